@@ -1,0 +1,1 @@
+"""How a detector learns: data, tasks, losses, distillation. Filled by the training and distillation issues."""

@@ -1,0 +1,271 @@
+"""Architecture: a searched detector as plain, frozen data.
+
+``Architecture`` holds the backbone's stem and stages and, for a whole detector, the
+neck and head settings. It knows nothing of costs; ``search_spaces.lowering`` turns it
+into a Graph. YAML in, YAML out, and a digest that does not depend on formatting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.errors import BadInput, unknown_name
+
+STYLES = ("res", "csp", "mob", "bottleneck")
+"""Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
+
+ACTIVATIONS = ("relu", "silu")
+FORMAT = "nas-architecture-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """First layer: a kxk conv. ``focus`` folds 2x2 pixels into channels first (12 inputs, total stride 2);
+    without it the conv itself has ``stride`` 1 or 2."""
+
+    out: int
+    k: int = 3
+    focus: bool = True
+    stride: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """``depth`` blocks of one ``kind``; the first one has the ``stride``.
+
+    ``out`` output channels, ``btn`` inner (bottleneck) channels, ``k`` kernel size.
+    """
+
+    kind: str
+    out: int
+    btn: int
+    k: int = 3
+    stride: int = 2
+    depth: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Neck:
+    """RepGFPN. ``out`` = channels of P3, P4, P5; ``depth`` scales 3 fusion layers a node."""
+
+    out: tuple[int, int, int] = (128, 256, 512)
+    depth: float = 1.0
+    hidden_ratio: float = 0.75
+    act: str = "relu"
+    depthwise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """ZeroHead: one classification and one box conv a level, DFL over ``reg_max`` + 1 bins."""
+
+    classes: int = 80
+    reg_max: int = 16
+    k: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A backbone (``stem`` and ``stages``) and, unless it is a bare backbone, ``neck`` and ``head``."""
+
+    style: str
+    stem: Stem
+    stages: tuple[Stage, ...]
+    act: str = "relu"
+    spp: bool = True
+    neck: Neck | None = None
+    head: Head | None = None
+    name: str = dataclasses.field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        check_architecture(self)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Total stride after every stage."""
+        at, out = self.stem.stride, []
+        for stage in self.stages:
+            at *= stage.stride
+            out.append(at)
+        return tuple(out)
+
+    @property
+    def taps(self) -> tuple[int, int, int]:
+        """Stages that feed P3, P4, P5: the last ones at strides 8, 16 and 32."""
+        strides = self.strides
+        missing = [s for s in (8, 16, 32) if s not in strides]
+        if missing:
+            raise BadInput(f"architecture {self.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32")
+        p3, p4, p5 = (max(i for i, at in enumerate(strides) if at == s) for s in (8, 16, 32))
+        return p3, p4, p5
+
+    @property
+    def tap_channels(self) -> tuple[int, int, int]:
+        """Channels of P3, P4, P5 as they leave the backbone."""
+        p3, p4, p5 = self.taps
+        return self.stages[p3].out, self.stages[p4].out, self.stages[p5].out
+
+    def backbone(self) -> Architecture:
+        """The same backbone without neck and head."""
+        return dataclasses.replace(self, neck=None, head=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for YAML and JSON; ``from_dict`` reads it back."""
+        data: dict[str, Any] = {"format": FORMAT, "style": self.style, "act": self.act, "spp": self.spp}
+        if self.name:
+            data["name"] = self.name
+        data["stem"] = dataclasses.asdict(self.stem)
+        data["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        if self.neck is not None:
+            data["neck"] = {**dataclasses.asdict(self.neck), "out": list(self.neck.out)}
+        if self.head is not None:
+            data["head"] = dataclasses.asdict(self.head)
+        return data
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], where: str = "architecture") -> Architecture:
+        """Build from plain data; a wrong field raises ``BadInput`` naming it and the rule."""
+        if not isinstance(data, Mapping):
+            raise BadInput(f"{where}: expected a mapping with 'style', 'stem' and 'stages'")
+        if data.get("format", FORMAT) != FORMAT:
+            raise BadInput(f"{where}: format {data['format']!r} is not {FORMAT!r}, the only one this version reads")
+        known = {"format", "style", "act", "spp", "name", "stem", "stages", "neck", "head"}
+        for key in data:
+            if key not in known:
+                raise unknown_name(f"field in {where}", str(key), known)
+        stages = data.get("stages")
+        if not isinstance(stages, list) or not stages:
+            raise BadInput(f"{where}: 'stages' must be a non-empty list")
+        neck, head = data.get("neck"), data.get("head")
+        return Architecture(
+            style=str(data.get("style", "")),
+            stem=_read(Stem, data.get("stem"), f"{where}: stem"),
+            stages=tuple(_read(Stage, item, f"{where}: stages[{i}]") for i, item in enumerate(stages)),
+            act=str(data.get("act", "relu")),
+            spp=bool(data.get("spp", True)),
+            neck=None if neck is None else _read(Neck, neck, f"{where}: neck"),
+            head=None if head is None else _read(Head, head, f"{where}: head"),
+            name=str(data.get("name", "")),
+        )
+
+    def to_yaml(self) -> str:
+        """YAML text that ``from_yaml`` reads back to an equal Architecture."""
+        return str(yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None))
+
+    @staticmethod
+    def from_yaml(text: str, where: str = "architecture") -> Architecture:
+        """Read YAML text (``yaml.safe_load``)."""
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+        if isinstance(data, Mapping) and "architecture" in data:  # a study's best.yaml wraps it
+            data = data["architecture"]
+        return Architecture.from_dict(data, where)
+
+    @staticmethod
+    def load(path: str | Path) -> Architecture:
+        """Read an architecture YAML file, bare or wrapped in a study's ``best.yaml``."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot read architecture {str(path)!r}: {error}") from error
+        return Architecture.from_yaml(text, str(path))
+
+    def digest(self) -> str:
+        """Stable 12-digit fingerprint; the name does not count."""
+        plain = {key: value for key, value in self.to_dict().items() if key != "name"}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def check_architecture(arch: Architecture) -> None:
+    """Raise ``BadInput`` for the first field that breaks a rule."""
+    from search_spaces.blocks import KINDS
+
+    if arch.style not in STYLES:
+        raise unknown_name("backbone style", arch.style, STYLES)
+    if arch.act not in ACTIVATIONS:
+        raise unknown_name("activation", arch.act, ACTIVATIONS)
+    if not arch.stages:
+        raise BadInput("an architecture needs at least one stage")
+    _check_int("stem: out", arch.stem.out, 1)
+    _check_kernel("stem: k", arch.stem.k)
+    if arch.stem.stride not in (1, 2) or (arch.stem.focus and arch.stem.stride != 2):
+        raise BadInput(f"stem: stride {arch.stem.stride!r} must be 2 with focus, else 1 or 2")
+    for i, stage in enumerate(arch.stages):
+        if stage.kind not in KINDS:
+            raise unknown_name(f"block kind in stages[{i}]", stage.kind, KINDS)
+        if KINDS[stage.kind].style != arch.style:
+            raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {KINDS[stage.kind].style!r}, not {arch.style!r}")
+        _check_int(f"stages[{i}]: out", stage.out, 1)
+        _check_int(f"stages[{i}]: btn", stage.btn, 1)
+        _check_int(f"stages[{i}]: depth", stage.depth, 1)
+        _check_kernel(f"stages[{i}]: k", stage.k)
+        if stage.stride not in (1, 2):
+            raise BadInput(f"stages[{i}]: stride {stage.stride!r} must be 1 or 2")
+        KINDS[stage.kind].check(stage, i, arch)
+    if (arch.neck is None) != (arch.head is None):
+        raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
+    if arch.neck is not None and arch.head is not None:
+        if len(arch.neck.out) != 3:
+            raise BadInput(f"neck: out {list(arch.neck.out)} must list the channels of P3, P4 and P5")
+        for channels in arch.neck.out:
+            _check_int("neck: out", channels, 2)
+        if arch.neck.act not in ACTIVATIONS:
+            raise unknown_name("activation of the neck", arch.neck.act, ACTIVATIONS)
+        if not 0 < arch.neck.hidden_ratio <= 4 or not 0 < arch.neck.depth <= 10:
+            raise BadInput(f"neck: hidden_ratio {arch.neck.hidden_ratio} must be in (0, 4] and depth {arch.neck.depth} in (0, 10]")
+        _check_int("head: classes", arch.head.classes, 1)
+        _check_int("head: reg_max", arch.head.reg_max, 1)
+        _check_kernel("head: k", arch.head.k)
+        _ = arch.taps
+
+
+def _check_int(what: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadInput(f"{what} {value!r} must be a whole number of at least {least}")
+
+
+def _check_kernel(what: str, value: Any) -> None:
+    _check_int(what, value, 1)
+    if value % 2 == 0 or value > 31:
+        raise BadInput(f"{what} {value!r} must be an odd kernel size up to 31")
+
+
+def _read(kind: Any, data: Any, where: str) -> Any:
+    """Build a small dataclass from a mapping, naming unknown, missing and mistyped fields."""
+    if not isinstance(data, Mapping):
+        raise BadInput(f"{where} must be a mapping, not {data!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            raise unknown_name(f"field in {where}", str(key), fields)
+    missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in data]
+    if missing:
+        raise BadInput(f"{where}: field {missing[0]!r} is missing")
+    values = dict(data)
+    for name, value in values.items():
+        want = str(fields[name].type)
+        if want.startswith("tuple"):
+            if not isinstance(value, (list, tuple)) or any(isinstance(v, bool) or not isinstance(v, int) for v in value):
+                raise BadInput(f"{where}: {name}={value!r} must be a list of whole numbers")
+            values[name] = tuple(value)
+        elif want == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+            raise BadInput(f"{where}: {name}={value!r} must be a whole number")
+        elif want == "float":
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+                raise BadInput(f"{where}: {name}={value!r} must be a number")
+            values[name] = float(value)
+        elif want == "bool" and not isinstance(value, bool):
+            raise BadInput(f"{where}: {name}={value!r} must be true or false")
+        elif want == "str" and not isinstance(value, str):
+            raise BadInput(f"{where}: {name}={value!r} must be a name")
+    return kind(**values)

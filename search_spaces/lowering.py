@@ -1,0 +1,182 @@
+"""From an Architecture to a Graph, analytically and without torch.
+
+``lower`` writes the deployed detector (or bare backbone); ``skeleton`` writes the network that
+TinyNAS scores. ``lower_stem``, ``lower_stage`` and ``lower_neck_head`` are the same code in pieces,
+so that a search can cost stages one by one, and thousands of candidates at once, with arrays in
+place of ints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search_spaces.architecture import Architecture, Head, Neck, Stage
+from search_spaces.blocks import KINDS, Flow, StageNumbers
+from search_spaces.errors import BadInput
+from search_spaces.graph import Graph, GraphBuilder, Num
+
+SCOPES = ("detector", "backbone")
+
+
+def lower(arch: Architecture, scope: str = "detector") -> Graph:
+    """The deploy form as a Graph: batch norms folded, re-parameterised branches merged.
+
+    Outputs: P3, P4, P5 backbone features for ``scope="backbone"``; for ``"detector"`` box and
+    class maps of the three levels, ``[4 * (reg_max + 1), h, w]`` and ``[classes, h, w]`` each.
+    """
+    if scope not in SCOPES:
+        raise BadInput(f"scope {scope!r} must be one of {', '.join(SCOPES)}")
+    g = GraphBuilder(3)
+    flow = Flow(lower_stem(g, -1, arch.stem.out, arch.stem.k, arch.stem.focus, arch.stem.stride, arch.act))
+    cin: Num = arch.stem.out
+    features: list[int] = []
+    for index, stage in enumerate(arch.stages):
+        numbers = StageNumbers(
+            cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act, **stage_flags(arch.style, arch.stages, index, arch.spp)
+        )
+        g.scope = [f"stage{index + 1}"]
+        flow = KINDS[stage.kind].lower(g, flow, numbers)
+        features.append(flow.x)
+        cin = stage.out
+    g.scope = []
+    if scope == "backbone" or arch.neck is None or arch.head is None:
+        if scope == "detector" and arch.neck is None:
+            raise BadInput(f"architecture {arch.name or arch.digest()!r} is a bare backbone: ask for scope 'backbone', or give it a neck and a head")
+        outputs = features[-1:] if not _has_taps(arch) else [features[i] for i in arch.taps]
+        return g.finish(outputs, arch.name)
+    outputs = lower_neck_head(g, [features[i] for i in arch.taps], arch.neck, arch.head)
+    return g.finish(outputs, arch.name)
+
+
+def stage_flags(style: str, stages: Sequence[Stage] | Sequence[int], index: int, with_spp: bool) -> dict[str, bool]:
+    """``spp`` and ``closes`` of one stage: the pyramid sits in the last stage (in csp, in the stage
+    that opens the last wrapping); a csp stage stays open while the next has stride 1."""
+    strides = [stage if isinstance(stage, int) else stage.stride for stage in stages]
+    last = len(strides) - 1
+    holder = last - 1 if style == "csp" and strides[last] == 1 else last
+    closes = style != "csp" or index == last or strides[index + 1] != 1
+    return {"spp": with_spp and index == holder, "closes": closes}
+
+
+def lower_stem(g: GraphBuilder, x: int, out: Num, k: int, focus: bool, stride: int, act: str) -> int:
+    """The stem: with ``focus`` every 2x2 patch becomes 12 channels before the conv."""
+    g.scope = ["stem"]
+    if focus:
+        patches = []
+        for column in (0, 1):
+            for row in (0, 1):
+                rows = g.single("slice", x, f"rows{row}", axis=2, start=row, end=None, step=2)
+                patches.append(g.single("slice", rows, f"cols{column}", axis=3, start=column, end=None, step=2))
+        x, stride = g.join("concat", *patches, name="patches"), 1
+    out_tensor = g.conv(x, out, k=k, s=stride, act=act)
+    g.scope = []
+    return out_tensor
+
+
+def lower_neck_head(g: GraphBuilder, features: Sequence[int], neck: Neck, head: Head) -> list[int]:
+    """RepGFPN and ZeroHead after the backbone's P3, P4, P5 tensors; returns the six output maps."""
+    g.part = "neck"
+    levels = lower_neck(g, features, neck)
+    g.part = "head"
+    outputs = []
+    for name, x in zip(("p3", "p4", "p5"), levels, strict=True):
+        g.scope = ["head", name]
+        box = g.conv(x, 4 * (head.reg_max + 1), k=head.k, name="box")
+        outputs.append(g.single("scale", box, "scale", params=1))
+        outputs.append(g.conv(x, head.classes, k=head.k, name="cls"))
+    g.scope = []
+    return outputs
+
+
+def lower_neck(g: GraphBuilder, features: Sequence[int], neck: Neck) -> tuple[int, int, int]:
+    """RepGFPN: queen-fusion over three levels; names follow DAMO-YOLO's merge nodes."""
+    x2, x1, x0 = features
+    c2, c1, c0 = (g.channels(x) for x in features)
+    n3, n4, n5 = neck.out
+
+    def down(x: int, channels: Num, name: str) -> int:
+        g.scope = ["neck", name]
+        if not neck.depthwise:
+            return g.conv(x, channels, k=3, s=2, act=neck.act)
+        y = g.conv(x, channels, k=3, s=2, g=channels, act=neck.act, name="depthwise")
+        return g.conv(y, channels, act=neck.act, name="pointwise")
+
+    def up(x: int, name: str) -> int:
+        g.scope = ["neck"]
+        return g.single("upsample", x, name, scale=2)
+
+    def merge(tensors: Sequence[int], channels: Num, name: str) -> int:
+        g.scope = ["neck", name]
+        return _csp_stage(g, g.join("concat", *tensors), channels, neck)
+
+    x3 = merge([x0, down(x1, c1, "bu_conv13")], c0, "merge_3")
+    x34 = up(x3, "up34")
+    x4 = merge([x1, down(x2, c2, "bu_conv24"), x34], c1, "merge_4")
+    x5 = merge([x2, up(x4, "up45")], n3, "merge_5")
+    x7 = merge([x4, down(x5, n3, "bu_conv57")], n4, "merge_7")
+    x46, x76 = down(x4, c1, "bu_conv46"), down(x7, n4, "bu_conv76")
+    x6 = merge([x3, x46, x76], n5, "merge_6")
+    return x5, x7, x6
+
+
+def _csp_stage(g: GraphBuilder, x: int, out: Num, neck: Neck) -> int:
+    """RepGFPN's fusion block: two 1x1 branches, n reversed 3x3 blocks whose every output is kept, 1x1."""
+    first = out // 2
+    mid = out - first
+    kept = [g.conv(x, first, act=neck.act, name="conv1")]
+    y = g.conv(x, mid, act=neck.act, name="conv2")
+    held = list(g.scope)
+    for i in range(round(3 * neck.depth)):
+        g.scope = [*held, f"block{i}"]
+        if neck.depthwise:
+            wide = divisible(3.0 * mid)
+            z = g.conv(y, wide, act=neck.act, name="conv1")
+            z = g.conv(z, wide, k=5, g=wide, act=neck.act, name="conv2")
+            y = g.join("add", y, g.conv(z, mid, name="conv3"))
+        else:
+            hidden = _int(mid * neck.hidden_ratio)
+            z = g.conv(y, hidden, k=3, act=neck.act, name="conv2")
+            y = g.join("add", y, g.conv(z, mid, k=3, act=neck.act, name="conv1"))
+        kept.append(y)
+    g.scope = held
+    return g.conv(g.join("concat", *kept), out, act=neck.act, name="conv3")
+
+
+def skeleton(arch: Architecture) -> Graph:
+    """The backbone as TinyNAS builds and scores it: stem conv (12 inputs with focus), plain blocks, no SPP.
+
+    The input is the image after focus, so ask for ``input_px // 2`` where the stem has focus.
+    """
+    g = GraphBuilder(12 if arch.stem.focus else 3)
+    x = g.conv(-1, arch.stem.out, k=arch.stem.k, s=1 if arch.stem.focus else arch.stem.stride, act="relu", name="stem")
+    for index, stage in enumerate(arch.stages):
+        for block in range(stage.depth):
+            g.scope = [f"stage{index + 1}", f"block{block}"]
+            stride = stage.stride if block == 0 else 1
+            x = KINDS[stage.kind].skeleton_block(g, x, stage.btn, stage.out, stage.k, stride, block == 0)
+    return g.finish([x], arch.name)
+
+
+def count_layers(arch: Architecture) -> int:
+    """Main-path convolutions of the backbone, counted as TinyNAS counts its ``layers`` budget."""
+    return 1 + sum(stage.depth * KINDS[stage.kind].layers_per_block for stage in arch.stages)
+
+
+def divisible(value: Num, by: int = 8) -> Num:
+    """Nearest multiple of ``by`` that is not more than 10 % below ``value`` (ints or arrays)."""
+    import numpy as np
+
+    base = np.asarray(value, dtype=np.float64)
+    rounded = np.maximum(by, (base + by / 2).astype(np.int64) // by * by)
+    rounded = np.where(rounded < 0.9 * base, rounded + by, rounded)
+    return int(rounded) if rounded.ndim == 0 else rounded
+
+
+def _int(value: Num) -> Num:
+    import numpy as np
+
+    return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64)
+
+
+def _has_taps(arch: Architecture) -> bool:
+    return {8, 16, 32} <= set(arch.strides)
