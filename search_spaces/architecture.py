@@ -147,12 +147,12 @@ class Architecture:
         neck, head = data.get("neck"), data.get("head")
         return Architecture(
             style=str(data.get("style", "")),
-            stem=_read(Stem, data.get("stem"), f"{where}: stem"),
-            stages=tuple(_read(Stage, item, f"{where}: stages[{i}]") for i, item in enumerate(stages)),
+            stem=read_fields(Stem, data.get("stem"), f"{where}: stem"),
+            stages=tuple(read_fields(Stage, item, f"{where}: stages[{i}]") for i, item in enumerate(stages)),
             act=str(data.get("act", "relu")),
             spp=bool(data.get("spp", True)),
-            neck=None if neck is None else _read(Neck, neck, f"{where}: neck"),
-            head=None if head is None else _read(Head, head, f"{where}: head"),
+            neck=None if neck is None else read_fields(Neck, neck, f"{where}: neck"),
+            head=None if head is None else read_fields(Head, head, f"{where}: head"),
             name=str(data.get("name", "")),
         )
 
@@ -188,7 +188,7 @@ class Architecture:
 
 def check_architecture(arch: Architecture) -> None:
     """Raise ``BadInput`` for the first field that breaks a rule."""
-    from search_spaces.blocks import KINDS
+    from search_spaces.blocks import ANY_STYLE, KINDS
 
     if arch.style not in STYLES:
         raise unknown_name("backbone style", arch.style, STYLES)
@@ -203,7 +203,7 @@ def check_architecture(arch: Architecture) -> None:
     for i, stage in enumerate(arch.stages):
         if stage.kind not in KINDS:
             raise unknown_name(f"block kind in stages[{i}]", stage.kind, KINDS)
-        if KINDS[stage.kind].style != arch.style:
+        if KINDS[stage.kind].style not in (arch.style, ANY_STYLE):
             raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {KINDS[stage.kind].style!r}, not {arch.style!r}")
         _check_int(f"stages[{i}]: out", stage.out, 1)
         _check_int(f"stages[{i}]: btn", stage.btn, 1)
@@ -240,7 +240,7 @@ def _check_kernel(what: str, value: Any) -> None:
         raise BadInput(f"{what} {value!r} must be an odd kernel size up to 31")
 
 
-def _read(kind: Any, data: Any, where: str) -> Any:
+def read_fields(kind: Any, data: Any, where: str) -> Any:
     """Build a small dataclass from a mapping, naming unknown, missing and mistyped fields."""
     if not isinstance(data, Mapping):
         raise BadInput(f"{where} must be a mapping, not {data!r}")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture, Stage
 
 
+ANY_STYLE = "any"
+"""Style of a kind that may stand in a backbone of every style."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageNumbers:
     """What a kind needs to lower one stage; channel fields, ``k`` and ``depth`` are ints or arrays ``[N]``.
@@ -219,6 +223,21 @@ class K1DWK1(_ChainKind):
         return [cin, k * k, btn]
 
 
+class K1DWSEK1(K1DWK1):
+    """``k1dwk1`` with squeeze-excite after the depth-wise conv (TinyNAS's classification space)."""
+
+    name, style, tinynas, layers_per_block = "k1dwsek1", "mob", "SuperResK1DWSEK1", 3
+
+    def _three(self, g: GraphBuilder, x: int, btn: Num, cout: Num, k: Num, stride: int, act: str) -> int:
+        y = g.conv(x, btn, act=act, name="conv1")
+        y = g.conv(y, btn, k=k, s=stride, g=btn, act=act, name="conv2")
+        squeezed = np.maximum(1, np.round(np.asarray(btn) * 0.25).astype(np.int64) // 8) * 8
+        z = g.single("global_avgpool", y, "squeeze")
+        z = g.conv(z, int(squeezed) if squeezed.ndim == 0 else squeezed, act="silu", name="se1")
+        z = g.single("act", g.conv(z, btn, name="se2"), "gate", kind="sigmoid")
+        return g.conv(g.join("mul", y, z, name="excite"), cout, name="conv3")
+
+
 class K1KXK1(_ChainKind):
     """Bottleneck: 1x1 to ``btn``, kxk, 1x1 to ``out``; pooled and projected residual, as in MAE-DET's ResNet space."""
 
@@ -238,6 +257,23 @@ class K1KXK1(_ChainKind):
 
     def fan_ins(self, cin: Num, btn: Num, k: Num) -> list[Num]:
         return [cin, btn * k * k, btn]
+
+
+class PlainConv(_ChainKind):
+    """One kxk conv + activation a block, in any style: TinyNAS's classification texts end with one. ``btn`` is unused."""
+
+    name, style, tinynas, layers_per_block = "conv", ANY_STYLE, "ConvKXBNRELU", 1
+
+    def deploy_block(
+        self, g: GraphBuilder, x: int, btn: Num, cout: Num, k: Num, stride: int, act: str, first: bool
+    ) -> int:
+        return g.conv(x, cout, k=k, s=stride, act=act)
+
+    def skeleton_block(self, g: GraphBuilder, x: int, btn: Num, cout: Num, k: Num, stride: int, first: bool) -> int:
+        return g.conv(x, cout, k=k, s=stride, act="relu")
+
+    def fan_ins(self, cin: Num, btn: Num, k: Num) -> list[Num]:
+        return [cin * k * k]
 
 
 def spp(g: GraphBuilder, x: int) -> int:
@@ -296,5 +332,5 @@ def _at_least_two(depth: Num) -> bool | np.ndarray:
     return np.asarray(np.asarray(depth) >= 2, dtype=np.int64)
 
 
-KINDS: dict[str, BlockKind] = {kind.name: kind for kind in (K1KX(), KXKX(), K1DWK1(), K1KXK1())}
+KINDS: dict[str, BlockKind] = {kind.name: kind for kind in (K1KX(), KXKX(), K1DWK1(), K1DWSEK1(), K1KXK1(), PlainConv())}
 """Block kinds by name."""

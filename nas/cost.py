@@ -1,0 +1,240 @@
+"""Rulers over Graphs and over whole populations: FLOPs, parameters, activations, layers, latency, entropy.
+
+``measure`` costs one Graph. ``Rulers`` costs rows of a Space, thousands at once, stage by stage, through
+the same lowering with arrays in place of ints. All costs are whole numbers (FLOPs, parameters, bytes,
+layers, latency in the profile's ticks), and the additive score is kept in ticks of ``SCORE_TICK``, so sums
+are exact in any order and ties are real ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import KINDS, StageNumbers
+from search_spaces.errors import BadInput
+from search_spaces.graph import Graph, GraphBuilder, Num, OpTable
+from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
+from search_spaces.space import BTN, DEPTH, OUT, K, Space
+
+if TYPE_CHECKING:
+    from nas.latency.profile import DeviceProfile
+
+SCORE_TICK = 2.0**-32
+"""Resolution of the additive score: 2.3e-10, far below any difference that means something."""
+
+ACTIVATION_BYTES = 2
+"""Bytes of one activation number (FP16)."""
+
+WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
+"""Stage weights of DAMO-YOLO's searches: P3 and P4 once, P5 sixteen times."""
+
+COST_NAMES = (LATENCY, FLOPS, PARAMS, ACT, LAYERS)
+
+
+def table_costs(table: OpTable, profile: DeviceProfile | None) -> dict[str, Num]:
+    """Whole-number costs of a table: a scalar each, or ``[N]``. Latency in the profile's ticks, without its fixed part."""
+    stored = np.where(table.fused > 0, 0.0, table.out_elems)
+    costs = {
+        FLOPS: 2 * table.total(table.macs),
+        PARAMS: table.total(table.params),
+        ACT: ACTIVATION_BYTES * table.total(stored),
+    }
+    if profile is not None:
+        costs[LATENCY] = table.total(profile.op_ticks(table))
+    return {name: np.rint(value).astype(np.int64) for name, value in costs.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Costs of one graph in base units, and latency by part (ms)."""
+
+    costs: dict[str, float]
+    parts_ms: dict[str, float]
+
+
+def measure(graph: Graph, input_px: int, profile: DeviceProfile | None = None, layers: int | None = None) -> Measured:
+    """Cost one scalar graph at ``input_px``; ``layers`` where the caller knows them."""
+    table = graph.table(None if graph.fixed_px else input_px)
+    ticks = table_costs(table, profile)
+    costs = {name: float(value) for name, value in ticks.items() if name != LATENCY}
+    parts: dict[str, float] = {}
+    if profile is not None:
+        costs[LATENCY] = float(int(ticks[LATENCY]) + profile.fixed_ticks) * profile.tick_ms
+        parts = profile.parts_ms(graph, None if graph.fixed_px else input_px)
+    if layers is not None:
+        costs[LAYERS] = float(layers)
+    return Measured({name: costs[name] for name in COST_NAMES if name in costs}, parts)
+
+
+def measure_architecture(
+    arch: Architecture, input_px: int, profile: DeviceProfile | None = None, scope: str = "detector"
+) -> Measured:
+    """Cost one architecture, whole or backbone alone."""
+    return measure(lower(arch, scope), input_px, profile, count_layers(arch))
+
+
+@dataclass(frozen=True)
+class LevelWeights:
+    """How the stage weights fall on a space's stages (see ``docs/scores.md``).
+
+    ``block[i]`` multiplies every entropy term of stage i (0 = stem), ``end[i]`` its ``ln(out)``.
+    """
+
+    block: tuple[float, ...]
+    end: tuple[float, ...]
+    level: tuple[int, ...]
+
+    @staticmethod
+    def of(strides: tuple[int, ...], weights: tuple[float, ...]) -> LevelWeights:
+        """``strides`` of the stages after the stem; the last weight belongs to the coarsest level."""
+        level = [0]
+        for stride in strides:
+            level.append(level[-1] + (stride == 2))
+        count = level[-1] + 1
+        padded = (0.0,) * max(0, count - len(weights)) + tuple(weights)
+        own = padded[len(padded) - count :]
+        block = tuple(float(sum(own[at:])) for at in level)
+        last = [i + 1 == len(level) or level[i + 1] != level[i] for i in range(len(level))]
+        end = tuple(own[at] if is_last else 0.0 for at, is_last in zip(level, last, strict=True))
+        return LevelWeights(block, end, tuple(level))
+
+
+class Rulers:
+    """Every additive ruler over the rows of one space, for one scope, input size and device."""
+
+    def __init__(
+        self, space: Space, profile: DeviceProfile | None, input_px: int = 640, scope: str = "detector",
+        weights: tuple[float, ...] = WEIGHTS,
+    ) -> None:  # fmt: skip
+        if input_px % 32 or input_px < 64:
+            raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32")
+        self.space, self.profile, self.input_px, self.scope = space, profile, input_px, scope
+        self.weights = weights
+        self.level_weights = LevelWeights.of(tuple(s.stride for s in space.stages), weights)
+        self.strides = [space.stem_stride if not space.focus else 2]
+        for stage in space.stages:
+            self.strides.append(self.strides[-1] * stage.stride)
+        found = {s: i for i, s in enumerate(self.strides[1:])}
+        missing = [s for s in (8, 16, 32) if s not in found]
+        if missing and scope == "detector":
+            raise BadInput(f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; use --scope backbone")
+        self.taps: tuple[int, ...] = () if missing else (found[8], found[16], found[32])
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """Costs this ruler knows; latency only with a device."""
+        return tuple(n for n in COST_NAMES if n != LATENCY or self.profile is not None)
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """Costs that every candidate pays: the profile's constant, and the stem as one layer."""
+        fixed = dict.fromkeys(self.cost_names, 0) | {LAYERS: 1}
+        if self.profile is not None:
+            fixed[LATENCY] = int(self.profile.fixed_ticks)
+        return fixed
+
+    def unit(self, name: str) -> float:
+        """Base units of one whole number of this cost: ms a tick for latency, else 1."""
+        return self.profile.tick_ms if name == LATENCY and self.profile is not None else 1.0
+
+    def stem_costs(self, out: Num) -> dict[str, Num]:
+        """Costs of the stem for output widths ``[N]``."""
+        space = self.space
+        return self._costs(lambda g: lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act), 1)
+
+    def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
+        """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
+        choices = self.space.stages[index]
+        kind = KINDS[choices.kind]
+        flags = stage_flags(self.space.style, [s.stride for s in self.space.stages], index, self.space.spp)
+        numbers = StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act, **flags)
+
+        def write(g: GraphBuilder) -> None:
+            kind.lower(g, kind.entry(g, numbers), numbers)
+
+        entry_stride = self.strides[index]
+        if choices.kind == "kxkx" and choices.stride == 1:
+            entry_stride = self.strides[index]  # the open wrapping is already at its own resolution
+        costs = self._costs(write, entry_stride)
+        costs[LAYERS] = depth * kind.layers_per_block
+        return costs
+
+    def tail_costs(self, c3: Num, c4: Num, c5: Num) -> dict[str, Num]:
+        """Costs of neck and head behind backbone widths ``[N]``; nothing when only the backbone counts."""
+        if self.scope == "backbone":
+            zeros = np.zeros(np.shape(c5), dtype=np.int64)
+            return dict.fromkeys(self.cost_names, zeros)
+        g = GraphBuilder(c3)
+        tensors = [-1, g.input(c4), g.input(c5)]
+        lower_neck_head(g, tensors, self.space.neck, self.space.head)
+        graph = g.finish()
+        sizes = [self.input_px // s for s in (8, 16, 32)]
+        table = Graph(graph.ops, [(c, s, s) for c, s in zip((c3, c4, c5), sizes, strict=True)]).table()
+        return self._named(table)
+
+    def _costs(self, write: Callable[[GraphBuilder], Any], entry_stride: int) -> dict[str, Num]:
+        """Lower a piece alone; its inputs (all at one stride) are graph inputs of known size."""
+        g = GraphBuilder(3)
+        write(g)
+        graph = g.finish()
+        side = self.input_px // entry_stride
+        return self._named(Graph(graph.ops, [(shape[0], side, side) for shape in graph.inputs]).table())
+
+    def _named(self, table: OpTable) -> dict[str, Num]:
+        costs = table_costs(table, self.profile)
+        return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
+
+    def stem_score(self, out: Num) -> Num:
+        """Entropy of the stem in score ticks."""
+        fan_in = (12 if self.space.focus else 3) * self.space.stem_k**2
+        return _ticks(0.5 * self.level_weights.block[0], fan_in) + _ticks(self.level_weights.end[0], out)
+
+    def stage_score(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
+        """Entropy of stage ``index`` in score ticks: its blocks' fan-ins, and ``ln(out)`` where its level ends."""
+        kind = KINDS[self.space.stages[index].kind]
+        weight = 0.5 * self.level_weights.block[index + 1]
+        first = sum(_ticks(weight, fan) for fan in kind.fan_ins(cin, btn, k))
+        later = sum(_ticks(weight, fan) for fan in kind.fan_ins(out, btn, k))
+        return first + (depth - 1) * later + _ticks(self.level_weights.end[index + 1], out)
+
+    def score(self, rows: np.ndarray) -> np.ndarray:
+        """Additive score of rows in ticks, int64 ``[N]``; multiply by ``SCORE_TICK``."""
+        total = self.stem_score(rows[:, 0])
+        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
+            total = total + self.stage_score(index, cin, out, btn, k, depth)
+        return np.asarray(total)
+
+    def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Costs of rows as whole numbers, int64 ``[N]`` each (latency in ticks, fixed part included)."""
+        pieces = [self.stem_costs(rows[:, 0])]
+        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
+            pieces.append(self.stage_costs(index, cin, out, btn, k, depth))
+        if self.taps:
+            pieces.append(self.tail_costs(*(rows[:, self.space.column(i, OUT)] for i in self.taps)))
+        fixed = self.fixed
+        return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
+
+    def _stages(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        out = []
+        cin = rows[:, 0]
+        for i in range(len(self.space.stages)):
+            genes = tuple(rows[:, self.space.column(i, gene)] for gene in (OUT, BTN, K, DEPTH))
+            out.append((cin, *genes))
+            cin = genes[0]
+        return out
+
+
+def in_units(costs: Mapping[str, Num], rulers: Rulers) -> dict[str, Any]:
+    """Whole-number costs in base units (ms, FLOPs, parameters, bytes, layers)."""
+    return {name: np.asarray(value, dtype=np.float64) * rulers.unit(name) for name, value in costs.items()}
+
+
+def _ticks(weight: float, argument: Num) -> Num:
+    """``weight * ln(argument)`` in score ticks."""
+    return np.rint(weight * np.log(np.asarray(argument, dtype=np.float64)) / SCORE_TICK).astype(np.int64)

@@ -1,0 +1,232 @@
+"""Reading a space file: YAML with line numbers kept, so that a mistake names its line and the rule."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import yaml
+
+from search_spaces.architecture import ACTIVATIONS, STYLES, Head, Neck, read_fields
+from search_spaces.blocks import ANY_STYLE, KINDS
+from search_spaces.errors import BadInput, unknown_name
+from search_spaces.space import Rules, Space, StageChoices
+
+_RANGE = re.compile(r"^\s*(\d+)\s*\.\.\s*(\d+)\s*(?:step\s+(\d+))?\s*$")
+_TOP = {"name", "doc", "style", "act", "spp", "channels", "stem", "stages", "rules", "neck", "head"}
+_STAGE = {"kind", "stride", "out", "btn", "btn_ratio", "k", "depth"}
+_RULES = {"out_grows", "out_growth_max", "btn_to_out"}
+_STEM = {"out", "k", "focus", "stride"}
+MOST_CHOICES = 4096
+"""More choices than this in one list is a typing mistake, not a space."""
+
+
+class _Node:
+    """A parsed value with the line it stands on (1-based)."""
+
+    def __init__(self, value: Any, line: int) -> None:
+        self.value, self.line = value, line
+
+
+class _Reader:
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def fail(self, line: int, rule: str) -> BadInput:
+        return BadInput(f"{self.where}, line {line}: {rule}")
+
+    def tree(self, node: yaml.Node) -> _Node:
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            out: dict[str, _Node] = {}
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise self.fail(key.start_mark.line + 1, "keys must be plain words")
+                if key.value in out:
+                    raise self.fail(key.start_mark.line + 1, f"field {key.value!r} stands twice")
+                out[key.value] = self.tree(value)
+                out[key.value].line = key.start_mark.line + 1
+            return _Node(out, line)
+        if isinstance(node, yaml.SequenceNode):
+            return _Node([self.tree(item) for item in node.value], line)
+        return _Node(yaml.safe_load(node.value) if node.style is None and node.value else node.value, line)
+
+    def mapping(self, node: _Node, what: str, known: set[str]) -> dict[str, _Node]:
+        if not isinstance(node.value, dict):
+            raise self.fail(node.line, f"{what} must be a mapping with {', '.join(sorted(known))}")
+        for key, value in node.value.items():
+            if key not in known:
+                raise self.fail(value.line, str(unknown_name(f"field of {what}", key, known)))
+        return node.value
+
+    def need(self, fields: dict[str, _Node], key: str, line: int, what: str) -> _Node:
+        if key not in fields:
+            raise self.fail(line, f"{what} lacks the field {key!r}")
+        return fields[key]
+
+    def whole(self, node: _Node, what: str, least: int = 1) -> int:
+        if isinstance(node.value, bool) or not isinstance(node.value, int) or node.value < least:
+            raise self.fail(node.line, f"{what} {node.value!r} must be a whole number of at least {least}")
+        return node.value
+
+    def number(self, node: _Node, what: str) -> float:
+        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or not node.value > 0 or math.isinf(node.value):
+            raise self.fail(node.line, f"{what} {node.value!r} must be a positive number")
+        return float(node.value)
+
+    def flag(self, node: _Node, what: str) -> bool:
+        if not isinstance(node.value, bool):
+            raise self.fail(node.line, f"{what} {node.value!r} must be true or false")
+        return node.value
+
+    def choices(self, node: _Node, what: str, step: int) -> tuple[int, ...]:
+        """``64``, ``[64, 96]`` or ``64..128`` (in steps of ``step``, or ``64..128 step 16``)."""
+        if isinstance(node.value, str):
+            match = _RANGE.match(node.value)
+            if match is None:
+                raise self.fail(node.line, f"{what} {node.value!r} is not a range: write 64..128, 64..128 step 16 or [64, 96]")
+            low, high = int(match[1]), int(match[2])
+            by = int(match[3]) if match[3] else step
+            if by < 1:
+                raise self.fail(node.line, f"{what}: step {by} must be at least 1")
+            values = list(range(-(-low // by) * by, high + 1, by))[: MOST_CHOICES + 1]
+            if not values or low > high:
+                raise self.fail(node.line, f"{what} {node.value!r} holds no multiple of {by}")
+        elif isinstance(node.value, list):
+            values = [self.whole(item, what) for item in node.value]
+            if not values:
+                raise self.fail(node.line, f"{what} lists no choice")
+        else:
+            values = [self.whole(node, what)]
+        if min(values) < 1:
+            values = [v for v in values if v >= 1]
+        if not values or len(values) > MOST_CHOICES:
+            raise self.fail(node.line, f"{what} must list 1 to {MOST_CHOICES} positive choices")
+        return tuple(sorted(set(values)))
+
+
+def parse_space(text: str, where: str) -> Space:
+    """The Space that ``text`` describes."""
+    reader = _Reader(where)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise BadInput(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if root is None:
+        raise BadInput(f"{where}, line 1: the file is empty; see `nas spaces show res` for an example")
+    top = reader.mapping(reader.tree(root), "a space", _TOP)
+    style_node = reader.need(top, "style", 1, "the space")
+    style = str(style_node.value)
+    if style not in STYLES:
+        raise reader.fail(style_node.line, str(unknown_name("style", style, STYLES)))
+    act = str(top["act"].value) if "act" in top else "relu"
+    if act not in ACTIVATIONS:
+        raise reader.fail(top["act"].line, str(unknown_name("activation", act, ACTIVATIONS)))
+    step = reader.whole(top["channels"], "channels (the grid step)") if "channels" in top else 8
+    stem_node = reader.need(top, "stem", 1, "the space")
+    stem = reader.mapping(stem_node, "the stem", _STEM)
+    focus = reader.flag(stem["focus"], "stem: focus") if "focus" in stem else True
+    stages_node = reader.need(top, "stages", 1, "the space")
+    if not isinstance(stages_node.value, list) or not stages_node.value:
+        raise reader.fail(stages_node.line, "stages must be a non-empty list")
+    stages = tuple(_stage(reader, node, i, step, style) for i, node in enumerate(stages_node.value, start=1))
+    space = Space(
+        name=str(top["name"].value) if "name" in top else where.rsplit("/", 1)[-1].removesuffix(".yaml"),
+        doc=str(top["doc"].value).strip() if "doc" in top else "",
+        style=style,
+        act=act,
+        spp=reader.flag(top["spp"], "spp") if "spp" in top else True,
+        stem_outs=reader.choices(reader.need(stem, "out", stem_node.line, "the stem"), "stem: out", step),
+        stem_k=reader.whole(stem["k"], "stem: k") if "k" in stem else 3,
+        focus=focus,
+        stem_stride=reader.whole(stem["stride"], "stem: stride") if "stride" in stem else 2,
+        stages=stages,
+        rules=_rules(reader, top.get("rules")),
+        neck=_settings(reader, top.get("neck"), "neck", Neck),
+        head=_settings(reader, top.get("head"), "head", Head),
+        channel_step=step,
+    )
+    if space.size() == 0:
+        raise reader.fail(stages_node.line, "the rules leave no architecture at all: widen a range or loosen a rule")
+    try:
+        space.decode(_first_row(space))
+    except BadInput as error:
+        raise reader.fail(stages_node.line, f"not a detector: {error}") from error
+    return space
+
+
+def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> StageChoices:
+    what = f"stage {number}"
+    fields = reader.mapping(node, what, _STAGE)
+    kind_node = reader.need(fields, "kind", node.line, what)
+    kind = str(kind_node.value)
+    if kind not in KINDS:
+        raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, KINDS)))
+    if KINDS[kind].style not in (style, ANY_STYLE):
+        raise reader.fail(kind_node.line, f"{what}: kind {kind!r} belongs to style {KINDS[kind].style!r}, the space has {style!r}")
+    stride_node = reader.need(fields, "stride", node.line, what)
+    if stride_node.value not in (1, 2):
+        raise reader.fail(stride_node.line, f"{what}: stride {stride_node.value!r} must be 1 or 2")
+    if ("btn" in fields) == ("btn_ratio" in fields):
+        raise reader.fail(node.line, f"{what}: give either btn (channels) or btn_ratio (ratios of out), not both or none")
+    outs = reader.choices(reader.need(fields, "out", node.line, what), f"{what}: out", step)
+    if kind == "kxkx" and any(o % 2 for o in outs):
+        raise reader.fail(fields["out"].line, f"{what}: out must be even in style csp, which halves it")
+    btns: tuple[float, ...]
+    if "btn" in fields:
+        btns = reader.choices(fields["btn"], f"{what}: btn", step)
+    else:
+        ratio = fields["btn_ratio"]
+        items = ratio.value if isinstance(ratio.value, list) else [ratio]
+        btns = tuple(sorted({reader.number(item, f"{what}: btn_ratio") for item in items}))
+        if not btns:
+            raise reader.fail(ratio.line, f"{what}: btn_ratio lists no choice")
+    ks = reader.choices(fields["k"], f"{what}: k", 1) if "k" in fields else (3,)
+    for k in ks:
+        if k % 2 == 0 or k > 31:
+            raise reader.fail(fields["k"].line, f"{what}: kernel {k} must be odd and at most 31")
+    depths = reader.choices(reader.need(fields, "depth", node.line, what), f"{what}: depth", 1)
+    return StageChoices(kind, int(stride_node.value), outs, btns, ks, depths, "btn_ratio" in fields)
+
+
+def _rules(reader: _Reader, node: _Node | None) -> Rules:
+    if node is None:
+        return Rules()
+    fields = reader.mapping(node, "rules", _RULES)
+    values: dict[str, Any] = {}
+    if "out_grows" in fields:
+        values["out_grows"] = reader.flag(fields["out_grows"], "rules: out_grows")
+    if "out_growth_max" in fields:
+        values["out_growth_max"] = reader.number(fields["out_growth_max"], "rules: out_growth_max")
+    if "btn_to_out" in fields:
+        pair = fields["btn_to_out"]
+        if not isinstance(pair.value, list) or len(pair.value) != 2:
+            raise reader.fail(pair.line, "rules: btn_to_out must be a pair such as [0.1, 1.0]")
+        low, high = (reader.number(item, "rules: btn_to_out") for item in pair.value)
+        if low > high:
+            raise reader.fail(pair.line, f"rules: btn_to_out [{low}, {high}] is empty: the first must not exceed the second")
+        values["btn_to_out"] = (low, high)
+    return Rules(**values)
+
+
+def _settings(reader: _Reader, node: _Node | None, what: str, kind: type) -> Any:
+    """Neck or head settings, checked by building them through ``Architecture``'s own reader."""
+    if node is None:
+        return kind()
+    if not isinstance(node.value, dict):
+        raise reader.fail(node.line, f"{what} must be a mapping")
+    plain = {key: [i.value for i in v.value] if isinstance(v.value, list) else v.value for key, v in node.value.items()}
+    try:
+        return read_fields(kind, plain, what)
+    except BadInput as error:
+        raise reader.fail(node.line, str(error)) from error
+
+
+def _first_row(space: Space) -> list[int]:
+    """Any row of the space, to check that it makes a whole detector."""
+    import numpy as np
+
+    return [int(v) for v in space.sample(1, np.random.default_rng(0))[0]]
