@@ -1,0 +1,117 @@
+"""Judging candidates: score and costs of rows, and whether they keep every budget.
+
+The additive score and all costs are vectorised over the population. A score that needs a forward
+pass (or is not a sum over blocks) is computed only for rows that keep their budgets: an over-budget
+candidate is refused with a reason and never built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.cost import SCORE_TICK, Rulers
+from nas.quantity import LATENCY, QUANTITIES, Budget, show
+from search_spaces.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Judged:
+    """``score`` float ``[N]`` (NaN where an over-budget row was not scored), ``costs`` whole numbers ``[N]``,
+    ``over`` float ``[N]``: 0 inside all budgets, else by how much the worst one is missed, relative."""
+
+    score: np.ndarray
+    costs: dict[str, np.ndarray]
+    over: np.ndarray
+
+    @property
+    def feasible(self) -> np.ndarray:
+        """Boolean ``[N]``."""
+        return np.asarray(self.over == 0)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One budget in whole numbers: ``low <= cost <= high``."""
+
+    name: str
+    low: int
+    high: int
+    text: str
+
+
+def whole_limits(rulers: Rulers, budgets: Sequence[Budget]) -> tuple[Limit, ...]:
+    """Budgets as whole-number limits of these rulers, primary first."""
+    limits = []
+    for budget in sorted(budgets, key=lambda b: QUANTITIES.index(b.quantity)):
+        if budget.quantity not in rulers.cost_names:
+            raise BadInput(f"budget {budget} needs a device: add --device t4 (see `nas devices`)")
+        unit = rulers.unit(budget.quantity)
+        # A budget of 3 ms means at most 3.0000 ms: round towards the inside, with room for binary fractions.
+        high, low = int(np.floor(budget.high / unit + 1e-6)), int(np.ceil(budget.low / unit - 1e-6))
+        limits.append(Limit(budget.quantity, max(0, low), high, str(budget)))
+    return tuple(limits)
+
+
+class Evaluator:
+    """Scores, costs and judges rows of one space under fixed budgets."""
+
+    def __init__(self, rulers: Rulers, limits: Sequence[Limit], score: str = "maxent", seed: int = 0) -> None:
+        from nas.scores import get_score
+
+        self.rulers, self.limits, self.seed = rulers, tuple(limits), seed
+        self.score_name = score
+        self._score = get_score(score)
+        self.candidates = 0
+
+    @property
+    def additive(self) -> bool:
+        """Whether the score is a sum over blocks, so that exact search applies."""
+        return bool(self._score.additive)
+
+    @property
+    def primary(self) -> str:
+        """The cost that the front is drawn against."""
+        return self.limits[0].name
+
+    def judge(self, rows: np.ndarray) -> Judged:
+        """Evaluate rows ``[N, genes]``."""
+        self.candidates += len(rows)
+        costs = self.rulers.costs(rows)
+        over = np.zeros(len(rows))
+        for limit in self.limits:
+            value = costs[limit.name]
+            over = np.maximum(over, (value - limit.high) / max(1, limit.high))
+            if limit.low:
+                over = np.maximum(over, (limit.low - value) / limit.low)
+        if self.additive:
+            score = self.rulers.score(rows) * SCORE_TICK
+        else:
+            score = np.full(len(rows), np.nan)
+            for i in np.flatnonzero(over <= 0):
+                score[i] = self.score_one(rows[i])
+        return Judged(score, costs, np.maximum(over, 0.0))
+
+    def score_one(self, row: np.ndarray) -> float:
+        """The named score of one row, through its skeleton graph."""
+        from search_spaces.lowering import skeleton
+
+        arch = self.rulers.space.decode(row)
+        px = self.rulers.input_px // 2 if arch.stem.focus else self.rulers.input_px
+        return float(self._score(skeleton(arch), px, weights=self.rulers.weights, seed=self.seed).value)
+
+    def refusal(self, costs: dict[str, int]) -> str:
+        """Why a candidate with these whole-number costs is refused; empty when it is not."""
+        for limit in self.limits:
+            value = costs[limit.name]
+            if not limit.low <= value <= limit.high:
+                shown = show(limit.name, value * self.rulers.unit(limit.name))
+                return f"{shown} is outside {limit.text}"
+        return ""
+
+
+def latency_ms(judged: Judged, rulers: Rulers) -> np.ndarray:
+    """Latency ``[N]`` in milliseconds."""
+    return np.asarray(judged.costs[LATENCY] * rulers.unit(LATENCY))
