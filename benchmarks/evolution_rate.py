@@ -1,0 +1,110 @@
+"""End-to-end rate of a sampling strategy: ask + judge + tell, everything included, one process.
+
+    python benchmarks/evolution_rate.py                        # evolution, res, 3 ms on t4, 200k candidates
+    python benchmarks/evolution_rate.py --compare evolution random --seeds 5
+    python benchmarks/evolution_rate.py --profile              # where the time goes
+
+Prints a JSON line and a human line for every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import time
+from typing import Any
+
+import numpy as np
+
+from nas.cost import Rulers
+from nas.latency.profile import load_device
+from nas.quantity import parse_budgets
+from nas.search.evaluate import Evaluator, whole_limits
+from nas.search.evolution import EvolutionSearch
+from nas.search.optuna_search import Nsga2Search, TpeSearch
+from nas.search.random_search import RandomSearch
+from nas.search.strategy import Settings, Strategy
+from search_spaces.errors import unknown_name
+from search_spaces.space import load_space
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "evolution": EvolutionSearch,
+    "random": RandomSearch,
+    "nsga2": Nsga2Search,
+    "tpe": TpeSearch,
+}
+
+
+def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """One whole search; returns the figures of its JSON line."""
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    space = load_space(args.space)
+    rulers = Rulers(space, load_device(args.device))
+    evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets([args.budget])))
+    parts = dict.fromkeys(("ask", "judge", "tell"), 0.0)
+    best, found_at, feasible = -np.inf, 0, 0
+    began = time.perf_counter()
+    strategy = STRATEGIES[name](Settings(space, evaluator, seed, args.steps, args.population, args.options))
+    while not strategy.finished:
+        at = [time.perf_counter()]
+        rows = strategy.ask()
+        at.append(time.perf_counter())
+        judged = evaluator.judge(rows)
+        at.append(time.perf_counter())
+        strategy.tell(rows, judged)
+        at.append(time.perf_counter())
+        for part, spent in zip(parts, np.diff(at), strict=True):
+            parts[part] += float(spent)
+        feasible += int(judged.feasible.sum())
+        now = float(judged.score[judged.feasible].max(initial=-np.inf))
+        if now > best:
+            best, found_at = now, evaluator.candidates
+    seconds = time.perf_counter() - began
+    return {
+        "strategy": name, "space": args.space, "budget": args.budget, "device": args.device, "seed": seed,
+        "population": args.population, "candidates": evaluator.candidates, "feasible": feasible,
+        "seconds": round(seconds, 3), "candidates_per_second": round(evaluator.candidates / seconds),
+        "share": {part: round(spent / seconds, 3) for part, spent in parts.items()},
+        "best_score": best, "best_found_at": found_at, "cpus": os.cpu_count(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strategy", default="evolution", help=f"one of {', '.join(STRATEGIES)}")
+    parser.add_argument("--space", default="res")
+    parser.add_argument("--budget", default="3ms")
+    parser.add_argument("--device", default="t4")
+    parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--population", type=int, default=512)
+    parser.add_argument("--seeds", type=int, default=1, help="runs with seeds 0, 1, ...")
+    parser.add_argument("--compare", nargs="+", default=[], help="several strategies instead of one")
+    parser.add_argument("--options", type=json.loads, default={}, help="the strategy's options, JSON")
+    parser.add_argument("--profile", action="store_true", help="print the functions that take longest")
+    args = parser.parse_args()
+    for name in args.compare or [args.strategy]:
+        for seed in range(args.seeds):
+            profiler = cProfile.Profile()
+            if args.profile:
+                profiler.enable()
+            result = run(name, args, seed)
+            profiler.disable()
+            print(json.dumps(result))
+            shares = ", ".join(f"{part} {100 * share:.0f} %" for part, share in result["share"].items())
+            print(
+                f"{name}, seed {seed}: {result['candidates']} candidates in {result['seconds']:.1f} s = "
+                f"{result['candidates_per_second']} a second ({shares}); best score {result['best_score']:.4f} "
+                f"after {result['best_found_at']}",
+                flush=True,
+            )
+            if args.profile:
+                pstats.Stats(profiler).sort_stats("tottime").print_stats(18)
+
+
+if __name__ == "__main__":
+    main()

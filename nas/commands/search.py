@@ -1,0 +1,121 @@
+"""Search a space for the best detector under one or more budgets.
+
+Budgets are of the whole detector (backbone, RepGFPN, ZeroHead; folded, batch 1) unless --scope backbone:
+  3ms  latency on --device        20GFLOPs  2 x multiply-accumulates      9Mparams  parameters
+  25layers  backbone convolutions  64MBact  activations in FP16           2.5..3ms  a range
+
+Additive scores (maxent) are searched exactly: the answer comes with a proof, and with the whole Pareto front
+below the budget. Other scores and --strategy evolution, random, tpe, nsga2 sample --steps candidates.
+Results are kept in runs/NAME; the same command again resumes an interrupted run.
+
+examples:
+  nas search --budget 3ms --device t4
+  nas search --budget 3.3ms --device t4 --budget 25layers --space res
+  nas search --budget 20GFLOPs --budget 10Mparams --strategy evolution --steps 500000
+  nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "find the best architecture under budgets, with a proof"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``nas search``."""
+    add = parser.add_argument
+    add("--budget", action="append", metavar="B", required=True, help="3ms, 20GFLOPs, 9Mparams, 25layers, 64MBact or a range; may be repeated")
+    add("--device", metavar="D", help="latency profile, by name or YAML file (see `nas devices`)")
+    add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
+    add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
+    add("--score", default="maxent", help="maxent (MAE-NAS), deepmad, zen, nwot or synflow (default maxent)")
+    add("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
+    add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
+    add("--scope", default="detector", help="what budgets count: detector (default) or backbone")
+    add("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
+    add("--seed", type=int, default=0, help="same seed, same answer (default 0)")
+    add("--steps", type=int, default=200_000, help="candidates of a sampling strategy (default 200000)")
+    add("--population", type=int, default=512, help="population of a sampling strategy (default 512)")
+    add("--time-limit", type=float, default=300.0, metavar="S", help="seconds after which the exact search stops proving (default 300)")
+    add("--top-k", type=int, default=5, help="architectures written to top/ (default 5)")
+    add("--name", help="run folder below --runs (default: made from the settings)")
+    add("--runs", default="runs", metavar="DIR", help="where run folders live (default runs)")
+    add("--fresh", action="store_true", help="start over instead of resuming")
+    add("--no-pictures", action="store_true", help="skip the PNGs")
+    add("--json", action="store_true", help="print the result as JSON (format nas-search-1)")
+    add("--quiet", action="store_true", help="no progress line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, then print the table (or JSON)."""
+    from nas.search.run import search
+    from search_spaces.errors import BadInput
+
+    try:
+        weights = tuple(float(w) for w in args.weights.split(","))
+    except ValueError as error:
+        raise BadInput(f"weights {args.weights!r} must be numbers separated by commas, such as 0,0,1,1,16") from error
+    if not any(w > 0 for w in weights) or any(not 0 <= w < 1e6 for w in weights):
+        raise BadInput(f"weights {args.weights!r} must be at least 0, below a million, and not all 0")
+    result = search(
+        args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score, weights=weights,
+        scope=args.scope, input_px=args.input, grid=args.grid, seed=args.seed, steps=args.steps,
+        population=args.population, top_k=args.top_k, time_limit_s=args.time_limit, name=args.name, runs=args.runs,
+        fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json,
+    )  # fmt: skip
+    if args.json:
+        from nas.console import print_json
+
+        print_json(result.to_dict())
+        return 0
+    print(_text(result))
+    return 0
+
+
+def _text(result: object) -> str:
+    from nas.console import table
+    from nas.search.run import SearchResult
+    from search_spaces.lowering import count_layers
+
+    assert isinstance(result, SearchResult)
+    rows = []
+    parts = [p for p in ("backbone", "neck", "head", "fixed") if p in result.best.parts_ms]
+    for c in (result.best, result.anchor):
+        if c is None:
+            continue
+        row = [c.name, c.score, c.costs.get("latency_ms"), *(c.parts_ms.get(p) for p in parts)]
+        rows.append([*row, c.costs["flops"] / 1e9, c.costs["params"] / 1e6, count_layers(c.architecture)])
+    header = ["", "score", "ms", *parts, "GFLOPs", "Mparams", "layers"]
+    if "latency_ms" not in result.best.costs:
+        header.remove("ms")
+        rows = [[*r[:2], *r[3:]] for r in rows]
+    arch = result.best.architecture
+    lines = [table(header, rows), "", f"stem {arch.stem.out}" + (" after focus" if arch.stem.focus else "")]
+    lines += [
+        f"stage {i}: {s.depth} x {s.kind}, {s.btn} -> {s.out} channels, k{s.k}, stride {s.stride}"
+        for i, s in enumerate(arch.stages, start=1)
+    ]
+    lines += ["", f"front: {len(result.front)} architectures from {_point(result.front[0])} to {_point(result.front[-1])}"]
+    if result.certificate is not None:
+        lines.append(_certificate(result.certificate))
+    else:
+        lines.append(f"{result.candidates:,} candidates in {result.seconds:.1f} s; sampling proves nothing: --strategy exact does, for additive scores")
+    lines += [f"note: {note}" for note in result.notes]
+    lines.append(f"written to {result.folder}: best.yaml, front.csv, front.png, best.png, top/, TensorBoard events (nas board)")
+    return "\n".join(lines)
+
+
+def _point(line: dict[str, float]) -> str:
+    from nas.quantity import QUANTITIES, show
+
+    name = next(n for n in QUANTITIES if n in line)
+    return f"{line['score']:.1f} at {show(name, line[name])}"
+
+
+def _certificate(c: dict[str, float]) -> str:
+    verdict = "certificate: proved best" if c["proved"] else "certificate: NOT proved best (time limit)"
+    return (
+        f"{verdict}. best score {c['score']:.6f}, bound {c['bound']:.6f}; {c['options']:.3g} architectures in the space, "
+        f"{c['arcs']:,} arc options, {c['labels']:,} labels, {c['table_entries']:,} table updates, {c['seconds']:.1f} s; front: {c['front']}"
+    )

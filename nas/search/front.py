@@ -1,0 +1,36 @@
+"""The Pareto front of what a search has seen: highest score, lowest primary cost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Front:
+    """Rows that no other seen row beats; ``cost`` in whole numbers, sorted ascending with ``score``."""
+
+    def __init__(self, genes: int) -> None:
+        self.rows = np.zeros((0, genes), dtype=np.int64)
+        self.score = np.zeros(0)
+        self.cost = np.zeros(0, dtype=np.int64)
+
+    def add(self, rows: np.ndarray, score: np.ndarray, cost: np.ndarray) -> None:
+        """Merge feasible, scored rows."""
+        if not len(rows):
+            return
+        rows = np.concatenate([self.rows, rows])
+        score, cost = np.concatenate([self.score, score]), np.concatenate([self.cost, cost])
+        order = np.lexsort((*rows.T[::-1], -score, cost))
+        reached = np.maximum.accumulate(score[order])
+        keep = order[np.r_[True, reached[1:] > reached[:-1]]]
+        self.rows, self.score, self.cost = rows[keep], score[keep], cost[keep]
+
+    @property
+    def best(self) -> int:
+        """Index of the best score (the last point)."""
+        return len(self.rows) - 1
+
+    def hypervolume(self, limit: float) -> float:
+        """Area under the front up to cost ``limit`` (score x cost units)."""
+        inside = self.cost <= limit
+        edges = np.r_[self.cost[inside], limit]
+        return float(np.sum(self.score[inside] * np.diff(edges)))

@@ -1,0 +1,394 @@
+"""One search from settings to results: build the rulers, drive the strategy, keep the study, write the products."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import nas
+from nas.console import Progress
+from nas.cost import WEIGHTS, Rulers, measure_architecture
+from nas.files import write_atomic
+from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
+from nas.search.evaluate import Evaluator, Limit, whole_limits
+from nas.search.front import Front
+from nas.search.strategy import Settings, Strategy
+from nas.search.study import Study
+from search_spaces.architecture import Architecture
+from search_spaces.errors import BadInput, unknown_name
+from search_spaces.lowering import SCOPES, skeleton
+from search_spaces.published import PUBLISHED
+from search_spaces.space import Space, load_space, with_grid
+from search_spaces.tinynas_text import to_text
+
+STRATEGIES: dict[str, str] = {
+    "exact": "nas.search.exact:ExactSearch",
+    "evolution": "nas.search.evolution:EvolutionSearch",
+    "random": "nas.search.random_search:RandomSearch",
+    "tpe": "nas.search.optuna_search:TpeSearch",
+    "nsga2": "nas.search.optuna_search:Nsga2Search",
+}
+"""Where each strategy lives; imported when asked for, so that Optuna arrives late."""
+
+CHECKPOINT_S = 2.0
+"""Seconds between journal checkpoints of a sampling strategy."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One found architecture on every ruler: costs in base units, latency by part in ms."""
+
+    name: str
+    architecture: Architecture
+    score: float
+    costs: dict[str, float]
+    parts_ms: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the stable keys of ``--json``."""
+        return {
+            "name": self.name, "digest": self.architecture.digest(), "score": self.score, "costs": self.costs,
+            "latency_ms_by_part": self.parts_ms, "architecture": self.architecture.to_dict(),
+            "tinynas": to_text(self.architecture),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search returns: the best candidate, the front (cheapest first), the anchor beside it, and the proof if any."""
+
+    folder: Path
+    best: Candidate
+    front: tuple[dict[str, Any], ...]
+    anchor: Candidate | None
+    certificate: dict[str, Any] | None
+    candidates: int
+    seconds: float
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the stable keys of ``--json``."""
+        return {
+            "format": "nas-search-1", "folder": str(self.folder), "best": self.best.to_dict(),
+            "anchor": None if self.anchor is None else self.anchor.to_dict(), "certificate": self.certificate,
+            "front": list(self.front), "candidates": self.candidates, "seconds": self.seconds,
+            "settings": self.settings, "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def search(
+    budget: str | Sequence[str], device: str | None = None, *, space: str = "res", strategy: str | None = None,
+    score: str = "maxent", weights: Sequence[float] = WEIGHTS, scope: str = "detector", input_px: int = 640,
+    grid: int | None = None, seed: int = 0, steps: int = 200_000, population: int = 512, top_k: int = 5,
+    time_limit_s: float = 300.0, name: str | None = None, runs: str | Path = "runs", fresh: bool = False,
+    pictures: bool = True, quiet: bool = True,
+) -> SearchResult:  # fmt: skip
+    """Search ``space`` under every budget; the Python face of ``nas search``, with the same defaults.
+
+    ``strategy`` None takes ``exact`` for additive scores and ``evolution`` for others. Running it again with
+    the same settings resumes an unfinished run, or returns the finished one.
+    """
+    start = time.perf_counter()
+    budgets = parse_budgets([budget] if isinstance(budget, str) else list(budget))
+    _check(scope, score, strategy, steps, population, top_k)
+    for item in budgets:
+        if item.device is not None and item.device != device:
+            raise BadInput(f"budget {item} is for device {item.device!r}, but the search has --device {device}: several devices at once are not built yet")
+    profile = None
+    if device is not None:
+        from nas.latency.profile import load_device
+
+        profile = load_device(device)
+    chosen = load_space(space)
+    if grid is not None:
+        chosen = with_grid(chosen, grid)
+    rulers = Rulers(chosen, profile, input_px, scope, tuple(float(w) for w in weights))
+    evaluator = Evaluator(rulers, whole_limits(rulers, budgets), score, seed)
+    strategy = strategy or ("exact" if evaluator.additive else "evolution")
+    settings: dict[str, Any] = {
+        "budget": [str(b) for b in budgets], "device": device, "space": space, "space_digest": _digest(chosen),
+        "device_digest": None if profile is None else _digest(profile), "strategy": strategy, "score": score,
+        "weights": [float(w) for w in weights], "scope": scope, "input_px": input_px, "grid": chosen.channel_step, "seed": seed,
+    }  # fmt: skip
+    if strategy != "exact":
+        settings |= {"steps": steps, "population": population}
+    folder = Path(runs) / (name or default_name(settings))
+    study = Study.open(folder, settings, _versions(), fresh)
+    progress = Progress(quiet)
+    try:
+        if study.result is None:
+            options = {"folder": str(folder), "time_limit_s": time_limit_s}
+            run = _Run(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress)
+            result = run.go(start, top_k, pictures)
+        else:
+            study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
+            result = study.result
+        return _as_result(folder, result, study, rulers)
+    finally:
+        progress.done()
+        study.close()
+
+
+class _Run:
+    """Drives one strategy to its end and writes what it found."""
+
+    def __init__(self, study: Study, settings: Settings, strategy: str, progress: Progress) -> None:
+        self.study, self.settings, self.progress = study, settings, progress
+        self.evaluator, self.rulers = settings.evaluator, settings.evaluator.rulers
+        self.front = Front(settings.space.genes)
+        self.strategy = self._make(strategy)
+        self.seen = 0
+        self.best_row: np.ndarray | None = None
+
+    def _make(self, name: str) -> Strategy:
+        kind = strategy_class(name)
+        if name != "exact":
+            return kind(self.settings)
+        return kind(self.settings, lambda what, share: self.progress.show(f"exact  {what}  {share:4.0%}"))  # type: ignore[call-arg]
+
+    def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
+        """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""
+        from nas.report.events import EventWriter
+
+        before = self._restore()
+        events = EventWriter(self.study.folder / "events")
+        saved = time.monotonic()
+        try:
+            while not self.strategy.finished:
+                self._step(events, start, before)
+                if time.monotonic() - saved > CHECKPOINT_S:
+                    self._checkpoint(before + time.perf_counter() - start)
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            self._checkpoint(before + time.perf_counter() - start)
+            raise
+        if not len(self.front.rows):
+            raise BadInput(self._nothing_found())
+        seconds = before + time.perf_counter() - start
+        result = self._finish(events, seconds, top_k, pictures)
+        events.close()
+        self.study.append("done", result)
+        return result
+
+    def _step(self, events: Any, start: float, before: float) -> None:
+        rows = self.strategy.ask()
+        judged = self.evaluator.judge(rows)
+        self.strategy.tell(rows, judged)
+        good = np.flatnonzero(judged.feasible & np.isfinite(judged.score))
+        self.front.add(rows[good], judged.score[good], judged.costs[self.evaluator.primary][good])
+        self.seen += len(rows)
+        seconds = before + time.perf_counter() - start
+        rate = self.seen / max(seconds, 1e-9)
+        events.scalar("search/candidates_per_s", rate, self.seen)
+        text = f"{self.strategy.name}  {self.seen:,} candidates  {rate:,.0f}/s"
+        if len(self.front.rows):
+            best, cost = float(self.front.score[-1]), int(self.front.cost[-1])
+            limit = self.evaluator.limits[0]
+            events.scalar("search/best_score", best, self.seen)
+            events.scalar("search/front_hypervolume", self.front.hypervolume(limit.high), self.seen)
+            events.scalar("search/front_points", len(self.front.rows), self.seen)
+            text += f"  best {best:.2f} at {show(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
+        share = self.strategy.progress
+        if 0 < share < 1:
+            text += f"  {share:4.0%}, {seconds / share * (1 - share):.0f} s left"
+        self.progress.show(text)
+
+    def _restore(self) -> float:
+        """Go on from the last checkpoint; returns the seconds already spent."""
+        held = self.study.latest("checkpoint")
+        if held is None:
+            return 0.0
+        self.strategy.restore(held["strategy"])
+        rows = np.array(held["front"]["rows"], dtype=np.int64).reshape(-1, self.settings.space.genes)
+        self.front.add(rows, np.array(held["front"]["score"], dtype=float), np.array(held["front"]["cost"], dtype=np.int64))
+        self.seen = int(held["seen"])
+        self.study.notes.append(f"resumed after {self.seen:,} candidates")
+        return float(held["seconds"])
+
+    def _checkpoint(self, seconds: float) -> None:
+        front = {"rows": self.front.rows.tolist(), "score": self.front.score.tolist(), "cost": self.front.cost.tolist()}
+        self.study.append("checkpoint", {"strategy": self.strategy.state(), "front": front, "seen": self.seen, "seconds": seconds})
+
+    def _nothing_found(self) -> str:
+        """No feasible candidate: say the closest reachable value of the budgets."""
+        rows = self.settings.space.sample(4096, np.random.default_rng(self.settings.seed))
+        costs = self.rulers.costs(rows)
+        closest = ", ".join(
+            show(limit.name, float(costs[limit.name].min()) * self.rulers.unit(limit.name)) for limit in self.evaluator.limits
+        )
+        texts = " with ".join(limit.text for limit in self.evaluator.limits)
+        return f"{self.strategy.name} met no architecture within {texts} in {self.seen:,} candidates; the least of 4,096 random ones are {closest}"
+
+    def _finish(self, events: Any, seconds: float, top_k: int, pictures: bool) -> dict[str, Any]:
+        folder = self.study.folder
+        self.progress.show("writing results", force=True)
+        costs = self.rulers.costs(self.front.rows)
+        lines = []
+        for i, row in enumerate(self.front.rows):
+            arch = self.settings.space.decode(row)
+            line: dict[str, Any] = {"rank": len(self.front.rows) - i, "score": float(self.front.score[i])}
+            line |= {name: _number(value[i] * self.rulers.unit(name)) for name, value in costs.items()}
+            lines.append({**line, "digest": arch.digest(), "row": [int(v) for v in row]})
+        certificate = None
+        exact = getattr(self.strategy, "result", None)
+        if exact is not None:
+            certificate = exact.certificate.to_dict()
+        best_arch = self.settings.space.decode(self.front.rows[-1], name=folder.name)
+        best = _candidate(self.evaluator, best_arch, "found", float(self.front.score[-1]))
+        anchor = nearest_anchor(self.evaluator)
+        write_atomic(folder / "front.csv", _front_csv(lines, self.settings.space))
+        provenance = {"settings": self.study.settings, "versions": _versions(), "certificate": certificate}
+        top = [self.settings.space.decode(row) for row in self.front.rows[::-1][:top_k]]
+        for place, arch in enumerate(top, start=1):
+            write_atomic(folder / "top" / f"{place:02d}-{arch.digest()}.yaml", arch.to_yaml())
+        write_atomic(folder / "best.yaml", _best_yaml(best, provenance))
+        result: dict[str, Any] = {
+            "best": best.to_dict(), "anchor": None if anchor is None else anchor.to_dict(), "certificate": certificate,
+            "front": lines, "candidates": self.seen, "seconds": round(seconds, 3),
+        }  # fmt: skip
+        if pictures:
+            self._pictures(events, best, anchor, lines)
+        self._hparams(events, top)
+        write_atomic(folder / "result.json", json.dumps(result, indent=1, allow_nan=False))
+        return result
+
+    def _pictures(self, events: Any, best: Candidate, anchor: Candidate | None, lines: list[dict[str, Any]]) -> None:
+        from nas.report.plots import architecture_png, front_png
+
+        limit = self.evaluator.limits[0]
+        scale = 1.0 if limit.name == LATENCY else {"flops": 1e9, "params": 1e6, "act_bytes": 1e6}.get(limit.name, 1.0)
+        label = {"flops": "GFLOPs", "params": "parameters (M)", "act_bytes": "activations (MB)", LATENCY: f"latency on {self.study.settings['device']} (ms)"}
+        xs = [line[limit.name] / scale for line in lines]
+        references = [] if anchor is None else [(anchor.name, anchor.costs[limit.name] / scale, anchor.score)]
+        picture = front_png(
+            xs, [line["score"] for line in lines], label.get(limit.name, limit.name), best=(xs[-1], lines[-1]["score"]),
+            budget_x=limit.high * self.rulers.unit(limit.name) / scale, references=references, title=self.study.folder.name,
+        )  # fmt: skip
+        write_atomic(self.study.folder / "front.png", picture)
+        events.image("front", picture, self.seen)
+        facts = [f"score {best.score:.2f}", *(show(name, value) for name, value in best.costs.items())]
+        drawing = architecture_png(best.architecture, ["   ".join(facts)])
+        write_atomic(self.study.folder / "best.png", drawing)
+        events.image("best_architecture", drawing, self.seen)
+        events.text("best_architecture", "```\n" + best.architecture.to_yaml() + "```", self.seen)
+
+    def _hparams(self, events: Any, top: list[Architecture]) -> None:
+        for arch, row, score in zip(top, self.front.rows[::-1], self.front.score[::-1], strict=False):
+            costs = {n: float(v[0]) * self.rulers.unit(n) for n, v in self.rulers.costs(row[None]).items()}
+            genes = {gene: int(value) for (gene, _), value in zip(self.settings.space.gene_choices(), row, strict=True)}
+            metrics = {"score": float(score), "params_m": costs["params"] / 1e6, "gflops": costs["flops"] / 1e9, "layers": costs["layers"]}
+            if LATENCY in costs:
+                metrics["latency_ms"] = costs[LATENCY]
+            events.hparams(f"candidates/{arch.digest()}", genes, metrics)
+
+
+def strategy_class(name: str) -> Callable[..., Strategy]:
+    """The class behind a strategy's name."""
+    import importlib
+
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    module, _, attribute = STRATEGIES[name].partition(":")
+    kind: Callable[..., Strategy] = getattr(importlib.import_module(module), attribute)
+    return kind
+
+
+def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
+    """DAMO-YOLO's published detector of the same style nearest to the main budget, on the same rulers."""
+    limit = evaluator.limits[0]
+    style = evaluator.rulers.space.style
+    found = [_candidate(evaluator, arch, name) for name, arch in PUBLISHED.items() if arch.style == style]
+    target = limit.high * evaluator.rulers.unit(limit.name)
+    return min(found, key=lambda c: abs(math.log(c.costs[limit.name] / target)), default=None)
+
+
+def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
+    from nas.scores import get_score
+
+    rulers = evaluator.rulers
+    measured = measure_architecture(arch, rulers.input_px, rulers.profile, rulers.scope)
+    if score is None:
+        px = rulers.input_px // 2 if arch.stem.focus else rulers.input_px
+        score = float(get_score(evaluator.score_name)(skeleton(arch), px, weights=rulers.weights, seed=evaluator.seed).value)
+    costs = {key: _number(value) for key, value in measured.costs.items()}
+    return Candidate(name, arch, score, costs, measured.parts_ms)
+
+
+def default_name(settings: dict[str, Any]) -> str:
+    """A run's folder name from its settings: readable, and different when an answer may differ."""
+    parts = [settings["space"].replace("/", "_").removesuffix(".yaml"), settings["device"] or "nodevice", *settings["budget"], settings["strategy"]]
+    import hashlib
+
+    tail = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
+    return "-".join(str(p).replace("/", "_").replace(":", "_") for p in parts) + f"-{tail}"
+
+
+def _check(scope: str, score: str, strategy: str | None, steps: int, population: int, top_k: int) -> None:
+    from nas.scores import get_score
+
+    if scope not in SCOPES:
+        raise unknown_name("scope", scope, SCOPES)
+    get_score(score)
+    if strategy is not None and strategy not in STRATEGIES:
+        raise unknown_name("strategy", strategy, STRATEGIES)
+    for what, value in (("steps", steps), ("population", population), ("top-k", top_k)):
+        if value < 1:
+            raise BadInput(f"{what} {value} must be at least 1")
+
+
+def _as_result(folder: Path, data: dict[str, Any], study: Study, rulers: Rulers) -> SearchResult:
+    def candidate(item: dict[str, Any] | None) -> Candidate | None:
+        if item is None:
+            return None
+        return Candidate(item["name"], Architecture.from_dict(item["architecture"]), item["score"], item["costs"], item["latency_ms_by_part"])
+
+    best = candidate(data["best"])
+    assert best is not None
+    return SearchResult(
+        folder, best, tuple(data["front"]), candidate(data["anchor"]), data["certificate"], data["candidates"],
+        data["seconds"], study.settings, tuple(study.notes),
+    )  # fmt: skip
+
+
+def _front_csv(lines: list[dict[str, Any]], space: Space) -> str:
+    out = io.StringIO()
+    names = [n for n in ("rank", "score", *QUANTITIES, "digest") if n in lines[0]]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, "structure"])
+    for line in reversed(lines):
+        text = " ".join(to_text(space.decode(line["row"])).split())
+        writer.writerow([*(line[n] for n in names), text])
+    return out.getvalue()
+
+
+def _best_yaml(best: Candidate, provenance: dict[str, Any]) -> str:
+    data = {"architecture": best.architecture.to_dict(), "score": best.score, "costs": best.costs, "latency_ms_by_part": best.parts_ms, "provenance": provenance}
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+
+
+def _digest(thing: Any) -> str:
+    import hashlib
+
+    return hashlib.sha256(repr(thing).encode()).hexdigest()[:12]
+
+
+def _number(value: Any) -> float | int:
+    """A plain number; whole ones as int."""
+    number = round(float(value), 9)
+    return int(number) if number.is_integer() else number
+
+
+def _versions() -> dict[str, str]:
+    return {"nas": nas.__version__, "python": platform.python_version(), "numpy": np.__version__}
