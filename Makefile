@@ -31,10 +31,10 @@ lint: $(VENV)/.full ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/.full ## Build the pages into site/; a broken link fails
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs-serve: $(VENV)/.full ## Serve the pages on this machine
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 env: $(VENV)/.full ## Only make the environment
 

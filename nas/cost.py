@@ -158,10 +158,7 @@ class Rulers:
         def write(g: GraphBuilder) -> None:
             kind.lower(g, kind.entry(g, numbers), numbers)
 
-        entry_stride = self.strides[index]
-        if choices.kind == "kxkx" and choices.stride == 1:
-            entry_stride = self.strides[index]  # the open wrapping is already at its own resolution
-        costs = self._costs(write, entry_stride)
+        costs = self._costs(write, self.strides[index])
         costs[LAYERS] = depth * kind.layers_per_block
         return costs
 
@@ -216,7 +213,11 @@ class Rulers:
         for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
             pieces.append(self.stage_costs(index, cin, out, btn, k, depth))
         if self.taps:
-            pieces.append(self.tail_costs(*(rows[:, self.space.column(i, OUT)] for i in self.taps)))
+            # Neck and head see only three widths, which repeat within a population: cost each triple once.
+            triples = rows[:, [self.space.column(i, OUT) for i in self.taps]]
+            unique, where = np.unique(triples, axis=0, return_inverse=True)
+            tail = self.tail_costs(*unique.T)
+            pieces.append({name: value[where.reshape(-1)] for name, value in tail.items()})
         fixed = self.fixed
         return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
 

@@ -256,7 +256,7 @@ class Graph:
         outputs = [int(i) for i in data.get("outputs", [])]
         if any(not 0 <= i < len(ops) for i in outputs):
             raise BadInput(f"graph {name!r}: 'outputs' {outputs} must be indices of its {len(ops)} nodes")
-        meta = {key: data[key] for key in ("family", "variant", "nc", "decode_outputs") if key in data}
+        meta = {key: data[key] for key in ("family", "variant", "nc", "decode_outputs", "levels", "squeezed") if key in data}
         return Graph(ops, inputs, outputs, name, meta)
 
     def digest(self) -> str:

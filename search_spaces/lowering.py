@@ -145,16 +145,27 @@ def _csp_stage(g: GraphBuilder, x: int, out: Num, neck: Neck) -> int:
 def skeleton(arch: Architecture) -> Graph:
     """The backbone as TinyNAS builds and scores it: stem conv (12 inputs with focus), plain blocks, no SPP.
 
-    The input is the image after focus, so ask for ``input_px // 2`` where the stem has focus.
+    The input is the image after focus, so ask for ``input_px // 2`` where the stem has focus. The graph's
+    outputs, and ``meta["levels"]``, are the tensors in which its resolutions end, finest first;
+    ``meta["squeezed"]`` those that TinyNAS takes for 1 x 1 maps, because it follows the size into squeeze-excite.
     """
     g = GraphBuilder(12 if arch.stem.focus else 3)
     x = g.conv(-1, arch.stem.out, k=arch.stem.k, s=1 if arch.stem.focus else arch.stem.stride, act="relu", name="stem")
+    levels: list[int] = []
+    squeezed: list[int] = []
+    after_squeeze = False
     for index, stage in enumerate(arch.stages):
+        if stage.stride == 2:
+            levels.append(x)
+            squeezed += [x] if after_squeeze else []
+        after_squeeze = after_squeeze or stage.kind == "k1dwsek1"
         for block in range(stage.depth):
             g.scope = [f"stage{index + 1}", f"block{block}"]
             stride = stage.stride if block == 0 else 1
             x = KINDS[stage.kind].skeleton_block(g, x, stage.btn, stage.out, stage.k, stride, block == 0)
-    return g.finish([x], arch.name)
+    levels.append(x)
+    squeezed += [x] if after_squeeze else []
+    return g.finish(levels, arch.name, {"levels": levels, "squeezed": squeezed})
 
 
 def count_layers(arch: Architecture) -> int:

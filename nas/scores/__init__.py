@@ -1,0 +1,85 @@
+"""Zero-shot scores over any Graph: how good a network may become, guessed without training it.
+
+``SCORES`` is the registry. ``maxent`` and ``deepmad`` are closed forms; ``zen``, ``nwot`` and ``synflow`` run
+a randomly initialised module, and torch arrives only then. Definitions: ``docs/scores.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces.errors import BadInput, unknown_name
+from search_spaces.graph import Graph
+
+WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
+"""DAMO-YOLO's stage weights, coarsest last."""
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """``value``, its terms by resolution level (finest first; empty where there are none), and remarks."""
+
+    value: float
+    per_stage: tuple[float, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score. ``additive``: a sum over blocks, which the exact search can prove optimal."""
+
+    name: str
+    doc: str
+    function: Callable[[Graph, int, tuple[float, ...], int], ScoreResult]
+    needs_torch: bool = False
+    additive: bool = False
+
+    def __call__(
+        self, graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS, seed: int = 0
+    ) -> ScoreResult:
+        """Score ``graph`` at ``input_px`` pixels."""
+        if not len(graph):
+            raise BadInput(f"score {self.name!r} needs a network: graph {graph.name!r} has no ops")
+        return self.function(graph, input_px, weights, seed)
+
+
+def _closed(name: str) -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
+    def call(graph: Graph, input_px: int, weights: tuple[float, ...], seed: int) -> ScoreResult:
+        from nas.scores import closed_form
+
+        function: Callable[[Graph, int, tuple[float, ...]], ScoreResult] = getattr(closed_form, name)
+        return function(graph, input_px, weights)
+
+    return call
+
+
+def _forward(name: str) -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
+    def call(graph: Graph, input_px: int, weights: tuple[float, ...], seed: int) -> ScoreResult:
+        from nas.scores import forward
+
+        function: Callable[[Graph, int, int], ScoreResult] = getattr(forward, name)
+        return function(graph, input_px, seed)
+
+    return call
+
+
+SCORES: dict[str, Score] = {
+    score.name: score
+    for score in (
+        Score("maxent", "maximum entropy with multi-scale stage weights (MAE-NAS, ICML 2022)", _closed("maxent"), additive=True),
+        Score("deepmad", "entropy times log of channels and resolution, with its effectiveness (CVPR 2023)", _closed("deepmad")),
+        Score("zen", "response to a perturbed input (Zen-NAS, ICCV 2021)", _forward("zen"), needs_torch=True),
+        Score("nwot", "log-determinant of the activation kernel (NASWOT, ICML 2021)", _forward("nwot"), needs_torch=True),
+        Score("synflow", "sum of weight times gradient on an all-ones image (NeurIPS 2020)", _forward("synflow"), needs_torch=True),
+    )
+}
+"""Scores by name."""
+
+
+def get_score(name: str) -> Score:
+    """The score called ``name``; an unknown one is named with its nearest neighbours."""
+    if name not in SCORES:
+        raise unknown_name("score", name, SCORES)
+    return SCORES[name]

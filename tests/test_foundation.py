@@ -1,0 +1,135 @@
+"""What holds the house up: import direction, late guests, docstrings, licence and version."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nas
+from search_spaces.errors import BadInput
+from search_spaces.space import load_space, read_space, space_names
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("search_spaces", "zoo", "distill", "nas")
+"""From the ground up: a room may import itself and the rooms before it."""
+
+GUESTS = ("torch", "ray", "optuna", "matplotlib", "scipy", "cv2", "onnx", "onnxruntime", "tensorboard", "pycocotools")
+"""Heavy libraries that arrive where they are used."""
+
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
+
+
+def imported(tree: ast.AST, room: str) -> Iterator[tuple[int, str]]:
+    """Line and top-level package of every import below ``tree``, those inside functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, (node.module or room).partition(".")[0] if node.level == 0 else room
+
+
+def upward(source: str, room: str) -> list[tuple[int, str]]:
+    """Imports in ``source`` that climb from ``room`` to a room above it."""
+    above = ROOMS[ROOMS.index(room) + 1 :]
+    return [(line, name) for line, name in imported(ast.parse(source), room) if name in above]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    assert not upward(path.read_text(encoding="utf-8"), room), "imports run nas -> distill -> zoo -> search_spaces"
+
+
+@pytest.mark.parametrize(
+    ("source", "room", "climbs"),
+    [
+        ("from nas.cost import measure", "zoo", True),
+        ("def f():\n    import distill.task", "search_spaces", True),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nas", "distill", True),
+        ("import zoo, search_spaces", "nas", False),
+        ("import zoological", "search_spaces", False),
+        ("from . import graph", "search_spaces", False),
+    ],
+)
+def test_upward_finds_climbing_imports(source: str, room: str, climbs: bool) -> None:
+    assert bool(upward(source, room)) is climbs
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring and docstring.strip(), "a module begins with a docstring"
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    """setuptools ships packages only; a folder without ``__init__.py`` would be missing from an installation."""
+    assert [folder for folder in sorted({p.parent for p in MODULES}) if not (folder / "__init__.py").is_file()] == []
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.relative_to(ROOT).parts[0] == "search_spaces"], ids=lambda p: p.name)
+def test_search_spaces_knows_no_guest_at_import(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top_level = ast.Module([n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))], [])
+    assert not [name for _, name in imported(top_level, "search_spaces") if name in GUESTS]
+
+
+def test_command_line_starts_without_guests() -> None:
+    code = f"import sys, nas.cli; print(*sorted(set(sys.modules) & {set(GUESTS)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_licence_is_apache() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text and "Version 2.0, January 2004" in text
+    assert hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() == "3b83ef96387f14655fc854ddc3c6bd57", "the unchanged text"
+    assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_version_is_in_the_changelog() -> None:
+    headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", nas.__version__)
+    assert "Unreleased" in headings or nas.__version__ in headings
+
+
+def test_spaces_page_tells_the_truth() -> None:
+    """The example of ``docs/spaces.md`` has the size it names, and the table the sizes of the shipped spaces."""
+    page = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert example is not None
+    assert f"holds {read_space(example[1]).size():,} architectures".replace(",", " ") in page
+    for name in space_names():
+        assert f"{load_space(name).size():,}".replace(",", " ") in page, name
+    kernel = example[1].replace("btn: 32..96,", "btn: 32..96, k: 4,")
+    field = example[1].replace("btn: 16..64, depth", "btn: 16..64, deph")
+    shallow = "".join(line for line in example[1].splitlines(keepends=True) if "[192" not in line)
+    for text in (kernel, field, shallow):
+        with pytest.raises(BadInput) as error:
+            read_space(text, "mine.yaml")
+        assert f"```\n{error.value}\n```" in page
+
+
+def test_constraints_are_exact_pins() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [p for p in pins if not re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; python_full_version.*| ; (sys_platform|platform_).*)?", p)] == []
+    assert "torch==2.13.0" in pins
+
+
+def test_every_dependency_is_pinned() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = text[text.index("dependencies = [") : text.index("[project.scripts]")]
+    named = {m.lower() for m in re.findall(r'"([A-Za-z0-9-]+)[^"]*"', project)} - {"nas-workbench"}
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==", constraints, re.MULTILINE))
+    assert named and named <= pinned
