@@ -24,7 +24,7 @@ test: $(VENV)/.full ## The whole test suite but the slow tests
 	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
 
 test-slow: $(VENV)/.full ## The slow tests alone
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow || test $$? -eq 5  # 5: there is none
 
 lint: $(VENV)/.full ## ruff and mypy
 	$(BIN)/ruff check .
@@ -43,7 +43,7 @@ clean: ## Remove .venv, caches and built pages; runs/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.core: $(PINS) | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e .

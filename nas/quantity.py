@@ -91,3 +91,14 @@ def parse_budgets(texts: Sequence[str]) -> tuple[Budget, ...]:
     if not merged:
         raise BadInput(f"no budget given: use --budget with {EXAMPLES}")
     return tuple(sorted(merged.values(), key=lambda b: (QUANTITIES.index(b.quantity), b.device or "")))
+
+
+def parse_weights(text: str) -> tuple[float, ...]:
+    """Stage weights such as ``0,0,1,1,16``: at least 0, below a million, not all 0."""
+    try:
+        weights = tuple(float(w) for w in text.split(","))
+    except ValueError as error:
+        raise BadInput(f"weights {text!r} must be numbers separated by commas, such as 0,0,1,1,16") from error
+    if not any(w > 0 for w in weights) or any(not 0 <= w < 1e6 for w in weights):
+        raise BadInput(f"weights {text!r} must be at least 0, below a million, and not all 0")
+    return weights

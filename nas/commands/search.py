@@ -49,17 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, then print the table (or JSON)."""
+    from nas.quantity import parse_weights
     from nas.search.run import search
-    from search_spaces.errors import BadInput
 
-    try:
-        weights = tuple(float(w) for w in args.weights.split(","))
-    except ValueError as error:
-        raise BadInput(f"weights {args.weights!r} must be numbers separated by commas, such as 0,0,1,1,16") from error
-    if not any(w > 0 for w in weights) or any(not 0 <= w < 1e6 for w in weights):
-        raise BadInput(f"weights {args.weights!r} must be at least 0, below a million, and not all 0")
     result = search(
-        args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score, weights=weights,
+        args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score,
+        weights=parse_weights(args.weights),
         scope=args.scope, input_px=args.input, grid=args.grid, seed=args.seed, steps=args.steps,
         population=args.population, top_k=args.top_k, time_limit_s=args.time_limit, name=args.name, runs=args.runs,
         fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json,
@@ -84,7 +79,7 @@ def _text(result: object) -> str:
     for c in (result.best, result.anchor):
         if c is None:
             continue
-        row = [c.name, c.score, c.costs.get("latency_ms"), *(c.parts_ms.get(p) for p in parts)]
+        row = [c.name, f"{c.score:.2f}", c.costs.get("latency_ms"), *(c.parts_ms.get(p) for p in parts)]
         rows.append([*row, c.costs["flops"] / 1e9, c.costs["params"] / 1e6, count_layers(c.architecture)])
     header = ["", "score", "ms", *parts, "GFLOPs", "Mparams", "layers"]
     if "latency_ms" not in result.best.costs:

@@ -1,0 +1,1 @@
+"""What people look at: TensorBoard events, pictures, tables and drawings."""
