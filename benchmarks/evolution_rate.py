@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.cost import Rulers
 from nas.latency.profile import load_device
 from nas.quantity import parse_budgets
+from nas.rulers import Rulers
 from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.evolution import EvolutionSearch
 from nas.search.optuna_search import Nsga2Search, TpeSearch

@@ -15,9 +15,9 @@ import sys
 import time
 from typing import Any
 
-from nas.cost import SCORE_TICK, Rulers, measure_architecture
 from nas.latency.profile import load_device
 from nas.quantity import parse_budgets
+from nas.rulers import SCORE_TICK, Rulers, measure_architecture
 from nas.scores import get_score
 from nas.search.evaluate import whole_limits
 from nas.search.exact import solve

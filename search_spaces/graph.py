@@ -37,8 +37,7 @@ Num: TypeAlias = Any
 CONV_KINDS = frozenset({"conv", "deconv"})
 POOL_KINDS = frozenset({"maxpool", "avgpool"})
 SAME_SHAPE_KINDS = frozenset(
-    "act bn scale softmax layernorm exp log clamp floor_divide remainder add_const sub_const mul_const "
-    "div_const pow_const rsub_const".split()
+    ["act", "bn", "scale", "softmax", "layernorm", "exp", "log", "clamp", "floor_divide", "remainder", "add_const", "sub_const", "mul_const", "div_const", "pow_const", "rsub_const"]
 )
 JOIN_KINDS = frozenset({"add", "sub", "mul", "div"})
 VIEW_KINDS = frozenset({"reshape", "identity"})
@@ -300,28 +299,19 @@ def fused_ops(graph: Graph) -> list[bool]:
     return fused
 
 
-def level_strides(graph: Graph) -> list[int]:
-    """Total stride of every op's output relative to the image; 0 where it has no image shape."""
-    strides: list[float] = []
-    for op in graph.ops:
-        base = [strides[i] if i >= 0 else 1.0 for i in op.inputs]
-        at = max(base, default=1.0)
-        if op.kind in ("conv", "maxpool", "avgpool"):
-            at *= op.s[0]
-        elif op.kind == "deconv":
-            at /= op.s[0]
-        elif op.kind == "upsample":
-            at /= float(op.attrs.get("scale", 2))
-        elif op.kind == "slice" and op.attrs.get("axis") == 2 and op.attrs.get("step", 1) != 1:
-            at *= int(op.attrs["step"])
-        elif op.kind not in SAME_SHAPE_KINDS | JOIN_KINDS | {"concat", "slice", "global_avgpool", "identity"}:
-            at = 0.0
-        strides.append(at)
-    return [int(s) for s in strides]
+def level_strides(graph: Graph, input_px: int | None = None) -> list[int]:
+    """Total stride of every op's output relative to the image (side over side); 0 where it is no image-shaped map."""
+    shapes = graph.shapes(input_px)
+    height, width = graph.fixed_px if input_px is None and graph.fixed_px else (input_px or 640, input_px or 640)
+    strides = []
+    for shape in shapes:
+        is_map = len(shape) == 3 and shape[1] > 0 and height * shape[2] == width * shape[1]
+        strides.append(round(height / shape[1]) if is_map and shape[1] <= height else 0)
+    return strides
 
 
 _NUMERIC = (
-    "cin cout k kernel_area stride groups pixels in_pixels macs params in_elems out_elems weight_elems fused count".split()
+    ["cin", "cout", "k", "kernel_area", "stride", "groups", "pixels", "in_pixels", "macs", "params", "in_elems", "out_elems", "weight_elems", "fused", "count"]
 )
 
 
@@ -361,7 +351,7 @@ def _out_shape(op: Op, given: list[tuple[Num, ...]], index: int, rescaled: bool)
     if kind == "slice" and len(first) == 3 and op.attrs.get("axis", 1) in (1, 2, 3):
         axis = int(op.attrs.get("axis", 1)) - 1
         start, end, step = int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1))
-        stop = first[axis] if end is None or rescaled and axis else np.minimum(end, first[axis])
+        stop = first[axis] if end is None or (rescaled and axis) else np.minimum(end, first[axis])
         extent = -(-(stop - start) // step)
         return (*first[:axis], extent, *first[axis + 1 :])
     if kind in JOIN_KINDS and recorded is None:

@@ -50,7 +50,8 @@ class _Reader:
             return _Node(out, line)
         if isinstance(node, yaml.SequenceNode):
             return _Node([self.tree(item) for item in node.value], line)
-        return _Node(yaml.safe_load(node.value) if node.style is None and node.value else node.value, line)
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.value
+        return _Node(yaml.safe_load(node.value) if plain else node.value, line)
 
     def mapping(self, node: _Node, what: str, known: set[str]) -> dict[str, _Node]:
         if not isinstance(node.value, dict):

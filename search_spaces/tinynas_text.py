@@ -114,7 +114,7 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
         if stage.kind == "conv":
             block = {key: value for key, value in block.items() if key not in ("L", "btn")}
         elif damo:
-            block["inner_class"] = block["class"].removeprefix("Super")
+            block["inner_class"] = str(block["class"]).removeprefix("Super")
         out.append(block)
         previous = stage.out
     return out

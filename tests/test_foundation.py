@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.cli import COMMANDS, build_parser
 from search_spaces.errors import BadInput
 from search_spaces.space import load_space, read_space, space_names
 
@@ -52,7 +54,7 @@ def test_imports_run_one_way(path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "room", "climbs"),
     [
-        ("from nas.cost import measure", "zoo", True),
+        ("from nas.rulers import measure", "zoo", True),
         ("def f():\n    import distill.task", "search_spaces", True),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nas", "distill", True),
         ("import zoo, search_spaces", "nas", False),
@@ -117,6 +119,25 @@ def test_spaces_page_tells_the_truth() -> None:
         with pytest.raises(BadInput) as error:
             read_space(text, "mine.yaml")
         assert f"```\n{error.value}\n```" in page
+
+
+def test_command_line_page_tells_the_truth() -> None:
+    """``docs/cli.md`` has a section for every command that names all its long options, and names no others."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## nas (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert tuple(sections) == COMMANDS
+    commands = subcommands(build_parser())
+    for name, text in sections.items():
+        nested = subcommands(commands[name]).values()
+        actions = [action for parser in (commands[name], *nested) for action in parser._actions]
+        known = {option for action in actions for option in action.option_strings if option.startswith("--")} - {"--help"}
+        assert set(re.findall(r"--[a-z][a-z-]*", text)) <= known, name
+        assert known - {"--json"} <= set(re.findall(r"--[a-z][a-z-]*", text)), name
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers below ``parser``, by name."""
+    return {name: sub for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name, sub in action.choices.items()}
 
 
 def test_constraints_are_exact_pins() -> None:

@@ -1,34 +1,80 @@
-"""Open TensorBoard on runs: curves, pictures, and the finalists side by side. It listens on this machine alone."""
+"""Open TensorBoard on runs: curves, pictures, and the finalists side by side. It listens on this machine alone.
+
+examples:
+  nas board                        all runs in ./runs
+  nas board runs/A runs/B          these two
+  nas board runs/A --port 6007
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 HELP = "open TensorBoard on runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas board``."""
-    parser.add_argument("run_folder", nargs="?", default="runs", metavar="RUN", help="one run folder, or the folder of all (default runs)")
-    parser.add_argument("--port", type=int, default=6006, help="default 6006")
+    parser.add_argument("run_folders", nargs="*", metavar="RUN", help="run folders, or the folder of all (default: runs)")
+    parser.add_argument("--port", type=int, default=6006, help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
     """Start TensorBoard and wait for Ctrl-C."""
     import subprocess
     import sys
-    from pathlib import Path
 
     from search_spaces.errors import BadInput
 
-    folder = Path(args.run_folder)
-    if not folder.is_dir():
-        raise BadInput(f"no run folder {args.run_folder!r}: run a search first, or name another folder")
+    folders = [Path(name) for name in args.run_folders or ["runs"]]
+    for folder in folders:
+        if not folder.is_dir():
+            raise BadInput(f"no run folder {str(folder)!r}: run a search first (nas search), or name another folder")
     if not 0 < args.port < 65536:
         raise BadInput(f"port {args.port} must be between 1 and 65535")
-    print(f"TensorBoard: http://localhost:{args.port}/  (Ctrl-C ends it)", flush=True)
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "localhost", "--port", str(args.port)]
+    with _one_folder(folders) as logdir:
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
+        print(f"TensorBoard: http://localhost:{args.port}/  (Ctrl-C ends it)", flush=True)
+        server = subprocess.Popen(command)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end(server)
+
+
+@contextmanager
+def _one_folder(folders: Sequence[Path]) -> Iterator[Path]:
+    """TensorBoard reads one folder: for several runs a temporary one with a link to each."""
+    import tempfile
+
+    if len(folders) == 1:
+        yield folders[0]
+        return
+    with tempfile.TemporaryDirectory(prefix="nas-board-") as name:
+        for folder in folders:
+            base, link, again = folder.resolve().name or "root", "", 1
+            while not link or (Path(name) / link).is_symlink():
+                link, again = base if again == 1 else f"{base}-{again}", again + 1
+            (Path(name) / link).symlink_to(folder.resolve(), target_is_directory=True)
+        yield Path(name)
+
+
+def _end(server: object) -> None:
+    """Stop TensorBoard if it still runs; Ctrl-C usually has reached it already."""
+    import subprocess
+
+    assert isinstance(server, subprocess.Popen)
     try:
-        return subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+        server.wait(timeout=2)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        server.terminate()
+        try:
+            server.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()

@@ -1,5 +1,7 @@
 """Draw an architecture: a table and a tree in the terminal, a picture with --png, other spellings with --tinynas.
 
+X is an architecture YAML, a run folder, a TinyNAS text, a graph JSON, an ONNX file or a published model's name.
+
 examples:
   nas show damo-yolo-s --device t4
   nas show runs/NAME --png best.png
@@ -10,6 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.latency.profile import DeviceProfile
+    from search_spaces.architecture import Architecture
+    from search_spaces.graph import Graph
 
 HELP = "draw an architecture; write it as TinyNAS text, YAML or PNG"
 
@@ -18,47 +26,99 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas show``."""
     parser.add_argument("subject", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
     parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
-    parser.add_argument("--device", metavar="D", help="add predicted milliseconds")
-    parser.add_argument("--png", metavar="FILE", help="write a picture")
-    parser.add_argument("--tinynas", choices=("tinynas", "damo"), help="print the structure text in this spelling, and nothing else")
-    parser.add_argument("--yaml", action="store_true", help="print the architecture as YAML, and nothing else")
+    parser.add_argument("--device", metavar="D", help="add predicted milliseconds on this device")
+    parser.add_argument("--png", metavar="FILE", help="write a picture as well")
     parser.add_argument("--ascii", action="store_true", help="draw without Unicode")
-    parser.add_argument("--json", action="store_true", help="print the architecture and the costs of its pieces as JSON")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--tinynas", choices=("tinynas", "damo"), help="print only the structure text, in this spelling")
+    instead.add_argument("--yaml", action="store_true", help="print only the architecture's YAML")
+    instead.add_argument("--json", action="store_true", help="print only JSON: the architecture and the costs of its stages")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for."""
-    from nas.console import print_json
-    from nas.report.draw import architecture_text, graph_text, piece_costs
     from nas.resolve import resolve_subject
     from search_spaces.errors import BadInput
-    from search_spaces.tinynas_text import to_text
 
+    if args.png and not args.png.lower().endswith(".png"):
+        raise BadInput(f"--png {args.png!r} must end in .png")
+    if args.input < 1:
+        raise BadInput(f"--input {args.input} must be at least 1 pixel; detectors take multiples of 32, such as 640")
     subject = resolve_subject(args.subject)
-    arch = subject.arch
-    if arch is None:
-        if args.png or args.tinynas or args.yaml:
-            raise BadInput(f"{args.subject!r} is a graph, not one of our architectures: only its table can be shown")
-        graph = subject.graph()
-        print_json(graph.to_json()) if args.json else print(graph_text(graph, args.input))
-        return 0
     profile = None
     if args.device:
         from nas.latency.profile import load_device
 
         profile = load_device(args.device)
+    if subject.arch is None:
+        return _show_graph(subject.graph(), args, profile)
+    arch = subject.arch
+    if args.tinynas:
+        from search_spaces.tinynas_text import to_text
+
+        text = to_text(arch, args.tinynas)
+    elif args.yaml:
+        text = arch.to_yaml()
+    else:
+        text = ""
+    facts = _facts(arch, args.input, profile) if args.png or args.json else {}
     if args.png:
         from nas.files import write_atomic
         from nas.report.plots import architecture_png
 
-        write_atomic(args.png, architecture_png(arch))
-    if args.tinynas:
-        print(to_text(arch, args.tinynas), end="")
-    elif args.yaml:
-        print(arch.to_yaml(), end="")
+        write_atomic(args.png, architecture_png(arch, [_line(facts, args)]))
+    if text:
+        print(text, end="")
     elif args.json:
-        print_json({"name": subject.name, "architecture": arch.to_dict(), "digest": arch.digest(), "pieces": piece_costs(arch, args.input, profile)})
+        from nas.console import print_json
+
+        print_json({"name": subject.name, "architecture": arch.to_dict(), "digest": arch.digest(), **facts})
     else:
-        plain = args.ascii or (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
-        print(architecture_text(arch, args.input, profile, plain))
+        from nas.report.draw import architecture_text
+
+        encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "").replace("_", "")
+        print(architecture_text(arch, args.input, profile, args.ascii or encoding not in ("utf8", "utf8sig")))
+        if args.png:
+            print(f"\nwrote {args.png}")
     return 0
+
+
+def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> int:
+    from nas.console import print_json
+    from nas.report.draw import graph_text
+    from search_spaces.errors import BadInput
+
+    for option in ("png", "tinynas", "yaml"):
+        if getattr(args, option):
+            raise BadInput(
+                f"--{option}: {args.subject!r} is a graph, not an architecture of this workbench; "
+                "leave the option out for its table, or use --json"
+            )
+    if args.json:
+        print_json(graph.to_json())
+        return 0
+    print(graph_text(graph, args.input))
+    if profile is not None:
+        size = graph.fixed_px or args.input
+        print(f"\nlatency on {profile.name}: {profile.latency_ms(graph, size):.3f} ms")
+    return 0
+
+
+def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> dict[str, Any]:
+    """Input side (pixels), device, costs of the whole in base units and costs by stage."""
+    from nas.report.draw import piece_costs
+    from nas.rulers import measure_architecture
+
+    pieces = piece_costs(arch, input_px, profile)
+    scope = "detector" if arch.neck is not None else "backbone"
+    costs = measure_architecture(arch, input_px, profile, scope).costs
+    device = None if profile is None else profile.name
+    return {"input_px": input_px, "device": device, "scope": scope, "costs": costs, "stages": pieces}
+
+
+def _line(facts: dict[str, Any], args: argparse.Namespace) -> str:
+    """The costs in one line for the foot of the picture."""
+    from nas.quantity import LATENCY, show
+
+    parts = [show(name, value) + (f" on {facts['device']}" if name == LATENCY else "") for name, value in facts["costs"].items()]
+    return "   ".join([f"{args.input} x {args.input} pixels", *parts])

@@ -1,101 +1,171 @@
-"""A detector drawn in the terminal: a table a stage and a tree of its blocks."""
+"""A detector drawn in the terminal: a table a stage and a tree of its blocks, at most 110 columns wide."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.console import cell, table
 from search_spaces.architecture import Architecture
+from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
-from search_spaces.lowering import lower
+from search_spaces.lowering import lower, stage_flags
 
 if TYPE_CHECKING:
     from nas.latency.profile import DeviceProfile
 
+WIDTH = 110
+"""Columns that every drawing fits."""
 
-def architecture_text(arch: Architecture, input_px: int = 640, profile: DeviceProfile | None = None, plain: bool = False) -> str:
-    """Table and tree; ``plain`` draws with ASCII alone."""
-    return architecture_table(arch, input_px, profile) + "\n\n" + architecture_tree(arch, plain)
+_BOXES = {False: ("├─ ", "└─ ", "│  ", "─", "→", "×"), True: ("|- ", "`- ", "|  ", "-", "->", "x")}
+
+
+def architecture_text(
+    arch: Architecture, input_px: int = 640, profile: DeviceProfile | None = None, ascii: bool = False
+) -> str:
+    """Table and tree of one architecture at an input side in pixels; ``ascii`` draws without Unicode."""
+    return architecture_table(arch, input_px, profile, ascii) + "\n\n" + architecture_tree(arch, ascii)
 
 
 def piece_costs(arch: Architecture, input_px: int, profile: DeviceProfile | None = None) -> dict[str, dict[str, float]]:
-    """Parameters, FLOPs and (with a device) milliseconds of stem, every stage, neck and head."""
+    """``params``, ``flops`` and, with a device, ``ms`` of stem, every stage, neck and head, in that order."""
+    if input_px % 32 or input_px < 64:
+        raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the coarsest stride is 32")
     graph = lower(arch, "backbone" if arch.neck is None else "detector")
     columns = graph.table(input_px)
-    ms = np.zeros(len(graph)) if profile is None else profile.op_ticks(columns) * profile.tick_ms
+    ticks = None if profile is None else profile.op_ticks(columns)
+    names = np.array([name.split(".")[0] for name in columns.names])
     pieces: dict[str, dict[str, float]] = {}
-    for i, name in enumerate(columns.names):
-        piece = pieces.setdefault(name.split(".")[0], {"params": 0.0, "flops": 0.0, "ms": 0.0})
-        piece["params"] += float(columns.params[i])
-        piece["flops"] += 2 * float(columns.macs[i])
-        piece["ms"] += float(ms[i])
+    for name in dict.fromkeys(names.tolist()):
+        mine = names == name
+        piece = {"params": float(columns.params[mine].sum()), "flops": 2 * float(columns.macs[mine].sum())}
+        if profile is not None and ticks is not None:
+            piece["ms"] = int(ticks[mine].sum()) * profile.tick_ms
+        pieces[name] = piece
     return pieces
 
 
-def architecture_table(arch: Architecture, input_px: int = 640, profile: DeviceProfile | None = None) -> str:
-    """One row a piece: shape, settings, parameters, GFLOPs and, with a device, milliseconds."""
+def architecture_table(
+    arch: Architecture, input_px: int = 640, profile: DeviceProfile | None = None, ascii: bool = False
+) -> str:
+    """One row a stage: shape, settings, parameters, GFLOPs and, with a device, milliseconds; then the totals."""
     pieces = piece_costs(arch, input_px, profile)
-    rows: list[list[Any]] = []
-    side, cin = input_px // arch.stem.stride, 12 if arch.stem.focus else 3
-    rows.append(["stem", "focus+conv" if arch.stem.focus else "conv", side, cin, None, arch.stem.out, arch.stem.k, 1])
-    cin = arch.stem.out
-    for stage, stride in zip(arch.stages, arch.strides, strict=True):
-        rows.append([f"stage{len(rows)}", stage.kind, input_px // stride, cin, stage.btn, stage.out, stage.k, stage.depth])
+    stem, blank = arch.stem, [""] * 8
+    cin = 12 if stem.focus else 3
+    kind = "focus + conv" if stem.focus else "conv"
+    rows = [["stem", kind, stem.stride, input_px // stem.stride, cin, "", stem.out, stem.k, 1]]
+    cin = stem.out
+    for number, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True), start=1):
+        btn = "" if stage.kind == "conv" else stage.btn
+        rows.append([f"stage{number}", stage.kind, stride, -(-input_px // stride), cin, btn, stage.out, stage.k, stage.depth])
         cin = stage.out
     if arch.neck is not None and arch.head is not None:
-        rows.append(["neck", "RepGFPN", None, None, None, "/".join(map(str, arch.neck.out)), None, round(3 * arch.neck.depth)])
-        rows.append(["head", "ZeroHead", None, None, None, f"{arch.head.classes} classes", arch.head.k, None])
-    for row in rows:
-        cost = pieces[row[0]]
-        row += [cost["params"] / 1e6, cost["flops"] / 1e9, cost["ms"]]
+        neck, head = arch.neck, arch.head
+        widths = "/".join(map(str, neck.out))
+        rows.append(["neck", "RepGFPN", "8/16/32", "", "/".join(map(str, arch.tap_channels)), "", widths, 3, round(3 * neck.depth)])
+        rows.append(["head", "ZeroHead", "8/16/32", "", widths, "", f"{head.classes} classes", head.k, 1])
+    cells = [[str(value) for value in row] + _costs(pieces[str(row[0])], profile is not None) for row in rows]
+    total = {key: sum(piece[key] for piece in pieces.values()) for key in pieces["stem"]}
     if profile is not None:
-        rows.append(["fixed", profile.name, *[None] * 6, None, None, profile.fixed_ticks * profile.tick_ms])
-    rows.append(["total", "", *[None] * 6, *(sum(float(r[i] or 0) for r in rows) for i in (8, 9, 10))])
-    header = ["piece", "kind", "map", "in", "btn", "out", "k", "depth", "Mparams", "GFLOPs", "ms"]
-    shown = [[cell(v) if v is not None else "" for v in row] for row in rows]
-    if profile is None:
-        header, shown = header[:-1], [row[:-1] for row in shown]
-    return table(header, shown)
+        cells.append(["fixed", f"on {profile.name}"[:20], *blank[1:], "", "", f"{profile.fixed_ticks * profile.tick_ms:.3f}"])
+        total["ms"] += profile.fixed_ticks * profile.tick_ms
+    footer = ["total", "", *blank[1:], *_costs(total, profile is not None)]
+    header = ["stage", "kind", "stride", "map", "in", "btn", "out", "k", "depth", "params", "GFLOPs"]
+    return _table(header + (["ms"] if profile is not None else []), cells, footer, ascii)
 
 
-def architecture_tree(arch: Architecture, plain: bool = False) -> str:
-    """Stem, stages with their blocks, and where the taps lead."""
-    mid, end, bar, gap = ("|- ", "`- ", "|  ", "   ") if plain else ("├─ ", "└─ ", "│  ", "   ")
-    top: list[tuple[str, list[str]]] = [(f"stem: {arch.stem.out} channels, k{arch.stem.k}" + (", after focus" if arch.stem.focus else ""), [])]
+def architecture_tree(arch: Architecture, ascii: bool = False) -> str:
+    """Stem, stages with their blocks, merge nodes of the neck and levels of the head."""
+    to, times = _BOXES[ascii][4:]
+    after = f", k{arch.stem.k}, after focus" if arch.stem.focus else f", k{arch.stem.k}, stride {arch.stem.stride}"
+    top: list[tuple[str, list[str]]] = [(f"stem: {arch.stem.out} channels{after}", [])]
     taps = dict(zip(arch.taps, ("P3", "P4", "P5"), strict=True)) if arch.neck is not None else {}
+    cin = arch.stem.out
     for i, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True)):
-        blocks = [f"block {b}: {stage.btn} -> {stage.out}" + (", stride 2" if b == 0 and stage.stride == 2 else "") for b in range(stage.depth)]
-        if arch.spp and i == len(arch.stages) - 1:
-            blocks.insert(1 if arch.style != "csp" else 0, "SPP 5, 9, 13")
-        label = f"stage {i + 1} (1/{stride}): {stage.depth} x {stage.kind}, k{stage.k}" + (f"  = {taps[i]}" if i in taps else "")
+        inner = "" if stage.kind == "conv" else f" {to} {stage.btn}"
+        blocks = [f"block 1: {cin}{inner} {to} {stage.out}" + (", stride 2" if stage.stride == 2 else "")]
+        if stage.depth > 1:
+            which = "block 2" if stage.depth == 2 else f"blocks 2-{stage.depth}"
+            blocks.append(f"{which}: {stage.out}{inner} {to} {stage.out}")
+        if stage_flags(arch.style, arch.stages, i, arch.spp)["spp"]:
+            # A chain pools after its first block, a csp stage before its blocks.
+            blocks.insert(0 if arch.style == "csp" else 1, "SPP: max-pools of 5, 9 and 13")
+        label = f"stage{i + 1} (1/{stride}): {stage.depth} {times} {stage.kind}, k{stage.k}" + (f", gives {taps[i]}" if i in taps else "")
         top.append((label, blocks))
+        cin = stage.out
     if arch.neck is not None and arch.head is not None:
-        n3, n4, n5 = arch.neck.out
-        c3, c4, c5 = arch.tap_channels
+        neck, head = arch.neck, arch.head
+        n3, n4, n5 = neck.out
+        _, c4, c5 = arch.tap_channels
         merges = [
-            f"merge_3: P5, P4 down -> {c5}", f"merge_4: P4, P3 down, merge_3 up -> {c4}", f"merge_5: P3, merge_4 up -> {n3}",
-            f"merge_7: merge_4, merge_5 down -> {n4}", f"merge_6: merge_3, merge_4 down, merge_7 down -> {n5}",
-        ]  # fmt: skip
-        top.append((f"neck: RepGFPN{', depth-wise' if arch.neck.depthwise else ''}, taps {c3}, {c4}, {c5}", merges))
-        bins = arch.head.reg_max + 1
-        top.append((f"head: ZeroHead, k{arch.head.k}", [f"{level}: {arch.head.classes} classes, 4 x {bins} bins" for level in ("P3", "P4", "P5")]))
-    lines = [arch.name or arch.digest()]
-    for i, (label, children) in enumerate(top):
-        last = i == len(top) - 1
-        lines.append((end if last else mid) + label)
-        for j, child in enumerate(children):
-            lines.append((gap if last else bar) + (end if j == len(children) - 1 else mid) + child)
-    return "\n".join(lines)
+            f"merge_3 (1/32): P5, P4 down {to} {c5}",
+            f"merge_4 (1/16): P4, P3 down, merge_3 up {to} {c4}",
+            f"merge_5 (1/8):  P3, merge_4 up {to} {n3}",
+            f"merge_7 (1/16): merge_4, merge_5 down {to} {n4}",
+            f"merge_6 (1/32): merge_3, merge_4 down, merge_7 down {to} {n5}",
+        ]
+        fusion = f"{round(3 * neck.depth)} fusion layers a node, hidden {times} {neck.hidden_ratio:g}, {neck.act}"
+        top.append((f"neck: RepGFPN, {fusion}{', depth-wise' if neck.depthwise else ''}", merges))
+        sources = (("P3", "merge_5", n3), ("P4", "merge_7", n4), ("P5", "merge_6", n5))
+        levels = [
+            f"{level}: {merge}, {width} {to} {head.classes} classes, 4 {times} {head.reg_max + 1} box bins"
+            for level, merge, width in sources
+        ]
+        top.append((f"head: ZeroHead, k{head.k}", levels))
+    return "\n".join([_clip(f"{arch.name or arch.digest()} ({arch.style}, {arch.act})"), *_branches(top, ascii)])
 
 
 def graph_text(graph: Graph, input_px: int = 640) -> str:
     """Totals by kind of op, for a network that is not one of our architectures."""
-    columns = graph.table(None if graph.fixed_px else input_px)
-    rows: list[list[Any]] = []
+    size = graph.fixed_px
+    columns = graph.table(None if size else input_px)
+    height, width = size or (input_px, input_px)
+    kinds = np.array(columns.kinds)
+    cells, total = [], np.zeros(4)
     for kind in sorted(set(columns.kinds)):
-        mine = np.array([k == kind for k in columns.kinds])
-        rows.append([kind, int(mine.sum()), float(columns.params[mine].sum()) / 1e6, 2 * float(columns.macs[mine].sum()) / 1e9, float(columns.out_elems[mine].sum()) / 1e6])
-    rows.append(["total", len(graph), *(sum(r[i] for r in rows) for i in (2, 3, 4))])
-    return f"{graph.name}\n" + table(["op", "count", "Mparams", "GFLOPs", "M outputs"], rows)
+        mine = kinds == kind
+        row = np.array([mine.sum(), columns.params[mine].sum(), 2 * columns.macs[mine].sum(), columns.out_elems[mine].sum()])
+        total += row
+        cells.append([kind, *_graph_numbers(row)])
+    header = ["op", "count", "params", "GFLOPs", "M outputs"]
+    named = _clip(f"{graph.name or graph.digest()} at {width} x {height} pixels")
+    return named + "\n" + _table(header, cells, ["total", *_graph_numbers(total)], ascii=True, text_columns=1)
+
+
+def _graph_numbers(row: np.ndarray) -> list[str]:
+    return [f"{int(row[0]):,}", f"{round(row[1]):,}", f"{row[2] / 1e9:,.3f}", f"{row[3] / 1e6:,.3f}"]
+
+
+def _costs(piece: dict[str, float], with_ms: bool) -> list[str]:
+    numbers = [f"{round(piece['params']):,}", f"{piece['flops'] / 1e9:,.2f}"]
+    return [*numbers, f"{piece['ms']:,.3f}"] if with_ms else numbers
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], footer: Sequence[str], ascii: bool, text_columns: int = 2
+) -> str:
+    """Header, rows and a footer between rules; text to the left, numbers to the right so that points line up."""
+    widths = [max(len(row[i]) for row in (header, *rows, footer)) for i in range(len(header))]
+
+    def line(values: Sequence[str]) -> str:
+        cells = [v.ljust(w) if i < text_columns else v.rjust(w) for i, (v, w) in enumerate(zip(values, widths, strict=True))]
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join(_BOXES[ascii][3] * width for width in widths)
+    return "\n".join([line(header), rule, *(line(row) for row in rows), rule, line(footer)])
+
+
+def _branches(top: Sequence[tuple[str, Sequence[str]]], ascii: bool) -> list[str]:
+    mid, end, bar = _BOXES[ascii][:3]
+    lines = []
+    for i, (label, children) in enumerate(top):
+        last = i == len(top) - 1
+        lines.append(_clip((end if last else mid) + label))
+        for j, child in enumerate(children):
+            lines.append(_clip(("   " if last else bar) + (end if j == len(children) - 1 else mid) + child))
+    return lines
+
+
+def _clip(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."

@@ -5,30 +5,52 @@ TensorBoard's package takes most of a second to import; it arrives when a writer
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from search_spaces.errors import BadInput
+
+METRIC_TITLES = {
+    "score": "score",
+    "latency_ms": "latency (ms)",
+    "params_m": "parameters (M)",
+    "gflops": "GFLOPs",
+    "layers": "layers",
+}
+"""How the HParams tab heads the metrics of a candidate, in this order; other metrics keep their own names."""
+
+FLUSH_S = 5
+"""Seconds after which waiting events reach the disk, so that a running search can be watched."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class EventWriter:
-    """Appends to one run folder; opening it again adds a file, so steps simply go on."""
+    """Appends to one run folder; opening it again adds a file, so steps simply go on.
+
+    Also a context manager: leaving the block, even by Ctrl-C, writes what still waits.
+    """
 
     def __init__(self, folder: str | Path) -> None:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
         self.folder = Path(folder)
-        self._open_file = EventFileWriter
-        self._writer = EventFileWriter(str(self.folder))
+        self._writer = _open(self.folder)
+        self._described = False
+
+    def __enter__(self) -> EventWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One number of a curve."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        self._add(Summary(value=[Summary.Value(tag=tag, simple_value=float(value))]), step)
+        self._add(_scalar(tag, value), step)
 
     def image(self, tag: str, png_bytes: bytes, step: int) -> None:
-        """A PNG."""
+        """A PNG for the Images tab."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         width, height = png_size(png_bytes)
@@ -49,52 +71,64 @@ class EventWriter:
         self._add(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]), step)
 
     def hparams(self, run_name: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """One candidate as a row of the HParams tab: its own sub-run with settings and metrics."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        """One candidate as a row of the HParams tab: its own sub-run with settings and metrics.
+
+        ``run_name`` is a path below the run folder, such as ``candidates/1f3a``. The first call also writes
+        the experiment summary (columns and their titles) at the top of the run folder.
+        """
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-        def plugin(content: Any, tag: str) -> Summary:
-            value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(content))
-            value.tensor.CopyFrom(metadata.NULL_TENSOR)
-            return Summary(value=[value])
-
-        start = plugin_data_pb2.SessionStartInfo(group_name=run_name, start_time_secs=time.time())
+        path = PurePosixPath(run_name)
+        if path.is_absolute() or not path.parts or ".." in path.parts:
+            raise BadInput(f"candidate run {run_name!r} must be a relative path below the run folder, without '..'")
+        if not self._described:
+            described = plugin_data_pb2.HParamsPluginData(experiment=_experiment(hparams, metrics))
+            self._add(_hparams_summary(described, metadata.EXPERIMENT_TAG), 0)
+            self._described = True
+        now = time.time()
+        start = plugin_data_pb2.SessionStartInfo(group_name=run_name, start_time_secs=now)
         for name, value in hparams.items():
             if isinstance(value, bool):
                 start.hparams[name].bool_value = value
-            elif isinstance(value, (int, float)):
+            elif _is_number(value):
                 start.hparams[name].number_value = value
             else:
                 start.hparams[name].string_value = str(value)
-        end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
-        writer = self._open_file(str(self.folder / run_name))
-        experiment = self._experiment(hparams, metrics)
-        for summary in (
-            plugin(plugin_data_pb2.HParamsPluginData(experiment=experiment), metadata.EXPERIMENT_TAG),
-            plugin(plugin_data_pb2.HParamsPluginData(session_start_info=start), metadata.SESSION_START_INFO_TAG),
-            *(Summary(value=[Summary.Value(tag=tag, simple_value=float(value))]) for tag, value in metrics.items()),
-            plugin(plugin_data_pb2.HParamsPluginData(session_end_info=end), metadata.SESSION_END_INFO_TAG),
-        ):
-            writer.add_event(_event(summary, 0))
-        writer.close()
+        end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=now)
+        writer = _open(self.folder / path)
+        try:
+            for summary in (
+                _hparams_summary(
+                    plugin_data_pb2.HParamsPluginData(session_start_info=start), metadata.SESSION_START_INFO_TAG
+                ),
+                *(_scalar(tag, value) for tag, value in metrics.items()),
+                _hparams_summary(
+                    plugin_data_pb2.HParamsPluginData(session_end_info=end), metadata.SESSION_END_INFO_TAG
+                ),
+            ):
+                writer.add_event(_event(summary, 0))
+        finally:
+            writer.close()
+
+    def flush(self) -> None:
+        """Bring every waiting event to disk now."""
+        self._writer.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._writer.close()
 
-    def _experiment(self, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any:
-        from tensorboard.plugins.hparams import api_pb2
-
-        infos = []
-        for name, value in hparams.items():
-            kind = "DATA_TYPE_FLOAT64" if isinstance(value, (int, float)) and not isinstance(value, bool) else "DATA_TYPE_STRING"
-            kind = "DATA_TYPE_BOOL" if isinstance(value, bool) else kind
-            infos.append(api_pb2.HParamInfo(name=name, type=getattr(api_pb2, kind)))
-        shown = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag) for tag in metrics]
-        return api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)
-
     def _add(self, summary: Any, step: int) -> None:
         self._writer.add_event(_event(summary, step))
+
+
+def _open(folder: Path) -> Any:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    try:
+        return EventFileWriter(str(folder), flush_secs=FLUSH_S)
+    except OSError as error:
+        raise BadInput(f"cannot write TensorBoard events to {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _event(summary: Any, step: int) -> Any:
@@ -103,6 +137,46 @@ def _event(summary: Any, step: int) -> Any:
     return Event(wall_time=time.time(), step=step, summary=summary)
 
 
+def _scalar(tag: str, value: float) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])
+
+
+def _hparams_summary(content: Any, tag: str) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+
+    value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(content))
+    value.tensor.CopyFrom(metadata.NULL_TENSOR)
+    return Summary(value=[value])
+
+
+def _experiment(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any:
+    from tensorboard.plugins.hparams import api_pb2
+
+    infos = []
+    for name, value in hparams.items():
+        kind = api_pb2.DATA_TYPE_STRING
+        if isinstance(value, bool):
+            kind = api_pb2.DATA_TYPE_BOOL
+        elif _is_number(value):
+            kind = api_pb2.DATA_TYPE_FLOAT64
+        infos.append(api_pb2.HParamInfo(name=name, type=kind))
+    tags = [*(tag for tag in METRIC_TITLES if tag in metrics), *(tag for tag in metrics if tag not in METRIC_TITLES)]
+    shown = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=METRIC_TITLES.get(tag, tag)) for tag in tags
+    ]
+    return api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)
+
+
+def _is_number(value: Any) -> bool:
+    # NaN and infinities have no place in TensorBoard's JSON: they are shown as text.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def png_size(png: bytes) -> tuple[int, int]:
     """Width and height in pixels, read from a PNG's header."""
+    if not png.startswith(PNG_SIGNATURE) or len(png) < 24:
+        raise BadInput(f"{len(png)} bytes beginning with {png[:8]!r} are not a PNG picture")
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")

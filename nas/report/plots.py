@@ -3,107 +3,264 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Stage
+from search_spaces.errors import BadInput
+from search_spaces.lowering import stage_flags
 
-INK, FRONT, BEST, ANCHOR, BUDGET = "#222222", "#0072B2", "#D55E00", "#009E73", "#888888"
-"""Okabe-Ito colours, told apart by colour-blind readers."""
+INK, FRONT, BEST, ANCHOR, BUDGET = "#222222", "#0072B2", "#D55E00", "#009E73", "#666666"
+"""Okabe-Ito colours, told apart by colour-blind readers; markers differ in shape as well."""
+
+STEM_FILL, STAGE_FILL, NECK_FILL, HEAD_FILL = "#DDDDDD", "#BFD8EA", "#CDE8D6", "#F6D9C4"
 
 MOST_POINTS = 3000
+"""Fronts with more points are thinned to about this many; their ends and the best always stay."""
+
+DPI = 110
+ROW, HALF = 1.05, 0.33
+"""Inches from one resolution to the next, and half the height of a box, in an architecture's picture."""
 
 
 def front_png(
     xs: Sequence[float], scores: Sequence[float], x_label: str, best: tuple[float, float],
     budget_x: float | None = None, references: Sequence[tuple[str, float, float]] = (), title: str = "",
 ) -> bytes:  # fmt: skip
-    """Score against the primary cost: the front as steps, the best, published detectors, the budget."""
-    figure, axes = _figure(8.0, 5.0)
-    step = max(1, len(xs) // MOST_POINTS)
-    axes.step(xs[::step], scores[::step], where="post", color=FRONT, linewidth=1.2, zorder=2)
-    axes.plot(xs[::step], scores[::step], ".", color=FRONT, markersize=3, label=f"front ({len(xs)} architectures)", zorder=3)
-    axes.plot(*best, "*", color=BEST, markersize=15, label=f"best: {best[1]:.1f} at {best[0]:.4g}", zorder=5)
-    for name, x, y in references:
-        axes.plot(x, y, "D", color=ANCHOR, markersize=8, label=f"{name}, published: {y:.1f} at {x:.4g}", zorder=4)
+    """Score against the primary cost: the front as steps, the best, published detectors, the budget.
+
+    ``xs`` ascending, in the unit that ``x_label`` names; ``best`` and ``references`` are (x, score) and
+    (name, x, score) in the same units.
+    """
+    if len(xs) != len(scores):
+        raise BadInput(f"a front of {len(xs)} costs and {len(scores)} scores: there must be one score a cost")
+    figure = _figure(8.0, 5.6)
+    axes = figure.add_subplot()
+    keep = _thinned(len(xs))
+    thin_x, thin_y = [xs[i] for i in keep], [scores[i] for i in keep]
+    count = f"{len(xs):,} architecture{'' if len(xs) == 1 else 's'}"
+    axes.step(thin_x, thin_y, where="post", color=FRONT, linewidth=1.2, zorder=2)
+    axes.plot(thin_x, thin_y, "o", color=FRONT, markersize=3, label=f"Pareto front: {count}", zorder=3)
+    axes.plot(*best, "*", color=BEST, markersize=16, markeredgecolor="white", markeredgewidth=0.6,
+              label=f"best: score {best[1]:.2f} at {best[0]:.4g}", zorder=6, linestyle="none")  # fmt: skip
+    for i, (name, x, y) in enumerate(references):
+        axes.plot(x, y, "Ds^vP"[i % 5], color=ANCHOR, markersize=8, markeredgecolor="white", markeredgewidth=0.6,
+                  label=f"{name} (published): score {y:.2f} at {x:.4g}", zorder=5, linestyle="none")  # fmt: skip
     if budget_x is not None:
-        axes.axvline(budget_x, color=BUDGET, linestyle="--", linewidth=1, label=f"budget {budget_x:.4g}", zorder=1)
-    axes.set_xlabel(x_label)
+        axes.axvline(budget_x, color=BUDGET, linestyle="--", linewidth=1.1, label=f"budget: {budget_x:.4g}", zorder=1)
+    axes.set_xlabel(x_label, parse_math=False)
     axes.set_ylabel("zero-shot score")
-    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_title("\n".join(textwrap.wrap(title, 90)), fontsize=11, color=INK, parse_math=False)
     axes.grid(alpha=0.25)
     axes.margins(x=0.05, y=0.08)
-    axes.legend(loc="lower right", fontsize=8, framealpha=0.95)
+    axes.spines[["top", "right"]].set_visible(False)
+    _name_markers(axes, references)
+    # Below the axes, where it hides nothing.
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
     return _png(figure)
+
+
+def _thinned(count: int) -> list[int]:
+    """At most ``MOST_POINTS`` evenly spread indices of ``range(count)``, first and last among them."""
+    if count <= MOST_POINTS:
+        return list(range(count))
+    return [round(i * (count - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
+
+
+def _name_markers(axes: Any, references: Sequence[tuple[str, float, float]]) -> None:
+    """Names beside the markers, on the side with more room, each below the last where two would touch."""
+    low, high = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    taken: list[tuple[float, float]] = []
+    for name, x, y in references:
+        across, up = (x - low) / (high - low), (y - bottom) / (top - bottom)
+        left = across > 0.5
+        drop = 0.0
+        while any(abs(across - u) < 0.3 and abs(up - drop - v) < 0.045 for u, v in taken) and up - drop > 0.05:
+            drop += 0.045
+        taken.append((across, up - drop))
+        axes.annotate(
+            name, (x, y), (-9 if left else 9, -3 - drop * 260), textcoords="offset points", fontsize=8.5, color=INK,
+            ha="right" if left else "left", parse_math=False, annotation_clip=True, zorder=7,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        )  # fmt: skip
 
 
 def architecture_png(arch: Architecture, lines: Sequence[str] = ()) -> bytes:
-    """The detector from image to boxes: one row a resolution, width of a box by its channels."""
-    figure, axes = _figure(11.0, 6.4)
-    strides = arch.strides
-    level_y = {stride: -i for i, stride in enumerate(sorted({arch.stem.stride, *strides}))}
-    widest = max(arch.stem.out, *(s.out for s in arch.stages))
+    """The detector from image to boxes: one row a resolution, boxes wider with more channels.
 
-    def box(x: float, y: float, width: float, text: str, colour: str) -> None:
+    ``lines`` are facts printed beneath. One unit of the drawing is one inch.
+    """
+    sketch = _Sketch(arch)
+    sketch.backbone()
+    if arch.neck is not None and arch.head is not None:
+        sketch.neck_and_head()
+    return sketch.finish(lines)
+
+
+class _Sketch:
+    """An architecture's picture while it is being drawn; coordinates in inches, y upwards."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        levels = sorted({arch.stem.stride, *arch.strides})
+        self.level_y = {stride: -ROW * row for row, stride in enumerate(levels)}
+        self.widest = max(arch.stem.out, *(stage.out for stage in arch.stages))
+        self.patches: list[tuple[float, float, float, float, str]] = []
+        self.texts: list[tuple[float, float, str, dict[str, Any]]] = []
+        self.arrows: list[tuple[tuple[float, float], tuple[float, float]]] = []
+        self.dots: list[tuple[float, float]] = []
+        self.ends: list[tuple[float, float]] = []
+        """Right edge and y of every stage."""
+        self.right = 0.0
+
+    def box(self, x: float, y: float, width: float, head: str, body: Sequence[str], fill: str) -> None:
+        """A rounded box with a bold first line."""
+        self.patches.append((x, y, width, HALF, fill))
+        middle = x + width / 2
+        self.texts.append((middle, y + 0.17, head, {"ha": "center", "va": "center", "fontsize": 8, "weight": "bold"}))
+        for i, line in enumerate(body):
+            at = y + (0.0 if len(body) > 1 else -0.08) - 0.16 * i
+            self.texts.append((middle, at, line, {"ha": "center", "va": "center", "fontsize": 7.5}))
+        self.right = max(self.right, x + width)
+
+    def width_of(self, channels: int) -> float:
+        """Inches: enough for the text, and more with more channels."""
+        return 1.25 + 0.95 * channels / self.widest
+
+    def backbone(self) -> None:
+        """Stem and stages, down the stairs of resolutions."""
+        arch = self.arch
+        stem, y = arch.stem, self.level_y[arch.stem.stride]
+        x, width = 0.0, self.width_of(stem.out)
+        how = f"focus + conv k{stem.k}" if stem.focus else f"conv k{stem.k}, stride {stem.stride}"
+        self.box(x, y, width, "stem", [how, f"{12 if stem.focus else 3} → {stem.out} ch"], STEM_FILL)
+        cin = stem.out
+        for i, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True)):
+            below = self.level_y[stride]
+            new_width = self.width_of(stage.out)
+            if below == y:
+                new_x = x + width + 0.35
+                self.arrows.append(((x + width, y), (new_x, y)))
+            else:
+                new_x = x + min(0.9, width - 0.5)
+                column = (new_x + x + width) / 2
+                self.arrows.append(((column, y - HALF), (column, below + HALF)))
+            spp = " + SPP" if stage_flags(arch.style, arch.stages, i, arch.spp)["spp"] else ""
+            self.box(new_x, below, new_width, f"stage {i + 1}{spp}", _stage_lines(stage, cin), STAGE_FILL)
+            x, y, width, cin = new_x, below, new_width, stage.out
+            self.ends.append((x + width, y))
+
+    def neck_and_head(self) -> None:
+        """RepGFPN's five merge nodes as DAMO-YOLO wires them, and the three levels of ZeroHead.
+
+        An arrow upwards doubles the resolution, one downwards is a conv of stride 2.
+        """
+        neck, head = self.arch.neck, self.arch.head
+        assert neck is not None and head is not None
+        taps = [self.ends[i] for i in self.arch.taps]
+        (end3, y3), (end4, y4), (end5, y5) = taps
+        c4, c5 = self.arch.tap_channels[1:]
+        left = self.right + 0.75
+        width, pitch = 1.15, 0.95
+        places = {
+            3: (left, y5, c5), 4: (left + pitch, y4, c4), 5: (left + 2 * pitch, y3, neck.out[0]),
+            7: (left + 3 * pitch, y4, neck.out[1]), 6: (left + 4 * pitch, y5, neck.out[2]),
+        }  # fmt: skip
+        for node, (x, y, channels) in places.items():
+            self.box(x, y, width, f"merge {node}", [f"{channels} ch"], NECK_FILL)
+
+        def across(start: float, y: float, node: int) -> None:
+            self.arrows.append(((start, y), (places[node][0], y)))
+
+        def between(source: int, target: int) -> None:
+            (x0, y0, _), (x1, y1, _) = places[source], places[target]
+            column, sign = (max(x0, x1) + min(x0, x1) + width) / 2, 1 if y1 > y0 else -1
+            self.arrows.append(((column, y0 + sign * HALF), (column, y1 - sign * HALF)))
+
+        def branch(y: float, node: int, at: float) -> None:
+            x, below, _ = places[node]
+            self.dots.append((x + at, y))
+            self.arrows.append(((x + at, y), (x + at, below + HALF)))
+
+        for name, end, y, node in (("P3", end3, y3, 5), ("P4", end4, y4, 4), ("P5", end5, y5, 3)):
+            across(end, y, node)
+            self.texts.append((end + 0.12, y + 0.11, name, {"ha": "left", "va": "center", "fontsize": 8.5, "weight": "bold"}))
+        branch(y4, 3, 0.35)
+        branch(y3, 4, 0.45)
+        between(3, 4)
+        between(4, 5)
+        between(5, 7)
+        between(7, 6)
+        across(places[4][0] + width, y4, 7)
+        across(places[3][0] + width, y5, 6)
+        self.arrows.append(((places[4][0] + width - 0.12, y4 - HALF), (places[6][0], y5 + 0.2)))
+        at = self.right + 0.45
+        bins = head.reg_max + 1
+        for name, node in (("P3", 5), ("P4", 7), ("P5", 6)):
+            x, y, _ = places[node]
+            self.arrows.append(((x + width, y), (at, y)))
+            self.box(at, y, 1.25, f"head {name}", [f"{head.classes} classes", f"4 × {bins} box bins"], HEAD_FILL)
+        title = {"ha": "center", "va": "bottom", "fontsize": 9, "weight": "bold"}
+        small = {"ha": "center", "va": "bottom", "fontsize": 7.5}
+        middle = places[5][0] + width / 2
+        wide = ", depth-wise" if neck.depthwise else ""
+        self.texts.append((middle, y3 + HALF + 0.24, "RepGFPN neck", title))
+        facts = f"{round(3 * neck.depth)} fusion layers a node, hidden × {neck.hidden_ratio:g}, {neck.act}{wide}"
+        self.texts.append((middle, y3 + HALF + 0.09, facts, small))
+        self.texts.append((at + 0.625, y3 + HALF + 0.24, "ZeroHead", title))
+        self.texts.append((at + 0.625, y3 + HALF + 0.09, f"convs k{head.k}", small))
+
+    def finish(self, lines: Sequence[str]) -> bytes:
+        """Draw everything on a canvas that just holds it."""
         from matplotlib.patches import FancyBboxPatch
 
-        axes.add_patch(FancyBboxPatch((x, y - 0.3), width, 0.6, boxstyle="round,pad=0.02", facecolor=colour, edgecolor=INK, linewidth=0.8, alpha=0.9))
-        axes.text(x + width / 2, y, text, ha="center", va="center", fontsize=8, color=INK)
-
-    def arrow(x0: float, y0: float, x1: float, y1: float, style: str = "-") -> None:
-        axes.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "->", "color": INK, "linewidth": 0.9, "linestyle": style})
-
-    def width_of(channels: int) -> float:
-        return 1.35 + 0.6 * channels / widest
-
-    y = float(level_y[arch.stem.stride])
-    box(0.0, y, width_of(arch.stem.out), f"stem k{arch.stem.k}\n{'focus, ' if arch.stem.focus else ''}{arch.stem.out} ch", "#DDDDDD")
-    ends, right, last = [], width_of(arch.stem.out), y
-    for i, (stage, stride) in enumerate(zip(arch.stages, strides, strict=True), start=1):
-        y = float(level_y[stride])
-        x = right + 0.3 if y == last else right - 0.6
-        if y == last:
-            arrow(right, y, x, y)
-        else:
-            arrow(right - 0.3, last - 0.32, x + 0.3, y + 0.32)
-        width = width_of(stage.out)
-        box(x, y, width, f"stage {i}: {stage.depth} x {stage.kind}\n{stage.btn} -> {stage.out} ch, k{stage.k}", "#BFD8EA")
-        right, last = x + width, y
-        ends.append((right, y))
-    if arch.neck is not None and arch.head is not None:
-        neck_x = max(e[0] for e in ends) + 1.0
-        rows = [ends[i] for i in arch.taps]
-        for name, (end_x, end_y), channels in zip(("P3", "P4", "P5"), rows, arch.neck.out, strict=True):
-            arrow(end_x, end_y, neck_x, end_y)
-            axes.text((end_x + neck_x) / 2, end_y + 0.08, name, fontsize=8, color=INK, ha="center")
-            box(neck_x, end_y, 1.9, f"RepGFPN\n{channels} ch", "#CDE8D6")
-            arrow(neck_x + 1.9, end_y, neck_x + 2.5, end_y)
-            box(neck_x + 2.5, end_y, 1.7, f"ZeroHead\n{arch.head.classes} classes, DFL {arch.head.reg_max + 1}", "#F6D9C4")
-        for (_, upper), (_, lower) in zip(rows, rows[1:], strict=False):
-            for shift in (0.6, 1.3):
-                axes.annotate("", (neck_x + shift, lower + 0.33), (neck_x + shift, upper - 0.33), arrowprops={"arrowstyle": "<->", "color": INK, "linewidth": 0.8})
-        right = neck_x + 4.2
-    for stride, at in level_y.items():
-        axes.text(-0.35, at, f"1/{stride}", ha="right", va="center", fontsize=8, color=BUDGET)
-        axes.axhline(at, color="#EEEEEE", linewidth=0.8, zorder=0)
-    lowest = min(level_y.values())
-    for i, line in enumerate(lines):
-        axes.text(0.0, lowest - 0.75 - 0.3 * i, line, fontsize=9, color=INK)
-    axes.set_xlim(-1.0, max(right, max(e[0] for e in ends)) + 0.3)
-    axes.set_ylim(lowest - 0.8 - 0.3 * max(1, len(lines)), 0.6)
-    axes.set_title(f"{arch.name or arch.digest()}: style {arch.style}, {arch.act}" + (", SPP in the last stage" if arch.spp else ""), fontsize=10, color=INK)
-    axes.axis("off")
-    return _png(figure)
+        arch = self.arch
+        bottom = min(self.level_y.values()) - HALF
+        right = max(self.right, 5.0)
+        wrapped = [part for line in lines for part in (textwrap.wrap(line, int(right * 13.5)) or [""])]
+        low, high = bottom - 0.2 - 0.22 * len(wrapped), HALF + 0.5
+        left, right = -0.75, right + 0.25
+        figure = _figure(right - left, high - low, layout=None)
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set_xlim(left, right)
+        axes.set_ylim(low, high)
+        axes.axis("off")
+        for stride, y in self.level_y.items():
+            axes.plot((-0.15, right - 0.2), (y, y), color="#E8E8E8", linewidth=0.8, zorder=0)
+            axes.text(-0.2, y, f"1/{stride}", ha="right", va="center", fontsize=8.5, color=BUDGET)
+        for x, y, width, half, fill in self.patches:
+            shape = "round,pad=0,rounding_size=0.07"
+            axes.add_patch(FancyBboxPatch((x, y - half), width, 2 * half, boxstyle=shape, facecolor=fill, edgecolor=INK, linewidth=0.8, zorder=3))
+        for start, end in self.arrows:
+            style = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
+            axes.annotate("", end, start, arrowprops=style, zorder=2)
+        for x, y in self.dots:
+            axes.plot(x, y, "o", color=INK, markersize=3.5, zorder=4)
+        for x, y, text, style in self.texts:
+            axes.text(x, y, text, color=INK, zorder=5, parse_math=False, **style)
+        title = f"{arch.name or arch.digest()}: style {arch.style}, {arch.act}, {'detector' if arch.neck else 'backbone alone'}"
+        axes.text(-0.55, HALF + 0.28, title, fontsize=11, weight="bold", color=INK, va="center", parse_math=False)
+        for i, line in enumerate(wrapped):
+            axes.text(-0.55, bottom - 0.25 - 0.22 * i, line, fontsize=9.5, color=INK, va="center", parse_math=False)
+        return _png(figure)
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def _stage_lines(stage: Stage, cin: int) -> list[str]:
+    """What a stage's box says: depth, kind and kernel; channels in, inside and out."""
+    inner = f" → {stage.btn}" if stage.kind != "conv" else ""
+    return [f"{stage.depth} × {stage.kind}, k{stage.k}", f"{cin}{inner} → {stage.out} ch"]
+
+
+def _figure(width: float, height: float, layout: Any = "constrained") -> Any:
     """A figure of its own canvas (no global state, no display), sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="tight")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
 def _png(figure: Any) -> bytes:

@@ -31,30 +31,26 @@ class Level:
 
 def levels(graph: Graph, input_px: int) -> list[Level]:
     """The descending part of a network by resolution, finest first."""
-    strides = level_strides(graph)
-    shapes = graph.shapes(None if graph.fixed_px else input_px)
+    px = None if graph.fixed_px else input_px
+    strides, shapes = level_strides(graph, px), graph.shapes(px)
     entropy: list[float] = []
     layers: list[int] = []
-    open_: list[bool] = []
+    descends: list[bool] = []
+    leads: list[bool] = []
     best: dict[int, int] = {}
     for index, op in enumerate(graph.ops):
-        climbs = op.kind in ("upsample", "deconv") or any(i >= 0 and not open_[i] for i in op.inputs)
-        counts = strides[index] > 0 and not climbs and op.part in ("", "backbone") and len(shapes[index]) == 3
-        # A gate (squeeze-excite) carries no image: its path does not lead anywhere.
-        leading = [i for i in op.inputs if i < 0 or strides[i] > 0]
-        source = max(leading, key=lambda i: entropy[i] if i >= 0 else 0.0, default=None)
-        held = entropy[source] if source is not None and source >= 0 else 0.0
-        depth = layers[source] if source is not None and source >= 0 else 0
+        descends.append(op.kind not in ("upsample", "deconv") and all(i < 0 or descends[i] for i in op.inputs))
+        # What comes out of a global pooling (squeeze-excite) is a gate, not an image: no path leads through it.
+        ways = [i for i in op.inputs if i < 0 or leads[i]]
+        leads.append(op.kind != "global_avgpool" and bool(ways))
+        source = max(ways, key=lambda i: entropy[i] if i >= 0 else 0.0, default=-1)
         fan_in = _fan_in(op.kind, op.cin, op.g, op.k)
-        entropy.append(held + 0.5 * math.log(fan_in) if fan_in else held)
-        layers.append(depth + (1 if fan_in else 0))
-        open_.append(not climbs)
-        if op.kind == "global_avgpool":
-            strides[index] = 0
-        elif source is None:
-            strides[index] = 0
-        elif counts and layers[index] and (strides[index] not in best or entropy[index] >= entropy[best[strides[index]]]):
-            best[strides[index]] = index
+        entropy.append((entropy[source] if source >= 0 else 0.0) + (0.5 * math.log(fan_in) if fan_in else 0.0))
+        layers.append((layers[source] if source >= 0 else 0) + (1 if fan_in else 0))
+        stride = strides[index]
+        counts = leads[index] and descends[index] and stride > 0 and layers[index] > 0 and op.part in ("", "backbone")
+        if counts and (stride not in best or entropy[index] >= entropy[best[stride]]):
+            best[stride] = index
     if "levels" in graph.meta:
         best = {strides[index]: index for index in graph.meta["levels"]}
     found = []

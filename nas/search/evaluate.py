@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.cost import SCORE_TICK, Rulers
 from nas.quantity import LATENCY, QUANTITIES, Budget, show
+from nas.rulers import SCORE_TICK, Rulers
 from search_spaces.errors import BadInput
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.cost import SCORE_TICK, Rulers
 from nas.quantity import LAYERS, show
+from nas.rulers import SCORE_TICK, Rulers
 from nas.search.evaluate import Judged, Limit
 from nas.search.labels import PASSES, Found, LabelSearch
 from nas.search.layers import Layers

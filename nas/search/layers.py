@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.cost import Rulers
+from nas.rulers import Rulers
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Layers:
     def _cost_stage(self, stage: int) -> dict[tuple[int, int], Options]:
         """Every arc of one stage; costs are linear in depth, so two depths a (cin, out, btn, k) suffice."""
         choices = self.space.stages[stage]
-        rows, keys = [], []
+        rows: list[tuple[int, int, int, int]] = []
+        keys: list[tuple[int, int, int, int]] = []
         depths = np.array(choices.depths, dtype=np.int64)
         for cin in self.widths[stage]:
             for out in self.widths[stage + 1]:

@@ -18,10 +18,10 @@ import yaml
 
 import nas
 from nas.console import Progress
-from nas.cost import WEIGHTS, Rulers, measure_architecture
 from nas.files import write_atomic
 from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
-from nas.search.evaluate import Evaluator, Limit, whole_limits
+from nas.rulers import WEIGHTS, Rulers, measure_architecture
+from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.front import Front
 from nas.search.strategy import Settings, Strategy
 from nas.search.study import Study
@@ -156,7 +156,7 @@ class _Run:
         kind = strategy_class(name)
         if name != "exact":
             return kind(self.settings)
-        return kind(self.settings, lambda what, share: self.progress.show(f"exact  {what}  {share:4.0%}"))  # type: ignore[call-arg]
+        return kind(self.settings, lambda what, share: self.progress.show(f"exact  {what}  {share:4.0%}"))
 
     def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
         """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""

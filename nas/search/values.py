@@ -151,7 +151,7 @@ class Values:
             score = np.full((len(combos), self.second_top + 1, top - low + 1), NOWHERE)
             for row, (options, main, second) in enumerate(found):
                 fits = (main <= top) & (second <= self.second_top)
-                np.maximum.at(score, (row, second[fits], main[fits] - low), options.score[fits])
+                np.maximum.at(score[row], (second[fits], main[fits] - low), options.score[fits])
                 self.entries += int(fits.sum())
             self.blocks[stage][cin] = Block(low, score)
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from nas.cost import SCORE_TICK, Rulers
 from nas.latency.profile import load_device
 from nas.quantity import LATENCY, LAYERS, QUANTITIES
+from nas.rulers import SCORE_TICK, Rulers
 from nas.search.evaluate import Limit
 from nas.search.exact import solve
 from search_spaces.architecture import Head, Neck

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.cost import Rulers
 from nas.latency.profile import load_device
 from nas.quantity import parse_budgets
+from nas.rulers import Rulers
 from nas.search.evaluate import Evaluator, Judged, whole_limits
 from nas.search.evolution import EvolutionSearch, fine_step, row_hashes
 from nas.search.optuna_search import JOURNAL, Nsga2Search, OptunaSearch, TpeSearch, Unfolding, cut_torn_line

@@ -1,0 +1,103 @@
+"""Closed-form scores against TinyNAS's own numbers, by hand, and against the population ruler."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.rulers import SCORE_TICK, Rulers
+from nas.scores import get_score
+from nas.scores.closed_form import effectiveness, levels
+from search_spaces.errors import BadInput
+from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.lowering import lower, skeleton
+from search_spaces.published import PUBLISHED
+from search_spaces.space import load_space, space_names
+from search_spaces.tinynas_text import parse_structure
+
+OFFICIAL = json.loads((Path(__file__).parents[2] / "data" / "tinynas_scores.json").read_text())
+
+
+@pytest.mark.parametrize("item", OFFICIAL, ids=lambda item: item["name"])
+def test_parity_with_tinynas(item: dict) -> None:
+    graph = skeleton(parse_structure(item["structure"]))
+    weights = tuple(item["multi_block_ratio"])
+    ours = get_score("maxent")(graph, item["image_size"], weights)
+    assert ours.value == pytest.approx(item["madnas"], rel=1e-9)
+    assert ours.per_stage == pytest.approx(item["madnas_per_stage"], rel=1e-9)
+    assert [level.channels for level in levels(graph, item["image_size"])] == item["stage_channels"]
+    if item["deepmad"] is not None:
+        assert get_score("deepmad")(graph, item["image_size"], weights).value == pytest.approx(item["deepmad"], rel=1e-9)
+
+
+def test_by_hand() -> None:
+    # 3 -> 8 channels, 3x3, stride 2: fan-in 27. Then 8 -> 16, 1x1 (fan-in 8) beside nothing. Level ends in 16 channels.
+    g = GraphBuilder(3)
+    x = g.conv(-1, 8, k=3, s=2, act="relu")
+    g.conv(x, 16)
+    graph = g.finish()
+    want = 0.5 * math.log(27) + 0.5 * math.log(8) + math.log(16)
+    assert get_score("maxent")(graph, 64, (2.0,)).value == pytest.approx(2 * want, rel=1e-12)
+    side = math.log(16) + math.log(32**2)
+    assert get_score("deepmad")(graph, 64, (1.0,)).value == pytest.approx(side * (want - math.log(16)), rel=1e-12)
+    assert effectiveness(graph, 64) == pytest.approx(2 * math.exp(-math.log(27 * 8) / 2), rel=1e-12)
+
+
+def test_the_largest_path_counts_and_upsampling_ends_the_descent() -> None:
+    g = GraphBuilder(4)
+    a = g.conv(-1, 4, k=3)
+    b = g.conv(-1, 4, k=1)
+    joined = g.join("concat", a, b)
+    down = g.conv(joined, 8, k=3, s=2)
+    up = g.single("upsample", down, scale=2)
+    g.conv(up, 64, k=7)
+    found = levels(g.finish(), 32)
+    assert [level.stride for level in found] == [1, 2]
+    assert found[0].entropy == pytest.approx(0.5 * math.log(36))
+    assert found[1].entropy == pytest.approx(0.5 * math.log(36) + 0.5 * math.log(72))
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_population_score_is_the_graph_score(name: str) -> None:
+    space = load_space(name)
+    for weights in ((0, 0, 1, 1, 16), (1, 1, 1, 1, 8), (0, 0.5, 0, 2, 1)):
+        rulers = Rulers(space, None, 640, "detector", weights)
+        rows = space.sample(8, np.random.default_rng(1))
+        ticks = rulers.score(rows)
+        for row, tick in zip(rows, ticks, strict=True):
+            value = get_score("maxent")(skeleton(space.decode(row)), 320, weights).value
+            assert tick * SCORE_TICK == pytest.approx(value, rel=1e-10)
+
+
+def test_whole_detectors_are_scored_on_their_backbone() -> None:
+    arch = PUBLISHED["damo-yolo-s"]
+    whole = get_score("maxent")(lower(arch), 640).value
+    assert whole == pytest.approx(get_score("maxent")(lower(arch, "backbone"), 640).value)
+
+
+def test_unknown_and_empty() -> None:
+    with pytest.raises(BadInput, match="did you mean maxent"):
+        get_score("maxnet")
+    with pytest.raises(BadInput, match="no ops"):
+        get_score("maxent")(Graph([]), 64)
+    g = GraphBuilder(3)
+    g.single("maxpool", -1, k=(2, 2), s=(2, 2), p=(0, 0))
+    with pytest.raises(BadInput, match="nothing to score"):
+        get_score("maxent")(g.finish(), 64)
+
+
+def test_closed_forms_load_no_torch() -> None:
+    code = (
+        "import sys\nfrom nas.scores import get_score\nfrom search_spaces.lowering import skeleton\n"
+        "from search_spaces.published import PUBLISHED\n"
+        "[get_score(n)(skeleton(PUBLISHED['damo-yolo-t']), 320) for n in ('maxent', 'deepmad')]\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
