@@ -12,6 +12,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 HELP = "open TensorBoard on runs"
 
@@ -24,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start TensorBoard and wait for Ctrl-C."""
+    import signal
     import subprocess
     import sys
 
@@ -37,14 +42,23 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"port {args.port} must be between 1 and 65535")
     with _one_folder(folders) as logdir:
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
-        print(f"TensorBoard: http://localhost:{args.port}/  (Ctrl-C ends it)", flush=True)
+        # A shell starts background jobs with SIGINT ignored, and SIGTERM would leave TensorBoard running.
+        before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         server = subprocess.Popen(command)
         try:
-            return server.wait()
+            print(f"TensorBoard: http://localhost:{args.port}/  (Ctrl-C ends it)", flush=True)
+            code = server.wait()
+            return 0 if code == 0 else 1
         except KeyboardInterrupt:
             return 0
         finally:
             _end(server)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -64,17 +78,16 @@ def _one_folder(folders: Sequence[Path]) -> Iterator[Path]:
         yield Path(name)
 
 
-def _end(server: object) -> None:
-    """Stop TensorBoard if it still runs; Ctrl-C usually has reached it already."""
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Stop TensorBoard if it still runs; Ctrl-C in a terminal usually has reached it already."""
     import subprocess
 
-    assert isinstance(server, subprocess.Popen)
     try:
-        server.wait(timeout=2)
+        server.wait(timeout=1)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         server.terminate()
         try:
             server.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             server.kill()
             server.wait()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Stage
 from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower, stage_flags
@@ -83,14 +83,7 @@ def architecture_tree(arch: Architecture, ascii: bool = False) -> str:
     taps = dict(zip(arch.taps, ("P3", "P4", "P5"), strict=True)) if arch.neck is not None else {}
     cin = arch.stem.out
     for i, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True)):
-        inner = "" if stage.kind == "conv" else f" {to} {stage.btn}"
-        blocks = [f"block 1: {cin}{inner} {to} {stage.out}" + (", stride 2" if stage.stride == 2 else "")]
-        if stage.depth > 1:
-            which = "block 2" if stage.depth == 2 else f"blocks 2-{stage.depth}"
-            blocks.append(f"{which}: {stage.out}{inner} {to} {stage.out}")
-        if stage_flags(arch.style, arch.stages, i, arch.spp)["spp"]:
-            # A chain pools after its first block, a csp stage before its blocks.
-            blocks.insert(0 if arch.style == "csp" else 1, "SPP: max-pools of 5, 9 and 13")
+        blocks = _blocks(arch, i, cin, ascii)
         label = f"stage{i + 1} (1/{stride}): {stage.depth} {times} {stage.kind}, k{stage.k}" + (f", gives {taps[i]}" if i in taps else "")
         top.append((label, blocks))
         cin = stage.out
@@ -114,6 +107,39 @@ def architecture_tree(arch: Architecture, ascii: bool = False) -> str:
         ]
         top.append((f"head: ZeroHead, k{head.k}", levels))
     return "\n".join([_clip(f"{arch.name or arch.digest()} ({arch.style}, {arch.act})"), *_branches(top, ascii)])
+
+
+def _blocks(arch: Architecture, index: int, cin: int, ascii: bool) -> list[str]:
+    """What one stage is built of, input to output; equal neighbours share a line."""
+    to, times = _BOXES[ascii][4:]
+    stage, flags = arch.stages[index], stage_flags(arch.style, arch.stages, index, arch.spp)
+    pyramid = ["SPP: max-pools of 5, 9 and 13"] if flags["spp"] else []
+    if stage.kind == "kxkx":
+        return _csp_blocks(stage, cin, flags["closes"], pyramid, to, times)
+    inner = "" if stage.kind == "conv" else f" {to} {stage.btn}"
+    blocks = [f"block 1: {cin}{inner} {to} {stage.out}" + (", stride 2" if stage.stride == 2 else ""), *pyramid]
+    if stage.depth > 1:
+        which = "block 2" if stage.depth == 2 else f"blocks 2-{stage.depth}"
+        blocks.append(f"{which}: {stage.out}{inner} {to} {stage.out}")
+    return blocks
+
+
+def _csp_blocks(stage: Stage, cin: int, closes: bool, pyramid: list[str], to: str, times: str) -> list[str]:
+    """DAMO-YOLO's csp wrapping: blocks of half width between a 1x1 start and a 1x1 fuse with the shortcut."""
+    half, lines = stage.out // 2, []
+    width, count = cin // 2, stage.depth
+    if stage.stride == 2:
+        lines = [f"down 3{times}3: {cin} {to} {stage.out}, stride 2", *pyramid]
+        if closes and stage.depth == 1:
+            return lines
+        lines.append(f"start 1{times}1: {stage.out} {to} {half}")
+        width, count = half, stage.depth - 1
+    if count and width != half:
+        lines.append(f"1 block: {width} {to} {stage.btn} {to} {half}")
+        count -= 1
+    if count:
+        lines.append(f"{count} block{'s' if count > 1 else ''}: {half} {to} {stage.btn} {to} {half}")
+    return [*lines, f"fuse 1{times}1 with the shortcut {to} {stage.out}"] if closes else lines
 
 
 def graph_text(graph: Graph, input_px: int = 640) -> str:

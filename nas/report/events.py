@@ -22,6 +22,9 @@ METRIC_TITLES = {
 }
 """How the HParams tab heads the metrics of a candidate, in this order; other metrics keep their own names."""
 
+METRIC_FOLDER = "top/"
+"""Prefix of a candidate's metric tags: in the Scalars tab they share one section, after the search's curves."""
+
 FLUSH_S = 5
 """Seconds after which waiting events reach the disk, so that a running search can be watched."""
 
@@ -31,6 +34,8 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 class EventWriter:
     """Appends to one run folder; opening it again adds a file, so steps simply go on.
 
+    A tag of TensorBoard holds one kind of data. Where a tag is used again for another kind, the later one gets
+    the kind's name behind it: a text beside the image ``best`` becomes ``best_text``.
     Also a context manager: leaving the block, even by Ctrl-C, writes what still waits.
     """
 
@@ -38,6 +43,7 @@ class EventWriter:
         self.folder = Path(folder)
         self._writer = _open(self.folder)
         self._described = False
+        self._kinds: dict[str, str] = {}
 
     def __enter__(self) -> EventWriter:
         return self
@@ -47,7 +53,7 @@ class EventWriter:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One number of a curve."""
-        self._add(_scalar(tag, value), step)
+        self._add(_scalar(self._own(tag, "scalar"), value), step)
 
     def image(self, tag: str, png_bytes: bytes, step: int) -> None:
         """A PNG for the Images tab."""
@@ -55,7 +61,7 @@ class EventWriter:
 
         width, height = png_size(png_bytes)
         picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png_bytes)
-        self._add(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)
+        self._add(Summary(value=[Summary.Value(tag=self._own(tag, "image"), image=picture)]), step)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Markdown for the Text tab."""
@@ -68,13 +74,15 @@ class EventWriter:
         metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text", content=content))
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
         tensor = TensorProto(dtype="DT_STRING", string_val=[markdown.encode("utf-8")], tensor_shape=shape)
-        self._add(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]), step)
+        value = Summary.Value(tag=self._own(tag, "text"), metadata=metadata, tensor=tensor)
+        self._add(Summary(value=[value]), step)
 
     def hparams(self, run_name: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """One candidate as a row of the HParams tab: its own sub-run with settings and metrics.
 
         ``run_name`` is a path below the run folder, such as ``candidates/1f3a``. The first call also writes
-        the experiment summary (columns and their titles) at the top of the run folder.
+        the experiment summary (columns and their titles) at the top of the run folder. Metrics are scalars
+        ``top/NAME`` of the sub-run.
         """
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -86,7 +94,7 @@ class EventWriter:
             self._add(_hparams_summary(described, metadata.EXPERIMENT_TAG), 0)
             self._described = True
         now = time.time()
-        start = plugin_data_pb2.SessionStartInfo(group_name=run_name, start_time_secs=now)
+        start = plugin_data_pb2.SessionStartInfo(group_name=self._row_name(path), start_time_secs=now)
         for name, value in hparams.items():
             if isinstance(value, bool):
                 start.hparams[name].bool_value = value
@@ -101,7 +109,7 @@ class EventWriter:
                 _hparams_summary(
                     plugin_data_pb2.HParamsPluginData(session_start_info=start), metadata.SESSION_START_INFO_TAG
                 ),
-                *(_scalar(tag, value) for tag, value in metrics.items()),
+                *(_scalar(METRIC_FOLDER + tag, value) for tag, value in metrics.items()),
                 _hparams_summary(
                     plugin_data_pb2.HParamsPluginData(session_end_info=end), metadata.SESSION_END_INFO_TAG
                 ),
@@ -110,6 +118,11 @@ class EventWriter:
         finally:
             writer.close()
 
+    def _row_name(self, path: PurePosixPath) -> str:
+        """Name of a row: what tells candidates apart comes first, as TensorBoard cuts the column off."""
+        study = self.folder.absolute()
+        return f"{path.name} of {study.parent.name if study.name == 'events' else study.name}"
+
     def flush(self) -> None:
         """Bring every waiting event to disk now."""
         self._writer.flush()
@@ -117,6 +130,10 @@ class EventWriter:
     def close(self) -> None:
         """Flush and close."""
         self._writer.close()
+
+    def _own(self, tag: str, kind: str) -> str:
+        """The tag itself, or with the kind behind it where another kind holds it already."""
+        return tag if self._kinds.setdefault(tag, kind) == kind else f"{tag}_{kind}"
 
     def _add(self, summary: Any, step: int) -> None:
         self._writer.add_event(_event(summary, step))
@@ -153,6 +170,8 @@ def _hparams_summary(content: Any, tag: str) -> Any:
 
 
 def _experiment(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any:
+    # TensorBoard shows several studies under one experiment, the first it finds: every usual metric is listed, so
+    # that a study without a device does not hide the latencies of another.
     from tensorboard.plugins.hparams import api_pb2
 
     infos = []
@@ -163,9 +182,9 @@ def _experiment(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any
         elif _is_number(value):
             kind = api_pb2.DATA_TYPE_FLOAT64
         infos.append(api_pb2.HParamInfo(name=name, type=kind))
-    tags = [*(tag for tag in METRIC_TITLES if tag in metrics), *(tag for tag in metrics if tag not in METRIC_TITLES)]
+    tags = [*METRIC_TITLES, *(tag for tag in metrics if tag not in METRIC_TITLES)]
     shown = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=METRIC_TITLES.get(tag, tag)) for tag in tags
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=METRIC_FOLDER + tag), display_name=METRIC_TITLES.get(tag, tag)) for tag in tags
     ]
     return api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)
 

@@ -19,7 +19,7 @@ STEM_FILL, STAGE_FILL, NECK_FILL, HEAD_FILL = "#DDDDDD", "#BFD8EA", "#CDE8D6", "
 MOST_POINTS = 3000
 """Fronts with more points are thinned to about this many; their ends and the best always stay."""
 
-DPI = 110
+DPI = 120
 ROW, HALF = 1.05, 0.33
 """Inches from one resolution to the next, and half the height of a box, in an architecture's picture."""
 
@@ -35,7 +35,7 @@ def front_png(
     """
     if len(xs) != len(scores):
         raise BadInput(f"a front of {len(xs)} costs and {len(scores)} scores: there must be one score a cost")
-    figure = _figure(8.0, 5.6)
+    figure = _figure(7.2, 5.2)
     axes = figure.add_subplot()
     keep = _thinned(len(xs))
     thin_x, thin_y = [xs[i] for i in keep], [scores[i] for i in keep]

@@ -6,6 +6,7 @@ a randomly initialised module, and torch arrives only then. Definitions: ``docs/
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,22 +48,25 @@ class Score:
 
 def _closed(name: str) -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
     def call(graph: Graph, input_px: int, weights: tuple[float, ...], seed: int) -> ScoreResult:
-        from nas.scores import closed_form
-
-        function: Callable[[Graph, int, tuple[float, ...]], ScoreResult] = getattr(closed_form, name)
-        return function(graph, input_px, weights)
+        return _late("closed_form", name)(graph, input_px, weights)
 
     return call
 
 
 def _forward(name: str) -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
     def call(graph: Graph, input_px: int, weights: tuple[float, ...], seed: int) -> ScoreResult:
-        from nas.scores import forward
-
-        function: Callable[[Graph, int, int], ScoreResult] = getattr(forward, name)
-        return function(graph, input_px, seed)
+        return _late("forward", name)(graph, input_px, seed)
 
     return call
+
+
+def _late(module: str, name: str) -> Callable[..., ScoreResult]:
+    """A score's function, its module (and torch with it) imported now."""
+    try:
+        function: Callable[..., ScoreResult] = getattr(importlib.import_module(f"nas.scores.{module}"), name)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"score {name!r} needs the package {error.name!r}: pip install 'nas-workbench[torch]'") from error
+    return function
 
 
 SCORES: dict[str, Score] = {

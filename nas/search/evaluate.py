@@ -65,6 +65,8 @@ class Evaluator:
         self.score_name = score
         self._score = get_score(score)
         self.candidates = 0
+        self.ineffective = 0
+        """Candidates that DeepMAD's effectiveness rule refused."""
 
     @property
     def additive(self) -> bool:
@@ -95,12 +97,20 @@ class Evaluator:
         return Judged(score, costs, np.maximum(over, 0.0))
 
     def score_one(self, row: np.ndarray) -> float:
-        """The named score of one row, through its skeleton graph."""
+        """The named score of one row, through its skeleton graph; NaN where DeepMAD's depth-to-width rule refuses it."""
         from search_spaces.lowering import skeleton
 
         arch = self.rulers.space.decode(row)
         px = self.rulers.input_px // 2 if arch.stem.focus else self.rulers.input_px
-        return float(self._score(skeleton(arch), px, weights=self.rulers.weights, seed=self.seed).value)
+        result = self._score(skeleton(arch), px, weights=self.rulers.weights, seed=self.seed)
+        if result.notes.get("effectiveness", 0.0) > self._effectiveness_max():
+            self.ineffective += 1
+            return float("nan")
+        return float(result.value)
+
+    def _effectiveness_max(self) -> float:
+        """DeepMAD's rule: a network deeper than this for its width is not worth its score (TinyNAS's own limits)."""
+        return 0.5 if self.rulers.space.style == "mob" else 0.3
 
     def refusal(self, costs: dict[str, int]) -> str:
         """Why a candidate with these whole-number costs is refused; empty when it is not."""
