@@ -164,8 +164,10 @@ def _graph_numbers(row: np.ndarray) -> list[str]:
 
 
 def _costs(piece: dict[str, float], with_ms: bool) -> list[str]:
-    numbers = [f"{round(piece['params']):,}", f"{piece['flops'] / 1e9:,.2f}"]
-    return [*numbers, f"{piece['ms']:,.3f}"] if with_ms else numbers
+    """Parameters, GFLOPs and milliseconds; numbers no detector has (a thousand million parameters) in brief."""
+    params, gflops = piece["params"], piece["flops"] / 1e9
+    numbers = [f"{round(params):,}" if params < 1e9 else f"{params / 1e9:,.2f}G", f"{gflops:,.{2 if gflops < 1e4 else 0}f}"]
+    return [*numbers, f"{piece['ms']:,.{3 if piece['ms'] < 1e4 else 0}f}"] if with_ms else numbers
 
 
 def _table(
@@ -173,12 +175,13 @@ def _table(
 ) -> str:
     """Header, rows and a footer between rules; text to the left, numbers to the right so that points line up."""
     widths = [max(len(row[i]) for row in (header, *rows, footer)) for i in range(len(header))]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
 
     def line(values: Sequence[str]) -> str:
         cells = [v.ljust(w) if i < text_columns else v.rjust(w) for i, (v, w) in enumerate(zip(values, widths, strict=True))]
-        return "  ".join(cells).rstrip()
+        return gap.join(cells).rstrip()
 
-    rule = "  ".join(_BOXES[ascii][3] * width for width in widths)
+    rule = gap.join(_BOXES[ascii][3] * width for width in widths)
     return "\n".join([line(header), rule, *(line(row) for row in rows), rule, line(footer)])
 
 
