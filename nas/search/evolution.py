@@ -21,15 +21,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nas.search.evaluate import Judged
-from nas.search.strategy import Settings, Strategy
+from nas.search.strategy import SHARED_OPTIONS, SLOW_BATCH, SamplingStrategy, Settings
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.space import BTN, OUT, Space, ratio_btn
-
-SHARED_OPTIONS = ("folder", "time_limit_s")
-"""Options that a run gives to every strategy; a strategy may have no use for them."""
-
-SLOW_CHILDREN = 32
-"""Children a generation when every score needs a forward pass: learn from each before paying for more."""
 
 OVERDRAW = 2.0
 """Children bred for every one asked: about half are no news (a move against a wall, or known already).
@@ -65,29 +59,26 @@ class Knobs:
         return Knobs(**given)
 
 
-class EvolutionSearch(Strategy):
+class EvolutionSearch(SamplingStrategy):
     """Evolution over rows; see the module head. Asks one generation at a time."""
 
     name: ClassVar[str] = "evolution"
+    least_population: ClassVar[int] = 2
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        if settings.steps < 1 or settings.population < 2:
-            raise BadInput(f"steps {settings.steps} must be at least 1 and population {settings.population} at least 2")
         self.knobs = Knobs.of(settings.options)
         # A short search needs generations more than it needs a crowd.
         self.population = max(2, min(settings.population, settings.steps // 8))
-        usual = 2 * self.population if settings.evaluator.additive else min(SLOW_CHILDREN, self.population)
+        usual = 2 * self.population if settings.evaluator.additive else min(SLOW_BATCH, self.population)
         self.children = int(self.knobs.children) or usual
         self.rng = np.random.default_rng(settings.seed)
-        self._told = 0
         self._mark: dict[str, Any] | None = None
         self._keep(*_nobody(settings.space))
 
     def ask(self) -> np.ndarray:
         """The first population in random draws, then generations of children, int64 ``[N, genes]``."""
-        if self.finished:
-            raise BadInput(f"evolution has looked at all its {self.settings.steps} candidates: raise steps to go on")
+        self._refuse_when_finished()
         if self._mark is None:
             self._mark = dict(self.rng.bit_generator.state)
         room = min(self.children, self.settings.steps - self._told)
@@ -114,16 +105,6 @@ class EvolutionSearch(Strategy):
         keep = np.concatenate([elites, front])
         self._keep(rows[keep], score[keep], cost[keep], over[keep], len(elites))
 
-    @property
-    def finished(self) -> bool:
-        """All steps looked at."""
-        return self._told >= self.settings.steps
-
-    @property
-    def progress(self) -> float:
-        """Candidates told over candidates asked for in the settings."""
-        return min(1.0, self._told / self.settings.steps)
-
     def state(self) -> dict[str, Any]:
         """Population and generator as of the last ``tell``; a generation under way is asked again."""
         return {
@@ -139,7 +120,7 @@ class EvolutionSearch(Strategy):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state()``."""
-        check_owner(self, state)
+        self._check_owner(state)
         rows = np.array(state["rows"], dtype=np.int64).reshape(-1, self.settings.space.genes)
         if not self.settings.space.contains_rows(rows).all():
             raise BadInput(
@@ -264,15 +245,6 @@ def row_hashes(rows: np.ndarray) -> np.ndarray:
     draws = np.random.default_rng(2022).integers(0, 2**63, rows.shape[1], dtype=np.uint64)
     factors = draws * np.uint64(2) + np.uint64(1)
     return np.asarray((rows.astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64))
-
-
-def check_owner(strategy: Strategy, state: dict[str, Any]) -> None:
-    """Refuse a state that another strategy saved."""
-    saved = state.get("strategy")
-    if saved != strategy.name:
-        raise BadInput(
-            f"this search was saved by strategy {saved!r}, not {strategy.name!r}: resume with --strategy {saved}"
-        )
 
 
 def _nobody(space: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:

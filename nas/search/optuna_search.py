@@ -31,8 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nas.search.evaluate import Judged
-from nas.search.evolution import SHARED_OPTIONS, check_owner
-from nas.search.strategy import Settings, Strategy
+from nas.search.strategy import SHARED_OPTIONS, SamplingStrategy, Settings
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.space import DEPTH, OUT, K, Space
 
@@ -114,7 +113,7 @@ class Unfolding:
         return row
 
 
-class OptunaSearch(Strategy):
+class OptunaSearch(SamplingStrategy):
     """What both samplers share; see the module head. Options: ``OPTIONS``."""
 
     batch: ClassVar[int]
@@ -123,8 +122,6 @@ class OptunaSearch(Strategy):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         library = _optuna()
-        if settings.steps < 1:
-            raise BadInput(f"steps {settings.steps} must be at least 1")
         for key, value in settings.options.items():
             if key not in OPTIONS:
                 raise unknown_name(f"option of {self.name}", key, OPTIONS)
@@ -137,7 +134,6 @@ class OptunaSearch(Strategy):
         self._distributions = self.unfolding.distributions()
         self._batch = int(settings.options.get("batch", self.batch))
         self._open: list[Trial] = []
-        self._told = 0
         self._study: optuna.Study = library.create_study(directions=self._directions())
         self._file: optuna.Study | None = None
         self._written: dict[int, FrozenTrial] = {}
@@ -160,8 +156,7 @@ class OptunaSearch(Strategy):
 
     def ask(self) -> np.ndarray:
         """The sampler's next batch, int64 ``[N, genes]``; the same one again until it is told."""
-        if self.finished:
-            raise BadInput(f"{self.name} has looked at all its {self.settings.steps} candidates: raise steps to go on")
+        self._refuse_when_finished()
         if not self._open:
             seed = np.random.SeedSequence([self.settings.seed, self._told]).generate_state(1)
             self._study.sampler = self._sampler(int(seed[0]))
@@ -201,16 +196,6 @@ class OptunaSearch(Strategy):
             self._told += 1
         self._open = []
 
-    @property
-    def finished(self) -> bool:
-        """All steps looked at."""
-        return self._told >= self.settings.steps
-
-    @property
-    def progress(self) -> float:
-        """Candidates told over candidates asked for in the settings."""
-        return min(1.0, self._told / self.settings.steps)
-
     def state(self) -> dict[str, Any]:
         """How many trials were told; the trials themselves too when no folder keeps them."""
         state: dict[str, Any] = {"strategy": self.name, "told": self._told}
@@ -229,7 +214,7 @@ class OptunaSearch(Strategy):
         """Go on from ``state()``: the told trials are read back, whatever was under way is asked again."""
         from optuna.trial import TrialState, create_trial
 
-        check_owner(self, state)
+        self._check_owner(state)
         told = int(state["told"])
         if "trials" in state:
             trials = [

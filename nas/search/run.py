@@ -163,22 +163,20 @@ class _Run:
         from nas.report.events import EventWriter
 
         before = self._restore()
-        events = EventWriter(self.study.folder / "events")
         saved = time.monotonic()
-        try:
-            while not self.strategy.finished:
-                self._step(events, start, before)
-                if time.monotonic() - saved > CHECKPOINT_S:
-                    self._checkpoint(before + time.perf_counter() - start)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            self._checkpoint(before + time.perf_counter() - start)
-            raise
-        if not len(self.front.rows):
-            raise BadInput(self._nothing_found())
-        seconds = before + time.perf_counter() - start
-        result = self._finish(events, seconds, top_k, pictures)
-        events.close()
+        with EventWriter(self.study.folder / "events") as events:
+            try:
+                while not self.strategy.finished:
+                    self._step(events, start, before)
+                    if time.monotonic() - saved > CHECKPOINT_S:
+                        self._checkpoint(before + time.perf_counter() - start)
+                        saved = time.monotonic()
+            except KeyboardInterrupt:
+                self._checkpoint(before + time.perf_counter() - start)
+                raise
+            if not len(self.front.rows):
+                raise BadInput(self._nothing_found())
+            result = self._finish(events, before + time.perf_counter() - start, top_k, pictures)
         self.study.append("done", result)
         return result
 

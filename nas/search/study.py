@@ -30,9 +30,18 @@ class Study:
         self.folder, self.settings, self._lock = folder, settings, lock
         self.notes: list[str] = []
         self._latest: dict[str, dict[str, Any]] = {}
-        self._count = 0
-        self._replay()
-        self._journal = (folder / "journal.jsonl").open("ab")
+        self._count = self._size = 0
+        self._path = folder / "journal.jsonl"
+        try:
+            # Unbuffered: after a failed write nothing waits in memory that could land in the file later.
+            self._journal = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another --name") from error
+        try:
+            self._replay()
+        except BaseException:
+            self._journal.close()
+            raise
 
     @staticmethod
     def open(folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], fresh: bool = False) -> Study:
@@ -50,6 +59,8 @@ class Study:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
+            if not isinstance(error, BlockingIOError):
+                raise BadInput(f"cannot lock run folder {str(path)!r}: {error.strerror or error}; choose a local folder with --runs") from error
             raise BadInput(f"run folder {str(path)!r} is in use by another search: wait for it, or choose another --name") from error
         try:
             return Study._open_locked(path, dict(settings), versions, fresh, lock)
@@ -60,27 +71,45 @@ class Study:
     @staticmethod
     def _open_locked(path: Path, settings: dict[str, Any], versions: Mapping[str, str], fresh: bool, lock: IO[str]) -> Study:
         file = path / "settings.yaml"
+        # As the file will give them back: a tuple is a list there.
+        settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
             _clear(path)
         if file.exists():
             before = _read_settings(file)
-            for key in sorted({*before, *settings} - {"versions"}):
+            for key in sorted({*before, *settings} - {"versions"}, key=str):
                 if before.get(key) != settings.get(key):
                     raise BadInput(
                         f"run folder {str(path)!r} was made with {key}={before.get(key)!r}, not {settings.get(key)!r}: "
                         "choose another --name, or --fresh to start over"
                     )
         else:
+            journal = path / "journal.jsonl"
+            if journal.is_file() and journal.stat().st_size:
+                raise BadInput(
+                    f"run folder {str(path)!r} has a journal but no settings.yaml, so what it searched for is unknown: "
+                    "restore that file, choose another --name, or --fresh to start over"
+                )
             write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
         return Study(path, settings, lock)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
-        """Write one record and wait until it is on disk."""
-        line = _line(self._count + 1, kind, data)
-        self._journal.write(line.encode("utf-8"))
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""
+        line = _line(self._count + 1, kind, data).encode("utf-8")
+        try:
+            # Cuts off what an earlier, failed write may have left; usually nothing.
+            self._journal.truncate(self._size)
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._journal.write(rest) :]
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            raise BadInput(
+                f"cannot write journal {str(self._path)!r}: {error.strerror or error}; what it holds already is safe: "
+                "mend that and run the same command again"
+            ) from error
         self._count += 1
+        self._size += len(line)
         self._latest[kind] = data
 
     def latest(self, kind: str) -> dict[str, Any] | None:
@@ -98,40 +127,43 @@ class Study:
         self._lock.close()
 
     def _replay(self) -> None:
-        path = self.folder / "journal.jsonl"
-        if not path.exists():
-            return
-        raw = path.read_bytes()
-        good = 0
-        for number, line in enumerate(raw.splitlines(keepends=True), start=1):
-            problem = self._take(line, number)
-            if problem:
-                if good + len(line) < len(raw) or (line.endswith(b"\n") and problem != "is torn"):
-                    raise BadInput(
-                        f"journal {str(path)!r}, line {number} {problem}: the file was changed or damaged; "
-                        "restore it, or start over with --fresh"
-                    )
-                self.notes.append(f"the last journal line ({number}) was torn by a crash and has been dropped")
-                break
-            good += len(line)
-        if good < len(raw):
-            with path.open("r+b") as file:
-                file.truncate(good)
-
-    def _take(self, line: bytes, number: int) -> str:
-        """Accept one journal line, or say what is wrong with it."""
-        if not line.endswith(b"\n"):
-            return "is torn"
+        """Read the journal line by line, keeping the last record of each kind; cut off a torn last line."""
         try:
-            record = json.loads(line)
-            kind, data, checksum = record["kind"], record["data"], record["sum"]
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-            return "is not a journal record"
-        if record.get("n") != number or _checksum(number, kind, data) != checksum:
-            return "does not match its checksum"
+            with self._path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith(b"\n"):
+                        self.notes.append(f"the last journal line ({number}) was torn by a crash and has been dropped")
+                        self._journal.truncate(self._size)
+                        return
+                    self._take(line, number)
+        except OSError as error:
+            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another --name") from error
+
+    def _take(self, line: bytes, number: int) -> None:
+        """Accept one whole journal line, or refuse the journal."""
+        problem = ""
+        try:
+            record = json.loads(line, parse_constant=_refuse_constant)
+            kind, data = record["kind"], record["data"]
+            if not isinstance(kind, str) or not isinstance(data, dict):
+                problem = "is not a journal record"
+            elif record["n"] != number or _checksum(number, kind, data) != record["sum"]:
+                problem = "does not match its checksum"
+        except (ValueError, KeyError, TypeError, RecursionError):
+            problem = "is not a journal record"
+        if problem:
+            raise BadInput(
+                f"journal {str(self._path)!r}, line {number} {problem}: the file was changed or damaged; "
+                "restore it, or start over with --fresh"
+            )
         self._count = number
+        self._size += len(line)
         self._latest[kind] = data
-        return ""
+
+
+def _refuse_constant(name: str) -> float:
+    """JSON has no NaN or Infinity, and the journal never writes them."""
+    raise ValueError(f"{name} in a journal")
 
 
 def _line(number: int, kind: str, data: dict[str, Any]) -> str:
@@ -155,9 +187,31 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 def _clear(path: Path) -> None:
     """Drop the products of an earlier search, and nothing else that may lie in the folder."""
-    for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json"):
-        (path / name).unlink(missing_ok=True)
-    for name in ("top", "events"):
-        shutil.rmtree(path / name, ignore_errors=True)
-    for leftover in path.glob("optuna*"):
-        leftover.unlink()
+    files = [path / name for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json")]
+    folders = [path / name for name in ("top", "events")]
+    present = [item.name for item in (*files, *folders) if item.exists()]
+    if present and not _is_study(path):
+        raise BadInput(
+            f"run folder {str(path)!r} holds {present[0]!r}, but no search made this folder, so --fresh leaves it alone: "
+            "choose another --name"
+        )
+    try:
+        # The settings go last: a half-cleared folder is still known as ours, and can be cleared again.
+        for folder in folders:
+            if folder.exists():
+                shutil.rmtree(folder)
+        for file in (*path.glob("optuna.log*"), *reversed(files)):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot clear {str(error.filename or path)!r}: {error.strerror or error}; remove it, or choose another --name") from error
+
+
+def _is_study(path: Path) -> bool:
+    """Whether a search made this folder: it has our journal, or settings that name the version of this package."""
+    if (path / "journal.jsonl").is_file():
+        return True
+    try:
+        versions = _read_settings(path / "settings.yaml").get("versions")
+    except BadInput:
+        return False
+    return isinstance(versions, dict) and "nas" in versions

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nas.search.study import Study
 from search_spaces.errors import BadInput
@@ -105,3 +112,109 @@ def test_fresh_keeps_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True).close()
     assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> None:
+    code = (
+        "import sys; from nas.search.study import Study\n"
+        "study = Study.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'})\n"
+        "at = (study.latest('checkpoint') or {'seen': 0})['seen']\n"
+        "while True:\n"
+        "    at += 1; study.append('checkpoint', {'seen': at, 'rows': [at] * 20000})\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    journal, before = tmp_path / "run" / "journal.jsonl", 0
+    for round_ in range(3):
+        size = journal.stat().st_size if journal.exists() else 0
+        victim = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], env=env)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size > size):
+            time.sleep(0.005)
+        time.sleep(0.013 * round_)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        study = open_study(tmp_path / "run")
+        held = study.latest("checkpoint")
+        study.close()
+        assert held is not None and held["seen"] > before and held["rows"] == [held["seen"]] * 20000
+        before = held["seen"]
+
+
+def test_a_journal_without_its_settings_is_refused(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    study.append("checkpoint", {"seen": 1})
+    study.close()
+    (tmp_path / "settings.yaml").unlink()
+    with pytest.raises(BadInput, match=r"journal but no settings\.yaml"):
+        open_study(tmp_path, seed=9)
+    Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True).close()
+
+
+@pytest.mark.parametrize("line", [b'{"n": 1, "kind": "x", "sum": "0", "data": {"v": NaN}}', b"[" * 50_000, b"[1, 2]", b"7"])
+def test_strange_json_is_no_record(tmp_path: Path, line: bytes) -> None:
+    open_study(tmp_path).close()
+    (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(BadInput, match="line 1 is not a journal record"):
+        open_study(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "settings.yaml"])
+def test_a_folder_in_place_of_a_file(tmp_path: Path, name: str) -> None:
+    open_study(tmp_path).close()
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(BadInput, match=name):
+        open_study(tmp_path)
+    with pytest.raises(BadInput, match=name):
+        Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+
+
+def test_settings_are_compared_as_the_file_gives_them_back(tmp_path: Path) -> None:
+    for _ in range(2):
+        open_study(tmp_path, weights=(0, 1.5, 1e-7)).close()
+    file = tmp_path / "settings.yaml"
+    file.write_text(file.read_text() + "1: 2\n")
+    with pytest.raises(BadInput, match="1=2, not None"):
+        open_study(tmp_path, weights=(0, 1.5, 1e-7))
+
+
+def test_fresh_leaves_the_work_of_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("theme: dark\n")
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "theirs").write_text("keep")
+    with pytest.raises(BadInput, match=r"'settings\.yaml', but no search made this folder"):
+        Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+    assert (tmp_path / "events" / "theirs").read_text() == "keep"
+    assert yaml.safe_load((tmp_path / "settings.yaml").read_text()) == {"theme": "dark"}
+
+
+def test_fresh_clears_a_study(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    study.append("done", {"ok": True})
+    study.close()
+    for name in ("events", "top"):
+        (tmp_path / name).mkdir()
+    for name in ("optuna.log", "best.yaml", "optuna-notes.txt"):
+        (tmp_path / name).write_text("x")
+    study = Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+    assert study.result is None and (tmp_path / "journal.jsonl").stat().st_size == 0
+    study.close()
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".lock", "journal.jsonl", "optuna-notes.txt", "settings.yaml"]
+
+
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    study.append("checkpoint", {"seen": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "journal.jsonl").stat().st_size + 20, hard))
+    try:
+        with pytest.raises(BadInput, match="cannot write journal"):
+            study.append("checkpoint", {"seen": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert study.latest("checkpoint") == {"seen": 1}
+    study.append("checkpoint", {"seen": 3})
+    study.close()
+    again = open_study(tmp_path)
+    assert again.latest("checkpoint") == {"seen": 3} and not again.notes
+    again.close()
