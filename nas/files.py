@@ -36,5 +36,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, target)
+    except OSError as error:
+        raise BadInput(f"cannot write {str(target)!r}: {error.strerror or error}; what stood there before is unchanged") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -65,9 +65,13 @@ class BlockKind(abc.ABC):
     layers_per_block: ClassVar[int]
     """Convolutions on the main path of one block: what TinyNAS counts as layers."""
 
+    max_depth: ClassVar[int | None] = None
+    """Most blocks a stage may have; None for no limit."""
+
     def check(self, stage: Stage, index: int, arch: Architecture) -> None:
         """Rules of this kind beyond the common ones; raises ``BadInput``."""
-        return
+        if self.max_depth is not None and stage.depth > self.max_depth:
+            raise BadInput(f"stages[{index}]: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
 
     def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
         """Fresh graph inputs for lowering this stage alone (the exact search costs stages one by one)."""
@@ -142,6 +146,7 @@ class KXKX(BlockKind):
     name, style, tinynas, layers_per_block = "kxkx", "csp", "SuperResKXKX", 2
 
     def check(self, stage: Stage, index: int, arch: Architecture) -> None:
+        super().check(stage, index, arch)
         if stage.out % 2:
             raise BadInput(f"stages[{index}]: out {stage.out} must be even: csp halves it")
         if stage.stride == 1 and (index == 0 or arch.stages[index - 1].stride == 1):
@@ -260,9 +265,10 @@ class K1KXK1(_ChainKind):
 
 
 class PlainConv(_ChainKind):
-    """One kxk conv + activation a block, in any style: TinyNAS's classification texts end with one. ``btn`` is unused."""
+    """One kxk conv + activation, in any style: TinyNAS's classification texts end with one. ``btn`` is unused."""
 
     name, style, tinynas, layers_per_block = "conv", ANY_STYLE, "ConvKXBNRELU", 1
+    max_depth = 1
 
     def deploy_block(
         self, g: GraphBuilder, x: int, btn: Num, cout: Num, k: Num, stride: int, act: str, first: bool

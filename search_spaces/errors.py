@@ -14,6 +14,11 @@ class BadInput(ValueError):
     """A value that came from outside breaks a rule. The message says which, and what to do."""
 
 
+def missing_package(what: str, package: str | None, extra: str) -> BadInput:
+    """The error for a guest package that is not installed; ``extra`` is the extra that brings it."""
+    return BadInput(f"{what} needs the package {package!r}: in the project's folder, pip install -c constraints.txt -e '.[{extra}]'")
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> BadInput:
     """The error for a name that is in no dict: lists the nearest names, or all of them."""
     names = sorted(known)

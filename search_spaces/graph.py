@@ -355,7 +355,9 @@ def _out_shape(op: Op, given: list[tuple[Num, ...]], index: int, rescaled: bool)
         extent = -(-(stop - start) // step)
         return (*first[:axis], extent, *first[axis + 1 :])
     if kind in JOIN_KINDS and recorded is None:
-        return max(given, key=lambda s: float(np.max(np.asarray(_product(s)))))
+        if any(np.ndim(extent) for shape in given for extent in shape):
+            return first  # as the builder promises; where the op is absent the other operand may have any width
+        return max(given, key=_product)
     if recorded is None:
         raise BadInput(f"op {index} ({kind}) has no shape rule and no recorded 'shape'")
     if rescaled:

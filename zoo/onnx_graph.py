@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from search_spaces.errors import BadInput
+from search_spaces.errors import BadInput, missing_package
 from search_spaces.graph import CONV_KINDS, Graph, Op
 
 MOST_BYTES = 2 * 1024**3
@@ -36,8 +36,11 @@ SHAPE_ONLY = frozenset({"Constant", "Shape", "ConstantOfShape", "Range"})
 
 def read_onnx(path: str | Path) -> Graph:
     """The Graph of an ONNX file. A file that is not one gets one line that says so."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise missing_package("reading an ONNX file", error.name, "onnx") from error
 
     file = Path(path)
     try:

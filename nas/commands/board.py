@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
             raise BadInput(f"no run folder {str(folder)!r}: run a search first (nas search), or name another folder")
     if not 0 < args.port < 65536:
         raise BadInput(f"port {args.port} must be between 1 and 65535")
+    _check_free(args.port)
     with _one_folder(folders) as logdir:
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
         # A shell starts background jobs with SIGINT ignored, and SIGTERM would leave TensorBoard running.
@@ -59,6 +60,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port that is taken before its address is printed: it would lead to somebody else's pages."""
+    import socket
+
+    from search_spaces.errors import BadInput
+
+    with socket.socket() as probe:
+        # As servers do: a port that was closed a moment ago counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("localhost", port))
+        except OSError as error:
+            raise BadInput(f"port {port}: {error.strerror or error}; choose another with --port") from error
 
 
 @contextmanager

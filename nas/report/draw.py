@@ -53,7 +53,7 @@ def architecture_table(
     pieces = piece_costs(arch, input_px, profile)
     stem, blank = arch.stem, [""] * 8
     cin = 12 if stem.focus else 3
-    kind = "focus + conv" if stem.focus else "conv"
+    kind = "focus conv" if stem.focus else "conv"
     rows = [["stem", kind, stem.stride, input_px // stem.stride, cin, "", stem.out, stem.k, 1]]
     cin = stem.out
     for number, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True), start=1):
@@ -63,8 +63,8 @@ def architecture_table(
     if arch.neck is not None and arch.head is not None:
         neck, head = arch.neck, arch.head
         widths = "/".join(map(str, neck.out))
-        rows.append(["neck", "RepGFPN", "8/16/32", "", "/".join(map(str, arch.tap_channels)), "", widths, 3, round(3 * neck.depth)])
-        rows.append(["head", "ZeroHead", "8/16/32", "", widths, "", f"{head.classes} classes", head.k, 1])
+        rows.append(["neck", "RepGFPN", "8-32", "", "/".join(map(str, arch.tap_channels)), "", widths, 3, round(3 * neck.depth)])
+        rows.append(["head", "ZeroHead", "8-32", "", widths, "", f"{head.classes} classes", head.k, 1])
     cells = [[str(value) for value in row] + _costs(pieces[str(row[0])], profile is not None) for row in rows]
     total = {key: sum(piece[key] for piece in pieces.values()) for key in pieces["stem"]}
     if profile is not None:

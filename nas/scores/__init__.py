@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_spaces.errors import BadInput, unknown_name
+from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.graph import Graph
 
 WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
@@ -65,7 +65,7 @@ def _late(module: str, name: str) -> Callable[..., ScoreResult]:
     try:
         function: Callable[..., ScoreResult] = getattr(importlib.import_module(f"nas.scores.{module}"), name)
     except ModuleNotFoundError as error:
-        raise BadInput(f"score {name!r} needs the package {error.name!r}: pip install 'nas-workbench[torch]'") from error
+        raise missing_package(f"score {name!r}", error.name, "torch") from error
     return function
 
 

@@ -82,7 +82,7 @@ class Evaluator:
         """Evaluate rows ``[N, genes]``."""
         self.candidates += len(rows)
         costs = self.rulers.costs(rows)
-        over = np.zeros(len(rows))
+        over: np.ndarray = np.zeros(len(rows))
         for limit in self.limits:
             value = costs[limit.name]
             over = np.maximum(over, (value - limit.high) / max(1, limit.high))

@@ -23,11 +23,13 @@ from nas.search.evaluate import Judged, Limit
 from nas.search.labels import PASSES, Found, LabelSearch
 from nas.search.layers import Layers
 from nas.search.strategy import Settings, Strategy
-from nas.search.values import Values
+from nas.search.values import Values, table_bytes
 from search_spaces.errors import BadInput
 
 TABLE_TICKS = 65_536
 """Main budgets of at most so many whole units are tabled exactly."""
+TABLE_BYTES = 1_500_000_000
+"""Exact tables larger than this give way to label setting."""
 COARSE_STEPS = 4_096
 """Steps of a table that only bounds."""
 LADDER = 8
@@ -82,6 +84,11 @@ class _Problem:
     second_unit: int = 1
     sides: tuple[int, ...] = field(default_factory=tuple)
 
+    def table_bytes(self, step: int) -> int:
+        """Size of the main table when costs are counted in ``step`` whole units."""
+        top = 0 if self.second is None else int(self.highs[self.second]) // self.second_unit
+        return table_bytes(self.layers, 0, top, step)
+
 
 def solve(
     rulers: Rulers, limits: tuple[Limit, ...], tick: Tick | None = None, time_limit_s: float = math.inf
@@ -89,7 +96,7 @@ def solve(
     """Find and prove the best row; label setting stops proving after ``time_limit_s`` and says so. Raises ``BadInput`` with the closest reachable value when nothing fits."""
     start = time.perf_counter()
     problem = _pose(rulers, limits)
-    if problem.highs[0] <= TABLE_TICKS and not problem.sides:
+    if problem.highs[0] <= TABLE_TICKS and not problem.sides and problem.table_bytes(1) <= TABLE_BYTES:
         rows, score, labels, entries, method = _by_table(problem, tick)
         bound, front = score, "complete"
     else:
@@ -199,6 +206,9 @@ def _bounding_tables(problem: _Problem, tick: Tick | None) -> list[Values]:
     def add(main: int, second: int | None, steps: int, weights: np.ndarray | None = None, ceiling: float = 0.0) -> None:
         ceiling = ceiling or float(problem.highs[main])
         step = max(1, math.ceil(ceiling / steps))
+        if weights is None and main == 0:
+            while problem.table_bytes(step) > TABLE_BYTES // 2:
+                step *= 2
         unit = problem.second_unit if second is not None else 1
         tables.append(Values(layers, main, second, step, int(ceiling), weights, unit))
         if tick:

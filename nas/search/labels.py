@@ -70,7 +70,7 @@ class LabelSearch:
         """
         self.deadline = deadline
         self.layers, self.tables, self.limits, self.lows = layers, tables, limits, lows
-        self.strict = np.zeros(len(limits), dtype=bool)
+        self.strict: np.ndarray = np.zeros(len(limits), dtype=bool)
         """Resources in which a label may only dominate its equals (set when a lower end really binds)."""
 
     def solve(self, tick: Callable[[int, int], None] | None = None, passes: int = len(PASSES)) -> Found:

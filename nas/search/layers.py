@@ -118,7 +118,7 @@ class Layers:
                 rows += inner
         cin_, out_, btn_, k_ = np.array(rows, dtype=np.int64).T
         # Depth 1 differs in kind (csp drops its wrapping), so it is costed itself; from 2 on every block adds the same.
-        known = {d: self._stage_numbers(stage, cin_, out_, btn_, k_, d) for d in {1, 2, 3} & set(range(1, int(depths.max()) + 1))}
+        known = {d: self._stage_numbers(stage, cin_, out_, btn_, k_, d) for d in {1, 2, 3} & set(range(1, int(np.max(depths)) + 1))}
         arcs: dict[tuple[int, int], Options] = {}
         per_depth = []
         for d in depths.tolist():

@@ -41,8 +41,9 @@ STRATEGIES: dict[str, str] = {
 }
 """Where each strategy lives; imported when asked for, so that Optuna arrives late."""
 
-CHECKPOINT_S = 2.0
-"""Seconds between journal checkpoints of a sampling strategy."""
+CHECKPOINT_S, CHECKPOINT_SHARE = 2.0, 0.01
+"""A sampling strategy is checkpointed after so many seconds, or this share of the time spent so far, whichever is
+longer: a day's run then loses at most minutes, and its journal stays small."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def search(
     }  # fmt: skip
     if strategy != "exact":
         settings |= {"steps": steps, "population": population}
-    folder = Path(runs) / (name or default_name(settings))
+    folder = Path(runs) / _plain_name(name or default_name(settings))
     study = Study.open(folder, settings, _versions(), fresh)
     progress = Progress(quiet)
     try:
@@ -168,8 +169,9 @@ class _Run:
             try:
                 while not self.strategy.finished:
                     self._step(events, start, before)
-                    if time.monotonic() - saved > CHECKPOINT_S:
-                        self._checkpoint(before + time.perf_counter() - start)
+                    spent = before + time.perf_counter() - start
+                    if time.monotonic() - saved > max(CHECKPOINT_S, CHECKPOINT_SHARE * spent):
+                        self._checkpoint(spent)
                         saved = time.monotonic()
             except KeyboardInterrupt:
                 self._checkpoint(before + time.perf_counter() - start)
@@ -331,6 +333,13 @@ def default_name(settings: dict[str, Any]) -> str:
 
     tail = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
     return "-".join(str(p).replace("/", "_").replace(":", "_") for p in parts) + f"-{tail}"
+
+
+def _plain_name(name: str) -> str:
+    """A folder name that stays below ``--runs``."""
+    if name in (".", "..") or Path(name).name != name:
+        raise BadInput(f"name {name!r} must be one plain folder name; choose the folder above it with --runs")
+    return name
 
 
 def _check(scope: str, score: str, strategy: str | None, steps: int, population: int, top_k: int) -> None:

@@ -258,6 +258,17 @@ class Values:
         return float(block.score[self.layers.combos(stage, cin).index(combo), second, main - block.low])
 
 
+def table_bytes(layers: Layers, main: int, second_top: int, step: int) -> int:
+    """Bytes that exact or coarse tables of resource ``main`` would take under the layers' limits."""
+    numbers = 0
+    for stage in range(layers.depth):
+        for cin in layers.widths[stage]:
+            room = layers.limits[main] - layers.cheapest_before[stage][cin][main] - layers.cheapest_after[stage][cin][main]
+            if room >= 0:
+                numbers += len(layers.combos(stage, cin)) * (second_top + 1) * (int(room) // step + 1)
+    return 8 * numbers
+
+
 def _as_slice(rows: list[int]) -> slice | list[int]:
     """A slice where the rows are consecutive (no copy), else the list."""
     if rows and rows == list(range(rows[0], rows[0] + len(rows))):

@@ -59,6 +59,7 @@ BAD = {
     "input": (["search", "--budget", "3ms", "--device", "t4", "--input", "100"], "multiple of 32"),
     "weights": (["search", "--budget", "3ms", "--device", "t4", "--weights", "x"], "weights"),
     "scope": (["search", "--budget", "3ms", "--device", "t4", "--scope", "head"], "scope"),
+    "name": (["search", "--budget", "3ms", "--device", "t4", "--name", "../x"], "plain folder name"),
     "other device": (["search", "--budget", "pi:3ms", "--device", "t4"], "'pi'"),
     "model": (["cost", "damo-yolo-x"], "did you mean"),
     "file": (["cost", "nothing.yaml"], "no such file"),

@@ -34,6 +34,12 @@ def test_fits_and_names_all(arch: Architecture, ascii: bool) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_a_real_detector_fits_100_columns(name: str) -> None:
+    text = architecture_text(PUBLISHED[name], 1280, load_device("t4"))
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_pieces_add_up(name: str) -> None:
     profile, arch = load_device("t4"), PUBLISHED[name]
     pieces = piece_costs(arch, 640, profile)

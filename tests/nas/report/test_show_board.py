@@ -97,6 +97,16 @@ def test_board_refuses(words: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_board_refuses_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["board", ".", "--port", str(port)]) == 2
+    out, err = capsys.readouterr()
+    assert not out and f"port {port}" in err and "--port" in err and err.count("\n") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "studies"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_board_serves_until_interrupted(tmp_path: Path, number: signal.Signals, studies: int) -> None:
@@ -109,11 +119,13 @@ def test_board_serves_until_interrupted(tmp_path: Path, number: signal.Signals, 
         port = probe.getsockname()[1]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "nas.cli", "board", *map(str, folders), "--port", str(port)]
-    board = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    log = tmp_path / "stderr.txt"
+    with log.open("w") as errors:
+        board = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
-        assert board.stdout is not None and f"http://localhost:{port}/" in board.stdout.readline()
-        runs = wait_for_runs(port, studies)
-        assert len(runs) == studies
+        assert board.stdout is not None and f"http://localhost:{port}/" in board.stdout.readline(), log.read_text()
+        runs = wait_for_runs(port, studies, board)
+        assert len(runs) == studies, f"exit code {board.poll()}\n{log.read_text()}"
         board.send_signal(number)
         assert board.wait(timeout=20) == 0
     finally:
@@ -125,10 +137,10 @@ def test_board_serves_until_interrupted(tmp_path: Path, number: signal.Signals, 
     assert not list(tmp_path.glob("nas-board-*"))
 
 
-def wait_for_runs(port: int, count: int) -> list[str]:
+def wait_for_runs(port: int, count: int, board: subprocess.Popen[str]) -> list[str]:
     runs: list[str] = []
     end = time.monotonic() + 60
-    while time.monotonic() < end and len(runs) < count:
+    while time.monotonic() < end and len(runs) < count and board.poll() is None:
         try:
             with urllib.request.urlopen(f"http://localhost:{port}/data/runs", timeout=5) as answer:
                 runs = json.load(answer)

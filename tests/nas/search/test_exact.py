@@ -145,3 +145,14 @@ def test_time_limit_gives_an_honest_bound() -> None:
     found = solve(rulers, limits, time_limit_s=0.0).certificate
     assert found.bound >= found.score
     assert found.proved == (found.bound <= found.score)
+
+
+def test_labels_and_tables_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    rulers = Rulers(with_grid(load_space("res"), 32), load_device("t4"))
+    limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit(LAYERS, 0, 25, "25layers"))
+    by_table = solve(rulers, limits)
+    monkeypatch.setattr("nas.search.exact.TABLE_BYTES", 1_000_000)
+    by_labels = solve(rulers, limits)
+    assert (by_table.certificate.method, by_labels.certificate.method) == ("tables", "labels")
+    assert by_labels.certificate.proved
+    assert by_labels.rows[-1].tolist() == by_table.rows[-1].tolist()
