@@ -27,7 +27,7 @@ from search_spaces.space import load_space, with_grid
 
 GROWTH = [
     ("res", grid, budgets)
-    for budgets in (["3ms"], ["3.373ms", "25layers"], ["20GFLOPs"], ["3ms", "10Mparams"])
+    for budgets in (["3ms"], ["3.373ms", "25layers"], ["20GFLOPs"], ["3ms", "10Mparams"], ["3ms", "10Mparams", "20GFLOPs", "25layers"])
     for grid in (32, 16, 8)
 ]
 ANCHORS = [("damo-yolo-t", "res-t"), ("damo-yolo-s", "res"), ("damo-yolo-m", "csp")]

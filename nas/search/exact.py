@@ -159,7 +159,7 @@ def _by_table(problem: _Problem, tick: Tick | None) -> tuple[np.ndarray, float, 
         rows.append(table.trace(units, column + table.root_low, float(best[column])))
         if tick and i % 64 == 0:
             tick("front", i / len(points))
-    return np.array(rows, dtype=np.int64), float(reached[-1]), len(points), table.entries, "tables"
+    return np.array(rows, dtype=np.int64), float(reached[-1]), table.reached, table.entries, "tables"
 
 
 def _by_labels(
@@ -200,27 +200,35 @@ def _by_labels(
 
 
 def _bounding_tables(problem: _Problem, tick: Tick | None) -> list[Values]:
-    """One table a resource, and one for the main resource together with each side budget."""
-    layers, tables = problem.layers, []
+    """One table a budget, one for the main budget together with each other one, and one for all of them together."""
+    layers = problem.layers
+    tables: list[Values] = []
+    nodes = sum(len(layers.combos(stage, cin)) for stage in range(layers.depth) for cin in layers.widths[stage])
 
     def add(main: int, second: int | None, steps: int, weights: np.ndarray | None = None, ceiling: float = 0.0) -> None:
         ceiling = ceiling or float(problem.highs[main])
-        step = max(1, math.ceil(ceiling / steps))
-        if weights is None and main == 0:
-            while problem.table_bytes(step) > TABLE_BYTES // 2:
-                step *= 2
+        numbers = nodes * (1 if second is None else 1 + int(problem.highs[second]) // problem.second_unit)
+        affordable = TABLE_BYTES / (8 * numbers * (2 + 2 * len(problem.sides)))
+        step = max(1, math.ceil(ceiling / max(64, min(steps, affordable))))
         unit = problem.second_unit if second is not None else 1
         tables.append(Values(layers, main, second, step, int(ceiling), weights, unit))
         if tick:
-            tick("bounds", 0.4 * len(tables) / (1 + 2 * len(problem.sides)))
+            tick("bounds", 0.4 * len(tables) / (2 + 2 * len(problem.sides)))
 
     add(0, problem.second, COARSE_STEPS)
+    side_steps = COARSE_STEPS // (2 if problem.second is None else 4)
+    groups: list[tuple[int, ...]] = [(0, side) for side in problem.sides]
+    if len(problem.sides) > 1:
+        groups.append((0, *problem.sides))
     for side in problem.sides:
-        add(side, None, COARSE_STEPS // 2)
-        # Scaled so that each budget counts COARSE_STEPS: whatever keeps both keeps their sum.
+        add(side, problem.second, side_steps)
+    for group in groups:
+        # Scaled so that each budget counts ``scale``: whatever keeps them all keeps their sum.
+        scale = 2 * side_steps / len(group)
         weights = np.zeros(len(problem.highs))
-        weights[0], weights[side] = COARSE_STEPS / max(1, problem.highs[0]), COARSE_STEPS / max(1, problem.highs[side])
-        add(0, None, 2 * COARSE_STEPS, weights, 2.0 * COARSE_STEPS + 2)
+        for column in group:
+            weights[column] = scale / max(1, problem.highs[column])
+        add(0, problem.second, 2 * side_steps, weights, 2.0 * side_steps + 2)
     return tables
 
 

@@ -20,9 +20,11 @@ from nas.search.values import NOWHERE, Values
 
 CHUNK = 500_000
 """Label-option pairs looked at in one vectorised step."""
-PASSES = (300, 20_000, 400_000)
+PASSES = (300, 10_000, 200_000)
 """Labels kept a layer in successive passes: two to find a good network, the last to prove it. A layer with more
 keeps the most promising ones, and the certificate then states the bound of what was dropped."""
+PRECUT = 5
+"""Times as many labels may enter the dominance check."""
 
 
 @dataclass(frozen=True)
@@ -158,17 +160,14 @@ class LabelSearch:
                 for piece in self._pairs(stage, out, labels, layers.arc(stage, cin, out), room, moved, known):
                     fresh.setdefault(out, []).append(piece)
                     made += len(piece.score)
-        merged = {out: self._skyline(_join(parts)) for out, parts in fresh.items()}
-        dropped = NOWHERE
-        if sum(len(g.score) for g in merged.values()) > most:
-            bounds = np.concatenate([g.bound for g in merged.values()])
-            level = np.partition(bounds, len(bounds) - most)[len(bounds) - most]
-            for out, group in list(merged.items()):
-                keep = group.bound >= level
-                if not keep.all():
-                    dropped = max(dropped, float(group.bound[~keep].max()))
-                merged[out] = _take(group, np.flatnonzero(keep))
-        return {out: g for out, g in merged.items() if len(g.score)}, dropped, made
+        # Dominance is the slow part, so what is far too much is cut before it, and the rest after it.
+        merged, cut = _best_bounds({out: _join(parts) for out, parts in fresh.items()}, PRECUT * most)
+        for out, group in merged.items():
+            if time.monotonic() > deadline:
+                raise _OutOfTime
+            merged[out] = self._skyline(group)
+        merged, dropped = _best_bounds(merged, most)
+        return {out: g for out, g in merged.items() if len(g.score)}, max(cut, dropped), made
 
     def _pairs(
         self, stage: int, out: int, labels: _Labels, options: Options, room: np.ndarray, moved: np.ndarray, known: float
@@ -268,6 +267,16 @@ def _undominated_sorted(costs: np.ndarray, strict: np.ndarray) -> np.ndarray:
         held[count : count + take] = block[index[:take]]
         count += take
     return keep
+
+
+def _best_bounds(groups: dict[int, _Labels], most: int) -> tuple[dict[int, _Labels], float]:
+    """The ``most`` labels of greatest bound, and the greatest bound among those left out."""
+    if sum(len(g.score) for g in groups.values()) <= most:
+        return groups, NOWHERE
+    bounds = np.concatenate([g.bound for g in groups.values()])
+    level = np.partition(bounds, len(bounds) - most)[len(bounds) - most]
+    dropped = bounds[bounds < level].max(initial=NOWHERE)
+    return {out: _take(g, np.flatnonzero(g.bound >= level)) for out, g in groups.items()}, float(dropped)
 
 
 def _take(labels: _Labels, index: np.ndarray) -> _Labels:

@@ -154,10 +154,10 @@ class _Run:
         self.best_row: np.ndarray | None = None
 
     def _make(self, name: str) -> Strategy:
-        kind = strategy_class(name)
+        kind, began = strategy_class(name), time.monotonic()
         if name != "exact":
             return kind(self.settings)
-        return kind(self.settings, lambda what, share: self.progress.show(f"exact  {what}  {share:4.0%}"))
+        return kind(self.settings, lambda what, share: self.progress.show(f"exact  {what}  {share:4.0%}  {time.monotonic() - began:.0f} s"))
 
     def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
         """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""

@@ -216,6 +216,11 @@ class Values:
                 np.maximum(target, block.score[0, : self.second_top + 1 - u, :length] + gain, out=target)
         return low, root
 
+    @property
+    def reached(self) -> int:
+        """Table entries that some partial network reaches: the labels of this method."""
+        return sum(int(np.isfinite(block.score).sum()) for stage in self.blocks for block in stage.values())
+
     def trace(self, second: int, main: int, score: float) -> list[int]:
         """The row behind one root value: exact tables only. Of several, the one with the smallest genes in row order."""
         stem = self.layers.stem
