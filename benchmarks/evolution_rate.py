@@ -28,7 +28,7 @@ from nas.search.optuna_search import Nsga2Search, TpeSearch
 from nas.search.random_search import RandomSearch
 from nas.search.strategy import Settings, Strategy
 from search_spaces.errors import unknown_name
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": EvolutionSearch,

@@ -23,7 +23,8 @@ from nas.search.evaluate import whole_limits
 from nas.search.exact import solve
 from search_spaces.lowering import count_layers, skeleton
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, with_grid
+from search_spaces.space import with_grid
+from search_spaces.space_file import load_space
 
 GROWTH = [
     ("res", grid, budgets)

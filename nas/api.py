@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nas.resolve import Subject, resolve_subject
-from nas.rulers import WEIGHTS, Measured, measure
+from nas.rulers import Measured, measure
+from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from search_spaces.lowering import count_layers

@@ -8,13 +8,14 @@ are exact in any order and ties are real ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS
+from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES
+from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import KINDS, StageNumbers
 from search_spaces.errors import BadInput
@@ -30,11 +31,6 @@ SCORE_TICK = 2.0**-32
 
 ACTIVATION_BYTES = 2
 """Bytes of one activation number (FP16)."""
-
-WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
-"""Stage weights of DAMO-YOLO's searches: P3 and P4 once, P5 sixteen times."""
-
-COST_NAMES = (LATENCY, FLOPS, PARAMS, ACT, LAYERS)
 
 
 def table_costs(table: OpTable, profile: DeviceProfile | None) -> dict[str, Num]:
@@ -69,7 +65,7 @@ def measure(graph: Graph, input_px: int, profile: DeviceProfile | None = None, l
         parts = profile.parts_ms(graph, None if graph.fixed_px else input_px)
     if layers is not None:
         costs[LAYERS] = float(layers)
-    return Measured({name: costs[name] for name in COST_NAMES if name in costs}, parts)
+    return Measured({name: costs[name] for name in QUANTITIES if name in costs}, parts)
 
 
 def measure_architecture(
@@ -129,7 +125,7 @@ class Rulers:
     @property
     def cost_names(self) -> tuple[str, ...]:
         """Costs this ruler knows; latency only with a device."""
-        return tuple(n for n in COST_NAMES if n != LATENCY or self.profile is not None)
+        return tuple(n for n in QUANTITIES if n != LATENCY or self.profile is not None)
 
     @property
     def fixed(self) -> dict[str, int]:
@@ -229,11 +225,6 @@ class Rulers:
             out.append((cin, *genes))
             cin = genes[0]
         return out
-
-
-def in_units(costs: Mapping[str, Num], rulers: Rulers) -> dict[str, Any]:
-    """Whole-number costs in base units (ms, FLOPs, parameters, bytes, layers)."""
-    return {name: np.asarray(value, dtype=np.float64) * rulers.unit(name) for name, value in costs.items()}
 
 
 def _ticks(weight: float, argument: Num) -> Num:

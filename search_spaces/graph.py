@@ -62,11 +62,6 @@ class Op:
     count: Num = 1
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def is_depthwise(self) -> bool:
-        """True for a scalar conv that treats every channel alone."""
-        return self.kind in CONV_KINDS and bool(np.all(np.asarray(self.g) == np.asarray(self.cin)) and np.all(np.asarray(self.cin) > 1))
-
 
 @dataclass(frozen=True, slots=True)
 class OpTable:
@@ -101,11 +96,6 @@ class OpTable:
     def total(self, column: np.ndarray) -> np.ndarray:
         """Sum of ``column`` over ops, each as often as it occurs: a scalar, or ``[N]``."""
         return (column * self.count).sum(axis=0)
-
-    def kind_mask(self, *kinds: str) -> np.ndarray:
-        """Boolean ``[ops]`` (or ``[ops, 1]`` beside a batched table): ops of these kinds."""
-        mask = np.array([kind in kinds for kind in self.kinds], dtype=bool)
-        return mask[:, None] if self.count.ndim == 2 else mask
 
 
 class Graph:

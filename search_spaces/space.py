@@ -12,14 +12,12 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
-from search_spaces.errors import BadInput, unknown_name
+from search_spaces.errors import BadInput
 from search_spaces.lowering import divisible
 
 OUT, BTN, K, DEPTH = range(4)
@@ -302,35 +300,6 @@ def _snap(values: np.ndarray, choices: Sequence[float]) -> np.ndarray:
 def _draw(values: np.ndarray, weights: Sequence[int], n: int, rng: np.random.Generator) -> np.ndarray:
     total = sum(weights)
     return rng.choice(values, n, p=np.array([w / total for w in weights]))
-
-
-# Reading -------------------------------------------------------------------------------------------
-
-
-def space_names() -> list[str]:
-    """Spaces that ship."""
-    return sorted(p.name.removesuffix(".yaml") for p in resources.files("search_spaces").iterdir() if p.name.endswith(".yaml"))
-
-
-def load_space(name_or_path: str) -> Space:
-    """A shipped space by name, or a YAML file. A bad file names the line and the rule."""
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or "/" in name_or_path:
-        try:
-            return read_space(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read space {name_or_path!r}: {error}") from error
-    if name_or_path not in space_names():
-        raise unknown_name("space", name_or_path, space_names())
-    text = resources.files("search_spaces").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
-    return read_space(text, f"{name_or_path}.yaml")
-
-
-def read_space(text: str, where: str = "space") -> Space:
-    """Parse space YAML; ``where`` stands in error texts before the line number."""
-    from search_spaces.space_file import parse_space
-
-    return parse_space(text, where)
 
 
 def with_grid(space: Space, step: int) -> Space:

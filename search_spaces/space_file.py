@@ -1,9 +1,11 @@
-"""Reading a space file: YAML with line numbers kept, so that a mistake names its line and the rule."""
+"""Space files: finding the ones that ship, and reading YAML with line numbers kept, so that a mistake names its line and the rule."""
 
 from __future__ import annotations
 
 import math
 import re
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -107,8 +109,27 @@ class _Reader:
         return tuple(sorted(set(values)))
 
 
-def parse_space(text: str, where: str) -> Space:
-    """The Space that ``text`` describes."""
+def space_names() -> list[str]:
+    """Spaces that ship."""
+    return sorted(p.name.removesuffix(".yaml") for p in resources.files("search_spaces").iterdir() if p.name.endswith(".yaml"))
+
+
+def load_space(name_or_path: str) -> Space:
+    """A shipped space by name, or a YAML file. A bad file names the line and the rule."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or "/" in name_or_path:
+        try:
+            return read_space(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot read space {name_or_path!r}: {error}") from error
+    if name_or_path not in space_names():
+        raise unknown_name("space", name_or_path, space_names())
+    text = resources.files("search_spaces").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    return read_space(text, f"{name_or_path}.yaml")
+
+
+def read_space(text: str, where: str = "space") -> Space:
+    """The Space that YAML ``text`` describes; ``where`` stands in error texts before the line number."""
     reader = _Reader(where)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)

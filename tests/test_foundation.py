@@ -16,7 +16,7 @@ import pytest
 import nas
 from nas.cli import COMMANDS, build_parser
 from search_spaces.errors import BadInput
-from search_spaces.space import load_space, read_space, space_names
+from search_spaces.space_file import load_space, read_space, space_names
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("search_spaces", "zoo", "distill", "nas")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.quantity import LATENCY, QUANTITIES, Budget, show
+from nas.quantity import QUANTITIES, Budget
 from nas.rulers import SCORE_TICK, Rulers
 from search_spaces.errors import BadInput
 
@@ -111,17 +111,3 @@ class Evaluator:
     def _effectiveness_max(self) -> float:
         """DeepMAD's rule: a network deeper than this for its width is not worth its score (TinyNAS's own limits)."""
         return 0.5 if self.rulers.space.style == "mob" else 0.3
-
-    def refusal(self, costs: dict[str, int]) -> str:
-        """Why a candidate with these whole-number costs is refused; empty when it is not."""
-        for limit in self.limits:
-            value = costs[limit.name]
-            if not limit.low <= value <= limit.high:
-                shown = show(limit.name, value * self.rulers.unit(limit.name))
-                return f"{shown} is outside {limit.text}"
-        return ""
-
-
-def latency_ms(judged: Judged, rulers: Rulers) -> np.ndarray:
-    """Latency ``[N]`` in milliseconds."""
-    return np.asarray(judged.costs[LATENCY] * rulers.unit(LATENCY))

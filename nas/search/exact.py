@@ -57,13 +57,6 @@ class Certificate:
         """JSON-ready."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def __str__(self) -> str:
-        verdict = "proved best" if self.proved else f"not proved: nothing can exceed {self.bound:.4f}"
-        return (
-            f"{verdict}: score {self.score:.4f}, bound {self.bound:.4f}; {self.options:.3e} architectures in the space, "
-            f"{self.arcs:,} arc options, {self.labels:,} labels expanded, {self.table_entries:,} table updates, {self.seconds:.1f} s"
-        )
-
 
 @dataclass
 class ExactResult:
@@ -130,7 +123,7 @@ def _pose(rulers: Rulers, limits: tuple[Limit, ...]) -> _Problem:
     second, unit = None, 1
     if LAYERS in names[1:]:
         column = names.index(LAYERS)
-        unit = math.gcd(*(int(v) for stage in range(layers.depth) for c in layers.widths[stage] for o in layers.outs(stage, c) for v in np.unique(layers.arc(stage, c, o).costs[:, column])))
+        unit = layers.common_unit(column)
         if highs[column] // unit <= 64:
             second = column
     sides = tuple(i for i in range(1, len(names)) if i != second)

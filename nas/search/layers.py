@@ -9,6 +9,7 @@ nothing about how it searches.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,6 +179,10 @@ class Layers:
     @functools.cached_property
     def _arc_least(self) -> list[dict[tuple[int, int], np.ndarray]]:
         return [{key: options.costs.min(axis=0) for key, options in stage.items()} for stage in self._arcs]
+
+    def common_unit(self, column: int) -> int:
+        """Greatest whole number that divides every arc's cost of one resource."""
+        return math.gcd(*(int(v) for stage in self._arcs for options in stage.values() for v in np.unique(options.costs[:, column])))
 
     def least_total(self) -> np.ndarray:
         """Least reachable total of each resource alone, ``[resources]`` (fixed costs not included)."""

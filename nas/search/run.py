@@ -20,7 +20,8 @@ import nas
 from nas.console import Progress
 from nas.files import write_atomic
 from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
-from nas.rulers import WEIGHTS, Rulers, measure_architecture
+from nas.rulers import Rulers, measure_architecture
+from nas.scores import WEIGHTS
 from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.front import Front
 from nas.search.strategy import Settings, Strategy
@@ -29,7 +30,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.lowering import SCOPES, skeleton
 from search_spaces.published import PUBLISHED
-from search_spaces.space import Space, load_space, with_grid
+from search_spaces.space import Space, with_grid
+from search_spaces.space_file import load_space
 from search_spaces.tinynas_text import to_text
 
 STRATEGIES: dict[str, str] = {
@@ -136,7 +138,7 @@ def search(
         else:
             study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
             result = study.result
-        return _as_result(folder, result, study, rulers)
+        return _as_result(folder, result, study)
     finally:
         progress.done()
         study.close()
@@ -151,7 +153,6 @@ class _Run:
         self.front = Front(settings.space.genes)
         self.strategy = self._make(strategy)
         self.seen = 0
-        self.best_row: np.ndarray | None = None
 
     def _make(self, name: str) -> Strategy:
         kind, began = strategy_class(name), time.monotonic()
@@ -178,6 +179,8 @@ class _Run:
                 raise
             if not len(self.front.rows):
                 raise BadInput(self._nothing_found())
+            if self.evaluator.ineffective:
+                self.study.notes.append(f"{self.evaluator.ineffective:,} candidates were too deep for their width (DeepMAD's effectiveness) and got no score")
             result = self._finish(events, before + time.perf_counter() - start, top_k, pictures)
         self.study.append("done", result)
         return result
@@ -355,7 +358,7 @@ def _check(scope: str, score: str, strategy: str | None, steps: int, population:
             raise BadInput(f"{what} {value} must be at least 1")
 
 
-def _as_result(folder: Path, data: dict[str, Any], study: Study, rulers: Rulers) -> SearchResult:
+def _as_result(folder: Path, data: dict[str, Any], study: Study) -> SearchResult:
     def candidate(item: dict[str, Any] | None) -> Candidate | None:
         if item is None:
             return None

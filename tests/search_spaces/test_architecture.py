@@ -15,7 +15,7 @@ from search_spaces.architecture import Architecture, Stage
 from search_spaces.errors import BadInput
 from search_spaces.lowering import count_layers
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.tinynas_text import SPELLINGS, parse, parse_structure, to_structure, to_text
 
 FIXTURE = Path(__file__).parents[1] / "data" / "tinynas_scores.json"

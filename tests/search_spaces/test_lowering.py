@@ -17,7 +17,7 @@ from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, fused_ops, level_strides, same_graph
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 OFFICIAL = {"damo-yolo-t": "DAMO-YOLOt", "damo-yolo-s": "DAMO-YOLOs", "damo-yolo-l": "DAMO-YOLOl"}
 

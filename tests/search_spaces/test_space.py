@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, read_space, space_names, with_grid
+from search_spaces.space import with_grid
+from search_spaces.space_file import load_space, read_space, space_names
 
 TINY = """\
 name: tiny

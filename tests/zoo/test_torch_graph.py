@@ -13,7 +13,7 @@ from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, Op
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 torch = pytest.importorskip("torch")
 

@@ -18,7 +18,7 @@ from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.tinynas_text import parse_structure
 
 OFFICIAL = json.loads((Path(__file__).parents[2] / "data" / "tinynas_scores.json").read_text())

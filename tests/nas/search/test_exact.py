@@ -14,7 +14,8 @@ from nas.search.evaluate import Limit
 from nas.search.exact import solve
 from search_spaces.architecture import Head, Neck
 from search_spaces.errors import BadInput
-from search_spaces.space import Rules, Space, StageChoices, load_space, with_grid
+from search_spaces.space import Rules, Space, StageChoices, with_grid
+from search_spaces.space_file import load_space
 
 KINDS = {"res": "k1kx", "csp": "kxkx", "mob": "k1dwk1", "bottleneck": "k1kxk1"}
 

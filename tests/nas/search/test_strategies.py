@@ -19,7 +19,8 @@ from nas.search.optuna_search import JOURNAL, Nsga2Search, OptunaSearch, TpeSear
 from nas.search.random_search import RandomSearch
 from nas.search.strategy import Settings, Strategy
 from search_spaces.errors import BadInput
-from search_spaces.space import Space, load_space, read_space, space_names
+from search_spaces.space import Space
+from search_spaces.space_file import load_space, read_space, space_names
 
 STRATEGY_CLASSES: dict[str, type[Strategy]] = {
     "evolution": EvolutionSearch,
