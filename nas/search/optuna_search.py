@@ -22,6 +22,7 @@ state are not written twice: the same asks follow, and each is checked against w
 
 from __future__ import annotations
 
+import abc
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -150,9 +151,9 @@ class OptunaSearch(SamplingStrategy):
         """The objectives of one trial; ``cost`` is the primary one in its own unit."""
         return [score]
 
+    @abc.abstractmethod
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         """A fresh sampler for one batch."""
-        raise NotImplementedError
 
     def ask(self) -> np.ndarray:
         """The sampler's next batch, int64 ``[N, genes]``; the same one again until it is told."""
