@@ -20,6 +20,7 @@ import nas
 from nas.console import Progress
 from nas.files import write_atomic
 from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
+from nas.resolve import Subject
 from nas.rulers import Rulers, measure_architecture
 from nas.scores import WEIGHTS
 from nas.search.evaluate import Evaluator, whole_limits
@@ -28,7 +29,7 @@ from nas.search.strategy import Settings, Strategy
 from nas.search.study import Study
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, unknown_name
-from search_spaces.lowering import SCOPES, skeleton
+from search_spaces.lowering import SCOPES
 from search_spaces.published import PUBLISHED
 from search_spaces.space import Space, with_grid
 from search_spaces.space_file import load_space
@@ -312,9 +313,15 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
     """DAMO-YOLO's published detector of the same style nearest to the main budget, on the same rulers."""
     limit = evaluator.limits[0]
     style = evaluator.rulers.space.style
-    found = [_candidate(evaluator, arch, name) for name, arch in PUBLISHED.items() if arch.style == style]
-    target = limit.high * evaluator.rulers.unit(limit.name)
-    return min(found, key=lambda c: abs(math.log(c.costs[limit.name] / target)), default=None)
+    rulers, target = evaluator.rulers, limit.high * evaluator.rulers.unit(limit.name)
+
+    def distance(arch: Architecture) -> float:
+        cost = measure_architecture(arch, rulers.input_px, rulers.profile, rulers.scope).costs[limit.name]
+        return abs(math.log(cost / target))
+
+    # Nearest first, scored after: a forward-pass score takes seconds for every network it is asked of.
+    nearest = min((a for a in PUBLISHED.values() if a.style == style), key=distance, default=None)
+    return None if nearest is None else _candidate(evaluator, nearest, nearest.name)
 
 
 def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
@@ -323,8 +330,8 @@ def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float
     rulers = evaluator.rulers
     measured = measure_architecture(arch, rulers.input_px, rulers.profile, rulers.scope)
     if score is None:
-        px = rulers.input_px // 2 if arch.stem.focus else rulers.input_px
-        score = float(get_score(evaluator.score_name)(skeleton(arch), px, weights=rulers.weights, seed=evaluator.seed).value)
+        graph, px = Subject(name, arch).score_graph(rulers.input_px)
+        score = float(get_score(evaluator.score_name)(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
     costs = {key: _number(value) for key, value in measured.costs.items()}
     return Candidate(name, arch, score, costs, measured.parts_ms)
 
