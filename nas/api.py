@@ -34,7 +34,7 @@ def cost(
 
         profile = load_device(device)
     layers = None if subject.arch is None else count_layers(subject.arch)
-    return measure(subject.graph(scope or subject.default_scope()), input_px, profile, layers)
+    return measure(subject.graph(scope or subject.default_scope(), input_px), input_px, profile, layers)
 
 
 def _subject(what: str | Architecture | Graph) -> Subject:

@@ -65,11 +65,15 @@ class Neck:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """ZeroHead: one classification and one box conv a level, DFL over ``reg_max`` + 1 bins."""
+    """ZeroHead: one classification and one box conv a level, DFL over ``reg_max`` + 1 bins.
+
+    ``one_to_one`` adds a second pair a level for training without NMS; deployed, one pair remains either way.
+    """
 
     classes: int = 80
     reg_max: int = 16
     k: int = 3
+    one_to_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class Architecture:
             data["neck"] = {**dataclasses.asdict(self.neck), "out": list(self.neck.out)}
         if self.head is not None:
             data["head"] = dataclasses.asdict(self.head)
+            if not self.head.one_to_one:  # written only where it is used: digests of older architectures stay
+                del data["head"]["one_to_one"]
         return data
 
     @staticmethod

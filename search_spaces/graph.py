@@ -169,6 +169,20 @@ class Graph:
         outputs = tuple(where[i] for i in self.outputs if i in where)
         return Graph(ops, self.inputs, outputs, self.name, self.meta)
 
+    def only_part(self, part: str) -> Graph:
+        """The ops of one part, which must come first; its outputs are what later parts read of it."""
+        keep = [i for i, op in enumerate(self.ops) if op.part == part]
+        where = {old: new for new, old in enumerate(keep)}
+        read = sorted({i for op in self.ops if op.part != part for i in op.inputs if i in where})
+        ops = []
+        for old in keep:
+            op = self.ops[old]
+            if any(i >= 0 and i not in where for i in op.inputs):
+                raise BadInput(f"graph {self.name!r}: op {old} ({op.kind}) of part {part!r} reads another part")
+            tied = {"tied_to": where[op.attrs["tied_to"]]} if op.attrs.get("tied_to") in where else {}
+            ops.append(dataclasses.replace(op, inputs=tuple(where.get(i, i) for i in op.inputs), attrs={**op.attrs, **tied}))
+        return Graph(ops, self.inputs, [where[i] for i in read], self.name, self.meta)
+
     def table(self, input_px: int | tuple[int, int] | None = None) -> OpTable:
         """Columns for the rulers at one input size (pixels)."""
         shapes = self.shapes(input_px)

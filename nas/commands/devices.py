@@ -80,9 +80,9 @@ def _fit(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from nas.console import print_json, table
-    from nas.files import write_atomic
     from nas.latency.fit import fit_report
     from search_spaces.errors import BadInput
+    from search_spaces.files import write_atomic
 
     out = Path(args.out)
     if out.suffix not in (".yaml", ".yml"):

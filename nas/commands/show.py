@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
         profile = load_device(args.device)
     if subject.arch is None:
-        return _show_graph(subject.graph(), args, profile)
+        return _show_graph(subject.graph(input_px=args.input), args, profile)
     arch = subject.arch
     if args.tinynas:
         from search_spaces.tinynas_text import to_text
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         text = ""
     facts = _facts(arch, args.input, profile) if args.png or args.json else {}
     if args.png:
-        from nas.files import write_atomic
         from nas.report.plots import architecture_png
+        from search_spaces.files import write_atomic
 
         write_atomic(args.png, architecture_png(arch, [_line(facts, args)]))
     if text:

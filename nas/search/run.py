@@ -18,7 +18,6 @@ import yaml
 
 import nas
 from nas.console import Progress
-from nas.files import write_atomic
 from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
 from nas.resolve import Subject
 from nas.rulers import Rulers, measure_architecture
@@ -29,6 +28,7 @@ from nas.search.strategy import Settings, Strategy
 from nas.search.study import Study
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, unknown_name
+from search_spaces.files import write_atomic
 from search_spaces.lowering import SCOPES
 from search_spaces.published import PUBLISHED
 from search_spaces.space import Space, with_grid

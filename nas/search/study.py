@@ -17,8 +17,8 @@ from typing import IO, Any
 
 import yaml
 
-from nas.files import write_atomic
 from search_spaces.errors import BadInput
+from search_spaces.files import write_atomic
 
 FORMAT = 1
 

@@ -15,7 +15,7 @@ from search_spaces.published import PUBLISHED
 from zoo.onnx_graph import read_onnx
 
 onnx = pytest.importorskip("onnx")
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper
 
 
 def save(path: Path, nodes: list, weights: dict[str, np.ndarray], out: list[int | str | None], batch: int | str = 1) -> Path:

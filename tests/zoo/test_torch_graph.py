@@ -17,7 +17,7 @@ from search_spaces.space_file import load_space, space_names
 
 torch = pytest.importorskip("torch")
 
-from zoo.torch_graph import build_module  # noqa: E402
+from zoo.torch_graph import build_module
 
 
 def check(graph: Graph, px: int) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.files import replacing, write_atomic
 from search_spaces.errors import BadInput
+from search_spaces.files import replacing, write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The official numbers that our detectors are held against, and the deterministic weights they were measured with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FOLDERS = (Path(__file__).resolve().parents[3] / "shared" / "parity", Path(__file__).resolve().parents[1] / "data" / "parity")
+"""Where fixtures lie: beside the project where the shared folder is present."""
+
+
+def fixture_files() -> list[Path]:
+    """Every detector fixture that can be found."""
+    found: dict[str, Path] = {}
+    for folder in FOLDERS:
+        for path in sorted(folder.glob("*.json")):
+            if path.stem != "tinynas_scores":
+                found.setdefault(path.stem, path)
+    return list(found.values())
+
+
+def read_fixture(path: Path) -> dict[str, Any]:
+    """One fixture."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _random(key: str) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")))
+
+
+def _value(name: str, shape: list[int], dtype: str) -> np.ndarray:
+    """The value of one checkpoint tensor, decided by its name alone."""
+    if dtype.startswith("int"):
+        return np.zeros(shape, dtype)
+    random = _random(name)
+    if len(shape) >= 2:
+        return (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(dtype)
+    if name.endswith(("running_var", "weight")):
+        return random.uniform(0.5, 1.5, shape).astype(dtype)
+    return np.asarray(0.1 * random.standard_normal(shape)).astype(dtype)
+
+
+def official_tensors(fixture: dict[str, Any]) -> dict[str, Tensor]:
+    """The official checkpoint's tensors, by their official names."""
+    constants = fixture["constants"]
+    return {
+        name: torch.from_numpy(np.array(constants[name], dtype).reshape(shape) if name in constants else _value(name, shape, dtype))
+        for name, shape, dtype in fixture["tensors"]
+    }
+
+
+def image(fixture: dict[str, Any]) -> Tensor:
+    """The input batch ``[1, 3, h, w]``."""
+    value = _random("image:" + fixture["model"]).random(fixture["input_shape"], dtype=np.float32)
+    return torch.from_numpy((value * fixture["input_scale"]).astype(np.float32))
+
+
+def worst_gap(fixture: dict[str, Any], outputs: dict[str, Tensor]) -> dict[str, float]:
+    """For every output of the fixture, the largest gap to ours over max(1, absmax)."""
+    gaps = {}
+    for wanted in fixture["outputs"]:
+        ours = outputs[wanted["name"]]
+        assert list(ours.shape) == wanted["shape"], f"{wanted['name']}: {list(ours.shape)} for {wanted['shape']}"
+        values = ours.reshape(-1)[torch.tensor(wanted["index"])].double().numpy()
+        gaps[wanted["name"]] = float(np.abs(values - np.array(wanted["value"])).max() / max(1.0, wanted["absmax"]))
+    return gaps

@@ -1,0 +1,85 @@
+"""What is published about every model of the zoo, with sources, beside what we measure on our own build of it.
+
+One YAML file a family in ``zoo/cards``. Published numbers are quotations; ``measured`` ones are ours: parameters and
+FLOPs (two a multiply-accumulate) of the deploy form at the published input size, held by a test against the trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from search_spaces.architecture import read_fields
+from search_spaces.errors import BadInput, unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One published latency of one image, in milliseconds."""
+
+    ms: float
+    device: str
+    runtime: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One model: AP on COCO val in percent, parameters in millions, GFLOPs, input side in pixels."""
+
+    model: str
+    family: str
+    input_px: int
+    ap: float
+    params_m: float
+    gflops: float
+    source: str
+    note: str
+    latencies: tuple[Latency, ...]
+    code_licence: str
+    weights_licence: str
+    measured_params: int
+    measured_flops: int
+
+    @property
+    def t4_ms(self) -> float | None:
+        """The first published latency on a T4."""
+        return next((one.ms for one in self.latencies if "T4" in one.device), None)
+
+
+def load_cards() -> dict[str, Card]:
+    """Every card by model name, family by family."""
+    cards: dict[str, Card] = {}
+    for file in sorted((resources.files("zoo") / "cards").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".yaml"):
+            cards |= _read(yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
+    return cards
+
+
+def find_card(model: str) -> Card:
+    """The card of one model; letters without dashes will do."""
+    cards = load_cards()
+    plain = {name.replace("-", ""): name for name in cards}
+    name = model.lower() if model.lower() in cards else plain.get(model.lower().replace("-", ""), "")
+    if not name:
+        raise unknown_name("model of the zoo", model, cards)
+    return cards[name]
+
+
+def _read(data: Mapping[str, Any], where: str) -> dict[str, Card]:
+    """Cards of one family's file."""
+    try:
+        return {
+            name: Card(
+                model=name, family=str(data["family"]), code_licence=str(data["code_licence"]), weights_licence=str(data["weights_licence"]),
+                latencies=tuple(read_fields(Latency, one, f"{where}: {name}") for one in model.pop("latencies", ())), **model,
+            )
+            for name, model in data["models"].items()
+        }  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"card {where}: {error}") from error

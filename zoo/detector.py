@@ -1,0 +1,231 @@
+"""The one interface of every detector, and what a family must say about itself.
+
+A detector is a backbone, a neck and a head. ``forward`` gives the head's raw maps, ``features`` the three maps that
+enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. What differs between families
+stands in the family's own file and nowhere else.
+"""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import BadInput, unknown_name
+from zoo.coco_names import COCO_NAMES
+from zoo.images import Preprocess
+from zoo.layers import fold_all
+from zoo.nms import Detections, Selection, select
+
+if TYPE_CHECKING:
+    from search_spaces.architecture import Architecture
+    from search_spaces.graph import Graph
+
+Raw: TypeAlias = dict[str, Any]
+"""What a head gives: named tensors, or lists of one tensor a level (strides 8, 16, 32). Each family documents its names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that is needed to build the same detector again (without its weights)."""
+
+    model: str
+    classes: int = 80
+    architecture: Architecture | None = None
+    """For detectors of this workbench: backbone, neck and head. None for the families with fixed sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a detector carries besides its weights; a checkpoint keeps it, a student inherits ``lineage``."""
+
+    class_names: tuple[str, ...]
+    input_px: int
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where the weights come from: source file and its SHA-256, licence, who wrote it."""
+    lineage: tuple[Mapping[str, Any], ...] = ()
+    """Every set of weights that went into these: model, licence, SHA-256."""
+
+
+class Detector(nn.Module, abc.ABC):
+    """A detector. Images are ``[b, 3, h, w]`` as ``preprocess`` says; h and w are multiples of 32."""
+
+    family: ClassVar[str]
+    preprocess: Preprocess
+    selections: Mapping[str, Selection]
+    """Branch name to how the family's official evaluation selects its detections; ``iou_threshold`` None needs no NMS.
+
+    Most detectors have the one branch ``one_to_many``; a head with two also has ``one_to_one``.
+    """
+    strides: ClassVar[tuple[int, int, int]] = (8, 16, 32)
+    backbone: nn.Module
+    """``[b, 3, h, w]`` to the maps C3, C4, C5 (strides 8, 16, 32)."""
+    neck: nn.Module
+    """C3, C4, C5 to P3, P4, P5."""
+    head: nn.Module
+    """P3, P4, P5 to ``Raw``."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.fused = False
+        self.branch = next(iter(self.selections))
+        self.info = Info(class_names(recipe.classes), 640)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.recipe.classes
+
+    @property
+    def selection(self) -> Selection:
+        """How detections are selected from the branch in use."""
+        return self.selections[self.branch]
+
+    def choose_branch(self, name: str) -> None:
+        """Use another branch of a head that has two: for decoding, prediction, folding and export."""
+        if name not in self.selections:
+            raise unknown_name(f"branch of {self.recipe.model}", name, self.selections)
+        if self.fused and name != self.branch:
+            raise BadInput(f"{self.recipe.model} is folded and has kept only its branch {self.branch!r}: choose {name!r} before folding")
+        self.branch = name
+
+    @property
+    def end2end(self) -> bool:
+        """Whether ``decode`` needs no NMS behind it."""
+        return self.selection.iou_threshold is None
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """P3, P4, P5: the maps that enter the head, ``[b, c, h / stride, w / stride]`` each."""
+        return list(self.neck(self.backbone(image)))
+
+    def forward(self, image: Tensor) -> Raw:
+        """Raw head output for ``image`` ``[b, 3, h, w]``."""
+        return self.head(self.features(image))
+
+    @abc.abstractmethod
+    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) and scores ``[b, n, classes]`` in 0..1.
+
+        ``size`` is the input's (height, width) in pixels.
+        """
+
+    @abc.abstractmethod
+    def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
+        """The same numbers in the layout of the family's official code, by the names of the parity fixtures."""
+
+    @torch.no_grad()
+    def predict(self, image: Tensor, selection: Selection | None = None) -> list[Detections]:
+        """Detections of every image of a prepared batch, boxes in input pixels, best first."""
+        boxes, scores = self.decode(self(image), (image.shape[-2], image.shape[-1]))
+        return select(boxes, scores, selection or self.selection)
+
+    def fuse(self) -> Detector:
+        """Turn into the deploy form, in place: batch norms folded, branches merged, training-only parts dropped."""
+        if not self.fused:
+            self.drop_training_parts()
+            fold_all(self)
+            self.fused = True
+        return self
+
+    def drop_training_parts(self) -> None:
+        """Remove what only training needs. Families with auxiliary or double heads override it."""
+
+    def raw_outputs(self, raw: Raw) -> list[Tensor]:
+        """The raw maps in the order of the Graph's outputs: level by level, or as the family overrides it."""
+        columns = [value if isinstance(value, (list, tuple)) else [value] for value in raw.values()]
+        return [tensor for level in zip(*columns, strict=True) for tensor in level]
+
+    def graph(self, input_px: int | tuple[int, int] = 640, with_decode: bool = False) -> Graph:
+        """The deploy form as a Graph, traced on the meta device at ``input_px`` (side, or height and width)."""
+        from zoo.families import build_recipe
+        from zoo.trace import trace_detector
+
+        with torch.device("meta"):
+            twin = build_recipe(self.recipe)
+        return trace_detector(twin.eval().fuse(), input_px, with_decode)
+
+    def loss(self, raw: Raw, targets: Any) -> dict[str, Tensor]:
+        """Named training losses."""
+        raise NotImplementedError(f"{self.family}: losses come with the training pipeline; this version builds, loads, predicts and exports")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a family says about itself; one object a file, listed in ``zoo.families``."""
+
+    name: str
+    title: str
+    sizes: Mapping[str, Any]
+    """Model name to the settings that ``make`` understands."""
+    make: Callable[[Recipe], Detector]
+    weights_licence: str
+    """SPDX identifier under which the official weights are published."""
+    landmark: str
+    """Regular expression of an official tensor name that only this family's checkpoints hold."""
+    count_classes: Callable[[Mapping[str, Sequence[int]]], int]
+    """Number of classes from official tensor names and shapes."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """(pattern, replacement) pairs that turn our tensor names into the official ones, applied in order."""
+    constants: Mapping[str, Callable[[Tensor], bool]] = field(default_factory=dict)
+    """Official tensors that we compute instead of store: name pattern, and whether a value is the one we compute."""
+    inf_allowed: tuple[str, ...] = ()
+    """Official tensors that may hold infinities."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other spellings of model names."""
+    input_px: Mapping[str, int] = field(default_factory=dict)
+    """Published input side in pixels of the models where it is not 640."""
+
+    def official_name(self, name: str) -> str:
+        """The official name of our tensor ``name``."""
+        for pattern, replacement in self.renames:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+def class_names(count: int) -> tuple[str, ...]:
+    """COCO's names for 80 classes, else numbered ones, until a data set or checkpoint brings its own."""
+    return COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {i}" for i in range(count))
+
+
+def points(maps: Sequence[Tensor], strides: Sequence[int], offset: float) -> tuple[Tensor, Tensor]:
+    """Anchor points ``[n, 2]`` (x, y in cells plus ``offset``) and strides ``[n, 1]`` of all levels, row by row.
+
+    ``maps`` are one tensor ``[..., h, w]`` a level.
+    """
+    centres, widths = [], []
+    for level, stride in zip(maps, strides, strict=True):
+        h, w = level.shape[-2:]
+        xs = torch.arange(w, device=level.device, dtype=level.dtype) + offset
+        ys = torch.arange(h, device=level.device, dtype=level.dtype) + offset
+        y, x = torch.meshgrid(ys, xs, indexing="ij")
+        centres.append(torch.stack([x, y], -1).reshape(-1, 2))
+        widths.append(torch.full((h * w, 1), float(stride), device=level.device, dtype=level.dtype))
+    return torch.cat(centres), torch.cat(widths)
+
+
+def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
+    """Level maps ``[b, c, h, w]`` as one ``[b, n, c]``, levels in order, cells row by row."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
+
+
+def boxes_from_distances(distances: Tensor, centres: Tensor) -> Tensor:
+    """Left, top, right, bottom ``[..., n, 4]`` around ``centres`` ``[n, 2]`` as x1, y1, x2, y2, in the same unit."""
+    return torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], -1)
+
+
+def boxes_from_centres(boxes: Tensor) -> Tensor:
+    """cx, cy, w, h ``[..., 4]`` as x1, y1, x2, y2."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def centres_from_boxes(boxes: Tensor) -> Tensor:
+    """x1, y1, x2, y2 ``[..., 4]`` as cx, cy, w, h."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], -1)

@@ -1,0 +1,93 @@
+"""YOLO11 (Jocher and Qiu, 2024), sizes n to x: anchor-free, box sides as distributions, NMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zoo.c3k2 import RENAMES, SIZES, Backbone, Bottleneck, Branch, C3k, Neck, Size, count_classes, set_norms
+from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, centres_from_boxes, flatten_levels, points
+from zoo.images import Preprocess
+from zoo.nms import Selection
+
+BINS = 16
+"""Distances of a box side that are told apart: 0 to 15 strides."""
+
+
+class ExpectedDistance(nn.Module):
+    """Logits over the bins ``[b, 4 * BINS, n]`` to expected distances ``[b, 4, n]``.
+
+    The official code stores the bins' distances as the weight of a convolution that is never trained, so they are
+    stored here too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(BINS, 1, 1, bias=False)
+        distances = torch.arange(BINS, dtype=torch.float32).reshape(1, BINS, 1, 1)
+        self.conv.weight = nn.Parameter(distances, requires_grad=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        bins = logits.reshape(logits.shape[0], 4, BINS, logits.shape[2]).transpose(1, 2).softmax(1)
+        return self.conv(bins).flatten(1, 2)
+
+
+class Head(Branch):
+    """P3, P4, P5 to ``boxes``, ``[b, 64, h, w]`` a level, and ``classes``, ``[b, classes, h, w]`` a level (logits).
+
+    The 64 box channels are the logits of 16 distances for each of left, top, right, bottom.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], classes: int) -> None:
+        super().__init__(channels, strides, 4 * BINS, classes, box_bias=1.0)
+        self.distance = ExpectedDistance()
+
+
+class YOLO11(Detector):
+    """YOLO11 in one of its sizes."""
+
+    family = "yolo11"
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    selections: Mapping[str, Selection] = {"one_to_many": Selection(0.001, 0.7, True, 30000, 300)}
+    head: Head
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        size: Size = FAMILY.sizes[recipe.model]
+        self.backbone = backbone = Backbone(size, residual_pyramid=False)
+        self.neck = neck = Neck(
+            backbone.channels, size, block=C3k if size.nested else Bottleneck, last=C3k, last_repeats=size.repeats
+        )
+        self.head = Head(neck.channels, self.strides, recipe.classes)
+        set_norms(self)
+
+    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        distances = self.head.distance(torch.cat([level.flatten(2) for level in raw["boxes"]], 2)).transpose(1, 2)
+        centres, strides = points(raw["boxes"], self.strides, 0.5)
+        return boxes_from_distances(distances, centres) * strides, flatten_levels(raw["classes"]).sigmoid()
+
+    def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
+        maps = self.features(image)
+        boxes, scores = self.decode(self.head(maps), (image.shape[-2], image.shape[-1]))
+        decoded = torch.cat([centres_from_boxes(boxes), scores], 2).transpose(1, 2)
+        return {**dict(zip(("neck_p3", "neck_p4", "neck_p5"), maps, strict=True)), "decoded": decoded}
+
+
+FAMILY = Family(
+    name="yolo11",
+    title="YOLO11",
+    sizes={f"yolo11{letter}": size for letter, size in SIZES.items()},
+    make=YOLO11,
+    weights_licence="AGPL-3.0",
+    landmark=r"model\.22\.m\.0\.cv3\.conv\.weight",
+    count_classes=count_classes,
+    renames=(
+        (r"^head\.boxes\.", "model.23.cv2."),
+        (r"^head\.classes\.", "model.23.cv3."),
+        (r"^head\.distance\.", "model.23.dfl."),
+        *RENAMES,
+    ),
+    aliases={f"yolov11{letter}": f"yolo11{letter}" for letter in SIZES},
+)

@@ -1,0 +1,145 @@
+"""YOLO26 (Jocher and Qiu, 2025), sizes n to x: plain box distances, and a one-to-one head beside the one-to-many.
+
+The one-to-many head teaches the network, the one-to-one head needs no NMS. One of them is in use (``branch``), and only
+that one is left in the deploy form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from zoo.c3k2 import (
+    RENAMES,
+    SIZES,
+    Backbone,
+    Branch,
+    C3k,
+    Neck,
+    Size,
+    bottleneck_with_attention,
+    count_classes,
+    set_norms,
+)
+from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
+from zoo.images import Preprocess
+from zoo.nms import Selection
+
+BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
+"""Branch names here to the official ones."""
+
+
+class Head(nn.Module):
+    """P3, P4, P5 to the raw maps of one branch or of both.
+
+    With one branch: ``boxes``, ``[b, 4, h, w]`` a level (left, top, right, bottom in strides), and ``classes``,
+    ``[b, classes, h, w]`` a level (logits). With both, these are the one-to-many branch's, and ``one_to_one_boxes`` and
+    ``one_to_one_classes`` are the other's.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.one_to_many: Branch | None = Branch(channels, strides, 4, classes, box_bias=2.0)
+        self.one_to_one: Branch | None = Branch(channels, strides, 4, classes, box_bias=2.0)
+
+    def keep(self, branch: str) -> None:
+        """Remove the other branch."""
+        for other in BRANCHES.keys() - {branch}:
+            setattr(self, other, None)
+
+    def forward(self, maps: Sequence[Tensor]) -> Raw:
+        if self.one_to_many is None or self.one_to_one is None:
+            only = self.one_to_many or self.one_to_one
+            assert only is not None
+            return only(maps)
+        # The one-to-many branch alone shapes the features; the other learns to read them.
+        read = [x.detach() for x in maps] if self.training else maps
+        return {
+            **self.one_to_many(maps),
+            **{f"one_to_one_{name}": levels for name, levels in self.one_to_one(read).items()},
+        }
+
+
+class YOLO26(Detector):
+    """YOLO26 in one of its sizes."""
+
+    family = "yolo26"
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    selections: Mapping[str, Selection] = {
+        "one_to_one": Selection(0.001, None, True, None, 300),
+        "one_to_many": Selection(0.001, 0.7, True, 30000, 300),
+    }
+    head: Head
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        size: Size = FAMILY.sizes[recipe.model]
+        self.backbone = backbone = Backbone(size, residual_pyramid=True)
+        self.neck = neck = Neck(backbone.channels, size, block=C3k, last=bottleneck_with_attention, last_repeats=1)
+        self.head = Head(neck.channels, self.strides, recipe.classes)
+        set_norms(self)
+
+    def drop_training_parts(self) -> None:
+        self.head.keep(self.branch)
+
+    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        own = raw_of(raw, self.branch)
+        centres, strides = points(own["boxes"], self.strides, 0.5)
+        boxes = boxes_from_distances(flatten_levels(own["boxes"]), centres) * strides
+        return boxes, flatten_levels(own["classes"]).sigmoid()
+
+    def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
+        """The fixture's outputs; once folded, only those of the branch that was kept."""
+        maps = self.features(image)
+        raw = self.head(maps)
+        outputs = dict(zip(("neck_p3", "neck_p4", "neck_p5"), maps, strict=True))
+        for branch, official in BRANCHES.items():
+            if getattr(self.head, branch) is not None:
+                own = raw_of(raw, branch)
+                outputs[f"{official}.boxes"] = flatten_levels(own["boxes"]).transpose(1, 2)
+                outputs[f"{official}.scores"] = flatten_levels(own["classes"]).transpose(1, 2)
+        if self.end2end:
+            outputs["end2end"] = best_rows(*self.decode(raw, (image.shape[-2], image.shape[-1])))
+        return outputs
+
+
+def raw_of(raw: Raw, branch: str) -> Raw:
+    """``boxes`` and ``classes`` of one branch, from raw maps that hold it alone or both."""
+    if branch == "one_to_one" and "one_to_one_boxes" in raw:
+        return {name: raw[f"one_to_one_{name}"] for name in ("boxes", "classes")}
+    return {name: raw[name] for name in ("boxes", "classes")}
+
+
+def best_rows(boxes: Tensor, scores: Tensor, most: int = 300) -> Tensor:
+    """Boxes ``[b, n, 4]`` and scores ``[b, n, classes]`` to ``[b, most, 6]``: box, score, class, best first.
+
+    First the places with the best classes are taken, then the best classes of these places.
+    """
+    classes, most = scores.shape[2], min(most, scores.shape[1])
+    places = scores.amax(2).topk(most, 1).indices[:, :, None]
+    taken = scores.gather(1, places.expand(-1, -1, classes))
+    values, index = taken.flatten(1).topk(most, 1)
+    rows = places.gather(1, (index // classes)[:, :, None])
+    found = boxes.gather(1, rows.expand(-1, -1, 4))
+    return torch.cat([found, values[:, :, None], (index % classes)[:, :, None].to(values.dtype)], 2)
+
+
+FAMILY = Family(
+    name="yolo26",
+    title="YOLO26",
+    sizes={f"yolo26{letter}": size for letter, size in SIZES.items()},
+    make=YOLO26,
+    weights_licence="AGPL-3.0",
+    landmark=r"model\.22\.m\.0\.1\.attn\.qkv\.conv\.weight",
+    count_classes=count_classes,
+    renames=(
+        (r"^head\.one_to_many\.boxes\.", "model.23.cv2."),
+        (r"^head\.one_to_many\.classes\.", "model.23.cv3."),
+        (r"^head\.one_to_one\.boxes\.", "model.23.one2one_cv2."),
+        (r"^head\.one_to_one\.classes\.", "model.23.one2one_cv3."),
+        *RENAMES,
+    ),
+    aliases={f"yolov26{letter}": f"yolo26{letter}" for letter in SIZES},
+)
