@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers import ConvBN, ConvBNAct, activation
@@ -28,6 +27,9 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
     It is a ``BatchNorm2d`` so that it folds like one.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False, track_running_stats=False)
         del self.weight, self.bias
@@ -37,7 +39,10 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        # spelled out as in the official code: F.batch_norm rounds differently, which can swap queries that nearly tie
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
 
 
 class ResidualBlock(nn.Module):

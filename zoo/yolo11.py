@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.c3k2 import RENAMES, SIZES, Backbone, Bottleneck, Branch, C3k, Neck, Size, count_classes, set_norms
 from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, centres_from_boxes, flatten_levels, points
 from zoo.images import Preprocess
 from zoo.nms import Selection
+from zoo.yolo_parts import RENAMES, SIZES, Backbone, Bottleneck, Branch, C3k, Neck, Size, count_classes, set_norms
 
 BINS = 16
 """Distances of a box side that are told apart: 0 to 15 strides."""

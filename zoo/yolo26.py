@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from zoo.c3k2 import (
+from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
+from zoo.images import Preprocess
+from zoo.nms import Selection, best_of_all
+from zoo.yolo_parts import (
     RENAMES,
     SIZES,
     Backbone,
@@ -23,9 +25,6 @@ from zoo.c3k2 import (
     count_classes,
     set_norms,
 )
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
-from zoo.images import Preprocess
-from zoo.nms import Selection
 
 BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
 """Branch names here to the official ones."""
@@ -101,7 +100,8 @@ class YOLO26(Detector):
                 outputs[f"{official}.boxes"] = flatten_levels(own["boxes"]).transpose(1, 2)
                 outputs[f"{official}.scores"] = flatten_levels(own["classes"]).transpose(1, 2)
         if self.end2end:
-            outputs["end2end"] = best_rows(*self.decode(raw, (image.shape[-2], image.shape[-1])))
+            boxes, scores = self.decode(raw, (image.shape[-2], image.shape[-1]))
+            outputs["end2end"] = best_of_all(boxes, scores, 300)
         return outputs
 
 
@@ -110,20 +110,6 @@ def raw_of(raw: Raw, branch: str) -> Raw:
     if branch == "one_to_one" and "one_to_one_boxes" in raw:
         return {name: raw[f"one_to_one_{name}"] for name in ("boxes", "classes")}
     return {name: raw[name] for name in ("boxes", "classes")}
-
-
-def best_rows(boxes: Tensor, scores: Tensor, most: int = 300) -> Tensor:
-    """Boxes ``[b, n, 4]`` and scores ``[b, n, classes]`` to ``[b, most, 6]``: box, score, class, best first.
-
-    First the places with the best classes are taken, then the best classes of these places.
-    """
-    classes, most = scores.shape[2], min(most, scores.shape[1])
-    places = scores.amax(2).topk(most, 1).indices[:, :, None]
-    taken = scores.gather(1, places.expand(-1, -1, classes))
-    values, index = taken.flatten(1).topk(most, 1)
-    rows = places.gather(1, (index // classes)[:, :, None])
-    found = boxes.gather(1, rows.expand(-1, -1, 4))
-    return torch.cat([found, values[:, :, None], (index % classes)[:, :, None].to(values.dtype)], 2)
 
 
 FAMILY = Family(

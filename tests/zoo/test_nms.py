@@ -11,7 +11,7 @@ from search_spaces.errors import BadInput
 torch = pytest.importorskip("torch")
 
 import zoo.nms
-from zoo.nms import Detections, Selection, iou_matrix, nms, select
+from zoo.nms import Detections, Selection, best_of_all, iou_matrix, nms, select
 
 PLAIN = Selection(score_threshold=0.1, iou_threshold=0.5, multi_label=True, max_candidates=None, max_detections=None)
 
@@ -192,3 +192,15 @@ def test_wrong_input_is_named() -> None:
     ):
         with pytest.raises(BadInput):
             wrong()
+
+
+def test_best_of_all_is_the_selection_without_suppression() -> None:
+    torch.manual_seed(0)
+    boxes, scores = torch.rand(2, 700, 4), torch.rand(2, 700, 5)
+    rows = best_of_all(boxes, scores, 300)
+    assert rows.shape == (2, 300, 6)
+    for row, found in zip(rows, select(boxes, scores, Selection(0.0, None, True, None, 300)), strict=True):
+        assert torch.equal(row[:, :4], found.boxes)
+        assert torch.equal(row[:, 4], found.scores)
+        assert torch.equal(row[:, 5].long(), found.labels)
+    assert best_of_all(boxes[:, :7], scores[:, :7], 300).shape == (2, 7, 6)

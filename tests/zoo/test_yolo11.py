@@ -8,19 +8,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from search_spaces.graph import Graph
-from tests.zoo.test_yolox import (
+from tests.zoo.checks import (
+    assert_deploy_form_equals,
     assert_folding_and_prediction,
-    convolutions,
+    assert_own_landmark,
+    assert_sizes,
     disturb,
     official_graph,
     on_meta,
     parameters,
 )
-from zoo.detector import Detector, Family, Recipe
-from zoo.families import families
+from zoo.detector import Recipe
 from zoo.yolo11 import FAMILY
 
 PARAMS = {
@@ -36,54 +36,6 @@ GFLOPS = {"yolo11n": "6.5", "yolo11s": "21.5", "yolo11m": "68.0", "yolo11l": "86
 LOGGED = {("yolo11n", 1): 2_590_035}
 """Parameters in users' training logs of the official code, by model and number of classes."""
 GRAPHS = {"yolo11n": "YOLO11n", "yolo11s": "YOLO11s", "yolo11l": "YOLO11l", "yolo11x": "YOLO11x"}
-
-
-def rows(graph: Graph) -> list[tuple[object, ...]]:
-    """The ops of a graph in execution order: what each one is, and which ones it reads."""
-    kept = ("start", "end", "perm", "scale", "value")
-    found: list[tuple[object, ...]] = []
-    for op, shape in zip(graph, graph.shapes(640), strict=True):
-        numbers = (
-            [int(v) for v in (op.cin, op.cout, *op.k, *op.s, *op.p, op.g)] if op.kind in ("conv", "maxpool") else []
-        )
-        fields = [op.attrs.get("axis", 1), *(str(op.attrs[key]) for key in kept if key in op.attrs)]
-        found.append((op.kind, op.inputs, op.act, tuple(int(v) for v in shape), *numbers, *fields))
-    return found
-
-
-def assert_deploy_form_equals(detector: Detector, official: Graph) -> None:
-    """Parameters, convolution MACs and every single op with its wires are the official ones, in the same order."""
-    table = official.table(640)
-    macs = int(sum(m for m, kind in zip(table.macs, table.kinds, strict=True) if kind == "conv"))
-    assert convolutions(detector)[0] == macs
-    ours = detector.graph()
-    assert int(ours.table(640).params.sum()) == int(table.params.sum())
-    assert rows(ours) == rows(official)
-    assert sorted(ours.outputs) == sorted(official.outputs)
-
-
-def assert_sizes(family: Family, model: str, known: tuple[int, int, str], gflops: str) -> None:
-    """Parameters as known and as published, computation as published, no batch norm left."""
-    detector = on_meta(family, model)
-    training, deployed, published = known
-    assert parameters(detector) == training
-    detector.fuse()
-    assert parameters(detector) == deployed
-    assert f"{deployed / 1e6:.1f}" == published
-    assert f"{2 * convolutions(detector)[0] / 1e9:.1f}" == gflops
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
-
-
-def assert_own_landmark(family: Family) -> None:
-    """Every size has the family's landmark, and no size of another family has it."""
-    import re
-
-    for one in families():
-        for model in one.sizes:
-            names = [one.official_name(name) for name in on_meta(one, model).state_dict()]
-            assert len(set(names)) == len(names)
-            found = any(re.fullmatch(family.landmark, name) for name in names)
-            assert found == (one.name == family.name), model
 
 
 @pytest.mark.parametrize("model", PARAMS)

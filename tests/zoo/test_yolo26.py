@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,19 +11,18 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from search_spaces.errors import BadInput
-from tests.zoo import parity
-from tests.zoo.test_yolo11 import assert_deploy_form_equals, assert_own_landmark, assert_sizes
-from tests.zoo.test_yolox import (
+from tests.zoo.checks import (
+    assert_deploy_form_equals,
     assert_folding_and_prediction,
+    assert_own_landmark,
+    assert_sizes,
     disturb,
     official_graph,
     on_meta,
     parameters,
 )
 from zoo.detector import Recipe
-from zoo.nms import select
-from zoo.official import load_official
-from zoo.yolo26 import BRANCHES, FAMILY, YOLO26, best_rows
+from zoo.yolo26 import BRANCHES, FAMILY
 
 PARAMS = {
     "yolo26n": (2_572_280, 2_408_932, "2.4"),
@@ -50,7 +47,6 @@ LOGGED_S = {
 }
 """Parameters of YOLO26s by layer, of which there is no graph, from a user's log (ultralytics/ultralytics issue 23856)."""
 GRAPHS = {"yolo26n": "YOLO26n", "yolo26m": "YOLO26m", "yolo26l": "YOLO26l", "yolo26x": "YOLO26x"}
-FIXTURES = [path for path in parity.fixture_files() if path.stem == "yolo26n"]
 
 
 @pytest.mark.parametrize("model", PARAMS)
@@ -76,53 +72,6 @@ def test_deploy_form_equals_the_official_graph(model: str, shared_dir: Path) -> 
 
 def test_landmark() -> None:
     assert_own_landmark(FAMILY)
-
-
-@pytest.mark.skipif(not FIXTURES, reason="no parity fixtures of YOLO26 beside the project")
-@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("branch", BRANCHES)
-def test_official_numbers_of_the_branch_that_is_kept(path: Path, branch: str) -> None:
-    fixture = parity.read_fixture(path)
-    detector = FAMILY.make(Recipe(fixture["model"])).eval()
-    load_official(detector, parity.official_tensors(fixture))
-    detector.choose_branch(branch)
-    with torch.no_grad():
-        outputs = detector.fuse().official_outputs(parity.image(fixture))
-    assert not any(
-        name.startswith(official) for name in outputs for other, official in BRANCHES.items() if other != branch
-    )
-    wanted = {output["name"]: output for output in fixture["outputs"]}
-    exact = [output for name, output in wanted.items() if name in outputs and name != "end2end"]
-    gaps = parity.worst_gap({**fixture, "outputs": exact}, outputs)
-    assert len(gaps) == 5 and max(gaps.values()) <= 1e-5, gaps
-    assert ("end2end" in outputs) == (branch == "one_to_one")
-    if branch == "one_to_one":
-        assert gap_up_to_ties(wanted["end2end"], outputs["end2end"][0].double().numpy()) <= 1e-5
-
-
-def gap_up_to_ties(wanted: dict[str, Any], ours: np.ndarray) -> float:
-    """The largest gap of sampled numbers to ours ``[300, 6]`` over absmax, when rows of equal score may change places.
-
-    Half of the fixture's rows stand within float32 rounding of the next one's score, so their order is chance.
-    """
-    worst = 0.0
-    for index, value in zip(wanted["index"], wanted["value"], strict=True):
-        row, column = divmod(index, 6)
-        ties = np.abs(ours[:, 4] - ours[row, 4]) <= 1e-6
-        worst = max(worst, float(np.abs(ours[ties, column] - value).min()))
-    return worst / max(1.0, wanted["absmax"])
-
-
-def test_best_rows_are_the_detections() -> None:
-    """The official selection, places first, gives what the rule over all scores gives."""
-    torch.manual_seed(0)
-    boxes, scores = torch.rand(2, 700, 4), torch.rand(2, 700, 5)
-    rows = best_rows(boxes, scores)
-    assert rows.shape == (2, 300, 6)
-    for row, found in zip(rows, select(boxes, scores, YOLO26.selections["one_to_one"]), strict=True):
-        assert torch.equal(row[:, :4], found.boxes)
-        assert torch.equal(row[:, 4], found.scores)
-        assert torch.equal(row[:, 5].long(), found.labels)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

@@ -15,7 +15,7 @@ from torch import nn
 
 from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, Op
-from tests.zoo.test_yolox import (
+from tests.zoo.checks import (
     assert_folding_and_prediction,
     convolutions,
     convolutions_of_graph,

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
-import json
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +10,17 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from search_spaces.graph import Graph, Op
-from zoo.detector import Detector, Family, Recipe
+from tests.zoo.checks import (
+    assert_folding_and_prediction,
+    convolutions,
+    convolutions_of_graph,
+    disturb,
+    official_graph,
+    on_meta,
+    parameters,
+    wiring,
+)
+from zoo.detector import Recipe
 from zoo.yolox import FAMILY
 
 PARAMS = {
@@ -29,61 +33,6 @@ PARAMS = {
 }
 """Parameters in training form and deployed, and what the authors publish, in millions: their figures are of training form."""
 GRAPHS = {"yolox-s": "YOLOXs", "yolox-l": "YOLOXl", "yolox-x": "YOLOXx"}
-
-
-def on_meta(family: Family, model: str, classes: int = 80) -> Detector:
-    """A detector without weights, in evaluation mode."""
-    with torch.device("meta"):
-        return family.make(Recipe(model, classes)).eval()
-
-
-def parameters(detector: nn.Module) -> int:
-    """How many numbers are learned."""
-    return sum(value.numel() for value in detector.parameters())
-
-
-def official_graph(shared_dir: Path, name: str) -> Graph:
-    """The bare network traced from the official code, deploy form at 640 px."""
-    with gzip.open(shared_dir / "t4" / "graphs.jsonl.gz", "rt") as lines:
-        found = next(data for data in map(json.loads, lines) if data["name"] == name)
-    return Graph.from_json(found).without_part("decode")
-
-
-def convolutions(detector: Detector, input_px: int = 640) -> tuple[int, Counter[tuple[int, ...]]]:
-    """MACs of all convolutions, and how often each (cin, cout, kernel, stride, groups, height) occurs."""
-    macs, seen = 0, Counter[tuple[int, ...]]()
-
-    def hook(conv: nn.Conv2d, given: object, made: torch.Tensor) -> None:
-        nonlocal macs
-        macs += made.numel() * conv.weight[0].numel()
-        seen[conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.groups, made.shape[2]] += 1
-
-    handles = [part.register_forward_hook(hook) for part in detector.modules() if isinstance(part, nn.Conv2d)]
-    with torch.no_grad():
-        detector(torch.empty(1, 3, input_px, input_px, device="meta"))
-    for handle in handles:
-        handle.remove()
-    return macs, seen
-
-
-def convolutions_of_graph(graph: Graph) -> tuple[int, Counter[tuple[int, ...]]]:
-    """The same of a graph that has convolutions only."""
-    table = graph.table(640)
-    shapes = graph.shapes(640)
-    convs = [(op, shape) for op, shape in zip(graph, shapes, strict=True) if op.kind == "conv"]
-    seen = Counter((int(op.cin), int(op.cout), int(op.k[0]), op.s[0], int(op.g), int(shape[1])) for op, shape in convs)
-    return int(table.total(table.macs)), seen
-
-
-def wiring(graph: Graph, label: Callable[[int, Op], object] = lambda index, op: None) -> list[int]:
-    """A fingerprint of every output: of the ops above it, their fields, the order of their inputs and their labels."""
-    prints: list[int] = []
-    for index, op in enumerate(graph):
-        size = [int(v) for v in (op.cin, op.cout, *op.k, *op.s, *op.p, op.g)] if op.kind in ("conv", "maxpool") else []
-        cut = [op.attrs.get(key) for key in ("start", "axis")] if op.kind == "slice" else []
-        above = [prints[i] if i >= 0 else i for i in op.inputs]
-        prints.append(hash((op.kind, op.act, *size, *map(str, cut), *above, label(index, op))))
-    return [prints[i] for i in graph.outputs]
 
 
 @pytest.mark.parametrize("model", PARAMS)
@@ -153,31 +102,3 @@ def test_names() -> None:
         assert all(name.startswith(("backbone.", "head.")) for name in names)
 
 
-def disturb(detector: nn.Module) -> None:
-    """Statistics and weights of batch norms as training leaves them, and not the neutral ones."""
-    for part in detector.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            for value in (part.running_var, part.weight):
-                nn.init.uniform_(value, 0.5, 1.5)
-            for value in (part.running_mean, part.bias):
-                nn.init.uniform_(value, -0.2, 0.2)
-
-
-def assert_folding_and_prediction(detector: Detector, image: torch.Tensor) -> None:
-    """Folding changes no number, and detections are in order and in range."""
-    size = (image.shape[2], image.shape[3])
-    with torch.no_grad():
-        before = detector.decode(detector(image), size)
-        after = detector.fuse().decode(detector(image), size)
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
-    assert after[1].shape[2] == detector.classes
-    assert float(after[1].min()) >= 0 and float(after[1].max()) <= 1
-    selection = dataclasses.replace(detector.selection, score_threshold=0.0, max_candidates=100, max_detections=20)
-    found = detector.predict(image, selection)
-    assert len(found) == len(image)
-    for one in found:
-        assert 0 < len(one) <= 20
-        assert (one.scores.diff() <= 0).all()
-        assert set(one.labels.tolist()) <= set(range(detector.classes))
-        assert (one.boxes[:, 2:] > one.boxes[:, :2]).all()
