@@ -239,7 +239,7 @@ class K1DWSEK1(K1DWK1):
         squeezed = np.maximum(1, np.round(np.asarray(btn) * 0.25).astype(np.int64) // 8) * 8
         z = g.single("global_avgpool", y, "squeeze")
         z = g.conv(z, int(squeezed) if squeezed.ndim == 0 else squeezed, act="silu", name="se1")
-        z = g.single("act", g.conv(z, btn, name="se2"), "gate", kind="sigmoid")
+        z = g.conv(z, btn, act="sigmoid", name="se2")
         return g.conv(g.join("mul", y, z, name="excite"), cout, name="conv3")
 
 

@@ -2,7 +2,8 @@
 
 The header holds the recipe (model name or Architecture, number of classes), the class names, the input size, whether
 the detector is folded and which branch it kept, where the weights came from and their lineage. Reading one executes
-nothing, and a file that claims more than it holds is refused before anything is allocated.
+nothing; what the header says is checked against its own list of tensors before any weight is read. ``save`` makes the
+same checks, so that what it writes can be read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, missing_package
 from search_spaces.files import replacing
 from zoo.detector import Detector, Info, Recipe
-from zoo.families import build_recipe
-from zoo.foreign import check_finite
+from zoo.families import build_recipe, family_of
+from zoo.foreign import MAX_NAMES, SAFETENSORS, check_finite
 
 FORMAT = "nas-checkpoint-1"
 KEY = "nas"
@@ -28,59 +31,108 @@ KEY = "nas"
 
 MOST_HEADER_BYTES = 100 * 2**20
 """What the safetensors format allows a header to be."""
+MOST_CLASSES = 100_000
+MOST_NAME_LENGTH = 200
+"""Of a model's or a class's name, in characters."""
+INPUT_PX = range(64, 8193, 32)
+"""The input sides that a detector may have, in pixels."""
+SHOWN = 6
+"""So many names of each kind stand in an error message."""
+
+TYPES = {str(getattr(torch, name)): code for code, name in SAFETENSORS.items()}
+"""Torch's name of a number type to the file's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a checkpoint says about itself."""
+
+    recipe: Recipe
+    fused: bool
+    branch: str
+    info: Info
+
+    @classmethod
+    def of(cls, detector: Detector) -> Manifest:
+        """The manifest that ``detector`` is saved with."""
+        return cls(detector.recipe, detector.fused, detector.branch, detector.info)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; ``from_dict`` reads it back."""
+        arch, info = self.recipe.architecture, self.info
+        return {
+            "format": FORMAT,
+            "model": self.recipe.model,
+            "classes": self.recipe.classes,
+            "architecture": None if arch is None else arch.to_dict(),
+            "fused": self.fused,
+            "branch": self.branch,
+            "info": {
+                "class_names": list(info.class_names),
+                "input_px": info.input_px,
+                "provenance": dict(info.provenance),
+                "lineage": [dict(one) for one in info.lineage],
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Manifest:
+        """Build from plain data; a wrong field raises ``BadInput`` naming it and the rule."""
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else data
+            raise BadInput(f"its format is {_shown(found)}, and this version reads only {FORMAT!r}")
+        model, classes = _name("model", data.get("model")), _whole("classes", data.get("classes"), 1, MOST_CLASSES)
+        given = data.get("architecture")
+        try:
+            arch = None if given is None else Architecture.from_dict(given)
+        except ArithmeticError as error:  # a whole number too great to be a float
+            raise BadInput(f"architecture: {_one_line(error)}") from error
+        recipe = Recipe(model if arch is not None else family_of(model)[1], classes, arch)
+        told = _mapping("info", data.get("info"))
+        names = told.get("class_names")
+        if not isinstance(names, list) or len(names) != classes:
+            raise BadInput(f"{classes} classes need a list of as many class_names, not {_shown(names)}")
+        px = _whole("input_px", told.get("input_px"), INPUT_PX.start, INPUT_PX.stop)
+        if px not in INPUT_PX:
+            raise BadInput(f"input_px {px} must be a multiple of {INPUT_PX.step}")
+        lineage = told.get("lineage")
+        if not isinstance(lineage, list):
+            raise BadInput(f"lineage {_shown(lineage)} must be a list")
+        fused = data.get("fused")
+        if not isinstance(fused, bool):
+            raise BadInput(f"fused {_shown(fused)} must be true or false")
+        info = Info(
+            tuple(_name(f"class_names[{i}]", name) for i, name in enumerate(names)), px,
+            _mapping("provenance", told.get("provenance")),
+            tuple(_mapping(f"lineage[{i}]", one) for i, one in enumerate(lineage)),
+        )  # fmt: skip
+        return cls(recipe, fused, _name("branch", data.get("branch")), info)
 
 
 def save(detector: Detector, path: str | Path) -> None:
-    """Write ``detector`` with everything needed to build it again, atomically."""
+    """Write ``detector`` with everything needed to build it again, atomically: a crash leaves what stood there before."""
     try:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ModuleNotFoundError as error:
         raise missing_package("writing a checkpoint", error.name, "torch") from error
-    recipe = detector.recipe
-    manifest = {
-        "format": FORMAT,
-        "model": recipe.model,
-        "classes": recipe.classes,
-        "architecture": None if recipe.architecture is None else recipe.architecture.to_dict(),
-        "fused": detector.fused,
-        "branch": detector.branch,
-        "info": {**dataclasses.asdict(detector.info), "class_names": list(detector.info.class_names)},
-    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
+    try:
+        text = json.dumps(Manifest.of(detector).to_dict(), sort_keys=True, allow_nan=False)
+        _skeleton(Manifest.from_dict(json.loads(text)), {name: _entry(value) for name, value in tensors.items()})
+        check_finite(tensors)
+    except (TypeError, ValueError) as error:  # BadInput is a ValueError
+        raise BadInput(f"cannot write {str(path)!r}, which could not be read again: {error}") from error
     with replacing(path) as temporary:
-        save_file(tensors, str(temporary), {KEY: json.dumps(manifest, sort_keys=True)})
+        try:
+            save_file(tensors, str(temporary), {KEY: text})
+        except SafetensorError as error:
+            raise OSError(_one_line(error)) from error
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
+def read_manifest(path: str | Path) -> Manifest:
     """What a checkpoint says about itself, without reading its weights."""
-    file = Path(path)
-    try:
-        with file.open("rb") as handle:
-            start = handle.read(8)
-            size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            left = file.stat().st_size - 8
-            if not 2 <= size <= min(left, MOST_HEADER_BYTES):
-                raise BadInput(f"{str(path)!r} is no checkpoint of this workbench: its header claims {size:,} bytes, the file holds {max(left, 0):,}")
-            header = json.loads(handle.read(size))
-    except OSError as error:
-        raise BadInput(f"cannot read checkpoint {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{str(path)!r} is no checkpoint of this workbench: its header is not JSON") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
-    if text is None:
-        raise BadInput(f"{str(path)!r} holds tensors but not what they belong to: bring official weights in with nas zoo import {path}")
-    try:
-        manifest = json.loads(text)
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise BadInput(f"{str(path)!r}: its format is not {FORMAT!r}, the only one this version reads")
-        return manifest
-    except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{str(path)!r}: what its header says of itself is not JSON") from error
+    return _read_header(path)[0]
 
 
 def load(path: str | Path) -> Detector:
@@ -90,45 +142,139 @@ def load(path: str | Path) -> Detector:
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
         raise missing_package("reading a checkpoint", error.name, "torch") from error
-    detector, info = _skeleton(path, read_manifest(path))
+    manifest, entries = _read_header(path)
     try:
+        _skeleton(manifest, entries)
         tensors = load_file(str(path))
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{str(path)!r} is damaged: {' '.join(str(error).split())}") from error
-    wanted = detector.state_dict()
-    for name, value in wanted.items():
-        if name not in tensors or tensors[name].shape != value.shape or tensors[name].dtype != value.dtype:
-            raise BadInput(f"{str(path)!r} does not fit {detector.recipe.model}: tensor {name!r} is missing or has another shape or type")
-    left = sorted(set(tensors) - set(wanted))
-    if left:
-        raise BadInput(f"{str(path)!r} does not fit {detector.recipe.model}: tensor {left[0]!r} has no place in it")
-    try:
         check_finite(tensors)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{str(path)!r} is damaged: {_one_line(error)}") from error
+    # Not the skeleton itself: what a network computes once, instead of storing it, has no values on the meta device.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        detector = _build(manifest)
     detector.load_state_dict(tensors, assign=True)
-    detector.info = info
+    detector.info = manifest.info
     return detector.eval()
 
 
-def _skeleton(path: str | Path, manifest: dict[str, Any]) -> tuple[Detector, Info]:
-    """The detector on the meta device, in the form that the file holds, and what it carries."""
+def differences(faults: Mapping[str, Sequence[str]]) -> str:
+    """Kinds of fault, each with how many tensors have it and the first of their names; empty for none."""
+    return "; ".join(f"{len(names)} {what} ({some(names)})" for what, names in faults.items() if names)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of ``names``, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+
+
+def _read_header(path: str | Path) -> tuple[Manifest, dict[str, Any]]:
+    """The manifest, and what the header says of every tensor: name to ``dtype``, ``shape`` and ``data_offsets``."""
+    file = Path(path)
     try:
-        given = manifest["architecture"]
-        arch = None if given is None else Architecture.from_dict(given, f"{path}: architecture")
-        recipe = Recipe(str(manifest["model"]), int(manifest["classes"]), arch)
-        told = manifest["info"]
-        info = Info(tuple(map(str, told["class_names"])), int(told["input_px"]), dict(told["provenance"]), tuple(map(dict, told["lineage"])))
-        fused, branch = bool(manifest["fused"]), str(manifest["branch"])
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{str(path)!r}: what its header says of itself is incomplete: {error}") from error
-    if not 1 <= recipe.classes <= 100_000 or len(info.class_names) != recipe.classes:
-        raise BadInput(f"{str(path)!r}: {recipe.classes} classes with {len(info.class_names)} names")
-    with torch.device("meta"):
-        detector = build_recipe(recipe)
-        detector.choose_branch(branch)
-        if fused:
-            detector.fuse()
-    return detector, info
+        if not file.exists():
+            raise BadInput("no such file")
+        if not file.is_file():
+            raise BadInput("not a regular file: give the checkpoint itself")
+        with file.open("rb") as handle:
+            start = handle.read(8)
+            size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            left = max(file.stat().st_size - 8, 0)
+            if not 2 <= size <= min(left, MOST_HEADER_BYTES):
+                raise BadInput(f"no checkpoint of this workbench, or cut short: its header claims {size:,} bytes, the file has {left:,} left")
+            header = _json(handle.read(size), "its header")
+        if not isinstance(header, dict):
+            raise BadInput("no checkpoint of this workbench: its header is no table of tensors")
+        metadata = header.pop("__metadata__", None)
+        text = metadata.get(KEY) if isinstance(metadata, dict) else None
+        if not isinstance(text, str):
+            raise BadInput(f"it holds tensors but not what they belong to; bring official weights in with nas zoo import {path}")
+        return Manifest.from_dict(_json(text, "what its header says of itself")), header
+    except BadInput as error:
+        raise BadInput(f"{str(path)!r}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"cannot read checkpoint {str(path)!r}: {error.strerror or error}") from error
+
+
+def _json(text: str | bytes, what: str) -> Any:
+    """The data of a JSON text without NaN and infinity, which print as no JSON."""
+    try:
+        data = json.loads(text)
+        json.dumps(data, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"no checkpoint of this workbench: {what} is not JSON ({_one_line(error)[:200]})") from error
+    return data
+
+
+def _skeleton(manifest: Manifest, entries: Mapping[str, Any]) -> None:
+    """Builds the detector on the meta device and holds it against the tensors that a header lists."""
+    if len(entries) > MAX_NAMES:
+        raise BadInput(f"{len(entries):,} tensors, the most is {MAX_NAMES:,}")
+    arch = manifest.recipe.architecture
+    blocks = sum(stage.depth for stage in arch.stages) if arch is not None else 0
+    if blocks > len(entries):  # a billion blocks would take for ever to build, even without weights
+        raise BadInput(f"its architecture has {blocks:,} blocks, and there are {len(entries):,} tensors")
+    try:
+        with torch.device("meta"):
+            state = _build(manifest).state_dict()
+    except (RuntimeError, TypeError, ArithmeticError) as error:  # what torch raises for sizes that no tensor can have
+        raise BadInput(f"{manifest.recipe.model} of its sizes cannot be built: {_one_line(error)[:200]}") from error
+    wanted = {name: _entry(value) for name, value in state.items()}
+    faults = {
+        "missing": [name for name in wanted if name not in entries],
+        "without a place in it": [_shown(name) for name in entries if name not in wanted],
+        "of another shape or type": [
+            f"{name} {_told(entries[name])} for {_told(entry)}"
+            for name, entry in wanted.items()
+            if name in entries and _told(entries[name]) != _told(entry)
+        ],
+    }
+    if any(faults.values()):
+        raise BadInput(f"tensors that do not fit {manifest.recipe.model} with {manifest.recipe.classes} classes: {differences(faults)}")
+
+
+def _build(manifest: Manifest) -> Detector:
+    """The detector with fresh weights, in the form that the file holds."""
+    detector = build_recipe(manifest.recipe)
+    detector.choose_branch(manifest.branch)
+    return detector.fuse() if manifest.fused else detector
+
+
+def _entry(value: torch.Tensor) -> dict[str, Any]:
+    """What a header would say of a tensor."""
+    return {"dtype": TYPES.get(str(value.dtype), str(value.dtype)), "shape": list(value.shape)}
+
+
+def _told(entry: Any) -> str:
+    """Type and shape of one of a header's entries."""
+    return f"{str(entry.get('dtype'))[:20]} {_shown(entry.get('shape'))}" if isinstance(entry, dict) else _shown(entry)
+
+
+def _name(what: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= MOST_NAME_LENGTH:
+        raise BadInput(f"{what} {_shown(value)} must be a text of 1 to {MOST_NAME_LENGTH} printable characters")
+    return value
+
+
+def _whole(what: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise BadInput(f"{what} {_shown(value)} must be a whole number from {least} to {most}")
+    return value
+
+
+def _mapping(what: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(f"{what} {_shown(value)} must be a table")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Data of a file, fit for an error line."""
+    text = ascii(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

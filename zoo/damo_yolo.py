@@ -40,8 +40,7 @@ class DamoYolo(Detector):
         self.reg_max = arch.head.reg_max
         self.backbone = build_backbone(arch)
         self.neck = RepGFPN(arch.tap_channels, arch.neck)
-        head: type[ZeroHead] = DualZeroHead if arch.head.one_to_one else ZeroHead
-        self.head = head(arch.neck.out, arch.head)
+        self.head = (DualZeroHead if arch.head.one_to_one else ZeroHead)(arch.neck.out, arch.head)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -51,11 +50,7 @@ class DamoYolo(Detector):
     def drop_training_parts(self) -> None:
         """Keep the branch in use as a plain ZeroHead."""
         if isinstance(self.head, DualZeroHead):
-            if self.branch == ONE_TO_ONE:
-                self.head = self.head.one_to_one
-            else:
-                del self.head.one_to_one
-                self.head.__class__ = ZeroHead
+            self.head = self.head.get_submodule(self.branch)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         c3, c4, c5 = self.backbone(image)

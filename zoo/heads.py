@@ -51,16 +51,20 @@ class ZeroHead(nn.Module):
         return {"boxes": boxes, "classes": [cls(x) for x, cls in zip(levels, self.cls, strict=True)]}
 
 
-class DualZeroHead(ZeroHead):
-    """A ZeroHead with a second one for one-to-one training; its maps are ``one_to_one_boxes`` and ``one_to_one_classes``."""
+class DualZeroHead(nn.Module):
+    """Two ZeroHeads: ``boxes`` and ``classes`` of the one-to-many head, ``one_to_one_...`` of the NMS-free one.
+
+    In training the one-to-one head reads detached features: the other alone shapes backbone and neck.
+    """
 
     def __init__(self, cin: Sequence[int], head: Head) -> None:
-        super().__init__(cin, head)
+        super().__init__()
+        self.one_to_many = ZeroHead(cin, head)
         self.one_to_one = ZeroHead(cin, head)
 
     def forward(self, levels: Sequence[Tensor]) -> Raw:
-        single = self.one_to_one([x.detach() for x in levels])
-        return super().forward(levels) | {f"{ONE_TO_ONE}_{name}": maps for name, maps in single.items()}
+        single = self.one_to_one([x.detach() for x in levels] if self.training else levels)
+        return self.one_to_many(levels) | {f"{ONE_TO_ONE}_{name}": maps for name, maps in single.items()}
 
 
 def distances(boxes: Tensor, reg_max: int) -> Tensor:

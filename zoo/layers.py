@@ -7,6 +7,7 @@ convolution with the same function. ``fold_all`` folds a whole module in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +125,8 @@ def kernel_and_bias(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
     return kernel, bias
 
 
-def merged_conv(like: nn.Conv2d, branches: Sequence[tuple[Tensor, Tensor]]) -> nn.Conv2d:
-    """One convolution with the geometry of ``like`` that equals the sum of ``branches``; smaller kernels are centred."""
+def merged_conv(like: Any, branches: Sequence[tuple[Tensor, Tensor]]) -> nn.Conv2d:
+    """One convolution with the geometry of the ``nn.Conv2d`` ``like`` that equals the sum of ``branches``; smaller kernels are centred."""
     side = like.kernel_size[0]
     kernel = torch.zeros_like(like.weight, dtype=torch.float64)
     bias = torch.zeros(like.out_channels, dtype=torch.float64, device=kernel.device)

@@ -3,114 +3,173 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput
+from zoo.checkpoint import KEY, MOST_CLASSES, MOST_NAME_LENGTH, differences, some
 from zoo.detector import Detector, Family, Recipe, class_names
 from zoo.families import build_recipe, families, family
-from zoo.foreign import check_finite, read_foreign
+from zoo.foreign import ForeignCheckpoint, check_finite, read_foreign
 
-SHOWN = 6
-"""So many names of each kind stand in an error message."""
+SEARCHED = "damo-yolo"
+"""The family that an Architecture of this workbench makes."""
+MOST_FACTS = 100
+MOST_FACT_LENGTH = 1_000
+"""Of a text, in characters; numbers beyond 64 bits are no facts either."""
 
 
-def import_official(path: str | Path, family_name: str | None = None, architecture: Architecture | None = None) -> Detector:
+def import_official(
+    path: str | Path,
+    family_name: str | None = None,
+    architecture: Architecture | None = None,
+    names: Sequence[str] | None = None,
+) -> Detector:
     """The detector of an official checkpoint, in training form and evaluation mode, with its provenance and lineage.
 
-    ``architecture`` is for DAMO-YOLO checkpoints of a searched backbone, whose sizes no published model has.
+    ``architecture`` is for DAMO-YOLO checkpoints of a searched backbone, whose sizes no published model has. ``names``
+    are the classes' names; without them those in the file stand, else COCO's for 80 classes, else numbered ones.
     """
+    if architecture is not None and family_name not in (None, SEARCHED):
+        raise BadInput(f"an architecture makes a detector of the family {SEARCHED!r}, not {family_name!r}: give one of the two")
     found = read_foreign(path)
     try:
-        one, model, classes = identify(found.tensors, "damo-yolo" if architecture else family_name)
-        check_finite(found.tensors, one.inf_allowed)
+        if found.source == "(top level)" and str(found.facts.get(KEY, "")).startswith("{"):
+            raise BadInput("it is one of this workbench's checkpoints already: use it as it is")
+        one, model, classes = identify(found.tensors, SEARCHED if architecture is not None else family_name)
+        if names is not None and len(names) != classes:
+            raise BadInput(f"it has {classes} classes, and {len(names)} names were given for them")
         if architecture is not None:
             model = architecture.name or architecture.digest()
+            if architecture.head is not None:
+                architecture = dataclasses.replace(architecture, head=dataclasses.replace(architecture.head, classes=classes))
+        check_finite(found.tensors, one.inf_allowed)
         detector = build_recipe(Recipe(model, classes, architecture))
+        if architecture is None and (misfits := _misfits(detector, found.tensors)):
+            raise BadInput(f"no {one.title} has these tensors; the nearest is {model} with {classes} classes, against which there are {misfits}")
         load_official(detector, found.tensors)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
-    names = found.classes if found.classes and len(found.classes) == classes else class_names(classes)
     provenance = {
-        "file": Path(path).name, "sha256": found.sha256, "read_from": found.source, "family": one.name,
-        "licence": one.weights_licence, "facts": dict(found.facts),
+        "file": _plain(Path(path).name), "sha256": found.sha256, "read_from": found.source, "family": one.name,
+        "licence": one.weights_licence, "facts": _facts(found.facts),
     }  # fmt: skip
     lineage = ({"model": model, "licence": one.weights_licence, "sha256": found.sha256},)
-    detector.info = dataclasses.replace(detector.info, class_names=tuple(names), provenance=provenance, lineage=lineage)
+    called = tuple(names) if names is not None else _names(found, classes)
+    detector.info = dataclasses.replace(detector.info, class_names=called, provenance=provenance, lineage=lineage)
     return detector.eval()
 
 
 def load_official(detector: Detector, tensors: Mapping[str, Tensor]) -> None:
     """Fill ``detector`` (training form) with official tensors; nothing is changed unless all of them fit."""
-    one = family(detector.family)
-    state = detector.state_dict()
-    ours = {one.official_name(name): name for name in state}
-    missing = [name for name in ours if name not in tensors]
-    shapes = [
-        f"{name} {list(tensors[name].shape)} for {list(state[own].shape)}"
-        for name, own in ours.items()
-        if name in tensors and tensors[name].shape != state[own].shape
-    ]
-    unexpected, changed = [], []
-    for name in tensors:
-        if name in ours:
-            continue
-        check = next((check for pattern, check in one.constants.items() if re.fullmatch(pattern, name)), None)
-        if check is None:
-            unexpected.append(name)
-        elif not check(tensors[name].float()):
-            changed.append(name)
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "a constant with another value": changed}
-    if any(faults.values()):
-        parts = [f"{len(names)} {what} ({_some(names)})" for what, names in faults.items() if names]
-        raise BadInput(f"these tensors are not those of {detector.recipe.model} with {detector.classes} classes: {'; '.join(parts)}")
-    detector.load_state_dict({own: tensors[name].to(state[own].dtype) for name, own in ours.items()})
+    misfits = _misfits(detector, tensors)
+    if misfits:
+        raise BadInput(f"these tensors are not those of {detector.recipe.model} with {detector.classes} classes: {misfits}")
+    one, state = family(detector.family), detector.state_dict()
+    converted = {own: tensors[one.official_name(own)].to(value.dtype) for own, value in state.items()}
+    check_finite({one.official_name(own): value for own, value in converted.items()}, one.inf_allowed)  # a double may not fit a float
+    detector.load_state_dict(converted)
 
 
 def identify(tensors: Mapping[str, Tensor], family_name: str | None = None) -> tuple[Family, str, int]:
     """Family, model name and class count of official tensors.
 
-    The family is told by a tensor name that only it has, the size by the one whose tensors all fit in shape.
+    The family is told by a tensor name that only it has. The model is the one whose tensors all fit in shape, or else
+    the nearest: that with the fewest tensors amiss, and among equals the one nearest in the number of weights.
     """
-    candidates = [family(family_name)] if family_name else families()
-    matching = [one for one in candidates if any(re.fullmatch(one.landmark, name) for name in tensors)]
+    asked = family(family_name) if family_name else None
+    matching = [one for one in families() if any(re.fullmatch(one.landmark, name) for name in tensors)]
+    held = some([_plain(name) for name in tensors])
     if not matching:
-        some = _some(list(tensors))
-        if family_name:
-            raise BadInput(f"no tensor of family {family_name!r} ({candidates[0].landmark}) is in this file; it holds {some}")
-        raise BadInput(f"no family of the zoo has tensors named {some}; give the family with --family if it was renamed")
-    one = matching[0]
+        raise BadInput(f"no family of the zoo has tensors named {held}; known are {', '.join(one.name for one in families())}")
+    if asked is not None and asked.name not in [one.name for one in matching]:
+        raise BadInput(f"this is no {asked.title} but {matching[0].title} by its tensors, which are named {held}; the family is then {matching[0].name!r}")
+    one = matching[0] if asked is None else family(asked.name)
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     try:
         classes = one.count_classes(shapes)
-    except (KeyError, StopIteration) as error:
-        raise BadInput(f"this looks like {one.title}, but its last layer is missing: {error}") from error
-    nearest, least = "", 10**9
+    except (KeyError, IndexError, StopIteration) as error:
+        what = f": {error}" if isinstance(error, KeyError) else ""
+        raise BadInput(f"this is {one.title} by its tensors, but the one that counts its classes is missing or has another shape{what}") from error
+    if not 1 <= classes <= MOST_CLASSES:
+        raise BadInput(f"this is {one.title} by its tensors, but has {classes} classes, where 1 to {MOST_CLASSES} can be")
+    nearest, least = "", (math.inf, math.inf)
     for name in one.sizes:
-        wrong = _differences(one, name, classes, shapes)
-        if wrong < least:
-            nearest, least = name, wrong
-        if wrong == 0:
+        distance = _distance(one, name, classes, shapes)
+        if distance < least:
+            nearest, least = name, distance
+        if distance[0] == 0:
             break
     return one, nearest, classes
 
 
-def _differences(one: Family, model: str, classes: int, shapes: Mapping[str, Sequence[int]]) -> int:
-    """How many tensors of ``model`` are missing from ``shapes``, left over in it, or of another shape."""
+def _misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> str:
+    """What keeps official ``tensors`` from filling ``detector``, in words; empty if they fit."""
+    one, state = family(detector.family), detector.state_dict()
+    ours = {one.official_name(name): value for name, value in state.items()}
+    unexpected, changed = [], []
+    for name, tensor in tensors.items():
+        if name not in ours:
+            check = _constant(one, name)
+            if check is None:
+                unexpected.append(_plain(name))
+            elif not check(tensor.float()):
+                changed.append(name)
+    pairs = [(name, tensors[name], value) for name, value in ours.items() if name in tensors]
+    return differences({
+        "missing": [name for name in ours if name not in tensors],
+        "unexpected": unexpected,
+        "of another shape": [f"{name} {list(given.shape)} for {list(own.shape)}" for name, given, own in pairs if given.shape != own.shape],
+        "of another type": [
+            f"{name} {given.dtype} for {own.dtype}"
+            for name, given, own in pairs
+            if given.is_complex() or own.is_floating_point() > given.is_floating_point()
+        ],
+        "a constant with another value": changed,
+    })  # fmt: skip
+
+
+def _constant(one: Family, name: str) -> Any:
+    """The check of an official tensor that we compute instead of store, or None if it is no such tensor."""
+    return next((check for pattern, check in one.constants.items() if re.fullmatch(pattern, name)), None)
+
+
+def _distance(one: Family, model: str, classes: int, shapes: Mapping[str, Sequence[int]]) -> tuple[float, float]:
+    """How many tensors of ``model`` are missing from ``shapes``, left over in it or of another shape; then how many weights apart they are."""
     with torch.device("meta"):
         state = one.make(Recipe(model, classes)).state_dict()
     expected = {one.official_name(name): tuple(value.shape) for name, value in state.items()}
-    left = [n for n in shapes if n not in expected and not any(re.fullmatch(p, n) for p in one.constants)]
-    return len(left) + sum(shapes.get(name) != shape for name, shape in expected.items())
+    left = [name for name in shapes if name not in expected and _constant(one, name) is None]
+    wrong = len(left) + sum(shapes.get(name) != shape for name, shape in expected.items())
+    weights = [sum(math.prod(shape) for shape in both.values()) for both in (shapes, expected)]
+    return wrong, abs(weights[0] - weights[1])
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+def _names(found: ForeignCheckpoint, classes: int) -> tuple[str, ...]:
+    """The names in the file if there is one a class, else the usual ones."""
+    if found.classes is None or len(found.classes) != classes:
+        return class_names(classes)
+    return tuple(_plain(name)[:MOST_NAME_LENGTH] or f"class {i}" for i, name in enumerate(found.classes))
 
 
+def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a file's scalars that fit a header: short texts, finite numbers."""
+    kept: dict[str, Any] = {}
+    for name, value in list(facts.items())[:MOST_FACTS]:
+        if isinstance(value, str):
+            kept[_plain(name)[:MOST_NAME_LENGTH]] = _plain(value)[:MOST_FACT_LENGTH]
+        elif (isinstance(value, float) and math.isfinite(value)) or (isinstance(value, int) and abs(value) < 2**63):
+            kept[_plain(name)[:MOST_NAME_LENGTH]] = value
+    return kept
+
+
+def _plain(text: str) -> str:
+    """Text of a file with control characters and the like written out, so that it prints as one harmless line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
