@@ -8,7 +8,6 @@ same checks, so that what it writes can be read.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import struct
 from collections.abc import Mapping, Sequence

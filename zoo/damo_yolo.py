@@ -73,7 +73,7 @@ def _count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
 
 
 def _is_range(value: Tensor) -> bool:
-    return bool(torch.equal(value.flatten(), torch.arange(value.numel(), dtype=value.dtype)))
+    return bool(torch.equal(value.flatten(), torch.arange(value.numel(), dtype=value.dtype, device=value.device)))
 
 
 FAMILY = Family(

@@ -8,9 +8,14 @@ the file, the second from an NMS-free detector and without any.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import math
+import os
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +26,25 @@ from torch import Tensor, nn
 from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.files import replacing
 from zoo.detector import Detector
-from zoo.gap import TOLERANCE, Gap, as_tensors, dense_gap, prepared_scenes, rows_gap, worst
+from zoo.gap import HALF_TOLERANCE, TOLERANCE, Gap, dense_gaps, prepared_scenes, rows_gap, worst
 from zoo.nms import best_of_all, select
 
 FORMS = ("decoded", "nms", "end2end")
 OPSETS = range(16, 21)
 """ONNX operator sets that the exporter writes and grid sampling exists in."""
+PICTURES = 4
+"""So many pictures the gap is measured on, or one batch if that is larger."""
 
-Runner = Callable[[Tensor], list[Tensor]]
-"""An exported network: a batch ``[b, 3, h, w]`` to its outputs."""
+Runner = Callable[[Tensor], Mapping[str, Tensor]]
+"""An exported network: a batch ``[b, 3, h, w]`` to its outputs by name.
+
+Besides ``detections`` it gives the ``boxes`` and ``scores`` that they were selected from, where the runtime can show them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to write. Sides are in pixels; ``dynamic`` leaves batch and sides open (ONNX and OpenVINO)."""
+    """What to write. Sides are in pixels; ``dynamic`` leaves batch (not with ``nms``) and sides open."""
 
     form: str = "decoded"
     height: int = 640
@@ -43,7 +53,16 @@ class Options:
     dynamic: bool = False
     opset: int = 17
     half: bool = False
-    tolerance: float = TOLERANCE
+    """FP16 weights."""
+    tolerance: float | None = None
+    """Largest relative gap (see ``zoo.gap``); None takes what the precision of the weights deserves."""
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance that counts."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return HALF_TOLERANCE if self.half else TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,67 +75,143 @@ class Exported:
 
     @property
     def faithful(self) -> bool:
-        """Whether every gap is within the tolerance."""
-        return all(gap.relative <= self.tolerance for gap in self.gaps.values())
+        """Whether every gap is within the tolerance, and any row was compared at all."""
+        return all(gap.relative <= self.tolerance for gap in self.gaps.values()) and any(gap.rows for gap in self.gaps.values())
 
 
 class Deployed(nn.Module):
-    """What is exported: the folded detector, its decoding, and in form ``end2end`` its selection."""
+    """What is exported: the folded detector, its decoding, and in form ``end2end`` its selection before them."""
 
     def __init__(self, detector: Detector, form: str) -> None:
         super().__init__()
         self.detector, self.form = detector, form
 
+    def decoded(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes ``[b, n, 4]`` and scores ``[b, n, classes]``."""
+        return self.detector.decode(self.detector(image), (image.shape[-2], image.shape[-1]))
+
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        boxes, scores = self.detector.decode(self.detector(image), (image.shape[-2], image.shape[-1]))
-        if self.form == "end2end":
-            return (best_of_all(boxes, scores, self.detector.selection.max_detections or boxes.shape[1]),)
-        return boxes, scores
+        boxes, scores = self.decoded(image)
+        return (detections(self.detector, boxes, scores), boxes, scores) if self.form == "end2end" else (boxes, scores)
 
 
-def export(detector: Detector, path: str | Path, kind: str, options: Options) -> Exported:
-    """Write ``detector`` as ``kind`` (one of ``WRITERS``) to ``path`` and measure its gap to torch."""
-    if kind not in WRITERS:
-        raise unknown_name("export format", kind, WRITERS)
+class EndToEnd(Deployed):
+    """The detections ``[b, k, 6]`` alone."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return super().forward(image)[:1]
+
+
+def detections(detector: Detector, boxes: Tensor, scores: Tensor) -> Tensor:
+    """What an NMS-free detector finds, ``[b, k, 6]``."""
+    return best_of_all(boxes, scores, detector.selection.max_detections or boxes.shape[1])
+
+
+def export(detector: Detector, path: str | Path, kind: str, options: Options, say: Callable[[str], None] = lambda text: None) -> Exported:
+    """Write ``detector`` as ``kind`` (one of ``FORMATS``) to ``path`` and measure its gap to torch.
+
+    ``say`` is told what is being done. A file that drifts is written too; nothing is if anything fails.
+    """
+    if kind not in FORMATS:
+        raise unknown_name("export format", kind, FORMATS)
+    file, how = Path(path), FORMATS[kind]
     _check(detector, kind, options)
-    folded = copy.deepcopy(detector).cpu().float().eval()
+    _check_path(file, kind)
+    how.require()
+    reference = copy.deepcopy(detector).cpu().float().eval()
+    folded = copy.deepcopy(reference)
     folded.fuse()
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
-    runner = WRITERS[kind](folded, Path(path), options)
-    return Exported(Path(path), measure_gap(folded, runner, options), options.tolerance)
+    with replacing(file) as temporary, _beside(temporary, file, how.beside):
+        say(f"writing {file}")
+        how.write(folded, temporary, options)
+        say(f"measuring the gap of {file} to torch")
+        gaps = measure_gap(reference, how.open(temporary, options), options)
+    return Exported(file, gaps, options.allowed)
 
 
-def measure_gap(detector: Detector, runner: Runner, options: Options) -> dict[str, Gap]:
-    """Largest gaps of an exported network to ``detector`` over a few scenes."""
-    found = []
-    for image in prepared_scenes(detector, options.batch, options.height, options.width):
+@contextmanager
+def _beside(temporary: Path, target: Path, suffixes: Sequence[str]) -> Iterator[None]:
+    """Put what was written beside ``temporary`` under other suffixes beside ``target``, when the block ends well.
+
+    An old ``target`` goes first: beside the new files it would be another network.
+    """
+    try:
+        yield
+        for suffix in suffixes:
+            with replacing(target.with_suffix(suffix)) as other:
+                os.replace(temporary.with_suffix(suffix), other)
+                target.unlink(missing_ok=True)
+    finally:
+        for suffix in suffixes:
+            temporary.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def measure_gap(reference: Detector, runner: Runner, options: Options) -> dict[str, Gap]:
+    """Largest gaps of an exported network to ``reference`` over a few scenes.
+
+    ``boxes`` and ``scores`` are held against the reference's. ``detections`` are held against what torch selects from
+    the same boxes and scores: one that rounding lifts over a threshold is no fault of the selection.
+    """
+    found: list[dict[str, Gap]] = []
+    for image in _inputs(reference, options):
+        height, width = image.shape[-2:]
+        side = max(height, width)
         with torch.no_grad():
-            boxes, scores = detector.decode(detector(image), (options.height, options.width))
+            boxes, scores = reference.decode(reference(image), (height, width))
         given = runner(image)
+        inside = "boxes" in given
+        if inside:
+            picked = boxes.shape[1] == reference.selection.max_detections
+            found.append(dense_gaps((boxes, scores), (given["boxes"], given["scores"]), side, options.allowed, picked))
+            if any(gap.fault for gap in found[-1].values()):
+                continue
+            boxes, scores = given["boxes"], given["scores"]
         if options.form == "decoded":
-            found.append({"boxes": dense_gap(boxes, given[0]), "scores": dense_gap(scores, given[1])})
             continue
+        most = reference.selection.max_detections
         if options.form == "end2end":
-            ours = list(best_of_all(boxes, scores, detector.selection.max_detections or boxes.shape[1]))
+            wanted = list(detections(reference, boxes, scores))
         else:
-            kept = select(boxes, scores, detector.selection)
-            ours = [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].to(d.boxes)], 1) for d in kept]
-        found += [{"detections": rows_gap(a, b, options.tolerance)} for a, b in zip(ours, given[0], strict=True)]
+            # The cap on candidates saves time in torch and is not in the file.
+            kept = select(boxes, scores, dataclasses.replace(reference.selection, max_candidates=None))
+            wanted = [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].to(d.boxes)], 1) for d in kept]
+        if len(given["detections"]) != len(wanted):
+            found.append({"detections": Gap.broken(f"detections of {len(given['detections'])} images where there were {len(wanted)}")})
+            continue
+        for i, (ours, theirs) in enumerate(zip(wanted, given["detections"], strict=True)):
+            among = (boxes[i], scores[i]) if inside else None
+            found.append({"detections": rows_gap(ours, theirs, side, most, among) if inside else rows_gap(ours, theirs, side, most, slack=options.allowed)})
     return worst(found)
 
 
+def _inputs(detector: Detector, options: Options) -> list[Tensor]:
+    """The batches that the gap is measured on; the last one of a file with open sides has another size."""
+    runs = math.ceil(PICTURES / options.batch)
+    images = prepared_scenes(detector, options.batch, options.height, options.width, runs)
+    if options.dynamic:
+        batch = options.batch if options.form == "nms" else options.batch + 1
+        images[-1:] = [*images[-1:][: runs == 1], *prepared_scenes(detector, batch, options.height + 32, options.width + 64, 1, seed=1)]
+    return images
+
+
 def _check(detector: Detector, kind: str, options: Options) -> None:
-    name = detector.recipe.model
+    name, how = detector.recipe.model, FORMATS[kind]
     if options.form not in FORMS:
         raise unknown_name("form of export", options.form, FORMS)
     if options.form == "end2end" and not detector.end2end:
+        free = next((branch for branch, rule in detector.selections.items() if rule.iou_threshold is None), None)
+        if free is not None and not detector.fused:
+            raise BadInput(f"the branch {detector.branch} of {name} needs NMS: export it with --nms, or the other one with --branch {free}")
         raise BadInput(f"{name} needs NMS: export it with --nms, or train an NMS-free head (head: one_to_one: true)")
     if options.form == "nms":
         if detector.end2end:
-            raise BadInput(f"{name} is NMS-free: export it with --end2end, or its other branch with --branch one_to_many --nms")
-        if kind not in ("onnx", "openvino"):
-            raise BadInput(f"--nms: {kind} has no suppression operator; use onnx or openvino, or leave it to your own code")
+            other = next((branch for branch, rule in detector.selections.items() if rule.iou_threshold is not None), None)
+            more = f", or its other branch with --branch {other} --nms" if other is not None and not detector.fused else ""
+            raise BadInput(f"{name} is NMS-free: export it with --end2end{more}")
+        if not how.nms:
+            raise BadInput(f"--nms: {kind} has no suppression operator here; use {_having('nms')}, or leave it to your own code")
         if options.batch != 1:
             raise BadInput(f"--nms with batch {options.batch}: suppression inside the file is written for batch 1")
     if options.opset not in OPSETS:
@@ -125,44 +220,68 @@ def _check(detector: Detector, kind: str, options: Options) -> None:
         raise BadInput(f"input of {options.height} x {options.width} pixels: both sides must be multiples of 32 from 64 up")
     if options.batch < 1:
         raise BadInput(f"batch {options.batch} must be at least 1")
-    if options.dynamic and kind in ("torchscript", "tensorrt"):
-        raise BadInput(f"--dynamic: {kind} files are written for one size; use onnx or openvino")
+    if not 0 <= options.allowed < math.inf:
+        raise BadInput(f"tolerance {options.allowed} must be a number from 0 up, such as {TOLERANCE:g}")
+    if options.half and not how.half:
+        raise BadInput(f"--half: {kind} files are written in FP32; use {_having('half')}")
+    if options.dynamic:
+        if not how.dynamic:
+            raise BadInput(f"--dynamic: {kind} files are written for one size; use {_having('dynamic')}")
+        rows = sum(options.height * options.width // stride**2 for stride in detector.strides)
+        most = detector.selection.max_detections
+        if detector.end2end and most is not None and rows < most:
+            raise BadInput(
+                f"--dynamic at {options.height} x {options.width} pixels: the file would give {rows} detections at every size, for want of more cells; "
+                f"{name} gives {most} from 128 x 128 pixels up"
+            )
+
+
+def _having(ability: str) -> str:
+    return " or ".join(name for name, how in FORMATS.items() if getattr(how, ability))
+
+
+def _check_path(path: Path, kind: str) -> None:
+    suffix = FORMATS[kind].suffix
+    if path.is_dir():
+        raise BadInput(f"--out {str(path)!r} is a folder: name a file in it, such as {str(path / ('model' + suffix))!r}")
+    if path.suffix.lower() != suffix:
+        raise BadInput(f"--out {str(path)!r}: the name of a file in format {kind} ends in {suffix}: {str(path.with_name(path.stem + suffix))!r}")
 
 
 def _example(options: Options) -> Tensor:
     return torch.zeros(options.batch, 3, options.height, options.width)
 
 
-def write_onnx(detector: Detector, path: Path, options: Options) -> Runner:
-    """An ONNX file, and its runner in onnxruntime."""
-    with replacing(path) as temporary:
-        onnx_file(detector, temporary, options)
-    return onnx_runner(path)
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """Tracing without what it says of itself: that it is old, and that sizes may turn into constants, which the gap would show."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
-def onnx_file(detector: Detector, path: Path, options: Options) -> None:
-    """Write the ONNX file itself, with class names, preprocessing and lineage in its metadata."""
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise missing_package("writing ONNX", error.name, "onnx") from error
+def write_onnx(detector: Detector, path: Path, options: Options) -> None:
+    """An ONNX file with class names, preprocessing and lineage in its metadata."""
+    import onnx
 
-    names = ["detections"] if options.form == "end2end" else ["boxes", "scores"]
+    inner = ["boxes", "scores"]
+    names = ["detections", *inner] if options.form == "end2end" else inner
     axes = {"image": {0: "batch", 2: "height", 3: "width"}, **{name: {0: "batch", 1: "rows"} for name in names}}
     if options.form == "nms":
         axes = {"image": {2: "height", 3: "width"}, **{name: {1: "rows"} for name in names}}
-    form = "decoded" if options.form == "nms" else options.form
-    with warnings.catch_warnings(), torch.no_grad():
-        # The tracer warns about sizes turned into constants; the gap at the exported size is what counts.
-        warnings.simplefilter("ignore")
+    with _tracing():
         torch.onnx.export(
-            Deployed(detector, form), (_example(options),), str(path), opset_version=options.opset, dynamo=False,
+            Deployed(detector, options.form), (_example(options),), str(path), opset_version=options.opset, dynamo=False,
             input_names=["image"], output_names=names, dynamic_axes=axes if options.dynamic else None,
         )  # fmt: skip
     model = onnx.load(str(path))
     if options.form == "nms":
         _add_nms(model, detector)
-    for key, value in _facts(detector, options).items():
+    if options.form == "end2end":
+        # They stay inside, where the gap is measured.
+        del model.graph.output[1:]
+    for key, value in facts(detector, options).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     model.producer_name = "nas-workbench"
@@ -170,14 +289,15 @@ def onnx_file(detector: Detector, path: Path, options: Options) -> None:
     onnx.save(model, str(path))
 
 
-def _facts(detector: Detector, options: Options) -> dict[str, str]:
-    """What a user of the file must know, as text."""
-    facts = {
-        "model": detector.recipe.model, "form": options.form, "class_names": list(detector.info.class_names),
-        "preprocess": asdict(detector.preprocess), "provenance": dict(detector.info.provenance),
-        "lineage": [dict(one) for one in detector.info.lineage],
+def facts(detector: Detector, options: Options) -> dict[str, str]:
+    """What a user of the file must know, as text: JSON where it is more than a word."""
+    found: dict[str, Any] = {
+        "model": detector.recipe.model, "form": options.form, "branch": detector.branch, "class_names": list(detector.info.class_names),
+        "input": {"layout": "b 3 h w", "batch": options.batch, "height": options.height, "width": options.width, "dynamic": options.dynamic},
+        "preprocess": asdict(detector.preprocess), "selection": asdict(detector.selection),
+        "provenance": dict(detector.info.provenance), "lineage": [dict(one) for one in detector.info.lineage],
     }  # fmt: skip
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
 def _add_nms(model: Any, detector: Detector) -> None:
@@ -191,7 +311,8 @@ def _add_nms(model: Any, detector: Detector) -> None:
         "nms_iou": (TensorProto.FLOAT, [1], [rule.iou_threshold]),
         "nms_score": (TensorProto.FLOAT, [1], [rule.score_threshold]),
         "nms_zero": (TensorProto.FLOAT, [], [0.0]), "nms_first": (TensorProto.INT64, [1], [0]),
-        "nms_last": (TensorProto.INT64, [1], [-1]), "nms_class": (TensorProto.INT64, [1], [1]), "nms_box": (TensorProto.INT64, [2], [0, 2]),
+        "nms_last": (TensorProto.INT64, [1], [-1]), "nms_class": (TensorProto.INT64, [1], [1]),
+        "nms_classes": (TensorProto.INT64, [detector.classes], list(range(detector.classes))), "nms_box": (TensorProto.INT64, [2], [0, 2]),
     }  # fmt: skip
     for name, (kind, shape, values) in constants.items():
         graph.initializer.append(helper.make_tensor(name, kind, shape, values))
@@ -202,9 +323,8 @@ def _add_nms(model: Any, detector: Detector) -> None:
 
     scores = "scores"
     if not rule.multi_label:
-        opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-        best = node("ReduceMax", ["scores", "nms_last"], "nms_best") if opset >= 18 else node("ReduceMax", ["scores"], "nms_best", axes=[-1])
-        scores = node("Where", [node("GreaterOrEqual", ["scores", best], "nms_is_best"), "scores", "nms_zero"], "nms_best_only")
+        best = node("ArgMax", ["scores"], "nms_best", axis=-1, keepdims=1)
+        scores = node("Where", [node("Equal", [best, "nms_classes"], "nms_is_best"), "scores", "nms_zero"], "nms_best_only")
     by_class = node("Transpose", [scores], "nms_by_class", perm=[0, 2, 1])
     picked = node("NonMaxSuppression", ["boxes", by_class, "nms_most", "nms_iou", "nms_score"], "nms_picked")
     boxes = node("GatherND", ["boxes", node("Gather", [picked, "nms_box"], "nms_where", axis=1)], "nms_boxes")
@@ -219,16 +339,7 @@ def _add_nms(model: Any, detector: Detector) -> None:
     graph.output.append(helper.make_tensor_value_info("detections", TensorProto.FLOAT, [1, "rows", 6]))
 
 
-def onnx_runner(path: str | Path) -> Runner:
-    """Runs an ONNX file in onnxruntime on the CPU."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise missing_package("measuring the gap of an ONNX file", error.name, "onnx") from error
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda image: as_tensors(session.run(None, {"image": image.numpy()}))
-
-
+ZZZ
 def write_torchscript(detector: Detector, path: Path, options: Options) -> Runner:
     """A TorchScript file for one size, and its runner."""
     with warnings.catch_warnings(), torch.no_grad():

@@ -21,6 +21,8 @@ from zoo.foreign import ForeignCheckpoint, check_finite, read_foreign
 
 SEARCHED = "damo-yolo"
 """The family that an Architecture of this workbench makes."""
+SHOWN_LENGTH = 120
+"""Of a file's tensor name in an error message, in characters."""
 MOST_FACTS = 100
 MOST_FACT_LENGTH = 1_000
 """Of a text, in characters; numbers beyond 64 bits are no facts either."""
@@ -51,9 +53,13 @@ def import_official(
             if architecture.head is not None:
                 architecture = dataclasses.replace(architecture, head=dataclasses.replace(architecture.head, classes=classes))
         check_finite(found.tensors, one.inf_allowed)
-        detector = build_recipe(Recipe(model, classes, architecture))
-        if architecture is None and (misfits := _misfits(detector, found.tensors)):
-            raise BadInput(f"no {one.title} has these tensors; the nearest is {model} with {classes} classes, against which there are {misfits}")
+        recipe = Recipe(model, classes, architecture)
+        with torch.device("meta"):  # what the file claims is held against it before anything of that size is made
+            misfits = _misfits(build_recipe(recipe), found.tensors)
+        if misfits:
+            what = f"no {one.title} has these tensors; the nearest is {model}" if architecture is None else f"these tensors are not those of architecture {model}"
+            raise BadInput(f"{what} with {classes} classes, against which there are {misfits}")
+        detector = build_recipe(recipe)
         load_official(detector, found.tensors)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
@@ -86,7 +92,7 @@ def identify(tensors: Mapping[str, Tensor], family_name: str | None = None) -> t
     """
     asked = family(family_name) if family_name else None
     matching = [one for one in families() if any(re.fullmatch(one.landmark, name) for name in tensors)]
-    held = some([_plain(name) for name in tensors])
+    held = some([_plain(name)[:SHOWN_LENGTH] for name in tensors])
     if not matching:
         raise BadInput(f"no family of the zoo has tensors named {held}; known are {', '.join(one.name for one in families())}")
     if asked is not None and asked.name not in [one.name for one in matching]:
@@ -119,7 +125,7 @@ def _misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> str:
         if name not in ours:
             check = _constant(one, name)
             if check is None:
-                unexpected.append(_plain(name))
+                unexpected.append(_plain(name)[:SHOWN_LENGTH])
             elif not check(tensor.float()):
                 changed.append(name)
     pairs = [(name, tensors[name], value) for name, value in ours.items() if name in tensors]

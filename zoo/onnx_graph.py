@@ -173,11 +173,10 @@ class _Reader:
         if len(k) != 2:
             raise BadInput(f"ONNX network {self.name!r}: Conv {node.name!r} has a {len(shape) - 2}-dimensional kernel; only images are read")
         dilation = [int(d) for d in attributes.get("dilations", (1, 1))]
-        if dilation != [1, 1]:  # the same work as a conv whose kernel is spread; its recorded shape stands
-            self._push(node, Op("conv", (features[0],), shape[1] * groups, shape[0], k, _pair(attributes, "strides"), _spread(k, dilation, attributes, self._pads), groups, bias=len(node.input) > 2))
-            return
-        pads = self._pads(attributes, k, _pair(attributes, "strides"))
-        self._push(node, Op("conv", (features[0],), shape[1] * groups, shape[0], k, _pair(attributes, "strides"), pads, groups, bias=len(node.input) > 2))
+        stride = _pair(attributes, "strides")
+        # Dilated: the same work as a conv whose kernel is spread; its recorded shape stands.
+        pads = self._pads(attributes, k, stride) if dilation == [1, 1] else _spread(k, dilation, attributes, self._pads)
+        self._push(node, Op("conv", (features[0],), shape[1] * groups, shape[0], k, stride, pads, groups, bias=len(node.input) > 2))
 
     def _convtranspose(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         shape, groups = self._weight_shape(node, 1), int(attributes.get("group", 1))

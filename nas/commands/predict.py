@@ -8,6 +8,8 @@ examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 HELP = "find objects in images with a checkpoint"
 
@@ -26,33 +28,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, write, print one line an image."""
+    """Predict, write, print one line an image. A bad image is refused before anything is predicted or written."""
+    from search_spaces.errors import BadInput, missing_package
+
+    try:
+        import PIL  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package("prediction", error.name, "torch") from error
     import dataclasses
     import json
-    from pathlib import Path
 
     from nas.console import Progress, print_json
     from nas.resolve import resolve_detector
-    from search_spaces.errors import BadInput
     from search_spaces.files import replacing, write_atomic
+    from zoo.checkpoint import INPUT_PX
     from zoo.images import draw, image_files, prepare, read_image
 
-    files = image_files(args.images)
     if not 0 <= args.score < 1:
         raise BadInput(f"--score {args.score} must be from 0 up to, not including, 1")
     if args.batch < 1:
         raise BadInput(f"--batch {args.batch} must be at least 1")
+    if args.input is not None and args.input not in INPUT_PX:
+        raise BadInput(f"--input {args.input} must be a multiple of {INPUT_PX.step} from {INPUT_PX.start} to {INPUT_PX[-1]}")
+    files, out = image_files(args.images), Path(args.out)
+    pictures = {} if args.no_pictures else _picture_names(files, out)
     detector, trained = resolve_detector(args.model)
     if not trained:
         raise BadInput(f"{args.model!r} has no weights: give a checkpoint (.safetensors); official weights come in with nas zoo import FILE")
+    progress = Progress(args.quiet or args.json)
+    for n, file in enumerate(files, 1):  # a second of reading, against a run of minutes that fails at its last image
+        read_image(file)
+        progress.show(f"{n} of {len(files)} images read")
     px = args.input or detector.info.input_px
-    if px < 64 or px % 32:
-        raise BadInput(f"--input {px} must be a multiple of 32 from 64 up")
     detector.fuse()
     selection = dataclasses.replace(detector.selection, score_threshold=args.score)
-    names, out = detector.info.class_names, Path(args.out)
-    taken = _picture_names(files)
-    progress, found = Progress(args.quiet or args.json), []
+    names, found = detector.info.class_names, []
     for start in range(0, len(files), args.batch):
         part = files[start : start + args.batch]
         images = [read_image(file) for file in part]
@@ -61,10 +73,10 @@ def run(args: argparse.Namespace) -> int:
             boxes = placement.to_image(one.boxes)
             rows = zip(boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
             objects = [{"label": names[label], "class": label, "score": round(score, 4), "box": [round(v, 1) for v in box]} for box, score, label in rows]
-            found.append({"image": str(file), "width": image.shape[1], "height": image.shape[0], "objects": objects})
-            if not args.no_pictures:
-                with replacing(out / taken[file]) as temporary:
+            if pictures:
+                with replacing(out / pictures[file]) as temporary:
                     draw(image, boxes, one.scores, one.labels, names).save(temporary)
+            found.append({"image": str(file), "width": image.shape[1], "height": image.shape[0], "picture": pictures.get(file), "objects": objects})
             progress.show(f"{len(found)} of {len(files)} images", force=len(found) == len(files))
     progress.done()
     report = {"model": args.model, "input_px": px, "score": args.score, "boxes": "x1, y1, x2, y2 in pixels of the image", "images": found}
@@ -77,12 +89,14 @@ def run(args: argparse.Namespace) -> int:
         for thing in one_image["objects"]:
             counts[thing["label"]] = counts.get(thing["label"], 0) + 1
         print(f"{one_image['image']}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
-    print(f"wrote {out}/predictions.json" + ("" if args.no_pictures else " and a picture an image"))
+    print(f"wrote {out / 'predictions.json'}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
     return 0
 
 
-def _picture_names(files: list) -> dict:
+def _picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
     """A file name in the output folder for every image; equal names from different folders are numbered."""
+    from search_spaces.errors import BadInput
+
     used: set[str] = set()
     names = {}
     for file in files:
@@ -92,4 +106,8 @@ def _picture_names(files: list) -> dict:
             name = f"{file.stem}-{n}.png"
         used.add(name)
         names[file] = name
+    given = {file.resolve() for file in files}
+    for name in used:
+        if (out / name).resolve() in given:
+            raise BadInput(f"picture {str(out / name)!r} would overwrite an image that was given: choose another --out, or --no-pictures")
     return names

@@ -4,14 +4,19 @@ examples:
   nas zoo
   nas zoo show yolo26n
   nas zoo import yolox_s.pth
+  nas zoo import my_yolox.pth --names classes.txt
+  nas zoo show yolox_s.safetensors
   nas zoo import mine.pth --architecture runs/NAME/best.yaml --out mine.safetensors
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 HELP = "list the detectors, show a card, import official weights"
+SHOWN = 8
+"""So many class names stand in a line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bring.add_argument("file", metavar="FILE", help=".pt, .pth, .safetensors or .npz with official tensor names")
     bring.add_argument("--family", metavar="F", help="family, where the file leaves it open")
     bring.add_argument("--architecture", metavar="YAML", help="architecture of a searched DAMO-YOLO-style detector, or its run folder")
+    bring.add_argument("--names", metavar="FILE", help="class names, one a line (default: those in the file, else COCO's for 80 classes)")
     bring.add_argument("--out", metavar="FILE", help="checkpoint to write (default: FILE's name with .safetensors, here)")
     for action in (listing, show, bring):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
@@ -83,20 +89,22 @@ def _show(args: argparse.Namespace) -> int:
 
 def _show_checkpoint(args: argparse.Namespace) -> int:
     from nas.console import print_json
+
+    _need_torch("reading a checkpoint")
     from zoo.checkpoint import read_manifest
 
     manifest = read_manifest(args.model)
     if args.json:
-        print_json(manifest)
+        print_json(manifest.to_dict())
         return 0
-    info = manifest["info"]
-    names = info["class_names"]
-    print(f"{args.model}: {manifest['model']}, {manifest['classes']} classes, input {info['input_px']} px, {'folded' if manifest['fused'] else 'training form'}")
-    print(f"classes: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}")
-    for key, value in info["provenance"].items():
-        print(f"{key}: {value}")
-    for ancestor in info["lineage"]:
-        print(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}, sha256 {str(ancestor.get('sha256'))[:16]}")
+    recipe, info = manifest.recipe, manifest.info
+    form = f"folded, branch {manifest.branch}" if manifest.fused else "training form"
+    print(f"{args.model}: {recipe.model}, {_classes(recipe.classes)}, input {info.input_px} px, {form}")
+    print(f"classes: {_some(info.class_names)}")
+    for key, value in info.provenance.items():
+        print(f"{_text(key)}: {_text(value)}")
+    for ancestor in info.lineage:
+        print(f"lineage: {_text(ancestor.get('model'))} under {_text(ancestor.get('licence'))}, sha256 {_text(ancestor.get('sha256'))[:16]}")
     return 0
 
 
@@ -106,27 +114,73 @@ def _import(args: argparse.Namespace) -> int:
     from nas.console import print_json
     from nas.resolve import resolve_subject
     from search_spaces.errors import BadInput
+
+    _need_torch("importing weights")
     from zoo.checkpoint import save
     from zoo.official import import_official
 
-    architecture = None
-    if args.architecture:
-        architecture = resolve_subject(args.architecture).arch
-        if architecture is None or architecture.head is None:
-            raise BadInput(f"--architecture {args.architecture!r} is no architecture of a whole detector: it needs neck and head")
-    detector = import_official(args.file, args.family, architecture)
     out = Path(args.out or Path(args.file).with_suffix(".safetensors").name)
     if out.suffix != ".safetensors":
         raise BadInput(f"--out {str(out)!r} must end in .safetensors")
     if out.exists() and out.resolve() == Path(args.file).resolve():
         raise BadInput(f"{str(out)!r} would overwrite the file it is made from: give another --out")
+    architecture = None
+    if args.architecture:
+        architecture = resolve_subject(args.architecture).arch
+        if architecture is None or architecture.head is None:
+            raise BadInput(f"--architecture {args.architecture!r} is no architecture of a whole detector: it needs neck and head")
+    names = _read_names(args.names) if args.names else None
+    detector = import_official(args.file, args.family, architecture, names)
     save(detector, out)
-    facts = dict(detector.info.provenance)
+    info = detector.info
     if args.json:
-        print_json({"checkpoint": str(out), "model": detector.recipe.model, "classes": detector.classes, "provenance": facts})
+        print_json({
+            "checkpoint": str(out), "model": detector.recipe.model, "classes": detector.classes, "class_names": list(info.class_names),
+            "input_px": info.input_px, "provenance": dict(info.provenance), "lineage": [dict(one) for one in info.lineage],
+        })  # fmt: skip
     else:
         params = sum(p.numel() for p in detector.parameters()) / 1e6
-        print(f"{args.file}: {detector.recipe.model}, {detector.classes} classes, {params:.2f} M parameters in training form, all tensors in place")
-        print(f"licence of the weights: {facts['licence']}; what is trained from them inherits it as lineage")
+        print(f"{args.file}: {detector.recipe.model}, {_classes(detector.classes)}, {params:.2f} M parameters in training form, all tensors in place")
+        print(f"classes: {_some(info.class_names)}")
+        print(f"licence of the family's official weights: {info.provenance['licence']}; what is trained from them inherits it as lineage")
         print(f"wrote {out}")
     return 0
+
+
+def _need_torch(what: str) -> None:
+    """The error for a missing guest package, before anything is imported that needs it."""
+    from search_spaces.errors import missing_package
+
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package(what, error.name, "torch") from error
+
+
+def _read_names(path: str) -> list[str]:
+    """Class names from a text file, one a line; empty lines do not count."""
+    from pathlib import Path
+
+    from search_spaces.errors import BadInput
+
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read --names {path!r}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _classes(count: int) -> str:
+    return f"{count} class" if count == 1 else f"{count} classes"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, for a line."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _text(value: object) -> str:
+    """What a file says, as one line that no terminal takes for a command."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if text.isprintable() else ascii(text)[1:-1]

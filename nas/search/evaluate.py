@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.quantity import QUANTITIES, Budget
+from nas.resolve import Subject
 from nas.rulers import SCORE_TICK, Rulers
 from search_spaces.errors import BadInput
 
@@ -98,11 +99,8 @@ class Evaluator:
 
     def score_one(self, row: np.ndarray) -> float:
         """The named score of one row, through its skeleton graph; NaN where DeepMAD's depth-to-width rule refuses it."""
-        from search_spaces.lowering import skeleton
-
-        arch = self.rulers.space.decode(row)
-        px = self.rulers.input_px // 2 if arch.stem.focus else self.rulers.input_px
-        result = self._score(skeleton(arch), px, weights=self.rulers.weights, seed=self.seed)
+        graph, px = Subject("", self.rulers.space.decode(row)).score_graph(self.rulers.input_px)
+        result = self._score(graph, px, weights=self.rulers.weights, seed=self.seed)
         if result.notes.get("effectiveness", 0.0) > self._effectiveness_max():
             self.ineffective += 1
             return float("nan")

