@@ -88,8 +88,6 @@ class Attention(nn.Module):
 class DeformableAttention(nn.Module):
     """Every query looks at a few learned points around its box, ``points[l]`` of them on level l, bilinearly sampled."""
 
-    point_scale: Tensor
-
     def __init__(self, width: int, heads: int, points: Sequence[int]) -> None:
         super().__init__()
         self.heads, self.points = heads, list(points)
@@ -99,8 +97,7 @@ class DeformableAttention(nn.Module):
         self.value_proj = nn.Linear(width, width)
         self.output_proj = nn.Linear(width, width)
         # an offset of as many units as the level has points reaches half a box side
-        scale = torch.tensor([0.5 / n for n in points for _ in range(n)])[:, None]
-        self.register_buffer("point_scale", scale, persistent=False)
+        self.point_scale = [[0.5 / n] for n in points for _ in range(n)]
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -126,7 +123,8 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(query).reshape(b, q, self.heads, total)
         weights = torch.softmax(weights, -1).permute(0, 2, 1, 3).reshape(b * self.heads, 1, q, total)
         around = boxes.reshape(b, q, 1, 1, 4)
-        places = around[..., :2] + offsets * self.point_scale * around[..., 2:]
+        scale = torch.tensor(self.point_scale, device=boxes.device, dtype=boxes.dtype)
+        places = around[..., :2] + offsets * scale * around[..., 2:]
         # grid_sample counts from -1 to 1
         grid = (2 * places - 1).permute(0, 2, 1, 3, 4).flatten(0, 1)
         value = self.value_proj(memory).reshape(b, -1, self.heads, width // self.heads)

@@ -314,8 +314,8 @@ def _add_nms(model: Any, detector: Detector) -> None:
         "nms_last": (TensorProto.INT64, [1], [-1]), "nms_class": (TensorProto.INT64, [1], [1]),
         "nms_classes": (TensorProto.INT64, [detector.classes], list(range(detector.classes))), "nms_box": (TensorProto.INT64, [2], [0, 2]),
     }  # fmt: skip
-    for name, (kind, shape, values) in constants.items():
-        graph.initializer.append(helper.make_tensor(name, kind, shape, values))
+    for name, (kind, shape, numbers) in constants.items():
+        graph.initializer.append(helper.make_tensor(name, kind, shape, numbers))
 
     def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         graph.node.append(helper.make_node(kind, list(inputs), [output], name=f"nms/{output}", **attributes))
@@ -339,54 +339,98 @@ def _add_nms(model: Any, detector: Detector) -> None:
     graph.output.append(helper.make_tensor_value_info("detections", TensorProto.FLOAT, [1, "rows", 6]))
 
 
-ZZZ
-def write_torchscript(detector: Detector, path: Path, options: Options) -> Runner:
-    """A TorchScript file for one size, and its runner."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.jit.trace(Deployed(detector, options.form), _example(options), check_trace=False)
-        with replacing(path) as temporary:
-            program.save(str(temporary), _extra_files={key: value.encode() for key, value in _facts(detector, options).items()})
-        loaded = torch.jit.load(str(path))
+def open_onnx(path: Path, options: Options) -> Runner:
+    """Runs an ONNX file in onnxruntime on the CPU."""
+    import onnx
+    import onnxruntime
 
-    def run(image: Tensor) -> list[Tensor]:
+    model = onnx.load(str(path))
+    if options.form != "decoded":
+        for name in ("boxes", "scores"):
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3  # its warnings are about initialisers that it moves
+    session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda image: dict(zip(names, map(torch.from_numpy, session.run(names, {"image": image.numpy()})), strict=True))
+
+
+def write_torchscript(detector: Detector, path: Path, options: Options) -> None:
+    """A TorchScript file for one size; with ``end2end`` its method ``decoded`` gives the boxes and scores too."""
+    end2end = options.form == "end2end"
+    module, example = (EndToEnd if end2end else Deployed)(detector, options.form), _example(options)
+    with _tracing():
+        program = torch.jit.trace_module(module, {"forward": example, **({"decoded": example} if end2end else {})}, check_trace=False)
+        program.save(str(path), _extra_files={key: value.encode() for key, value in facts(detector, options).items()})
+
+
+def open_torchscript(path: Path, options: Options) -> Runner:
+    """Runs a TorchScript file on the CPU."""
+    with _tracing():
+        program = torch.jit.load(str(path))
+
+    def run(image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            return list(loaded(image))
+            if options.form == "decoded":
+                boxes, scores = program(image)
+                return {"boxes": boxes, "scores": scores}
+            (found,), (boxes, scores) = program(image), program.decoded(image)
+            return {"detections": found, "boxes": boxes, "scores": scores}
 
     return run
 
 
-def write_openvino(detector: Detector, path: Path, options: Options) -> Runner:
-    """OpenVINO's ``.xml`` with its ``.bin`` beside it, by way of ONNX, and its runner on the CPU."""
+def _openvino() -> Any:
+    """The package, brought in without its telemetry: its import alone would report to Intel, and this workbench reports nowhere."""
+    blocked = "openvino_telemetry" not in sys.modules
+    if blocked:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         import openvino
-    except ModuleNotFoundError as error:
-        raise missing_package("writing OpenVINO files", error.name, "openvino") from error
-    import os
+    finally:
+        if blocked:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
+def write_openvino(detector: Detector, path: Path, options: Options) -> None:
+    """OpenVINO's ``.xml`` with its ``.bin`` beside it, by way of ONNX."""
     import tempfile
 
-    with tempfile.TemporaryDirectory(dir=path.parent if path.parent.is_dir() else None) as folder:
-        onnx_file(detector, Path(folder) / "model.onnx", options)
-        model = openvino.convert_model(Path(folder) / "model.onnx")
-        openvino.save_model(model, Path(folder) / path.name, compress_to_fp16=options.half)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The weights first: an .xml is complete as soon as it can be seen.
-        os.replace((Path(folder) / path.name).with_suffix(".bin"), path.with_suffix(".bin"))
-        os.replace(Path(folder) / path.name, path)
-    core = openvino.Core()
-    compiled = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda image: as_tensors([compiled(image.numpy())[output] for output in compiled.outputs])
+    openvino = _openvino()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "model.onnx"
+        write_onnx(detector, source, options)
+        # convert_model would do the same and report it to Intel.
+        model = openvino.Core().read_model(source)
+        for key, value in facts(detector, options).items():
+            model.set_rt_info(value, ["nas", key])
+        openvino.save_model(model, path, compress_to_fp16=options.half)
 
 
-def write_tensorrt(detector: Detector, path: Path, options: Options) -> Runner:
-    """A TensorRT engine built on this machine's GPU by way of ONNX, and its runner."""
-    try:
-        import tensorrt
-    except ModuleNotFoundError as error:
-        raise BadInput("tensorrt is not installed here: export onnx, and build the engine on the device with trtexec --onnx=FILE --saveEngine=FILE --fp16") from error
-    if not torch.cuda.is_available():
-        raise BadInput("a TensorRT engine is built for the GPU that it runs on, and no GPU is visible: export onnx, and build the engine on the device")
+def open_openvino(path: Path, options: Options) -> Runner:
+    """Runs an OpenVINO file on the CPU, computing in FP32."""
+    core = _openvino().Core()
+    model = core.read_model(path)
+    names = ["boxes", "scores"]
+    if options.form != "decoded":
+        model.add_outputs(names)
+        names.append("detections")
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    ports = {name: compiled.output(name) for name in names}
+
+    def run(image: Tensor) -> dict[str, Tensor]:
+        made = compiled(image.numpy())
+        return {name: torch.from_numpy(made[port].copy()) for name, port in ports.items()}
+
+    return run
+
+
+def write_tensorrt(detector: Detector, path: Path, options: Options) -> None:
+    """A TensorRT engine built on this machine's GPU by way of ONNX."""
     import tempfile
+
+    import tensorrt
 
     logger = tensorrt.Logger(tensorrt.Logger.WARNING)
     builder = tensorrt.Builder(logger)
@@ -394,7 +438,7 @@ def write_tensorrt(detector: Detector, path: Path, options: Options) -> Runner:
     parser = tensorrt.OnnxParser(network, logger)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        onnx_file(detector, source, options)
+        write_onnx(detector, source, options)
         if not parser.parse(source.read_bytes()):
             raise BadInput(f"TensorRT cannot read the network: {parser.get_error(0)}")
     config = builder.create_builder_config()
@@ -403,13 +447,18 @@ def write_tensorrt(detector: Detector, path: Path, options: Options) -> Runner:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BadInput("TensorRT could not build an engine for this network; its log above says why")
-    with replacing(path) as temporary:
-        temporary.write_bytes(bytes(plan))
-    engine = tensorrt.Runtime(logger).deserialize_cuda_engine(bytes(plan))
+    path.write_bytes(bytes(plan))
+
+
+def open_tensorrt(path: Path, options: Options) -> Runner:
+    """Runs a TensorRT engine on this machine's GPU."""
+    import tensorrt
+
+    engine = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING)).deserialize_cuda_engine(path.read_bytes())
     context = engine.create_execution_context()
     outputs = [n for n in map(engine.get_tensor_name, range(engine.num_io_tensors)) if engine.get_tensor_mode(n) == tensorrt.TensorIOMode.OUTPUT]
 
-    def run(image: Tensor) -> list[Tensor]:
+    def run(image: Tensor) -> dict[str, Tensor]:
         given = image.cuda().contiguous()
         context.set_tensor_address("image", given.data_ptr())
         made = {name: torch.empty(tuple(context.get_tensor_shape(name)), device="cuda") for name in outputs}
@@ -417,18 +466,60 @@ def write_tensorrt(detector: Detector, path: Path, options: Options) -> Runner:
             context.set_tensor_address(name, tensor.data_ptr())
         context.execute_async_v3(torch.cuda.current_stream().cuda_stream)
         torch.cuda.synchronize()
-        return [made[name].cpu() for name in outputs]
+        return {name: tensor.cpu() for name, tensor in made.items()}
 
     return run
 
 
-WRITERS: dict[str, Callable[[Detector, Path, Options], Runner]] = {
-    "onnx": write_onnx,
-    "openvino": write_openvino,
-    "torchscript": write_torchscript,
-    "tensorrt": write_tensorrt,
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package("writing ONNX and measuring its gap", error.name, "onnx") from error
+
+
+def _require_openvino() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package("writing OpenVINO files", error.name, "onnx") from error
+    try:
+        _openvino()
+    except ModuleNotFoundError as error:
+        raise missing_package("writing OpenVINO files", error.name, "openvino") from error
+
+
+def _require_tensorrt() -> None:
+    try:
+        import onnx  # noqa: F401
+        import tensorrt  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{error.name} is not installed here: export onnx, and build the engine on the device with trtexec --onnx=FILE --saveEngine=FILE --fp16") from error
+    if not torch.cuda.is_available():
+        raise BadInput("a TensorRT engine is built for the GPU that it runs on, and no GPU is visible: export onnx, and build the engine on the device")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One kind of file: how it is written and run, and what it can hold."""
+
+    suffix: str
+    write: Callable[[Detector, Path, Options], None]
+    open: Callable[[Path, Options], Runner]
+    require: Callable[[], None] = lambda: None
+    """Raises BadInput where a package or a GPU is missing."""
+    beside: tuple[str, ...] = ()
+    """Suffixes of further files that belong to it."""
+    nms: bool = False
+    half: bool = False
+    dynamic: bool = False
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(".onnx", write_onnx, open_onnx, _require_onnx, nms=True, dynamic=True),
+    "openvino": Format(".xml", write_openvino, open_openvino, _require_openvino, (".bin",), nms=True, half=True, dynamic=True),
+    "torchscript": Format(".torchscript", write_torchscript, open_torchscript),
+    "tensorrt": Format(".engine", write_tensorrt, open_tensorrt, _require_tensorrt, half=True),
 }
 """Export formats by name."""
-
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".torchscript", "tensorrt": ".engine"}
-"""File suffix of each format."""

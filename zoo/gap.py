@@ -24,8 +24,8 @@ TIES = 1e-6
 """Scores nearer to each other than this are equal: either may be listed."""
 MOST_MATCHED = 1000
 """So many rows that disagree in place are looked for in other places; with more of them, the network is another one."""
-EXCHANGED = 0.01
-"""Share of the rows that a network picks by itself, lowest first, that rounding may replace by others."""
+EXCHANGED = 0.05
+"""Share of the rows that a network picks by itself, from the last one up, that rounding may replace by the next best."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,22 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", help="branch of a head that has two: one_to_one or one_to_many")
     parser.add_argument("--opset", type=int, default=17, help="ONNX operator set (default: %(default)s)")
     parser.add_argument("--half", action="store_true", help="FP16 weights (openvino, tensorrt)")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="largest gap over max(1, largest value) (default: %(default)s)")
+    parser.add_argument("--tolerance", type=float, metavar="SHARE", help="largest gap: boxes in input sides, scores as they are (default: 0.001, with --half 0.02)")
     parser.add_argument("--seed", type=int, default=0, help="seed of untrained weights (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, print its gap."""
     import dataclasses
-    from pathlib import Path
+    import math
 
-    from nas.console import print_json, table
+    from nas.console import Progress, print_json, table
 
     if args.format == "tinynas":
         return _tinynas(args)
     from nas.resolve import resolve_detector
-    from zoo.export import SUFFIXES, Options, export
+    from zoo.export import FORMATS, Options, export
 
     detector, trained = resolve_detector(args.model, args.seed)
     if args.branch:
@@ -54,19 +55,38 @@ def run(args: argparse.Namespace) -> int:
     height, width = _size(args.input) if args.input else (detector.info.input_px,) * 2
     form = "nms" if args.nms else "end2end" if args.end2end else "decoded"
     options = Options(form, height, width, args.batch, args.dynamic, args.opset, args.half, args.tolerance)
-    path = Path(args.out or Path(f"{Path(args.model).stem}{SUFFIXES[args.format]}").name)
-    written = export(detector, path, args.format, options)
+    name = args.out or _file_stem(args.model, detector.recipe.model) + FORMATS[args.format].suffix
+    progress = Progress(args.quiet)
+    written = export(detector, name, args.format, options, lambda text: progress.show(text, force=True))
+    progress.done()
     if args.json:
-        gaps = {name: dataclasses.asdict(gap) for name, gap in written.gaps.items()}
-        print_json({"file": str(path), "format": args.format, **dataclasses.asdict(options), "trained": trained, "gaps": gaps, "faithful": written.faithful})
-    else:
-        rows = [[name, f"{gap.absolute:.2e}", f"{gap.relative:.2e}", gap.rows] for name, gap in written.gaps.items()]
-        print(table(["output", "largest gap", "relative", "rows compared"], rows))
-        weights = "" if trained else ", untrained weights"
-        print(f"\n{detector.recipe.model}{weights}: wrote {path} ({path.stat().st_size / 1e6:.1f} MB, {form}, {args.batch} x 3 x {height} x {width})")
-        verdict = "agrees with torch" if written.faithful else "DRIFTS from torch"
-        print(f"{verdict}: the relative gap may be {args.tolerance:g}")
+        settings = {**dataclasses.asdict(options), "tolerance": written.tolerance}
+        gaps = {
+            output: {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in dataclasses.asdict(gap).items()}
+            for output, gap in written.gaps.items()
+        }
+        print_json({"file": str(written.path), "format": args.format, **settings, "trained": trained, "gaps": gaps, "faithful": written.faithful})
+        return 0 if written.faithful else 1
+    rows = [[output, "-" if gap.fault else f"{gap.absolute:.2e}", "-" if gap.fault else f"{gap.relative:.2e}", gap.rows] for output, gap in written.gaps.items()]
+    print(table(["output", "largest gap", "relative", "rows compared"], rows))
+    size = sum(written.path.with_suffix(suffix).stat().st_size for suffix in (written.path.suffix, *FORMATS[args.format].beside))
+    weights = ("" if trained else ", untrained weights") + (", FP16" if args.half else "")
+    print(f"\n{detector.recipe.model}{weights}: wrote {written.path} ({size / 1e6:.1f} MB, {form}, {args.batch} x 3 x {height} x {width}{', open sizes' if args.dynamic else ''})")
+    for output, gap in written.gaps.items():
+        if gap.fault:
+            print(f"{output}: {gap.fault}")
+    verdict = "agrees with torch" if written.faithful else "DRIFTS from torch"
+    print(f"{verdict}: a relative gap up to {written.tolerance:g} is allowed")
     return 0 if written.faithful else 1
+
+
+def _file_stem(text: str, model: str) -> str:
+    """The name of the file to write: a checkpoint's own, else the model's, of plain characters."""
+    import re
+    from pathlib import Path
+
+    stem = Path(text).stem if Path(text).suffix == ".safetensors" else model
+    return re.sub(r"[^\w.+-]+", "-", stem).strip("-.") or "model"
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -74,7 +94,7 @@ def _size(text: str) -> tuple[int, int]:
     from search_spaces.errors import BadInput
 
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise BadInput(f"--input {text!r} must be a side in pixels such as 640, or HEIGHTxWIDTH such as 480x640")
     return int(parts[0]), int(parts[-1])
 

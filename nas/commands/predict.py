@@ -8,8 +8,13 @@ examples:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.console import Progress
+    from zoo.detector import Detector
 
 HELP = "find objects in images with a checkpoint"
 
@@ -37,14 +42,13 @@ def run(args: argparse.Namespace) -> int:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package("prediction", error.name, "torch") from error
-    import dataclasses
     import json
 
     from nas.console import Progress, print_json
     from nas.resolve import resolve_detector
-    from search_spaces.files import replacing, write_atomic
+    from search_spaces.files import write_atomic
     from zoo.checkpoint import INPUT_PX
-    from zoo.images import draw, image_files, prepare, read_image
+    from zoo.images import image_files
 
     if not 0 <= args.score < 1:
         raise BadInput(f"--score {args.score} must be from 0 up to, not including, 1")
@@ -58,28 +62,14 @@ def run(args: argparse.Namespace) -> int:
     if not trained:
         raise BadInput(f"{args.model!r} has no weights: give a checkpoint (.safetensors); official weights come in with nas zoo import FILE")
     progress = Progress(args.quiet or args.json)
-    for n, file in enumerate(files, 1):  # a second of reading, against a run of minutes that fails at its last image
-        read_image(file)
-        progress.show(f"{n} of {len(files)} images read")
-    px = args.input or detector.info.input_px
-    detector.fuse()
-    selection = dataclasses.replace(detector.selection, score_threshold=args.score)
-    names, found = detector.info.class_names, []
-    for start in range(0, len(files), args.batch):
-        part = files[start : start + args.batch]
-        images = [read_image(file) for file in part]
-        batch, placements = prepare(images, px, detector.preprocess)
-        for file, image, placement, one in zip(part, images, placements, detector.predict(batch, selection), strict=True):
-            boxes = placement.to_image(one.boxes)
-            rows = zip(boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
-            objects = [{"label": names[label], "class": label, "score": round(score, 4), "box": [round(v, 1) for v in box]} for box, score, label in rows]
-            if pictures:
-                with replacing(out / pictures[file]) as temporary:
-                    draw(image, boxes, one.scores, one.labels, names).save(temporary)
-            found.append({"image": str(file), "width": image.shape[1], "height": image.shape[0], "picture": pictures.get(file), "objects": objects})
-            progress.show(f"{len(found)} of {len(files)} images", force=len(found) == len(files))
-    progress.done()
-    report = {"model": args.model, "input_px": px, "score": args.score, "boxes": "x1, y1, x2, y2 in pixels of the image", "images": found}
+    try:
+        found = _predict_all(args, detector, files, pictures, progress)
+    finally:
+        progress.done()
+    report = {
+        "model": args.model, "input_px": args.input or detector.info.input_px, "score": args.score,
+        "boxes": "x1, y1, x2, y2 in pixels of the image", "images": found,
+    }  # fmt: skip
     write_atomic(out / "predictions.json", json.dumps(report, indent=2) + "\n")
     if args.json:
         print_json(report)
@@ -91,6 +81,38 @@ def run(args: argparse.Namespace) -> int:
         print(f"{one_image['image']}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
     print(f"wrote {out / 'predictions.json'}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
     return 0
+
+
+def _predict_all(
+    args: argparse.Namespace, detector: Detector, files: Sequence[Path], pictures: Mapping[Path, str], progress: Progress
+) -> list[dict[str, Any]]:
+    """What was found in every image, in the layout of predictions.json; pictures are written on the way."""
+    import dataclasses
+
+    from search_spaces.files import replacing
+    from zoo.images import draw, prepare, read_image
+
+    for n, file in enumerate(files, 1):  # a second of reading, against a run of minutes that fails at its last image
+        read_image(file)
+        if n % 100 == 0:
+            progress.show(f"{n} of {len(files)} images read")
+    detector.fuse()
+    selection = dataclasses.replace(detector.selection, score_threshold=args.score)
+    names, found = detector.info.class_names, []
+    for start in range(0, len(files), args.batch):
+        part = files[start : start + args.batch]
+        images = [read_image(file) for file in part]
+        batch, placements = prepare(images, args.input or detector.info.input_px, detector.preprocess)
+        for file, image, placement, one in zip(part, images, placements, detector.predict(batch, selection), strict=True):
+            boxes = placement.to_image(one.boxes)
+            rows = zip(boxes.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True)
+            objects = [{"label": names[label], "class": label, "score": round(score, 4), "box": [round(v, 1) for v in box]} for box, score, label in rows]
+            if pictures:
+                with replacing(Path(args.out) / pictures[file]) as temporary:
+                    draw(image, boxes, one.scores, one.labels, names).save(temporary)
+            found.append({"image": str(file), "width": image.shape[1], "height": image.shape[0], "picture": pictures.get(file), "objects": objects})
+            progress.show(f"{len(found)} of {len(files)} images", force=len(found) == len(files))
+    return found
 
 
 def _picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:

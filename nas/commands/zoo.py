@@ -74,7 +74,7 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     print(f"{card.model}  ({card.family}, code {card.code_licence}, official weights {card.weights_licence})\n")
     rows = [
-        ["input side, px", float(card.input_px), None],
+        ["input side, px", card.input_px, None],
         ["AP on COCO val, %", card.ap, None],
         ["parameters, M", card.params_m, card.measured_params / 1e6],
         ["GFLOPs", card.gflops, card.measured_flops / 1e9],

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch import Tensor
 
 from search_spaces.errors import BadInput
 from search_spaces.space_file import load_space
@@ -57,7 +60,7 @@ def detector_of(model: str, one_to_one: bool = False) -> Detector:
     return detector
 
 
-def outputs(detector: Detector) -> tuple[torch.Tensor, torch.Tensor]:
+def outputs(detector: Detector) -> tuple[Tensor, Tensor]:
     """Boxes and scores of a fixed batch."""
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 255
     with torch.no_grad():
@@ -122,7 +125,7 @@ def test_a_loaded_detector_can_be_trained_folded_and_saved_again(tmp_path: Path)
     back = load(tmp_path / "a.safetensors")
     raw = back.train()(torch.rand(1, 3, 64, 64))
     sum(level.square().sum() for level in raw["boxes"]).backward()
-    assert back.backbone.stem.conv.conv.weight.grad is not None  # type: ignore[union-attr, operator]
+    assert back.backbone.stem.conv.conv.weight.grad is not None  # type: ignore[union-attr]
     save(back.eval().fuse(), tmp_path / "b.safetensors")
     assert_same(load(tmp_path / "b.safetensors"), back)
 
@@ -308,7 +311,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 
 def refused(path: Path) -> str:
-    """The one line with which ``path`` is refused, whether it is loaded or, if that is how far one gets, described."""
+    """The one line with which ``path`` is refused."""
     with pytest.raises(BadInput) as caught:
         load(path)
     line = str(caught.value)
@@ -322,8 +325,7 @@ def test_hostile_file(case: str, good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(make(good))
     assert path.read_bytes() != good
-    pytest.raises(BadInput, load, path).match(words)
-    refused(path)
+    assert re.search(words, refused(path))
 
 
 @pytest.mark.parametrize("case", MANIFESTS)
@@ -331,8 +333,7 @@ def test_hostile_manifest(case: str, good: bytes, tmp_path: Path) -> None:
     change, words = MANIFESTS[case]
     path = tmp_path / "a.safetensors"
     path.write_bytes(with_manifest(good, change))
-    pytest.raises(BadInput, load, path).match(words)
-    refused(path)
+    assert re.search(words, refused(path))
 
 
 def test_the_unchanged_file_is_fine(good: bytes, tmp_path: Path) -> None:

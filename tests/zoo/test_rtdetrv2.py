@@ -129,7 +129,7 @@ def test_a_frozen_batch_norm_has_four_buffers_and_never_learns() -> None:
 def test_points_start_on_rays() -> None:
     """The first head's points lie to the right of the box's centre, the fourth point half a box side away."""
     attention = DeformableAttention(16, 4, (4, 2))
-    offsets = attention.sampling_offsets(torch.rand(1, 16)).reshape(4, 6, 2) * attention.point_scale
+    offsets = attention.sampling_offsets(torch.rand(1, 16)).reshape(4, 6, 2) * torch.tensor(attention.point_scale)
     torch.testing.assert_close(offsets[0, :, 0], torch.tensor([1 / 8, 2 / 8, 3 / 8, 4 / 8, 1 / 4, 2 / 4]))
     torch.testing.assert_close(offsets[0, :, 1], torch.zeros(6))
     torch.testing.assert_close(offsets[1, :, 1], offsets[0, :, 0])
