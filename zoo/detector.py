@@ -142,13 +142,21 @@ class Detector(nn.Module, abc.ABC):
         return [tensor for level in zip(*columns, strict=True) for tensor in level]
 
     def graph(self, input_px: int | tuple[int, int] = 640, with_decode: bool = False) -> Graph:
-        """The deploy form as a Graph, traced on the meta device at ``input_px`` (side, or height and width)."""
-        from zoo.families import build_recipe
-        from zoo.trace import trace_detector
+        """The deploy form as a Graph, traced on the meta device at ``input_px`` (side, or height and width, pixels).
 
+        Outputs are the raw maps; ``with_decode`` adds what turns them into boxes and scores, as part ``decode``.
+        """
+        from zoo.trace import trace
+
+        size = (input_px, input_px) if isinstance(input_px, int) else input_px
+        if min(size) < 32 or size[0] % 32 or size[1] % 32:
+            raise BadInput(f"input of {size[0]} x {size[1]} pixels: both sides must be multiples of 32")
         with torch.device("meta"):
-            twin = build_recipe(self.recipe)
-        return trace_detector(twin.eval().fuse(), input_px, with_decode)
+            twin = type(self)(self.recipe)
+        twin.choose_branch(self.branch)
+        twin.eval().fuse()
+        decode = (lambda raw: twin.decode(raw, size)) if with_decode else None
+        return trace(twin, size, self.recipe.model, twin.raw_outputs, decode)
 
     def loss(self, raw: Raw, targets: Any) -> dict[str, Tensor]:
         """Named training losses."""

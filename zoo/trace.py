@@ -18,7 +18,12 @@ from torch.overrides import TorchFunctionMode
 
 from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, Op
-from zoo.detector import Detector
+
+PARTS = ("backbone", "neck", "head")
+"""Top-level modules whose ops are marked as a part."""
+DECODE = "decode"
+"""The part that turns raw maps into boxes."""
+
 
 
 class Call:
@@ -33,35 +38,26 @@ class Call:
         return self.kwargs.get(name or "input", default)
 
 
-def trace_detector(detector: Detector, input_px: int | tuple[int, int], with_decode: bool = False) -> Graph:
-    """The Graph of a folded detector on the meta device at ``input_px`` (side, or height and width, pixels).
+def trace(
+    module: nn.Module, input_px: int | tuple[int, int] = 640, name: str = "",
+    outputs: Callable[[Any], Sequence[Tensor]] | None = None, decode: Callable[[Any], Sequence[Tensor]] | None = None,
+) -> Graph:  # fmt: skip
+    """The Graph of a module on the meta device that takes an image ``[1, 3, h, w]``, at ``input_px`` (side, or h and w).
 
-    Outputs are the raw maps; ``with_decode`` adds what turns them into boxes and scores, as part ``decode``.
+    ``outputs`` picks the Graph's outputs from what the module gives (default: every tensor in it). ``decode`` goes on
+    from there; what it does is part ``decode``, and its tensors are ``meta["decode_outputs"]``.
     """
-    height, width = (input_px, input_px) if isinstance(input_px, int) else input_px
-    if min(height, width) < 32 or height % 32 or width % 32:
-        raise BadInput(f"input of {height} x {width} pixels: both sides must be multiples of 32")
-    image = torch.empty(1, 3, height, width, device="meta")
-    tracer = Tracer(detector, image)
-    with torch.no_grad(), torch.device("meta"), tracer.naming(), tracer:
-        raw = detector(image)
-        outputs = [tracer.index(tensor) for tensor in detector.raw_outputs(raw)]
-        decoded: list[int] = []
-        if with_decode:
-            tracer.part = "decode"
-            decoded = [tracer.index(tensor) for tensor in detector.decode(raw, (height, width))]
-    meta = {"decode_outputs": decoded} if decoded else {}
-    return tracer.graph(outputs, detector.recipe.model, meta)
-
-
-def trace(module: nn.Module, input_px: int | tuple[int, int] = 640) -> Graph:
-    """The Graph of any module on the meta device that takes an image ``[1, 3, h, w]`` and gives tensors."""
     height, width = (input_px, input_px) if isinstance(input_px, int) else input_px
     image = torch.empty(1, 3, height, width, device="meta")
     tracer = Tracer(module, image)
     with torch.no_grad(), torch.device("meta"), tracer.naming(), tracer:
         given = module(image)
-    return tracer.graph([tracer.index(tensor) for tensor in _tensors(given)], type(module).__name__)
+        ends = [tracer.index(tensor) for tensor in (_tensors(given) if outputs is None else outputs(given))]
+        decoded: list[int] = []
+        if decode is not None:
+            tracer.part = DECODE
+            decoded = [tracer.index(tensor) for tensor in decode(given)]
+    return tracer.graph(ends, name or type(module).__name__, {"decode_outputs": decoded} if decoded else {})
 
 
 class Tracer(TorchFunctionMode):
@@ -119,8 +115,9 @@ class Tracer(TorchFunctionMode):
 
     def _enter(self, path: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, given: Any) -> None:
-            if not self.stack and self.part != "decode":
-                self.part = path.split(".")[0] if isinstance(self.module, Detector) else ""
+            if not self.stack and self.part != DECODE:
+                top = path.split(".")[0]
+                self.part = top if top in PARTS else ""
             self.stack.append(path)
 
         return hook
