@@ -17,6 +17,16 @@ LATENCY, FLOPS, PARAMS, LAYERS, ACT = "latency_ms", "flops", "params", "layers",
 QUANTITIES = (LATENCY, FLOPS, PARAMS, ACT, LAYERS)
 """Cost names in the order in which the primary one (the front's axis) is chosen."""
 
+def latency_on(device: str) -> str:
+    """The cost name of the latency on one of several devices."""
+    return f"{LATENCY}@{device}"
+
+
+def quantity_of(cost: str) -> str:
+    """The quantity behind a cost name: latency, whatever the device."""
+    return cost.partition("@")[0]
+
+
 EXAMPLES = "3ms, 9Mparams, 20GFLOPs, 25layers or 64MBact"
 
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -47,11 +57,13 @@ class Budget:
         return f"{prefix}{low}{self.high / factor:g}{unit}"
 
 
-def show(quantity: str, value: float) -> str:
+def show(cost: str, value: float) -> str:
     """A value in the unit people use for it: ``show("flops", 2e10)`` is ``"20.00 GFLOPs"``."""
+    quantity, _, device = cost.partition("@")
     unit, factor = _SHOW[quantity]
     scaled = value / factor
-    return f"{scaled:.0f} {unit}" if quantity == LAYERS else f"{scaled:.4g} {unit}"
+    text = f"{scaled:.0f} {unit}" if quantity == LAYERS else f"{scaled:.4g} {unit}"
+    return f"{text} on {device}" if device else text
 
 
 def parse_budget(text: str) -> Budget:

@@ -8,13 +8,13 @@ are exact in any order and ties are real ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES
+from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
 from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import KINDS, StageNumbers
@@ -33,46 +33,64 @@ ACTIVATION_BYTES = 2
 """Bytes of one activation number (FP16)."""
 
 
-def table_costs(table: OpTable, profile: DeviceProfile | None) -> dict[str, Num]:
-    """Whole-number costs of a table: a scalar each, or ``[N]``. Latency in the profile's ticks, without its fixed part."""
+def latency_profiles(device: DeviceProfile | Sequence[DeviceProfile] | None) -> dict[str, DeviceProfile]:
+    """Profiles by the name of their cost: plain latency where there is one device, else latency on each."""
+    profiles = [] if device is None else list(device) if isinstance(device, Sequence) else [device]
+    if len(profiles) == 1:
+        return {LATENCY: profiles[0]}
+    named = {latency_on(profile.name): profile for profile in profiles}
+    if len(named) < len(profiles):
+        raise BadInput(f"a device is named twice: {', '.join(p.name for p in profiles)}")
+    return named
+
+
+def table_costs(table: OpTable, profiles: Mapping[str, DeviceProfile]) -> dict[str, Num]:
+    """Whole-number costs of a table: a scalar each, or ``[N]``. Latencies in the profiles' ticks, without their fixed parts."""
     stored = np.where(table.fused > 0, 0.0, table.out_elems)
     costs = {
         FLOPS: 2 * table.total(table.macs),
         PARAMS: table.total(table.params),
         ACT: ACTIVATION_BYTES * table.total(stored),
     }
-    if profile is not None:
-        costs[LATENCY] = table.total(profile.op_ticks(table))
+    for name, profile in profiles.items():
+        costs[name] = table.total(profile.op_ticks(table))
     return {name: np.rint(value).astype(np.int64) for name, value in costs.items()}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Costs of one graph in base units, and latency by part (ms)."""
+    """Costs of one graph in base units, and latency by part (ms) on the first device."""
 
     costs: dict[str, float]
     parts_ms: dict[str, float]
 
 
-def measure(graph: Graph, input_px: int, profile: DeviceProfile | None = None, layers: int | None = None) -> Measured:
+def measure(
+    graph: Graph, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, layers: int | None = None
+) -> Measured:
     """Cost one scalar graph at ``input_px``; ``layers`` where the caller knows them."""
-    table = graph.table(None if graph.fixed_px else input_px)
-    ticks = table_costs(table, profile)
-    costs = {name: float(value) for name, value in ticks.items() if name != LATENCY}
-    parts: dict[str, float] = {}
-    if profile is not None:
-        costs[LATENCY] = float(int(ticks[LATENCY]) + profile.fixed_ticks) * profile.tick_ms
-        parts = profile.parts_ms(graph, None if graph.fixed_px else input_px)
+    profiles = latency_profiles(device)
+    size = None if graph.fixed_px else input_px
+    ticks = table_costs(graph.table(size), profiles)
+    costs = {name: float(value) for name, value in ticks.items() if name not in profiles}
+    for name, profile in profiles.items():
+        costs[name] = float(int(ticks[name]) + profile.fixed_ticks) * profile.tick_ms
     if layers is not None:
         costs[LAYERS] = float(layers)
-    return Measured({name: costs[name] for name in QUANTITIES if name in costs}, parts)
+    parts = next(iter(profiles.values())).parts_ms(graph, size) if profiles else {}
+    return Measured({name: costs[name] for name in cost_names(profiles) if name in costs}, parts)
 
 
 def measure_architecture(
-    arch: Architecture, input_px: int, profile: DeviceProfile | None = None, scope: str = "detector"
+    arch: Architecture, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, scope: str = "detector"
 ) -> Measured:
     """Cost one architecture, whole or backbone alone."""
-    return measure(lower(arch, scope), input_px, profile, count_layers(arch))
+    return measure(lower(arch, scope), input_px, device, count_layers(arch))
+
+
+def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
+    """Every cost in the order of ``QUANTITIES``; latency once a device."""
+    return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
 
 
 @dataclass(frozen=True)
@@ -105,12 +123,13 @@ class Rulers:
     """Every additive ruler over the rows of one space, for one scope, input size and device."""
 
     def __init__(
-        self, space: Space, profile: DeviceProfile | None, input_px: int = 640, scope: str = "detector",
+        self, space: Space, device: DeviceProfile | Sequence[DeviceProfile] | None, input_px: int = 640, scope: str = "detector",
         weights: tuple[float, ...] = WEIGHTS,
     ) -> None:  # fmt: skip
         if input_px % 32 or input_px < 64:
             raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32")
-        self.space, self.profile, self.input_px, self.scope = space, profile, input_px, scope
+        self.space, self.input_px, self.scope = space, input_px, scope
+        self.profiles = latency_profiles(device)
         self.weights = weights
         self.level_weights = LevelWeights.of(tuple(s.stride for s in space.stages), weights)
         self.strides = [space.stem_stride if not space.focus else 2]
@@ -124,20 +143,25 @@ class Rulers:
 
     @property
     def cost_names(self) -> tuple[str, ...]:
-        """Costs this ruler knows; latency only with a device."""
-        return tuple(n for n in QUANTITIES if n != LATENCY or self.profile is not None)
+        """Costs this ruler knows; latency once a device."""
+        return cost_names(self.profiles)
+
+    @property
+    def devices(self) -> tuple[DeviceProfile, ...]:
+        """The device profiles, in the order given."""
+        return tuple(self.profiles.values())
 
     @property
     def fixed(self) -> dict[str, int]:
-        """Costs that every candidate pays: the profile's constant, and the stem as one layer."""
+        """Costs that every candidate pays: the profiles' constants, and the stem as one layer."""
         fixed = dict.fromkeys(self.cost_names, 0) | {LAYERS: 1}
-        if self.profile is not None:
-            fixed[LATENCY] = int(self.profile.fixed_ticks)
+        for name, profile in self.profiles.items():
+            fixed[name] = int(profile.fixed_ticks)
         return fixed
 
     def unit(self, name: str) -> float:
         """Base units of one whole number of this cost: ms a tick for latency, else 1."""
-        return self.profile.tick_ms if name == LATENCY and self.profile is not None else 1.0
+        return self.profiles[name].tick_ms if name in self.profiles else 1.0
 
     def stem_costs(self, out: Num) -> dict[str, Num]:
         """Costs of the stem for output widths ``[N]``."""
@@ -180,7 +204,7 @@ class Rulers:
         return self._named(Graph(graph.ops, [(shape[0], side, side) for shape in graph.inputs]).table())
 
     def _named(self, table: OpTable) -> dict[str, Num]:
-        costs = table_costs(table, self.profile)
+        costs = table_costs(table, self.profiles)
         return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
 
     def stem_score(self, out: Num) -> Num:

@@ -13,6 +13,7 @@ examples:
   nas search --budget 3.3ms --device t4 --budget 25layers --space res
   nas search --budget 20GFLOPs --budget 10Mparams --strategy evolution --steps 500000
   nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
+  nas search --device t4 --device raspberry-pi-4 --budget t4:3ms --budget raspberry-pi-4:900ms
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas search``."""
     add = parser.add_argument
     add("--budget", action="append", metavar="B", required=True, help="3ms, 20GFLOPs, 9Mparams, 25layers, 64MBact or a range; may be repeated")
-    add("--device", metavar="D", help="latency profile, by name or YAML file (see `nas devices`)")
+    add("--device", action="append", metavar="D", help="latency profile, by name or YAML file (see `nas devices`); may be repeated")
     add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
     add("--score", default="maxent", help="maxent (MAE-NAS), deepmad, zen, nwot or synflow (default maxent)")
@@ -70,21 +71,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(result: object) -> str:
     from nas.console import table
+    from nas.quantity import LATENCY, quantity_of
     from nas.search.run import SearchResult
     from search_spaces.lowering import count_layers
 
     assert isinstance(result, SearchResult)
     rows = []
     parts = [p for p in ("backbone", "neck", "head", "fixed") if p in result.best.parts_ms]
+    times = [name for name in result.best.costs if quantity_of(name) == LATENCY]
     for c in (result.best, result.anchor):
         if c is None:
             continue
-        row = [c.name, f"{c.score:.2f}", c.costs.get("latency_ms"), *(c.parts_ms.get(p) for p in parts)]
+        row = [c.name, f"{c.score:.2f}", *(c.costs[name] for name in times), *(c.parts_ms.get(p) for p in parts)]
         rows.append([*row, c.costs["flops"] / 1e9, c.costs["params"] / 1e6, count_layers(c.architecture)])
-    header = ["", "score", "ms", *parts, "GFLOPs", "Mparams", "layers"]
-    if "latency_ms" not in result.best.costs:
-        header.remove("ms")
-        rows = [[*r[:2], *r[3:]] for r in rows]
+    header = ["", "score", *(f"ms {name.partition('@')[2]}".strip() for name in times), *parts, "GFLOPs", "Mparams", "layers"]
     arch = result.best.architecture
     lines = [table(header, rows), "", f"stem {arch.stem.out}" + (" after focus" if arch.stem.focus else "")]
     lines += [
@@ -102,9 +102,9 @@ def _text(result: object) -> str:
 
 
 def _point(line: dict[str, float]) -> str:
-    from nas.quantity import QUANTITIES, show
+    from nas.quantity import QUANTITIES, quantity_of, show
 
-    name = next(n for n in QUANTITIES if n in line)
+    name = next(n for n in line if quantity_of(n) in QUANTITIES)
     return f"{line['score']:.1f} at {show(name, line[name])}"
 
 

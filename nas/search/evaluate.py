@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.quantity import QUANTITIES, Budget
+from nas.quantity import LATENCY, Budget
 from nas.resolve import Subject
 from nas.rulers import SCORE_TICK, Rulers
 from search_spaces.errors import BadInput
@@ -46,14 +46,31 @@ class Limit:
 def whole_limits(rulers: Rulers, budgets: Sequence[Budget]) -> tuple[Limit, ...]:
     """Budgets as whole-number limits of these rulers, primary first."""
     limits = []
-    for budget in sorted(budgets, key=lambda b: QUANTITIES.index(b.quantity)):
-        if budget.quantity not in rulers.cost_names:
-            raise BadInput(f"budget {budget} needs a device: add --device t4 (see `nas devices`)")
-        unit = rulers.unit(budget.quantity)
+    for budget in budgets:
+        name = _cost_name(rulers, budget)
+        unit = rulers.unit(name)
         # A budget of 3 ms means at most 3.0000 ms: round towards the inside, with room for binary fractions.
         high, low = int(np.floor(budget.high / unit + 1e-6)), int(np.ceil(budget.low / unit - 1e-6))
-        limits.append(Limit(budget.quantity, max(0, low), high, str(budget)))
-    return tuple(limits)
+        limits.append(Limit(name, max(0, low), high, str(budget)))
+    return tuple(sorted(limits, key=lambda limit: rulers.cost_names.index(limit.name)))
+
+
+def _cost_name(rulers: Rulers, budget: Budget) -> str:
+    """The cost that a budget bounds; a latency budget must say which device where there are several."""
+    if budget.quantity != LATENCY:
+        if budget.device is not None:
+            raise BadInput(f"budget {budget}: only a latency belongs to a device; leave out {budget.device}:")
+        return budget.quantity
+    devices = {profile.name: name for name, profile in rulers.profiles.items()}
+    if not devices:
+        raise BadInput(f"budget {budget} needs a device: add --device t4 (see `nas devices`)")
+    if budget.device is None:
+        if len(devices) > 1:
+            raise BadInput(f"budget {budget} names no device, and there are {len(devices)}: write {next(iter(devices))}:{budget}")
+        return LATENCY
+    if budget.device not in devices:
+        raise BadInput(f"budget {budget} is for device {budget.device!r}, but the search has --device {' --device '.join(devices)}")
+    return devices[budget.device]
 
 
 class Evaluator:

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 import nas
 from nas.console import Progress
-from nas.quantity import LATENCY, QUANTITIES, parse_budgets, show
+from nas.quantity import parse_budgets, show
 from nas.resolve import Subject
 from nas.rulers import Rulers, measure_architecture
 from nas.scores import WEIGHTS
@@ -34,6 +34,9 @@ from search_spaces.published import PUBLISHED
 from search_spaces.space import Space, with_grid
 from search_spaces.space_file import load_space
 from search_spaces.tinynas_text import to_text
+
+if TYPE_CHECKING:
+    from nas.latency.profile import DeviceProfile
 
 STRATEGIES: dict[str, str] = {
     "exact": "nas.search.exact:ExactSearch",
@@ -93,7 +96,7 @@ class SearchResult:
 
 
 def search(
-    budget: str | Sequence[str], device: str | None = None, *, space: str = "res", strategy: str | None = None,
+    budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: str = "res", strategy: str | None = None,
     score: str = "maxent", weights: Sequence[float] = WEIGHTS, scope: str = "detector", input_px: int = 640,
     grid: int | None = None, seed: int = 0, steps: int = 200_000, population: int = 512, top_k: int = 5,
     time_limit_s: float = 300.0, name: str | None = None, runs: str | Path = "runs", fresh: bool = False,
@@ -102,28 +105,23 @@ def search(
     """Search ``space`` under every budget; the Python face of ``nas search``, with the same defaults.
 
     ``strategy`` None takes ``exact`` for additive scores and ``evolution`` for others. Running it again with
-    the same settings resumes an unfinished run, or returns the finished one.
+    the same settings resumes an unfinished run, or returns the finished one. Several devices may be given; each
+    latency budget then says which one it is for (``"t4:3ms"``).
     """
     start = time.perf_counter()
     budgets = parse_budgets([budget] if isinstance(budget, str) else list(budget))
     _check(scope, score, strategy, steps, population, top_k)
-    for item in budgets:
-        if item.device is not None and item.device != device:
-            raise BadInput(f"budget {item} is for device {item.device!r}, but the search has --device {device}: several devices at once are not built yet")
-    profile = None
-    if device is not None:
-        from nas.latency.profile import load_device
-
-        profile = load_device(device)
+    names = [device] if isinstance(device, str) else list(device or ())
+    profiles = _open_devices(names)
     chosen = load_space(space)
     if grid is not None:
         chosen = with_grid(chosen, grid)
-    rulers = Rulers(chosen, profile, input_px, scope, tuple(float(w) for w in weights))
+    rulers = Rulers(chosen, profiles, input_px, scope, tuple(float(w) for w in weights))
     evaluator = Evaluator(rulers, whole_limits(rulers, budgets), score, seed)
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
     settings: dict[str, Any] = {
-        "budget": [str(b) for b in budgets], "device": device, "space": space, "space_digest": _digest(chosen),
-        "device_digest": None if profile is None else _digest(profile), "strategy": strategy, "score": score,
+        "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": _digest(chosen),
+        "device_digest": _one_or_all([_digest(profile) for profile in profiles]), "strategy": strategy, "score": score,
         "weights": [float(w) for w in weights], "scope": scope, "input_px": input_px, "grid": chosen.channel_step, "seed": seed,
     }  # fmt: skip
     if strategy != "exact":
@@ -143,6 +141,17 @@ def search(
     finally:
         progress.done()
         study.close()
+
+
+def _open_devices(names: Sequence[str]) -> list[DeviceProfile]:
+    from nas.latency.profile import load_device
+
+    return [load_device(name) for name in names]
+
+
+def _one_or_all(values: Sequence[str]) -> str | list[str] | None:
+    """None, the one value, or the list: as settings keep devices."""
+    return None if not values else values[0] if len(values) == 1 else list(values)
 
 
 class _Run:
@@ -272,8 +281,9 @@ class _Run:
         from nas.report.plots import architecture_png, front_png
 
         limit = self.evaluator.limits[0]
-        scale = 1.0 if limit.name == LATENCY else {"flops": 1e9, "params": 1e6, "act_bytes": 1e6}.get(limit.name, 1.0)
-        label = {"flops": "GFLOPs", "params": "parameters (M)", "act_bytes": "activations (MB)", LATENCY: f"latency on {self.study.settings['device']} (ms)"}
+        scale = {"flops": 1e9, "params": 1e6, "act_bytes": 1e6}.get(limit.name, 1.0)
+        label = {"flops": "GFLOPs", "params": "parameters (M)", "act_bytes": "activations (MB)"}
+        label |= {name: f"latency on {profile.name} (ms)" for name, profile in self.rulers.profiles.items()}
         xs = [line[limit.name] / scale for line in lines]
         references = [] if anchor is None else [(anchor.name, anchor.costs[limit.name] / scale, anchor.score)]
         picture = front_png(
@@ -293,8 +303,7 @@ class _Run:
             costs = {n: float(v[0]) * self.rulers.unit(n) for n, v in self.rulers.costs(row[None]).items()}
             genes = {gene: int(value) for (gene, _), value in zip(self.settings.space.gene_choices(), row, strict=True)}
             metrics = {"score": float(score), "params_m": costs["params"] / 1e6, "gflops": costs["flops"] / 1e9, "layers": costs["layers"]}
-            if LATENCY in costs:
-                metrics["latency_ms"] = costs[LATENCY]
+            metrics |= {name: costs[name] for name in self.rulers.profiles}
             events.hparams(f"candidates/{arch.digest()}", genes, metrics)
 
 
@@ -316,7 +325,7 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
     rulers, target = evaluator.rulers, limit.high * evaluator.rulers.unit(limit.name)
 
     def distance(arch: Architecture) -> float:
-        cost = measure_architecture(arch, rulers.input_px, rulers.profile, rulers.scope).costs[limit.name]
+        cost = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope).costs[limit.name]
         return abs(math.log(cost / target))
 
     # Nearest first, scored after: a forward-pass score takes seconds for every network it is asked of.
@@ -328,7 +337,7 @@ def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float
     from nas.scores import get_score
 
     rulers = evaluator.rulers
-    measured = measure_architecture(arch, rulers.input_px, rulers.profile, rulers.scope)
+    measured = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope)
     if score is None:
         graph, px = Subject(name, arch).score_graph(rulers.input_px)
         score = float(get_score(evaluator.score_name)(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
@@ -338,11 +347,15 @@ def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float
 
 def default_name(settings: dict[str, Any]) -> str:
     """A run's folder name from its settings: readable, and different when an answer may differ."""
-    parts = [settings["space"].replace("/", "_").removesuffix(".yaml"), settings["device"] or "nodevice", *settings["budget"], settings["strategy"]]
+    parts = [settings["space"].replace("/", "_").removesuffix(".yaml"), "+".join(Path(d).stem for d in _listed(settings["device"])) or "nodevice", *settings["budget"], settings["strategy"]]
     import hashlib
 
     tail = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
     return "-".join(str(p).replace("/", "_").replace(":", "_") for p in parts) + f"-{tail}"
+
+
+def _listed(device: str | list[str] | None) -> list[str]:
+    return [device] if isinstance(device, str) else list(device or ())
 
 
 def _plain_name(name: str) -> str:
@@ -381,7 +394,7 @@ def _as_result(folder: Path, data: dict[str, Any], study: Study) -> SearchResult
 
 def _front_csv(lines: list[dict[str, Any]], space: Space) -> str:
     out = io.StringIO()
-    names = [n for n in ("rank", "score", *QUANTITIES, "digest") if n in lines[0]]
+    names = [n for n in lines[0] if n != "row"]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, "structure"])
     for line in reversed(lines):

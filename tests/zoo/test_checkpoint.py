@@ -48,8 +48,8 @@ def detector_of(model: str, one_to_one: bool = False) -> Detector:
     torch.manual_seed(0)
     if model.startswith("space:"):
         space = load_space(model.removeprefix("space:"))
-        drawn = [space.decode(row, "mine") for row in space.sample(200, np.random.default_rng(3))]
-        arch = min(drawn, key=lambda one: sum(stage.depth * stage.out * stage.btn for stage in one.stages))
+        drawn = [space.decode(row, "mine") for row in space.sample(100, np.random.default_rng(3))]
+        arch = min(drawn, key=lambda one: sum(stage.depth * (200 + stage.out) for stage in one.stages))
         assert arch.head is not None
         recipe = Recipe("mine", 3, dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=one_to_one)))
     else:
