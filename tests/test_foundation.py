@@ -131,8 +131,8 @@ def test_command_line_page_tells_the_truth() -> None:
         nested = subcommands(commands[name]).values()
         actions = [action for parser in (commands[name], *nested) for action in parser._actions]
         known = {option for action in actions for option in action.option_strings if option.startswith("--")} - {"--help"}
-        assert set(re.findall(r"--[a-z][a-z-]*", text)) <= known, name
-        assert known - {"--json"} <= set(re.findall(r"--[a-z][a-z-]*", text)), name
+        assert set(re.findall(r"--[a-z][a-z0-9-]*", text)) <= known, name
+        assert known - {"--json"} <= set(re.findall(r"--[a-z][a-z0-9-]*", text)), name
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

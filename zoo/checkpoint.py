@@ -143,16 +143,13 @@ def load(path: str | Path) -> Detector:
         raise missing_package("reading a checkpoint", error.name, "torch") from error
     manifest, entries = _read_header(path)
     try:
-        _skeleton(manifest, entries)
+        detector = _skeleton(manifest, entries)
         tensors = load_file(str(path))
         check_finite(tensors)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{str(path)!r} is damaged: {_one_line(error)}") from error
-    # Not the skeleton itself: what a network computes once, instead of storing it, has no values on the meta device.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        detector = _build(manifest)
     detector.load_state_dict(tensors, assign=True)
     detector.info = manifest.info
     return detector.eval()
@@ -167,6 +164,11 @@ def some(names: Sequence[str]) -> str:
     """The first of ``names``, and how many more there are."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f", and {more} more" if more > 0 else "")
+
+
+def plain(text: str) -> str:
+    """Text from outside with control characters and the like written out, so that it prints as one harmless line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _read_header(path: str | Path) -> tuple[Manifest, dict[str, Any]]:
@@ -207,20 +209,23 @@ def _json(text: str | bytes, what: str) -> Any:
     return data
 
 
-def _skeleton(manifest: Manifest, entries: Mapping[str, Any]) -> None:
-    """Builds the detector on the meta device and holds it against the tensors that a header lists."""
+def _skeleton(manifest: Manifest, entries: Mapping[str, Any]) -> Detector:
+    """The detector on the meta device, in the form that the file holds; its tensors are those that the header lists."""
+    recipe, arch = manifest.recipe, manifest.recipe.architecture
     if len(entries) > MAX_NAMES:
         raise BadInput(f"{len(entries):,} tensors, the most is {MAX_NAMES:,}")
-    arch = manifest.recipe.architecture
     blocks = sum(stage.depth for stage in arch.stages) if arch is not None else 0
     if blocks > len(entries):  # a billion blocks would take for ever to build, even without weights
         raise BadInput(f"its architecture has {blocks:,} blocks, and there are {len(entries):,} tensors")
     try:
         with torch.device("meta"):
-            state = _build(manifest).state_dict()
+            detector = build_recipe(recipe)
+            detector.choose_branch(manifest.branch)
+            if manifest.fused:
+                detector.fuse()
     except (RuntimeError, TypeError, ArithmeticError) as error:  # what torch raises for sizes that no tensor can have
-        raise BadInput(f"{manifest.recipe.model} of its sizes cannot be built: {_one_line(error)[:200]}") from error
-    wanted = {name: _entry(value) for name, value in state.items()}
+        raise BadInput(f"{recipe.model} of its sizes cannot be built: {_one_line(error)[:200]}") from error
+    wanted = {name: _entry(value) for name, value in detector.state_dict().items()}
     faults = {
         "missing": [name for name in wanted if name not in entries],
         "without a place in it": [_shown(name) for name in entries if name not in wanted],
@@ -231,14 +236,8 @@ def _skeleton(manifest: Manifest, entries: Mapping[str, Any]) -> None:
         ],
     }
     if any(faults.values()):
-        raise BadInput(f"tensors that do not fit {manifest.recipe.model} with {manifest.recipe.classes} classes: {differences(faults)}")
-
-
-def _build(manifest: Manifest) -> Detector:
-    """The detector with fresh weights, in the form that the file holds."""
-    detector = build_recipe(manifest.recipe)
-    detector.choose_branch(manifest.branch)
-    return detector.fuse() if manifest.fused else detector
+        raise BadInput(f"tensors that do not fit {recipe.model} with {recipe.classes} classes: {differences(faults)}")
+    return detector
 
 
 def _entry(value: torch.Tensor) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput
-from zoo.checkpoint import KEY, MOST_CLASSES, MOST_NAME_LENGTH, differences, some
+from zoo.checkpoint import KEY, MOST_CLASSES, MOST_NAME_LENGTH, differences, plain, some
 from zoo.detector import Detector, Family, Recipe, class_names
 from zoo.families import build_recipe, families, family
 from zoo.foreign import ForeignCheckpoint, check_finite, read_foreign
@@ -64,7 +64,7 @@ def import_official(
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
     provenance = {
-        "file": _plain(Path(path).name), "sha256": found.sha256, "read_from": found.source, "family": one.name,
+        "file": plain(Path(path).name), "sha256": found.sha256, "read_from": found.source, "family": one.name,
         "licence": one.weights_licence, "facts": _facts(found.facts),
     }  # fmt: skip
     lineage = ({"model": model, "licence": one.weights_licence, "sha256": found.sha256},)
@@ -92,7 +92,7 @@ def identify(tensors: Mapping[str, Tensor], family_name: str | None = None) -> t
     """
     asked = family(family_name) if family_name else None
     matching = [one for one in families() if any(re.fullmatch(one.landmark, name) for name in tensors)]
-    held = some([_plain(name)[:SHOWN_LENGTH] for name in tensors])
+    held = some([plain(name)[:SHOWN_LENGTH] for name in tensors])
     if not matching:
         raise BadInput(f"no family of the zoo has tensors named {held}; known are {', '.join(one.name for one in families())}")
     if asked is not None and asked.name not in [one.name for one in matching]:
@@ -125,7 +125,7 @@ def _misfits(detector: Detector, tensors: Mapping[str, Tensor]) -> str:
         if name not in ours:
             check = _constant(one, name)
             if check is None:
-                unexpected.append(_plain(name)[:SHOWN_LENGTH])
+                unexpected.append(plain(name)[:SHOWN_LENGTH])
             elif not check(tensor.float()):
                 changed.append(name)
     pairs = [(name, tensors[name], value) for name, value in ours.items() if name in tensors]
@@ -162,7 +162,7 @@ def _names(found: ForeignCheckpoint, classes: int) -> tuple[str, ...]:
     """The names in the file if there is one a class, else the usual ones."""
     if found.classes is None or len(found.classes) != classes:
         return class_names(classes)
-    return tuple(_plain(name)[:MOST_NAME_LENGTH] or f"class {i}" for i, name in enumerate(found.classes))
+    return tuple(plain(name)[:MOST_NAME_LENGTH] or f"class {i}" for i, name in enumerate(found.classes))
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,12 +170,7 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in list(facts.items())[:MOST_FACTS]:
         if isinstance(value, str):
-            kept[_plain(name)[:MOST_NAME_LENGTH]] = _plain(value)[:MOST_FACT_LENGTH]
+            kept[plain(name)[:MOST_NAME_LENGTH]] = plain(value)[:MOST_FACT_LENGTH]
         elif (isinstance(value, float) and math.isfinite(value)) or (isinstance(value, int) and abs(value) < 2**63):
-            kept[_plain(name)[:MOST_NAME_LENGTH]] = value
+            kept[plain(name)[:MOST_NAME_LENGTH]] = value
     return kept
-
-
-def _plain(text: str) -> str:
-    """Text of a file with control characters and the like written out, so that it prints as one harmless line."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

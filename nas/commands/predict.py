@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.console import Progress, print_json
     from nas.resolve import resolve_detector
     from search_spaces.files import write_atomic
-    from zoo.checkpoint import INPUT_PX
+    from zoo.checkpoint import INPUT_PX, plain
     from zoo.images import image_files
 
     if not 0 <= args.score < 1:
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         counts: dict[str, int] = {}
         for thing in one_image["objects"]:
             counts[thing["label"]] = counts.get(thing["label"], 0) + 1
-        print(f"{one_image['image']}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
-    print(f"wrote {out / 'predictions.json'}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
+        print(f"{plain(one_image['image'])}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
+    print(f"wrote {plain(str(out / 'predictions.json'))}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
     return 0
 
 

@@ -91,7 +91,7 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     from nas.console import print_json
 
     _need_torch("reading a checkpoint")
-    from zoo.checkpoint import read_manifest
+    from zoo.checkpoint import plain, read_manifest
 
     manifest = read_manifest(args.model)
     if args.json:
@@ -102,9 +102,9 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     print(f"{args.model}: {recipe.model}, {_classes(recipe.classes)}, input {info.input_px} px, {form}")
     print(f"classes: {_some(info.class_names)}")
     for key, value in info.provenance.items():
-        print(f"{_text(key)}: {_text(value)}")
+        print(plain(f"{key}: {value}"))
     for ancestor in info.lineage:
-        print(f"lineage: {_text(ancestor.get('model'))} under {_text(ancestor.get('licence'))}, sha256 {_text(ancestor.get('sha256'))[:16]}")
+        print(plain(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}, sha256 {str(ancestor.get('sha256'))[:16]}"))
     return 0
 
 
@@ -178,9 +178,3 @@ def _classes(count: int) -> str:
 def _some(names: Sequence[str]) -> str:
     """The first names, for a line."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
-def _text(value: object) -> str:
-    """What a file says, as one line that no terminal takes for a command."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -26,6 +26,8 @@ MOST_OTHERS = 0.05
 """Share of the CPUs' time that other programs may take before a measurement is marked."""
 T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
 """97.5 % point of Student's t by degrees of freedom, from 1; the last one serves all above."""
+LEAST_HALF = 0.005
+"""Half an interval, as a share: below it lies what a fresh process changes, where memory comes to lie for instance."""
 MEDIAN_TO_MEAN = 1.2533
 """The standard error of a median over that of a mean, for bell-shaped noise: sqrt(pi / 2)."""
 WARM_SHARE = 0.02
@@ -112,20 +114,13 @@ class Timing:
         apart = [value - centre for value in logs]
         power = sum(a * a for a in apart)
         follow = sum(a * b for a, b in zip(apart, apart[1:], strict=False)) / power if power > 0 else 0.0
-        follow = min(max(follow, 0.0), 0.8)
-        effective = max(2.0, count * (1 - follow) / (1 + follow))
+        follow = min(max(follow, 0.0), 0.6)
+        effective = count * (1 - follow) / (1 + follow)
         scatter = math.sqrt(power / (count - 1)) * MEDIAN_TO_MEAN * math.sqrt(2 / effective)
-        half = _t(effective - 1) * scatter
+        half = T_95[min(count - 1, len(T_95)) - 1] * scatter
         # Not below what the clock and the first to last third can tell.
-        half = max(half, abs(math.log1p(self.drift)) / 2, 0.001)
+        half = max(half, abs(math.log1p(self.drift)) / 2, LEAST_HALF)
         return self.p50_ms * math.exp(-half), self.p50_ms * math.exp(half)
-
-
-def _t(freedom: float) -> float:
-    at = max(freedom, 1.0)
-    low = min(int(at), len(T_95))
-    high = min(low + 1, len(T_95))
-    return T_95[low - 1] + (T_95[high - 1] - T_95[low - 1]) * min(at - low, 1.0)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from PIL import Image
+from torch import Tensor
 
 from nas.cli import main
 from search_spaces.published import PUBLISHED
@@ -47,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def official(detector: Detector) -> dict[str, torch.Tensor]:
+def official(detector: Detector) -> dict[str, Tensor]:
     """Weights by their official names."""
     one = family(detector.family)
     return {one.official_name(name): value for name, value in detector.state_dict().items()}
@@ -311,3 +314,19 @@ def test_predict_refuses(capsys: pytest.CaptureFixture[str], checkpoint: str) ->
 def test_given_twice_is_predicted_once(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     picture("in/a.png", 64, 64)
     assert len(predicted(capsys, checkpoint, "in/a.png", "in", "in/a.png")["images"]) == 1
+
+
+def test_names_that_no_terminal_should_see(capsys: pytest.CaptureFixture[str], checkpoint: str, finder: Detector) -> None:
+    odd = os.fsdecode(b"in/caf\xe9\x1b[2J.png")
+    picture("a.png", 64, 64)
+    Path("in").mkdir()
+    Path("a.png").rename(odd)
+    out = done(capsys, "predict", checkpoint, "in")
+    assert r"in/caf\udce9\x1b[2J.png: " in out and "\x1b" not in out
+    assert json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))["images"][0]["image"] == odd
+    assert Path(os.fsdecode(b"predictions/caf\xe9\x1b[2J.png")).is_file()
+    other = copy.copy(finder)
+    other.info = dataclasses.replace(finder.info, provenance={"note\n": "\x1b[2Jx\nnas: fine"}, lineage=({"model": "\x1b[2J"},))
+    save(other, "odd.safetensors")
+    out = done(capsys, "zoo", "show", "odd.safetensors")
+    assert "\x1b" not in out and r"note\n: \x1b[2Jx\nnas: fine" in out
