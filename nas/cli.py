@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nnas: interrupted; the same command goes on from here", file=sys.stderr)
+        resumes = getattr(sys.modules[args.run.__module__], "RESUMES", False)
+        print("\nnas: interrupted" + ("; the same command goes on from here" if resumes else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: point stdout at nothing so that exit stays quiet.

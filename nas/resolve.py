@@ -69,9 +69,7 @@ def resolve_subject(text: str, scope: str = "detector") -> Subject:
 
         return _zoo_model(find_card(text).model)
     if path.suffix == ".safetensors":
-        from zoo.checkpoint import load
-
-        detector = load(path)
+        detector = _load(path)
         if detector.recipe.architecture is not None:
             return Subject(path.stem, detector.recipe.architecture)
         return Subject(path.stem, detector=detector)
@@ -101,18 +99,17 @@ def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
 
     One of our checkpoints, or an architecture or model name with fresh weights drawn from ``seed``.
     """
+    if Path(text).suffix == ".safetensors":
+        return _load(text), True
+    if Path(text).suffix in (".pt", ".pth", ".npz"):
+        raise BadInput(f"{text!r} is not in this workbench's format: bring it in with nas zoo import {text}")
     try:
         import torch
     except ModuleNotFoundError as error:
         raise missing_package("a detector", error.name, "torch") from error
-    from zoo.checkpoint import load
     from zoo.detector import Recipe
     from zoo.families import build_recipe
 
-    if Path(text).suffix == ".safetensors":
-        return load(text), True
-    if Path(text).suffix in (".pt", ".pth", ".npz"):
-        raise BadInput(f"{text!r} is not in this workbench's format: bring it in with nas zoo import {text}")
     subject = resolve_subject(text)
     torch.manual_seed(seed)
     if subject.arch is not None:
@@ -123,6 +120,17 @@ def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
     if subject.detector is None:
         raise BadInput(f"{text!r} is only a graph: give a checkpoint (.safetensors), an architecture or a model of nas zoo")
     return build_recipe(subject.detector.recipe).eval(), False
+
+
+def _load(path: str | Path) -> Detector:
+    """One of our checkpoints."""
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package("opening a checkpoint", error.name, "torch") from error
+    from zoo.checkpoint import load
+
+    return load(path)
 
 
 def _zoo_model(name: str) -> Subject:

@@ -24,6 +24,8 @@ STYLES = ("res", "csp", "mob", "bottleneck")
 
 ACTIVATIONS = ("relu", "silu")
 FORMAT = "nas-architecture-1"
+MOST_BLOCKS = 1000
+"""Blocks in one stage; far above any network that has been trained, and few enough to build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ def check_architecture(arch: Architecture) -> None:
             raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {KINDS[stage.kind].style!r}, not {arch.style!r}")
         _check_int(f"stages[{i}]: out", stage.out, 1)
         _check_int(f"stages[{i}]: btn", stage.btn, 1)
-        _check_int(f"stages[{i}]: depth", stage.depth, 1)
+        _check_int(f"stages[{i}]: depth", stage.depth, 1, MOST_BLOCKS)
         _check_kernel(f"stages[{i}]: k", stage.k)
         if stage.stride not in (1, 2):
             raise BadInput(f"stages[{i}]: stride {stage.stride!r} must be 1 or 2")
@@ -235,9 +237,9 @@ def check_architecture(arch: Architecture) -> None:
         _ = arch.taps
 
 
-def _check_int(what: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadInput(f"{what} {value!r} must be a whole number of at least {least}")
+def _check_int(what: str, value: Any, least: int, most: int = 2**31) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise BadInput(f"{what} {value!r:.40} must be a whole number of at least {least}" + (f" and at most {most}" if most < 2**31 else ""))
 
 
 def _check_kernel(what: str, value: Any) -> None:
@@ -269,7 +271,10 @@ def read_fields(kind: Any, data: Any, where: str) -> Any:
         elif want == "float":
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
                 raise BadInput(f"{where}: {name}={value!r} must be a number")
-            values[name] = float(value)
+            try:
+                values[name] = float(value)
+            except OverflowError as error:
+                raise BadInput(f"{where}: {name} is too large a number") from error
         elif want == "bool" and not isinstance(value, bool):
             raise BadInput(f"{where}: {name}={value!r} must be true or false")
         elif want == "str" and not isinstance(value, str):

@@ -36,7 +36,8 @@ class DamoYolo(Detector):
         assert arch.neck is not None and arch.head is not None
         if arch.head.one_to_one:
             self.selections = {ONE_TO_ONE: Selection(0.05, None, True, None, 300), **self.selections}
-        super().__init__(recipe)
+        # The architecture says the recipe's number of classes, so that every ruler counts them.
+        super().__init__(recipe if recipe.architecture is None else dataclasses.replace(recipe, architecture=arch))
         self.reg_max = arch.head.reg_max
         self.backbone = build_backbone(arch)
         self.neck = RepGFPN(arch.tap_channels, arch.neck)

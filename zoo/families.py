@@ -45,16 +45,15 @@ def family_of(model: str) -> tuple[Family, str]:
 
 def build(model: str, classes: int = 80) -> Detector:
     """A detector by name, with fresh weights, in training form."""
-    _, name = family_of(model)
-    return build_recipe(Recipe(name, classes))
+    return build_recipe(Recipe(model, classes))
 
 
 def build_recipe(recipe: Recipe) -> Detector:
     """A detector from its recipe, with fresh weights, in training form, at the model's published input size."""
     if recipe.architecture is not None:
         return family("damo-yolo").make(recipe)
-    found, _ = family_of(recipe.model)
-    detector = found.make(recipe)
-    if recipe.model in found.input_px:
-        detector.info = dataclasses.replace(detector.info, input_px=found.input_px[recipe.model])
+    found, name = family_of(recipe.model)
+    detector = found.make(dataclasses.replace(recipe, model=name))
+    if name in found.input_px:
+        detector.info = dataclasses.replace(detector.info, input_px=found.input_px[name])
     return detector

@@ -225,6 +225,13 @@ def _resized(image: np.ndarray, h: int, w: int, antialias: bool) -> Tensor:
     return new[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
+def _font_file() -> str:
+    """DejaVu Sans, which Matplotlib ships: Latin, Greek and Cyrillic letters with all their accents."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+
+
 def draw(image: np.ndarray, boxes: Any, scores: Any, labels: Any, names: Sequence[str]) -> Image.Image:
     """A copy of the picture ``uint8 [h, w, 3]`` with ``boxes`` ``[n, 4]`` and their class names and scores on it.
 
@@ -244,7 +251,7 @@ def draw(image: np.ndarray, boxes: Any, scores: Any, labels: Any, names: Sequenc
     picture = Image.fromarray(image)
     side = min(max(picture.size), 3 * min(picture.size))
     line = max(1, round(side / 320))
-    font = ImageFont.load_default(max(9, round(side / 45)))
+    font = ImageFont.truetype(_font_file(), max(9, round(side / 45)))
     pen = ImageDraw.Draw(picture)
     for at in range(len(corners))[::-1]:
         _outline(pen, picture.size, corners[at], class_colour(int(classes[at])), line)

@@ -21,6 +21,8 @@ from __future__ import annotations
 import argparse
 
 HELP = "find the best architecture under budgets, with a proof"
+RESUMES = True
+"""Whether the same command goes on after an interruption."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
