@@ -21,6 +21,7 @@ from zoo.coco_names import COCO_NAMES
 from zoo.images import Preprocess
 from zoo.layers import fold_all
 from zoo.nms import Detections, Selection, select
+from zoo.targets import Phase, Targets
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
@@ -63,6 +64,8 @@ class Detector(nn.Module, abc.ABC):
     Most detectors have the one branch ``one_to_many``; a head with two also has ``one_to_one``.
     """
     strides: ClassVar[tuple[int, int, int]] = (8, 16, 32)
+    loss_counts_images: ClassVar[bool] = False
+    """Whether losses grow with the number of images, as the family publishes them; else they are means over the batch."""
     backbone: nn.Module
     """``[b, 3, h, w]`` to the maps C3, C4, C5 (strides 8, 16, 32)."""
     neck: nn.Module
@@ -158,9 +161,18 @@ class Detector(nn.Module, abc.ABC):
         decode = (lambda raw: twin.decode(raw, size)) if with_decode else None
         return trace(twin, size, self.recipe.model, twin.raw_outputs, decode)
 
-    def loss(self, raw: Raw, targets: Any) -> dict[str, Tensor]:
-        """Named training losses."""
-        raise NotImplementedError(f"{self.family}: losses come with the training pipeline; this version builds, loads, predicts and exports")
+    def training_raw(self, features: list[Tensor], targets: Targets) -> Raw:
+        """What the head gives while it learns. Families whose head looks at the targets (denoising) override it."""
+        return self.head(features)
+
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """Named losses of a batch, each a weighted scalar; training minimises their sum.
+
+        ``raw`` is what ``training_raw`` gave in training mode for an input of ``size`` (height, width in pixels). Cells
+        whose centre lies in an ignored region of their image are not taught as background. A batch without any object
+        gives finite losses.
+        """
+        raise NotImplementedError(f"{self.family}: no loss yet; this version builds, loads, predicts and exports it")
 
 
 @dataclass(frozen=True, slots=True)

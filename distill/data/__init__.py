@@ -1,0 +1,1 @@
+"""Detection data: readers, one class map, the doctor, a synthetic set, augmentation and the loader."""
