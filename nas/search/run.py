@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 import nas
+from distill.run_folder import Products, RunFolder
 from nas.console import Progress
 from nas.quantity import parse_budgets, show
 from nas.resolve import Subject
@@ -25,7 +26,6 @@ from nas.scores import WEIGHTS
 from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.front import Front
 from nas.search.strategy import Settings, Strategy
-from nas.search.study import Study
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.files import write_atomic
@@ -46,6 +46,8 @@ STRATEGIES: dict[str, str] = {
     "nsga2": "nas.search.optuna_search:Nsga2Search",
 }
 """Where each strategy lives; imported when asked for, so that Optuna arrives late."""
+
+PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*"), ("top", "events"))
 
 CHECKPOINT_S, CHECKPOINT_SHARE = 2.0, 0.01
 """A sampling strategy is checkpointed after so many seconds, or this share of the time spent so far, whichever is
@@ -127,7 +129,7 @@ def search(
     if strategy != "exact":
         settings |= {"steps": steps, "population": population}
     folder = Path(runs) / _plain_name(name or default_name(settings))
-    study = Study.open(folder, settings, _versions(), fresh)
+    study = RunFolder.open(folder, settings, _versions(), PRODUCTS, fresh)
     progress = Progress(quiet)
     try:
         if study.result is None:
@@ -157,7 +159,7 @@ def _one_or_all(values: Sequence[str]) -> str | list[str] | None:
 class _Run:
     """Drives one strategy to its end and writes what it found."""
 
-    def __init__(self, study: Study, settings: Settings, strategy: str, progress: Progress) -> None:
+    def __init__(self, study: RunFolder, settings: Settings, strategy: str, progress: Progress) -> None:
         self.study, self.settings, self.progress = study, settings, progress
         self.evaluator, self.rulers = settings.evaluator, settings.evaluator.rulers
         self.front = Front(settings.space.genes)
@@ -172,7 +174,7 @@ class _Run:
 
     def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
         """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""
-        from nas.report.events import EventWriter
+        from distill.events import EventWriter
 
         before = self._restore()
         saved = time.monotonic()
@@ -378,7 +380,7 @@ def _check(scope: str, score: str, strategy: str | None, steps: int, population:
             raise BadInput(f"{what} {value} must be at least 1")
 
 
-def _as_result(folder: Path, data: dict[str, Any], study: Study) -> SearchResult:
+def _as_result(folder: Path, data: dict[str, Any], study: RunFolder) -> SearchResult:
     def candidate(item: dict[str, Any] | None) -> Candidate | None:
         if item is None:
             return None

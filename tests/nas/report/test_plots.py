@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from nas.report.events import PNG_SIGNATURE, png_size
+from distill.events import PNG_SIGNATURE, png_size
 from nas.report.plots import MOST_POINTS, _thinned, architecture_png, front_png
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.errors import BadInput

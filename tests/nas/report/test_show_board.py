@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from distill.events import PNG_SIGNATURE, EventWriter
 from nas.cli import main
-from nas.report.events import PNG_SIGNATURE, EventWriter
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED

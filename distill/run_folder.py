@@ -1,7 +1,7 @@
-"""A study: the folder ``runs/NAME`` with settings, journal and results.
+"""A run's folder ``runs/NAME``: its settings, its journal and what it produced, for searches and trainings alike.
 
 The journal is append-only JSON lines, each numbered and check-summed. After a crash the torn last line is
-cut off and the search goes on from the last state it finds; damage anywhere else is refused, not guessed at.
+cut off and the run goes on from the last state it finds; damage anywhere else is refused, not guessed at.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,18 @@ from search_spaces.files import write_atomic
 FORMAT = 1
 
 
-class Study:
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What a kind of run leaves in its folder besides settings and journal; ``fresh`` removes it."""
+
+    made_by: str
+    """``search`` or ``training``."""
+    files: tuple[str, ...]
+    """Names, or patterns with ``*``."""
+    folders: tuple[str, ...]
+
+
+class RunFolder:
     """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str]) -> None:
@@ -44,10 +56,12 @@ class Study:
             raise
 
     @staticmethod
-    def open(folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], fresh: bool = False) -> Study:
+    def open(
+        folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], products: Products, fresh: bool = False
+    ) -> RunFolder:
         """Create the folder, or go on with it when it was made with the same settings.
 
-        ``versions`` are written down but may change between runs. ``fresh`` drops what an earlier run left.
+        ``versions`` are written down but may change between runs. ``fresh`` drops the ``products`` of an earlier run.
         """
         path = Path(folder)
         try:
@@ -61,20 +75,22 @@ class Study:
             lock.close()
             if not isinstance(error, BlockingIOError):
                 raise BadInput(f"cannot lock run folder {str(path)!r}: {error.strerror or error}; choose a local folder with --runs") from error
-            raise BadInput(f"run folder {str(path)!r} is in use by another search: wait for it, or choose another --name") from error
+            raise BadInput(f"run folder {str(path)!r} is in use by another run: wait for it, or choose another --name") from error
         try:
-            return Study._open_locked(path, dict(settings), versions, fresh, lock)
+            return RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock)
         except BaseException:
             lock.close()
             raise
 
     @staticmethod
-    def _open_locked(path: Path, settings: dict[str, Any], versions: Mapping[str, str], fresh: bool, lock: IO[str]) -> Study:
+    def _open_locked(
+        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: Products, fresh: bool, lock: IO[str]
+    ) -> RunFolder:
         file = path / "settings.yaml"
         # As the file will give them back: a tuple is a list there.
         settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
-            _clear(path)
+            _clear(path, products)
         if file.exists():
             before = _read_settings(file)
             for key in sorted({*before, *settings} - {"versions"}, key=str):
@@ -87,11 +103,11 @@ class Study:
             journal = path / "journal.jsonl"
             if journal.is_file() and journal.stat().st_size:
                 raise BadInput(
-                    f"run folder {str(path)!r} has a journal but no settings.yaml, so what it searched for is unknown: "
+                    f"run folder {str(path)!r} has a journal but no settings.yaml, so what it was for is unknown: "
                     "restore that file, choose another --name, or --fresh to start over"
                 )
             write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
-        return Study(path, settings, lock)
+        return RunFolder(path, settings, lock)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
         """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""
@@ -118,7 +134,7 @@ class Study:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The finished search's result, or None while it is unfinished."""
+        """The finished run's result, or None while it is unfinished."""
         return self._latest.get("done")
 
     def close(self) -> None:
@@ -185,29 +201,30 @@ def _read_settings(file: Path) -> dict[str, Any]:
     return data
 
 
-def _clear(path: Path) -> None:
-    """Drop the products of an earlier search, and nothing else that may lie in the folder."""
-    files = [path / name for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json")]
-    folders = [path / name for name in ("top", "events")]
-    present = [item.name for item in (*files, *folders) if item.exists()]
-    if present and not _is_study(path):
+def _clear(path: Path, products: Products) -> None:
+    """Drop the products of an earlier run, and nothing else that may lie in the folder."""
+    settings, journal = path / "settings.yaml", path / "journal.jsonl"
+    made = [file for pattern in products.files for file in sorted(path.glob(pattern))]
+    folders = [path / name for name in products.folders]
+    present = [item.name for item in (settings, journal, *made, *folders) if item.exists()]
+    if present and not _is_ours(path):
         raise BadInput(
-            f"run folder {str(path)!r} holds {present[0]!r}, but no search made this folder, so --fresh leaves it alone: "
+            f"run folder {str(path)!r} holds {present[0]!r}, but no {products.made_by} made this folder, so --fresh leaves it alone: "
             "choose another --name"
         )
     try:
-        # The settings go last: a half-cleared folder is still known as ours, and can be cleared again.
         for folder in folders:
             if folder.exists():
                 shutil.rmtree(folder)
-        for file in (*path.glob("optuna.log*"), *reversed(files)):
+        # The settings go last: a half-cleared folder is still known as ours, and can be cleared again.
+        for file in (*made, journal, settings):
             file.unlink(missing_ok=True)
     except OSError as error:
         raise BadInput(f"cannot clear {str(error.filename or path)!r}: {error.strerror or error}; remove it, or choose another --name") from error
 
 
-def _is_study(path: Path) -> bool:
-    """Whether a search made this folder: it has our journal, or settings that name the version of this package."""
+def _is_ours(path: Path) -> bool:
+    """Whether a run of ours made this folder: it has our journal, or settings that name the version of this package."""
     if (path / "journal.jsonl").is_file():
         return True
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nas.report.events import METRIC_FOLDER, METRIC_TITLES, EventWriter, png_size
+from distill.events import METRIC_FOLDER, METRIC_TITLES, EventWriter, png_size
 from nas.report.plots import front_png
 from search_spaces.errors import BadInput
 
@@ -112,7 +112,7 @@ def test_bad_folder_and_bad_picture(tmp_path: Path) -> None:
 
 def test_neither_torch_nor_tensorflow_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from nas.report.events import EventWriter\n"
+        "import sys; from distill.events import EventWriter\n"
         "assert not any(m.startswith(('tensorboard', 'matplotlib')) for m in sys.modules), 'imported too early'\n"
         f"w = EventWriter({str(tmp_path)!r}); w.text('a', 'b', 0); w.hparams('c', {{'x': 1}}, {{'score': 1.0}}); w.close()\n"
         "assert 'torch' not in sys.modules and 'tensorflow' not in sys.modules"

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas.search.study import Study
+from distill.run_folder import Products, RunFolder
 from search_spaces.errors import BadInput
 
 SETTINGS = {"budget": ["3ms"], "seed": 0}
 VERSIONS = {"nas": "0"}
+PRODUCTS = Products("search", ("front.csv", "best.yaml", "optuna.log*"), ("top", "events"))
 
 
-def open_study(folder: Path, **changes: object) -> Study:
-    return Study.open(folder, {**SETTINGS, **changes}, VERSIONS)
+def open_study(folder: Path, **changes: object) -> RunFolder:
+    return RunFolder.open(folder, {**SETTINGS, **changes}, VERSIONS, PRODUCTS)
 
 
 def test_records_come_back(tmp_path: Path) -> None:
@@ -84,12 +85,12 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     open_study(tmp_path).close()
     with pytest.raises(BadInput, match="seed=0, not 1"):
         open_study(tmp_path, seed=1)
-    Study.open(tmp_path, {**SETTINGS, "seed": 1}, VERSIONS, fresh=True).close()
+    RunFolder.open(tmp_path, {**SETTINGS, "seed": 1}, VERSIONS, PRODUCTS, fresh=True).close()
 
 
 def test_one_search_at_a_time(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    with pytest.raises(BadInput, match="in use by another search"):
+    with pytest.raises(BadInput, match="in use by another run"):
         open_study(tmp_path)
     study.close()
     open_study(tmp_path).close()
@@ -110,14 +111,14 @@ def test_unwritable_and_unreadable(tmp_path: Path) -> None:
 def test_fresh_keeps_what_is_not_ours(tmp_path: Path) -> None:
     open_study(tmp_path).close()
     (tmp_path / "mine.txt").write_text("keep")
-    Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True).close()
+    RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True).close()
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
 def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> None:
     code = (
-        "import sys; from nas.search.study import Study\n"
-        "study = Study.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'})\n"
+        "import sys; from distill.run_folder import Products, RunFolder\n"
+        "study = RunFolder.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'}, Products('search', (), ()))\n"
         "at = (study.latest('checkpoint') or {'seen': 0})['seen']\n"
         "while True:\n"
         "    at += 1; study.append('checkpoint', {'seen': at, 'rows': [at] * 20000})\n"
@@ -147,7 +148,7 @@ def test_a_journal_without_its_settings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").unlink()
     with pytest.raises(BadInput, match=r"journal but no settings\.yaml"):
         open_study(tmp_path, seed=9)
-    Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True).close()
+    RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True).close()
 
 
 @pytest.mark.parametrize("line", [b'{"n": 1, "kind": "x", "sum": "0", "data": {"v": NaN}}', b"[" * 50_000, b"[1, 2]", b"7"])
@@ -166,7 +167,7 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput, match=name):
         open_study(tmp_path)
     with pytest.raises(BadInput, match=name):
-        Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+        RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True)
 
 
 def test_settings_are_compared_as_the_file_gives_them_back(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_fresh_leaves_the_work_of_others_alone(tmp_path: Path) -> None:
     (tmp_path / "events").mkdir()
     (tmp_path / "events" / "theirs").write_text("keep")
     with pytest.raises(BadInput, match=r"'settings\.yaml', but no search made this folder"):
-        Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+        RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True)
     assert (tmp_path / "events" / "theirs").read_text() == "keep"
     assert yaml.safe_load((tmp_path / "settings.yaml").read_text()) == {"theme": "dark"}
 
@@ -196,7 +197,7 @@ def test_fresh_clears_a_study(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     for name in ("optuna.log", "best.yaml", "optuna-notes.txt"):
         (tmp_path / name).write_text("x")
-    study = Study.open(tmp_path, SETTINGS, VERSIONS, fresh=True)
+    study = RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True)
     assert study.result is None and (tmp_path / "journal.jsonl").stat().st_size == 0
     study.close()
     assert sorted(item.name for item in tmp_path.iterdir()) == [".lock", "journal.jsonl", "optuna-notes.txt", "settings.yaml"]

@@ -1,0 +1,188 @@
+"""The training loop: steps, and nothing else. Data, evaluation, files and pictures belong to ``distill.train``.
+
+All randomness of a step comes from (seed, step), and the learning rate from the step alone, so the whole state is
+weights, optimiser, average and a few numbers: what ``state`` gives is enough to go on to the same last bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from distill.ema import Average
+from distill.guard import batch_statistics_kept, first_overflow, hold_in_float32
+from distill.optimise import NORMS, make_optimiser, rate_share, set_rate
+from distill.recipe import TrainRecipe
+from distill.task import Task
+from search_spaces.errors import BadInput
+from zoo.targets import Phase, Targets, total
+
+SNAPSHOT_STEPS = 50
+"""A copy of the state is kept in memory so often: where an overflow rolls back to."""
+MOST_ROLLBACKS = 10
+SEED_STRIDE = 1_000_003
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Batch(Protocol):
+    """What the loader gives."""
+
+    image: Tensor
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one step did. ``losses`` are named means over images; ``rolled_back`` tells of an overflow instead."""
+
+    losses: dict[str, float]
+    rate: float
+    norm: float
+    """Norm of all gradients together before clipping."""
+    rolled_back: str = ""
+
+
+@dataclass
+class Trouble:
+    """Overflows so far, part of the state: a resumed run behaves as the first one did."""
+
+    held: list[str] = field(default_factory=list)
+    """Layers that calculate in float32."""
+    rate_factor: float = 1.0
+    rollbacks: int = 0
+
+
+class Loop:
+    """Trains ``task`` for ``steps`` steps; ``batch`` images a step, all accumulated ones together."""
+
+    def __init__(
+        self, task: Task, recipe: TrainRecipe, steps: int, steps_per_epoch: int, *, seed: int = 0, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        self.task, self.recipe, self.seed, self.device, self.precision = task.to(device), recipe, seed, torch.device(device), precision
+        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        self.optimiser = make_optimiser(task, recipe)
+        self.average = Average(task.detector, recipe.ema_decay, recipe.ema_updates)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.trouble = Trouble()
+        self.step = 0
+        self._snapshot: dict[str, Any] | None = None
+        if self.device.type == "cuda":
+            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def phase(self) -> Phase:
+        """Where training stands before the next step."""
+        closing_from = self.steps - self.recipe.closing_epochs * self.steps_per_epoch
+        return Phase(self.step / max(1, self.steps), self.step >= closing_from)
+
+    def advance(self, batches: Sequence[Batch]) -> Report:
+        """One step on the accumulated ``batches``. After an overflow the state is that of an earlier step."""
+        if self._snapshot is None or self.step % SNAPSHOT_STEPS == 0:
+            self._snapshot = copy.deepcopy(self.state())
+        self.task.train()
+        if self.recipe.freeze_norms:
+            for module in self.task.detector.backbone.modules():
+                if isinstance(module, NORMS):
+                    module.eval()
+        images = sum(len(batch.targets) for batch in batches)
+        rate = self.recipe.lr * images / self.recipe.nominal_batch * self.trouble.rate_factor
+        rate *= rate_share(self.step, self.steps, round(self.recipe.warmup_epochs * self.steps_per_epoch), self.recipe.final_lr)
+        set_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(batches):
+            self._seed(number)
+            image, targets = self._placed(batch)
+            with self._autocast():
+                losses = self.task.losses(image, targets, self.phase)
+            share = len(targets) / images
+            whole = total(losses)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * share
+            if not math.isfinite(float(whole.detach())):
+                return self._roll_back(batch, rate)
+            self.scaler.scale(whole * (share * self.recipe.loss_scale)).backward()
+        self.scaler.unscale_(self.optimiser)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.recipe.clip_norm or math.inf))
+        # Scaled gradients of fp16 overflow by design now and then: the scaler skips that step and scales less.
+        if not math.isfinite(norm) and not (self.scaler.is_enabled() and self.scaler.get_scale() > 1):
+            return self._roll_back(batches[-1], rate)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.average.update(self.task.detector)
+        self.step += 1
+        return Report(sums, rate, norm)
+
+    def _seed(self, number: int) -> None:
+        """The random numbers of the ``number``-th accumulated batch of this step."""
+        torch.manual_seed(((self.seed * SEED_STRIDE + self.step) * self.recipe.accumulate + number) % 2**63)
+
+    def _placed(self, batch: Batch) -> tuple[Tensor, Targets]:
+        layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
+        return batch.image.to(self.device, non_blocking=True, memory_format=layout), batch.targets.to(self.device)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, DTYPES[self.precision])
+
+    def _roll_back(self, batch: Batch, rate: float) -> Report:
+        """Name the layer that overflowed, return to the last good state, and go on more carefully."""
+        image, targets = self._placed(batch)
+
+        def again() -> None:
+            self._seed(0)
+            with self._autocast():
+                self.task.losses(image, targets, self.phase)
+
+        with batch_statistics_kept(self.task):
+            layer = first_overflow(self.task, again)
+        at = self.step
+        trouble = copy.deepcopy(self.trouble)
+        trouble.rollbacks += 1
+        where = f"layer {layer}" if layer else "the loss or a gradient"
+        if trouble.rollbacks > MOST_ROLLBACKS:
+            raise BadInput(f"step {at}: {where} is not finite for the {trouble.rollbacks}th time: train with a lower rate (--set lr=...) or --precision fp32")
+        if layer is not None and self.precision != "fp32" and layer not in trouble.held:
+            trouble.held.append(layer)
+            what = "it calculates in float32 from now on"
+        else:
+            trouble.rate_factor /= 2
+            what = f"the learning rate is multiplied by {trouble.rate_factor:g} from now on"
+        assert self._snapshot is not None
+        self.restore(self._snapshot)
+        self.trouble = trouble
+        self._apply_trouble()
+        self._snapshot = None
+        return Report({}, rate, math.nan, f"step {at}: {where} was not finite; back to step {self.step}, {what}")
+
+    def _apply_trouble(self) -> None:
+        for name in self.trouble.held:
+            hold_in_float32(self.task, name)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that going on needs, as tensors and plain data (by reference: copy it, or write it at once)."""
+        return {
+            "step": self.step, "task": self.task.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average.detector.state_dict(),
+            "average_updates": self.average.updates, "scaler": self.scaler.state_dict(),
+            "trouble": {"held": list(self.trouble.held), "rate_factor": self.trouble.rate_factor, "rollbacks": self.trouble.rollbacks},
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what ``state`` gave, in place."""
+        self.task.load_state_dict(state["task"])
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+        self.average.detector.load_state_dict(state["average"])
+        self.average.updates = state["average_updates"]
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        self.trouble = Trouble(list(state["trouble"]["held"]), state["trouble"]["rate_factor"], state["trouble"]["rollbacks"])
+        self._apply_trouble()
+        self.step = state["step"]

@@ -1,0 +1,40 @@
+"""What is learnt: a task turns a batch into named losses. The loop knows nothing else of a model."""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from zoo.detector import Detector
+from zoo.targets import Phase, Targets
+
+
+class Task(nn.Module, abc.ABC):
+    """Holds the detector that learns, and whatever learns with it. Its parameters are what the optimiser sees."""
+
+    detector: Detector
+
+    @abc.abstractmethod
+    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+        """Named losses of a batch ``[b, 3, h, w]``, each a weighted mean over its images."""
+
+
+class Supervised(Task):
+    """The detector's own loss on true boxes."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+        return detector_losses(self.detector, self.detector.features(image), image, targets, phase)
+
+
+def detector_losses(detector: Detector, features: list[Tensor], image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+    """The detector's own losses, given its features, as means over the images of the batch."""
+    raw = detector.training_raw(features, targets)
+    found = detector.loss(raw, targets, (image.shape[-2], image.shape[-1]), phase)
+    if detector.loss_counts_images:
+        return {name: value / len(targets) for name, value in found.items()}
+    return found
