@@ -24,6 +24,8 @@ STYLES = ("res", "csp", "mob", "bottleneck")
 
 ACTIVATIONS = ("relu", "silu")
 FORMAT = "nas-architecture-1"
+MOST = 2**31
+"""Of any other whole number, channels among them."""
 MOST_BLOCKS = 1000
 """Blocks in one stage; far above any network that has been trained, and few enough to build."""
 
@@ -237,9 +239,9 @@ def check_architecture(arch: Architecture) -> None:
         _ = arch.taps
 
 
-def _check_int(what: str, value: Any, least: int, most: int = 2**31) -> None:
+def _check_int(what: str, value: Any, least: int, most: int = MOST) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise BadInput(f"{what} {value!r:.40} must be a whole number of at least {least}" + (f" and at most {most}" if most < 2**31 else ""))
+        raise BadInput(f"{what} {value!r:.40} must be a whole number of at least {least} and at most {most}")
 
 
 def _check_kernel(what: str, value: Any) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -45,6 +47,8 @@ class Card:
     weights_licence: str
     measured_params: int
     measured_flops: int
+    aliases: tuple[str, ...] = ()
+    """Other names of the model; dashes may be left out of all of them."""
 
     @property
     def t4_ms(self) -> float | None:
@@ -52,23 +56,23 @@ class Card:
         return next((one.ms for one in self.latencies if "T4" in one.device), None)
 
 
-def load_cards() -> dict[str, Card]:
+@lru_cache(maxsize=1)
+def load_cards() -> Mapping[str, Card]:
     """Every card by model name, family by family."""
     cards: dict[str, Card] = {}
     for file in sorted((resources.files("zoo") / "cards").iterdir(), key=lambda f: f.name):
         if file.name.endswith(".yaml"):
             cards |= _read(yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
-    return cards
+    return MappingProxyType(cards)
 
 
 def find_card(model: str) -> Card:
-    """The card of one model; letters without dashes will do."""
-    cards = load_cards()
-    plain = {name.replace("-", ""): name for name in cards}
-    name = model.lower() if model.lower() in cards else plain.get(model.lower().replace("-", ""), "")
-    if not name:
-        raise unknown_name("model of the zoo", model, cards)
-    return cards[name]
+    """The card of one model, by its name or an alias, with or without dashes."""
+    wanted = model.lower().replace("-", "")
+    for name, card in load_cards().items():
+        if any(wanted == known.replace("-", "") for known in (name, *card.aliases)):
+            return card
+    raise unknown_name("model of the zoo", model, load_cards())
 
 
 def _read(data: Mapping[str, Any], where: str) -> dict[str, Card]:
@@ -77,7 +81,8 @@ def _read(data: Mapping[str, Any], where: str) -> dict[str, Card]:
         return {
             name: Card(
                 model=name, family=str(data["family"]), code_licence=str(data["code_licence"]), weights_licence=str(data["weights_licence"]),
-                latencies=tuple(read_fields(Latency, one, f"{where}: {name}") for one in model.pop("latencies", ())), **model,
+                latencies=tuple(read_fields(Latency, one, f"{where}: {name}") for one in model.pop("latencies", ())),
+                aliases=tuple(model.pop("aliases", ())), **model,
             )
             for name, model in data["models"].items()
         }  # fmt: skip

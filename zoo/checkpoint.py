@@ -71,6 +71,7 @@ class Manifest:
                 "input_px": info.input_px,
                 "provenance": dict(info.provenance),
                 "lineage": [dict(one) for one in info.lineage],
+                "category_ids": list(info.category_ids),
             },
         }
 
@@ -97,13 +98,16 @@ class Manifest:
         lineage = told.get("lineage")
         if not isinstance(lineage, list):
             raise BadInput(f"lineage {_shown(lineage)} must be a list")
+        ids = told.get("category_ids", [])
+        if not isinstance(ids, list) or len(ids) not in (0, classes) or any(type(i) is not int for i in ids):
+            raise BadInput(f"category_ids {_shown(ids)} must be a list of whole numbers, one for each of {classes} classes, or empty")
         fused = data.get("fused")
         if not isinstance(fused, bool):
             raise BadInput(f"fused {_shown(fused)} must be true or false")
         info = Info(
             tuple(_name(f"class_names[{i}]", name) for i, name in enumerate(names)), px,
             _mapping("provenance", told.get("provenance")),
-            tuple(_mapping(f"lineage[{i}]", one) for i, one in enumerate(lineage)),
+            tuple(_mapping(f"lineage[{i}]", one) for i, one in enumerate(lineage)), tuple(ids),
         )  # fmt: skip
         return cls(recipe, fused, _name("branch", data.get("branch")), info)
 

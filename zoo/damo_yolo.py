@@ -17,11 +17,12 @@ from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
 from zoo.backbones import build_backbone
 from zoo.detector import Detector, Family, Raw, Recipe
-from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, decode_zero_head
+from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, decode_zero_head, zero_head_losses
 from zoo.images import Preprocess
 from zoo.layers import set_batch_norms
 from zoo.necks import RepGFPN
 from zoo.nms import Selection
+from zoo.targets import Phase, Targets
 
 
 class DamoYolo(Detector):
@@ -47,6 +48,18 @@ class DamoYolo(Detector):
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         prefix = f"{ONE_TO_ONE}_" if self.branch == ONE_TO_ONE and not self.fused else ""
         return decode_zero_head(raw[prefix + "boxes"], raw[prefix + "classes"], self.strides, self.reg_max)
+
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """``quality``, ``box`` and ``distribution``; with an NMS-free head also the same of it, as ``one_to_one_...``.
+
+        Both heads assign by the same costs, each from its own predictions; the second one gives an object one cell.
+        """
+        losses = zero_head_losses(raw["boxes"], raw["classes"], targets, self.strides, self.reg_max)
+        if f"{ONE_TO_ONE}_boxes" in raw:
+            maps = raw[f"{ONE_TO_ONE}_boxes"], raw[f"{ONE_TO_ONE}_classes"]
+            single = zero_head_losses(*maps, targets, self.strides, self.reg_max, one_to_one=True)
+            losses |= {f"{ONE_TO_ONE}_{name}": value for name, value in single.items()}
+        return losses
 
     def drop_training_parts(self) -> None:
         """Keep the branch in use as a plain ZeroHead."""
@@ -120,6 +133,5 @@ FAMILY = Family(
         (r"^head\.box\.", "head.gfl_reg."),
     ),
     constants={r"head\.integral\.project": _is_range},
-    aliases={name.replace("damo-yolo-", "damo-yolo"): name for name in PUBLISHED},
     input_px={"damo-yolo-ns": 416, "damo-yolo-nm": 416, "damo-yolo-nl": 416},
 )

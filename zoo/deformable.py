@@ -55,7 +55,8 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+    def forward(self, x: Tensor, position: Tensor, sees: Tensor | None = None) -> Tensor:
+        """``sees`` bool ``[n, n]`` says which token (row) looks at which, in the training form only; None is all."""
         placed = x + position
         inputs = (placed, placed, x)
         if self.folded is not None:
@@ -66,7 +67,7 @@ class Attention(nn.Module):
         b, n, width = x.shape
         q, k, v = (y.reshape(b, n, self.heads, width // self.heads).transpose(1, 2) for y in projected)
         if self.folded is None:
-            mixed = F.scaled_dot_product_attention(q, k, v)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=sees)
         else:
             weights = torch.matmul(q * (width // self.heads) ** -0.5, k.transpose(2, 3))
             mixed = torch.matmul(torch.softmax(weights, -1), v)
@@ -169,8 +170,10 @@ class DecoderLayer(nn.Module):
         for layer in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, x: Tensor, position: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes) -> Tensor:
-        """Queries ``x`` and their ``position`` ``[b, q, c]``; the rest as in ``DeformableAttention``."""
-        x = self.norm1(x + self.self_attn(x, position))
+    def forward(
+        self, x: Tensor, position: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes, sees: Tensor | None = None
+    ) -> Tensor:
+        """Queries ``x`` and their ``position`` ``[b, q, c]``; the rest as in the two attentions."""
+        x = self.norm1(x + self.self_attn(x, position, sees))
         x = self.norm2(x + self.cross_attn(x + position, boxes, memory, sizes))
         return self.norm3(x + self.linear2(F.relu(self.linear1(x))))

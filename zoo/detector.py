@@ -51,6 +51,8 @@ class Info:
     """Where the weights come from: source file and its SHA-256, licence, who wrote it."""
     lineage: tuple[Mapping[str, Any], ...] = ()
     """Every set of weights that went into these: model, licence, SHA-256."""
+    category_ids: tuple[int, ...] = ()
+    """What the data that taught it call each class; empty where the data are not known."""
 
 
 class Detector(nn.Module, abc.ABC):
@@ -196,8 +198,6 @@ class Family:
     """Official tensors that we compute instead of store: name pattern, and whether a value is the one we compute."""
     inf_allowed: tuple[str, ...] = ()
     """Official tensors that may hold infinities."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other spellings of model names."""
     input_px: Mapping[str, int] = field(default_factory=dict)
     """Published input side in pixels of the models where it is not 640."""
 

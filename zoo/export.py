@@ -293,6 +293,7 @@ def facts(detector: Detector, options: Options) -> dict[str, str]:
     """What a user of the file must know, as text: JSON where it is more than a word."""
     found: dict[str, Any] = {
         "model": detector.recipe.model, "form": options.form, "branch": detector.branch, "class_names": list(detector.info.class_names),
+        "category_ids": list(detector.info.category_ids),
         "input": {"layout": "b 3 h w", "batch": options.batch, "height": options.height, "width": options.width, "dynamic": options.dynamic},
         "preprocess": asdict(detector.preprocess), "selection": asdict(detector.selection),
         "provenance": dict(detector.info.provenance), "lineage": [dict(one) for one in detector.info.lineage],

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 
 from search_spaces.errors import unknown_name
+from zoo.card import find_card
 from zoo.detector import Detector, Family, Recipe
 
 MODULES = {
@@ -34,13 +35,8 @@ def families() -> list[Family]:
 
 def family_of(model: str) -> tuple[Family, str]:
     """The family that builds ``model``, and the model's own name when an alias was given."""
-    known: list[str] = []
-    for one in families():
-        name = one.aliases.get(model.lower(), model.lower())
-        if name in one.sizes:
-            return one, name
-        known += one.sizes
-    raise unknown_name("detector", model, known)
+    card = find_card(model)
+    return family(card.family), card.model
 
 
 def build(model: str, classes: int = 80) -> Detector:

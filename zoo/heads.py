@@ -13,11 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Head
+from zoo.assign import aligned_ota
 from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
+from zoo.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
+from zoo.targets import Targets
 
 ONE_TO_MANY, ONE_TO_ONE = "one_to_many", "one_to_one"
 PRIOR = 0.01
 """Score of every class at the start of training."""
+LAST_BIN_MARGIN = 0.1
+"""True distances end so many cells before the last bin."""
 
 
 class Scale(nn.Module):
@@ -79,3 +84,42 @@ def decode_zero_head(boxes: Sequence[Tensor], classes: Sequence[Tensor], strides
     corners, cell = points(boxes, strides, 0.0)
     reach = distances(flatten_levels(boxes), reg_max) * cell
     return boxes_from_distances(reach, corners * cell), flatten_levels(classes).sigmoid()
+
+
+def zero_head_losses(
+    boxes: Sequence[Tensor], classes: Sequence[Tensor], targets: Targets, strides: Sequence[int], reg_max: int,
+    one_to_one: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Losses of one ZeroHead from its raw maps: ``quality`` (quality focal loss, weight 1), ``box`` (GIoU, 2) and
+    ``distribution`` (distribution focal loss, 0.25).
+
+    AlignedOTA says which cells learn which object. The first loss is a mean over these cells, the others one weighted by
+    the best class score of each, and no sum is divided by less than 1.
+    """
+    boxes, classes = [level.float() for level in boxes], [level.float() for level in classes]
+    corners, cell = points(boxes, strides, 0.0)
+    anchors = corners * cell
+    logits, sides = flatten_levels(classes), flatten_levels(boxes)
+    with torch.no_grad():
+        predicted = boxes_from_distances(distances(sides, reg_max) * cell, anchors)
+    assignment = aligned_ota(predicted, logits, anchors, cell, targets, one_to_one)
+    found = assignment.found(targets)
+
+    qualities = torch.zeros_like(logits)
+    qualities[found.rows, found.cells, found.labels] = found.ious
+    taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
+    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(len(found), 1)
+
+    weight = found.of(logits.detach()).amax(-1).sigmoid()
+    norm = weight.sum().clamp(min=1)
+    own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
+    own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
+    giou = box_iou(own_boxes, found.boxes, "giou")
+    true = found.boxes / own_cell
+    reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
+    entropy = distribution_focal(own_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
+    return {
+        "quality": quality,
+        "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides),
+        "distribution": 0.25 * (entropy * weight).sum() / norm,
+    }

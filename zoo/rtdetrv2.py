@@ -1,4 +1,9 @@
-"""RT-DETRv2: a ResNet-D backbone, a hybrid of attention and convolutions as neck, and a decoder of 300 queries."""
+"""RT-DETRv2: a ResNet-D backbone, a hybrid of attention and convolutions as neck, and a decoder of 300 queries.
+
+Training (Zhao et al. 2024 and the authors' Apache-2.0 code): every decoder layer, and the cells selected as queries, are
+matched with the objects one to one. Beside the ordinary queries the decoder gets noised true boxes, which it is to
+restore or, where the noise is strong, to reject (contrastive denoising, DINO, Zhang et al. 2023).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.assign_set import Pairs, SetMatch
 from zoo.deformable import MLP, DecoderLayer, EncoderLayer, Sizes, log_odds
-from zoo.detector import Detector, Family, Raw, Recipe, flatten_levels
+from zoo.detector import (
+    Detector,
+    Family,
+    Raw,
+    Recipe,
+    boxes_from_centres,
+    centres_from_boxes,
+    flatten_levels,
+)
 from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
+from zoo.losses import box_iou, full, varifocal
 from zoo.nms import Selection
 from zoo.resnet_vd import ResNetVD
+from zoo.targets import Phase, Targets, inside
 
 QUERIES = 300
 HEADS = 8
@@ -30,6 +46,14 @@ MARGIN = 0.01
 """Anchors whose centre lies nearer to the border than this share of the image are not used."""
 TEMPERATURE = 10000.0
 """Longest wavelength of the position code over 2 pi, in cells."""
+CLASS_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 1.0, 5.0, 2.0
+MATCH = SetMatch(class_weight=2.0, l1_weight=5.0, giou_weight=2.0)
+DENOISING_QUERIES = 100
+"""Noised true boxes of one kind an image, as far as whole groups of all its objects fit in."""
+LABEL_NOISE = 0.5
+"""Twice the share of noised queries that get a class by chance."""
+BOX_NOISE = 1.0
+"""Corners move by up to so many half sides in queries to restore, by one to two times that in queries to reject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,9 @@ class QueryDecoder(nn.Module):
     Raw: ``logits`` ``[b, 300, classes]``; ``boxes`` ``[b, 300, 4]`` cx, cy, w, h in 0..1. In training mode these are of
     the last layer, and there are besides ``layer_logits`` and ``layer_boxes``, lists of the same for every layer from
     first to last, and ``selected_logits`` and ``selected_boxes`` of the encoder's cells that became queries.
-    Queries are ordered by the best class logit of their cell.
+    Queries are ordered by the best class logit of their cell. Given the true boxes in training mode, there are also
+    ``denoising_logits`` and ``denoising_boxes``, lists as of the layers, of the noised queries
+    ``[b, groups * 2 * m, ...]``: groups of m to restore and m to reject, m the most objects of an image.
     """
 
     def __init__(self, channels: Sequence[int], size: Size, classes: int) -> None:
@@ -150,7 +176,7 @@ class QueryDecoder(nn.Module):
         self.auxiliary = True
         self.project = nn.ModuleList(ConvBN(cin, width) for cin in channels)
         self.layers = nn.ModuleList(DecoderLayer(width, HEADS, DECODER_HIDDEN, size.points) for _ in range(size.layers))
-        # the training pipeline's noised queries; the last row is "no object"
+        # what noised queries start from; the last row is "no object"
         self.denoising_classes = nn.Embedding(classes + 1, width, padding_idx=classes)
         self.query_position = MLP(4, 2 * width, width)
         self.cell_projection = nn.Linear(width, width)
@@ -171,19 +197,32 @@ class QueryDecoder(nn.Module):
         for layer in (self.cell_projection, *self.query_position.layers, *(project.conv for project in self.project)):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, maps: Sequence[Tensor]) -> Raw:
+    def forward(self, maps: Sequence[Tensor], noised: tuple[Tensor, Tensor] | None = None) -> Raw:
+        """``noised`` are classes ``[b, groups, 2, m]`` and boxes ``[b, groups, 2, m, 4]`` of ``noised_queries``."""
         levels = [project(x) for project, x in zip(self.project, maps, strict=True)]
         sizes = [(x.shape[-2], x.shape[-1]) for x in levels]
         memory = flatten_levels(levels)
         cells, logits, odds = self.select(memory, sizes)
         if not (self.training and self.auxiliary):
             return self.refine(cells, odds, memory, sizes)
-        raw = self.refine_all(cells.detach(), odds.detach(), memory, sizes)
-        return raw | {"selected_logits": logits, "selected_boxes": odds.sigmoid()}
+        queries, start, sees, extra = cells.detach(), odds.detach(), None, 0
+        if noised is not None:
+            groups, extra = noised[0].shape[1], noised[0][0].numel()
+            queries = torch.cat([self.denoising_classes(noised[0].flatten(1)).to(queries.dtype), queries], 1)
+            start = torch.cat([log_odds(noised[1].flatten(1, 3)).to(start.dtype), start], 1)
+            sees = visibility(groups, extra, cells.shape[1], cells.device)
+        raw = self.refine_all(queries, start, memory, sizes, sees)
+        selected = {"selected_logits": logits, "selected_boxes": odds.sigmoid()}
+        if noised is None:
+            return raw | selected
+        restored = {f"denoising_{name}": [x[:, :extra] for x in raw[f"layer_{name}"]] for name in ("logits", "boxes")}
+        layers = {name: [x[:, extra:] for x in raw[name]] for name in ("layer_logits", "layer_boxes")}
+        return {"logits": layers["layer_logits"][-1], "boxes": layers["layer_boxes"][-1], **layers, **selected, **restored}
 
     def select(self, memory: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
         """The cells of ``memory`` ``[b, n, c]`` with the best class logits: ``[b, 300, c]``, logits, boxes' log-odds."""
-        anchors, used = anchor_boxes(sizes, memory)
+        # the precision of the weights: under autocast that of the maps is too coarse for boxes
+        anchors, used = anchor_boxes(sizes, self.cell_scores.weight)
         cells = self.cell_norm(self.cell_projection(used * memory))
         logits = self.cell_scores(cells)
         odds = self.cell_boxes(cells) + anchors
@@ -199,12 +238,14 @@ class QueryDecoder(nn.Module):
             boxes = (self.boxes[i](queries) + log_odds(boxes)).sigmoid()
         return {"logits": self.scores[self.used_layers - 1](queries), "boxes": boxes}
 
-    def refine_all(self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes) -> Raw:
+    def refine_all(
+        self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes, sees: Tensor | None = None
+    ) -> Raw:
         """Logits and boxes of every layer. A layer's boxes teach itself and the layer before it, no others."""
         before = boxes = odds.sigmoid()
         all_logits, all_boxes = [], []
         for layer, scores, shifts in zip(self.layers, self.scores, self.boxes, strict=True):
-            queries = layer(queries, self.query_position(boxes), boxes, memory, sizes)
+            queries = layer(queries, self.query_position(boxes), boxes, memory, sizes, sees)
             shift = shifts(queries)
             all_logits.append(scores(queries))
             all_boxes.append((shift + log_odds(before)).sigmoid())
@@ -221,6 +262,56 @@ class QueryDecoder(nn.Module):
         for i in range(self.used_layers - 1):
             self.scores[i] = nn.Identity()
         del self.denoising_classes
+
+
+def visibility(groups: int, noised: int, ordinary: int, device: torch.device) -> Tensor:
+    """Which query looks at which, bool ``[noised + ordinary] * 2``: noised ones at their group and at ordinary ones, these
+    only at each other.
+    """
+    group = torch.arange(noised, device=device) // max(noised // groups, 1)
+    group = torch.cat([group, group.new_full((ordinary,), groups)])
+    return (group[:, None] == group) | (group == groups)
+
+
+def noised_queries(
+    targets: Targets, size: tuple[int, int], classes: int, queries: int = DENOISING_QUERIES
+) -> tuple[Tensor, Tensor] | None:
+    """Classes ``[b, groups, 2, m]`` and boxes ``[b, groups, 2, m, 4]`` (cx, cy, w, h in 0..1) near the true ones.
+
+    Of each pair the first is to be restored and the second to be rejected. An image with fewer objects than another has
+    the class ``classes`` ("no object") in the places left. ``size`` is the input's (height, width) in pixels. None where
+    no image has an object. Randomness comes from torch's global generator.
+    """
+    boxes, labels, there = targets.padded()
+    b, m = labels.shape
+    if m == 0:
+        return None
+    groups = max(queries // m, 1)
+    shape = (b, groups, 2, m)
+    there = there[:, None, None].expand(shape)
+    labels = labels[:, None, None].expand(shape).masked_fill(~there, classes)
+    wrong = torch.rand(shape, device=boxes.device) < LABEL_NOISE / 2
+    labels = torch.where(wrong & there, torch.randint_like(labels, classes), labels)
+
+    boxes = (full(boxes) / boxes.new_tensor([size[1], size[0]] * 2))[:, None, None].expand(*shape, 4)
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
+    signs = torch.randint_like(boxes, 2) * 2 - 1
+    shares = torch.rand(boxes.shape, device=boxes.device, dtype=boxes.dtype)
+    shares = shares + shares.new_tensor([0.0, 1.0])[:, None, None]
+    moved = boxes + signs * shares * BOX_NOISE * torch.cat([half, half], -1)
+    return labels, centres_from_boxes(moved.clamp(0, 1))
+
+
+def restored_pairs(targets: Targets, layers: int, groups: int) -> Pairs:
+    """Which noised query is to restore which object, in every layer."""
+    labels, there = targets.padded()[1:]
+    m, device = labels.shape[1], labels.device
+    group = torch.arange(groups, device=device)
+    order = torch.arange(layers, device=device)
+    images, places = there.nonzero(as_tuple=True)
+    objects = torch.arange(len(images), device=device)
+    grid = torch.cartesian_prod(order, objects, group)
+    return Pairs(grid[:, 0], images[grid[:, 1]], grid[:, 2] * 2 * m + places[grid[:, 1]], grid[:, 1])
 
 
 class RTDETRv2(Detector):
@@ -243,6 +334,78 @@ class RTDETRv2(Detector):
         cx, w = (raw["boxes"][..., 0::2] * width).split(1, -1)
         cy, h = (raw["boxes"][..., 1::2] * height).split(1, -1)
         return torch.cat([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1), raw["logits"].sigmoid()
+
+    def training_raw(self, features: list[Tensor], targets: Targets) -> Raw:
+        """The head's raw output with noised queries beside the ordinary ones."""
+        h, w = features[0].shape[-2:]
+        size = (h * self.strides[0], w * self.strides[0])
+        return self.head(features, noised_queries(targets, size, self.classes))
+
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """``classes`` (varifocal), ``l1`` and ``giou`` of the last decoder layer; of the layers before it together
+        (``layers_classes`` and so on), of the selected cells and, if there are any, of the noised queries.
+
+        Each is a sum over queries divided by the number of objects, of noised queries also by that of groups.
+        """
+        logits = torch.stack([raw["selected_logits"], *raw["layer_logits"]])
+        boxes = torch.stack([full(raw["selected_boxes"]), *map(full, raw["layer_boxes"])])
+        truth = self._normalised(targets.boxes, size)
+        pairs = MATCH(logits.detach(), boxes.detach(), targets.labels, truth)
+        found = self._set_losses(logits, boxes, pairs, targets, size)
+        losses = {name: values[-1] for name, values in found.items()}
+        if len(raw["layer_logits"]) > 1:
+            losses |= {f"layers_{name}": values[1:-1].sum() for name, values in found.items()}
+        losses |= {f"selected_{name}": values[0] for name, values in found.items()}
+        if "denoising_logits" in raw:
+            logits, boxes = torch.stack(raw["denoising_logits"]), torch.stack([full(x) for x in raw["denoising_boxes"]])
+            groups = logits.shape[2] // (2 * max(len(labels) for labels in targets.labels))
+            pairs = restored_pairs(targets, len(logits), groups)
+            found = self._set_losses(logits, boxes, pairs, targets, size)
+            losses |= {f"denoising_{name}": values.sum() / groups for name, values in found.items()}
+        return losses
+
+    def _set_losses(
+        self, logits: Tensor, boxes: Tensor, pairs: Pairs, targets: Targets, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
+        logits, objects = full(logits), max(targets.objects, 1)
+        truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
+        at = (pairs.layers, pairs.images, pairs.queries)
+        chosen = boxes[at]
+        corners, true_corners = boxes_from_centres(chosen), boxes_from_centres(truth)
+
+        quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
+        place = (*at, torch.cat(targets.labels)[pairs.objects])
+        quality[place] = box_iou(corners.detach(), true_corners).to(quality.dtype)
+        positive[place] = True
+        entropy = varifocal(logits, quality, positive)
+        background = self._in_ignored(boxes.detach(), targets, size)
+        background[at] = False
+        classes = entropy.masked_fill(background[..., None], 0.0).sum((1, 2, 3))
+
+        def by_layer(values: Tensor) -> Tensor:
+            return values.new_zeros(len(logits)).index_add(0, pairs.layers, values)
+
+        return {
+            "classes": CLASS_WEIGHT * classes / objects,
+            "l1": L1_WEIGHT * by_layer((chosen - truth).abs().sum(-1)) / objects,
+            "giou": GIOU_WEIGHT * by_layer(1 - box_iou(corners, true_corners, "giou")) / objects,
+        }
+
+    @staticmethod
+    def _normalised(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Boxes in pixels as cx, cy, w, h in 0..1."""
+        return tuple(centres_from_boxes(one / one.new_tensor([size[1], size[0]] * 2)) for one in boxes)
+
+    @staticmethod
+    def _in_ignored(boxes: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
+        """Whose centre lies in an ignored region: bool ``[k, b, q]`` from boxes ``[k, b, q, 4]`` in 0..1."""
+        centres = boxes[..., :2] * boxes.new_tensor([size[1], size[0]])
+        found = [
+            inside(centres[:, i].flatten(0, 1), regions).reshape(centres.shape[0], -1)
+            for i, regions in enumerate(targets.ignored)
+        ]
+        return torch.stack(found, 1)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         c = self.backbone(image)
@@ -314,11 +477,4 @@ FAMILY = Family(
         r"backbone\..+\.norm\.num_batches_tracked": lambda value: value.numel() == 1,
     },
     inf_allowed=("decoder.anchors",),
-    aliases={
-        **{name.replace("-", ""): name for name in SIZES},
-        "rtdetrv2-r18": "rtdetrv2-s",
-        "rtdetrv2-r50-m": "rtdetrv2-m",
-        "rtdetrv2-r50": "rtdetrv2-l",
-        "rtdetrv2-r101": "rtdetrv2-x",
-    },
 )

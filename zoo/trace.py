@@ -17,13 +17,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from search_spaces.errors import BadInput
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import DECODE_PART, Graph, Op
 
 PARTS = ("backbone", "neck", "head")
 """Top-level modules whose ops are marked as a part."""
-DECODE = "decode"
-"""The part that turns raw maps into boxes."""
-
 
 
 class Call:
@@ -55,7 +52,7 @@ def trace(
         ends = [tracer.index(tensor) for tensor in (_tensors(given) if outputs is None else outputs(given))]
         decoded: list[int] = []
         if decode is not None:
-            tracer.part = DECODE
+            tracer.part = DECODE_PART
             decoded = [tracer.index(tensor) for tensor in decode(given)]
     return tracer.graph(ends, name or type(module).__name__, {"decode_outputs": decoded} if decoded else {})
 
@@ -115,7 +112,7 @@ class Tracer(TorchFunctionMode):
 
     def _enter(self, path: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, given: Any) -> None:
-            if not self.stack and self.part != DECODE:
+            if not self.stack and self.part != DECODE_PART:
                 top = path.split(".")[0]
                 self.part = top if top in PARTS else ""
             self.stack.append(path)

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from zoo.assign_task import TaskAligned
 from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
 from zoo.images import Preprocess
+from zoo.losses import full
 from zoo.nms import Selection, best_of_all
+from zoo.targets import Phase, Targets
 from zoo.yolo_parts import (
     RENAMES,
     SIZES,
@@ -23,11 +26,22 @@ from zoo.yolo_parts import (
     Size,
     bottleneck_with_attention,
     count_classes,
+    distances_to_sides,
     set_norms,
+    task_aligned_lesson,
 )
 
 BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
 """Branch names here to the official ones."""
+BOX_WEIGHT, CLASS_WEIGHT, L1_WEIGHT = 7.5, 0.5, 1.5
+ONE_TO_MANY_WEIGHT = (0.8, 0.1)
+"""Share of the one-to-many losses at the start of training and at its end; the one-to-one losses have the rest."""
+LEAST_PX = 16.0
+ASSIGN = {
+    "one_to_many": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
+    "one_to_one": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX, keep=1),
+}
+"""Branch to how its cells are assigned."""
 
 
 class Head(nn.Module):
@@ -70,6 +84,7 @@ class YOLO26(Detector):
         "one_to_one": Selection(0.001, None, True, None, 300),
         "one_to_many": Selection(0.001, 0.7, True, 30000, 300),
     }
+    loss_counts_images = True
     head: Head
 
     def __init__(self, recipe: Recipe) -> None:
@@ -88,6 +103,33 @@ class YOLO26(Detector):
         centres, strides = points(own["boxes"], self.strides, 0.5)
         boxes = boxes_from_distances(flatten_levels(own["boxes"]), centres) * strides
         return boxes, flatten_levels(own["classes"]).sigmoid()
+
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, by the names ``one_to_many_box`` and so on."""
+        start, end = ONE_TO_MANY_WEIGHT
+        many = start + (end - start) * phase.progress
+        losses = {}
+        for branch, weight in (("one_to_many", many), ("one_to_one", 1 - many)):
+            for name, value in self._branch_losses(raw_of(raw, branch), targets, size, ASSIGN[branch]).items():
+                losses[f"{branch}_{name}"] = weight * len(targets) * value
+        return losses
+
+    def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAligned) -> dict[str, Tensor]:
+        """The weighted losses of one branch, as for one image."""
+        maps = [full(level) for level in own["boxes"]]
+        centres, strides = points(maps, self.strides, 0.5)
+        reach = flatten_levels(maps) * strides
+        centres = centres * strides
+        boxes = boxes_from_distances(reach, centres)
+        lesson = task_aligned_lesson(flatten_levels(own["classes"]), boxes, centres, targets, assign)
+        wanted = distances_to_sides(centres[lesson.cells], lesson.truth)
+        sides_px = wanted.new_tensor([size[1], size[0]] * 2)
+        apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)
+        return {
+            "box": BOX_WEIGHT * lesson.box_loss,
+            "classes": CLASS_WEIGHT * lesson.class_loss,
+            "l1": L1_WEIGHT * (apart * lesson.shares).sum(),
+        }
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """The fixture's outputs; once folded, only those of the branch that was kept."""
@@ -127,5 +169,4 @@ FAMILY = Family(
         (r"^head\.one_to_one\.classes\.", "model.23.one2one_cv3."),
         *RENAMES,
     ),
-    aliases={f"yolov26{letter}": f"yolo26{letter}" for letter in SIZES},
 )

@@ -1,4 +1,4 @@
-"""What YOLO11 and YOLO26 are both made of: C3k2 blocks, pooling, attention, backbone, neck and head branch.
+"""What YOLO11 and YOLO26 are both made of: C3k2 blocks, pooling, attention, backbone, neck and head branch; their losses.
 
 The networks are built from the published descriptions and from the tensor names and operation graphs of the official
 models. ``RENAMES`` leads from the names here to the official ones, which number the layers from 0 to 23.
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.assign_task import TaskAligned
 from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
+from zoo.losses import box_iou, full, in_ignored
+from zoo.targets import Targets
 
 HEAD_CHANNELS = 64
 """Channels of one attention head."""
@@ -319,3 +322,50 @@ def set_norms(module: nn.Module) -> None:
 def count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
     """Number of classes from official tensor names and shapes."""
     return shapes["model.23.cv3.0.2.bias"][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The class and box losses of one branch, not yet weighted, and which cells learned which boxes (p of them)."""
+
+    class_loss: Tensor
+    box_loss: Tensor
+    images: Tensor
+    """int64 ``[p]``."""
+    cells: Tensor
+    """int64 ``[p]``."""
+    truth: Tensor
+    """``[p, 4]``: the boxes they learn, in pixels."""
+    shares: Tensor
+    """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
+
+
+def task_aligned_lesson(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> Lesson:
+    """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
+
+    Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
+    ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.
+    ``centres`` ``[n, 2]`` are in pixels.
+    """
+    logits, boxes = full(logits), full(boxes)
+    found = assign(logits.detach().sigmoid(), boxes.detach(), centres, targets)
+    positive = found.objects >= 0
+    images, cells = positive.nonzero(as_tuple=True)
+    objects, qualities = found.objects[images, cells], found.qualities[images, cells]
+    total = qualities.sum().clamp(min=1)
+
+    goal = torch.zeros_like(logits)
+    goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)
+    learned = positive | ~in_ignored(centres, targets)
+    entropy = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(-1)
+
+    truth, shares = torch.cat(targets.boxes)[objects], qualities / total
+    box_loss = ((1 - box_iou(boxes[images, cells], truth, "ciou")) * shares).sum()
+    # where, not a product: 0 times infinity is not 0
+    class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
+    return Lesson(class_loss, box_loss, images, cells, truth, shares)
+
+
+def distances_to_sides(centres: Tensor, boxes: Tensor) -> Tensor:
+    """Left, top, right, bottom ``[p, 4]`` from ``centres`` ``[p, 2]`` to the sides of ``boxes`` ``[p, 4]``."""
+    return torch.cat([centres - boxes[:, :2], boxes[:, 2:] - centres], -1)

@@ -5,6 +5,13 @@ Written from the papers (Wang et al., "YOLOv7: Trainable bag-of-freebies", 2022;
 
 The official files number all layers in order of execution, those without weights too. Our modules stand at the same
 numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), drawn one after another while building.
+
+Training. Published (the YOLOv7, YOLOX and YOLOv4 papers, the published settings and descriptions of them): an object's
+candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its centre and in the
+two cells nearest to it; SimOTA chooses among them with the 20 best overlaps; losses are means over cells, weighted 0.05
+(CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for 640 px and 80 classes. Our choice: an
+object takes its own candidates only, which its anchor can reach; the true class is taught to a network of one class too.
+These sizes have no auxiliary head.
 """
 
 from __future__ import annotations
@@ -14,15 +21,20 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.assign import lowest
+from zoo.assign_task import best_of
 from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_centres, points
 from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
+from zoo.losses import box_iou, full, in_ignored
 from zoo.nms import Selection
+from zoo.targets import Phase, Targets
 
 ANCHORS_PX = (
     ((12, 16), (19, 36), (40, 28)),
@@ -34,6 +46,15 @@ POOLS = (5, 9, 13)
 """Sides of the spatial pyramid's max pools."""
 OBJECTS = 8
 """Objects in an image of 640x640, as a fresh head expects them in each level."""
+BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 0.7, 0.3
+LEVEL_WEIGHTS = (4.0, 1.0, 0.4)
+"""Of the objectness of P3, P4, P5."""
+WEIGHTS_PX, WEIGHTS_CLASSES = 640, 80
+"""Input side and classes that the weights are published for: objectness goes with the area, classes with their number."""
+ANCHOR_FACTOR = 4.0
+"""Anchors fit an object whose sides are less than so many times theirs and more than the same part of them."""
+OVERLAPS_SUMMED = 20
+"""So many of an object's best overlaps are summed to say how many candidates it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +305,35 @@ class Head(nn.Module):
         return {"maps": predict(features)}
 
 
+class Candidates(NamedTuple):
+    """Predictions that may learn an object: one row for each of a batch's o objects, c = 9 (anchor by cell) a level."""
+
+    values: Tensor
+    """Raw ``[o, c, 5 + classes]``."""
+    boxes: Tensor
+    """Predicted x1, y1, x2, y2 in pixels ``[o, c, 4]``."""
+    places: Tensor
+    """int64 ``[o, c]``: index of the anchor in the flattened ``[b, 3, h, w]`` of its level."""
+    usable: Tensor
+    """bool ``[o, c]``: the anchor fits and the cell exists."""
+
+
+@torch.no_grad()
+def dynamic_choice(costs: Tensor, overlaps: Tensor, slots: Tensor, usable: Tensor, count: int) -> Tensor:
+    """SimOTA among each object's own candidates: all ``[o, c]``, gives bool ``[o, c]``.
+
+    An object takes its cheapest candidates, as many as its best overlaps add up to, at least one. ``slots`` (0 to
+    ``count - 1``) say which prediction a candidate is; one that several objects take stays with the cheapest.
+    """
+    most = min(OVERLAPS_SUMMED, costs.shape[1])
+    wanted = overlaps.masked_fill(~usable, 0).topk(most, 1).values.sum(1).floor().clamp(1, most).long()
+    taken = lowest(costs.masked_fill(~usable, torch.inf), wanted, most) & usable
+    objects, candidates = taken.nonzero(as_tuple=True)
+    kept = best_of(slots[objects, candidates], -costs[objects, candidates], objects, count)
+    taken[objects, candidates] = kept
+    return taken
+
+
 class YOLOv7(Detector):
     """YOLOv7 and YOLOv7-X."""
 
@@ -294,6 +344,7 @@ class YOLOv7(Detector):
             score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30000, max_detections=300
         )
     }
+    loss_counts_images = True
     head: Head
 
     def __init__(self, recipe: Recipe) -> None:
@@ -323,10 +374,97 @@ class YOLOv7(Detector):
             anchors = self.head.anchors[i][:, None]  # [3, 1, 2]
             values = level.reshape(batch, 3, rows // 3, h * w).transpose(2, 3).sigmoid()  # [b, 3, h * w, 5 + classes]
             corners, _ = points([level], [stride], -0.5)
-            centre = (values[..., :2] * 2 + corners) * stride
-            extent = (values[..., 2:4] * 2) ** 2 * (anchors * stride)
-            levels.append(torch.cat([centre, extent, values[..., 4:]], -1).reshape(batch, 3 * h * w, rows // 3))
+            boxes = _boxes(values, corners, anchors, stride)
+            levels.append(torch.cat([boxes, values[..., 4:]], -1).reshape(batch, 3 * h * w, rows // 3))
         return torch.cat(levels, 1)
+
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """``box`` (CIoU), ``objectness`` and ``classes`` (binary cross entropy), as the module's text says."""
+        maps = [full(level).unflatten(1, (3, 5 + self.classes)) for level in raw["maps"]]
+        levels = [self._candidates(i, level, targets) for i, level in enumerate(maps)]
+        taken = self._assign(levels, maps, targets)
+        truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
+        sums = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "classes")}
+        parts = zip(levels, maps, taken.split(levels[0].places.shape[1], 1), self.strides, LEVEL_WEIGHTS, strict=True)
+        for level, values, own, stride, weight in parts:
+            objects, candidates = own.nonzero(as_tuple=True)
+            chosen, places = level.values[objects, candidates], level.places[objects, candidates]
+            overlaps = box_iou(level.boxes[objects, candidates], truth[objects], "ciou")
+            count = max(len(objects), 1)
+            sums["box"] = sums["box"] + (1 - overlaps).sum() / count
+            goal = F.one_hot(labels[objects], self.classes).to(chosen.dtype)
+            entropy = F.binary_cross_entropy_with_logits(chosen[:, 5:], goal, reduction="sum")
+            sums["classes"] = sums["classes"] + entropy / (count * self.classes)
+
+            objectness = values[:, :, 4]
+            wanted = torch.zeros_like(objectness).flatten()
+            wanted[places] = overlaps.detach().clamp(min=0)
+            centres, _ = points([objectness], [stride], 0.5)
+            learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
+            learned[places] = True
+            entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
+            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / learned.sum().clamp(min=1)
+        area = size[0] * size[1] / WEIGHTS_PX**2
+        return {
+            "box": BOX_WEIGHT * len(targets) * sums["box"],
+            "objectness": OBJECTNESS_WEIGHT * area * len(targets) * sums["objectness"],
+            "classes": CLASS_WEIGHT * self.classes / WEIGHTS_CLASSES * len(targets) * sums["classes"],
+        }
+
+    def _candidates(self, level: int, values: Tensor, targets: Targets) -> Candidates:
+        """Of one level, from its raw map ``[b, 3, 5 + classes, h, w]``."""
+        stride, anchors = self.strides[level], full(self.head.anchors[level])
+        h, w = values.shape[-2:]
+        boxes = torch.cat(targets.boxes) / stride
+        counts = torch.tensor([len(one) for one in targets.labels], device=boxes.device)
+        images = torch.arange(len(targets), device=boxes.device).repeat_interleave(counts, output_size=len(boxes))
+        ratios = (boxes[:, None, 2:] - boxes[:, None, :2]) / anchors
+        fits = torch.maximum(ratios, 1 / ratios).amax(-1) < ANCHOR_FACTOR  # [o, 3]
+
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        cells = centres.floor().clamp(min=0).minimum(centres.new_tensor([w - 1, h - 1]))
+        steps = torch.where(centres - cells < 0.5, -1.0, 1.0)
+        still = torch.zeros_like(steps[:, 0])
+        offsets = torch.stack([still, still, steps[:, 0], still, still, steps[:, 1]], -1).reshape(-1, 3, 2)
+        around = (cells[:, None] + offsets).long()  # [o, 3, 2]
+        x, y = around.unbind(-1)
+        exists = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+        x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
+
+        which = torch.arange(3, device=boxes.device)[:, None]  # anchors by cells
+        image, x, y = images[:, None, None], x[:, None], y[:, None]
+        picked = values[image, which, :, y, x]  # [o, 3, 3, 5 + classes]
+        corners = torch.stack([x, y], -1) - 0.5
+        predicted = boxes_from_centres(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
+        places = ((image * 3 + which) * h + y) * w + x
+        usable = fits[:, :, None] & exists[:, None]
+        return Candidates(picked.flatten(1, 2), predicted.flatten(1, 2), places.flatten(1, 2), usable.flatten(1, 2))
+
+    @torch.no_grad()
+    def _assign(self, levels: Sequence[Candidates], maps: Sequence[Tensor], targets: Targets) -> Tensor:
+        """Which candidates of all levels, side by side, learn their object: bool ``[o, 3 * c]``."""
+        truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
+        values, boxes, usable = (
+            torch.cat([getattr(level, name) for level in levels], 1) for name in ("values", "boxes", "usable")
+        )
+        sizes = [level[:, :, 0].numel() for level in maps]
+        starts = itertools.accumulate(sizes[:-1], initial=0)
+        slots = torch.cat([level.places + start for level, start in zip(levels, starts, strict=True)], 1)
+        overlaps = box_iou(boxes, truth[:, None])
+        # the score is the root of objectness times class, as SimOTA has it
+        log_score = (F.logsigmoid(values[..., 4:5]) + F.logsigmoid(values[..., 5:])) / 2
+        log_rest = (-torch.expm1(log_score)).log().clamp(min=-100)
+        true = F.one_hot(labels, self.classes)[:, None]
+        entropy = -torch.where(true > 0, log_score.clamp(min=-100), log_rest).sum(-1)
+        costs = entropy - 3 * (overlaps + 1e-8).log()
+        return dynamic_choice(costs, overlaps, slots, usable, sum(sizes))
+
+
+def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Tensor:
+    """cx, cy, w, h in pixels from ``values`` after the sigmoid; ``corners`` and ``anchors`` are in cells."""
+    centre = (values[..., :2] * 2 + corners) * stride
+    extent = (values[..., 2:4] * 2) ** 2 * (anchors * stride)
+    return torch.cat([centre, extent], -1)
 
 
 def _count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
@@ -354,5 +492,4 @@ FAMILY = Family(
         (r"\.point\.bn\.", ".rbr_1x1.1."),
     ),
     constants={r"model\.\d+\.anchor_grid": lambda value: bool((value > 0).all())},
-    aliases={"yolov7l": "yolov7", "yolov7-l": "yolov7", "yolov7-x": "yolov7x"},
 )

@@ -13,10 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_centres, flatten_levels, points
+from zoo.assign import sim_ota
+from zoo.detector import (
+    Detector,
+    Family,
+    Raw,
+    Recipe,
+    boxes_from_centres,
+    centres_from_boxes,
+    flatten_levels,
+    points,
+)
 from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
+from zoo.losses import box_iou, in_ignored, zero_if_finite
 from zoo.nms import Selection
+from zoo.targets import Phase, Targets
 
 PRIOR = 0.01
 """Objectness and class probability that a fresh head gives."""
@@ -197,6 +209,37 @@ class YOLOX(Detector):
         boxes, objectness, classes = self._predictions(raw)
         return boxes_from_centres(boxes), objectness * classes
 
+    def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
+        """``box`` (1 - IoU squared, weight 5), ``objectness`` and ``classes`` (binary cross entropy) and, while
+        ``phase.closing``, ``l1`` (L1 on the raw boxes).
+
+        SimOTA says which cells learn which object; a true class counts as much as the predicted box overlaps. All
+        are sums divided by the number of these cells, at least 1.
+        """
+        maps = {name: [level.float() for level in levels] for name, levels in raw.items()}
+        corners, cell = points(maps["boxes"], self.strides, 0.0)
+        offsets, objectness, logits = (flatten_levels(maps[name]) for name in ("boxes", "objectness", "classes"))
+        boxes = boxes_from_centres(_in_pixels(offsets, corners, cell))
+        centres = (corners + 0.5) * cell
+        assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
+        found = assignment.found(targets)
+        count = max(len(found), 1)
+
+        taught = assignment.positive | ~in_ignored(centres, targets)
+        entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
+        goals = F.one_hot(found.labels, self.classes) * found.ious[:, None]
+        losses = {
+            "box": 5 * (1 - box_iou(found.of(boxes), found.boxes).square()).sum() / count + zero_if_finite(offsets, logits),
+            "objectness": (entropy * taught).sum() / count,
+            "classes": F.binary_cross_entropy_with_logits(found.of(logits), goals, reduction="sum") / count,
+        }
+        if phase.closing:
+            own_cell = cell[found.cells]
+            true = centres_from_boxes(found.boxes) / own_cell
+            wanted = torch.cat([true[:, :2] - corners[found.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
+            losses["l1"] = (found.of(offsets) - wanted).abs().sum() / count
+        return losses
+
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """``neck_p3`` to ``neck_p5``, and ``decoded`` ``[b, n, 5 + classes]``: cx, cy, w, h, objectness, classes."""
         features = self.features(image)
@@ -207,8 +250,13 @@ class YOLOX(Detector):
         """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels, objectness ``[b, n, 1]`` and classes ``[b, n, classes]``."""
         corners, strides = points(raw["boxes"], self.strides, 0.0)
         offsets = flatten_levels(raw["boxes"])
-        boxes = torch.cat([(offsets[..., :2] + corners) * strides, offsets[..., 2:].exp() * strides], -1)
+        boxes = _in_pixels(offsets, corners, strides)
         return boxes, flatten_levels(raw["objectness"]).sigmoid(), flatten_levels(raw["classes"]).sigmoid()
+
+
+def _in_pixels(offsets: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
+    """Raw boxes ``[b, n, 4]`` of cells at ``corners`` as cx, cy, w, h in input pixels."""
+    return torch.cat([(offsets[..., :2] + corners) * strides, offsets[..., 2:].exp() * strides], -1)
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -238,6 +286,5 @@ FAMILY = Family(
         (r"\.box_", ".reg_"),
         (r"\.objectness_", ".obj_"),
     ),
-    aliases={name.replace("-", ""): name for name in SIZES},
     input_px={"yolox-nano": 416, "yolox-tiny": 416},
 )

@@ -149,10 +149,15 @@ def test_kill_nine_and_resume_to_the_same_answer(strategy: str, tmp_path: Path) 
     assert any("torn" in note for note in second["notes"])
 
 
+def hear_ctrl_c() -> None:
+    """A shell lets its background jobs ignore Ctrl-C, and their children with them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     args = ["search", "--budget", "3ms", "--device", "t4", "--strategy", "random", "--steps", "100000000", "--name", "r"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen([*NAS, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*NAS, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     journal = tmp_path / "runs" / "r" / "journal.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not journal.exists():

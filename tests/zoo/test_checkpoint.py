@@ -56,7 +56,7 @@ def detector_of(model: str, one_to_one: bool = False) -> Detector:
         recipe = Recipe(model, 3)
     detector = build_recipe(recipe).eval()
     disturb(detector)
-    detector.info = Info(("nut", "bolt", "écrou 2"), 96, PROVENANCE, LINEAGE)
+    detector.info = Info(("nut", "bolt", "écrou 2"), 96, PROVENANCE, LINEAGE, (7, 90, 13))
     return detector
 
 
@@ -279,17 +279,19 @@ FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "format": (lambda m: m.update(format="nas-checkpoint-2"), "nas-checkpoint-2"),
-    "no architecture": (lambda m: m.update(architecture=None), "unknown detector 'mine'"),
+    "no architecture": (lambda m: m.update(architecture=None), "unknown model of the zoo 'mine'"),
     "another model": (lambda m: m.update(architecture=None, model="yolox-nano"), "do not fit yolox-nano with 3 classes: .* missing .*; .* without a place"),
     "alias": (lambda m: m.update(architecture=None, model="YOLOXNANO"), "do not fit yolox-nano with 3"),
     "model type": (lambda m: m.update(model=["yolox-nano"]), "model .* printable"),
-    "classes": (lambda m: (m.update(classes=4), m["info"]["class_names"].append("x")), "of another shape or type"),
+    "classes": (lambda m: (m.update(classes=4), m["info"]["class_names"].append("x"), m["info"]["category_ids"].append(1)), "of another shape or type"),
     "names": (lambda m: m.update(classes=4), "as many class_names"),
     "a billion classes": (lambda m: m.update(classes=10**9), "whole number from 1 to"),
     "no class": (lambda m: m.update(classes=0), "whole number from 1 to"),
     "classes true": (lambda m: m.update(classes=True), "whole number from 1 to"),
     "classes infinite": (lambda m: m.update(classes=float("inf")), "not JSON"),
     "classes text": (lambda m: m.update(classes="3"), "whole number from 1 to"),
+    "category ids": (lambda m: m["info"].update(category_ids=[1, 2]), r"category_ids \[1, 2\] must be"),
+    "category id type": (lambda m: m["info"].update(category_ids=[1, 2, "3"]), "category_ids"),
     "name type": (lambda m: m["info"].update(class_names=["a", "b", 3]), r"class_names\[2\] 3"),
     "name of escapes": (lambda m: m["info"].update(class_names=["a", "b", "\x1b[2J"]), r"class_names\[2\] '\\x1b"),
     "name surrogate": (lambda m: m["info"].update(class_names=["a", "b", "\ud800"]), r"class_names\[2\]"),
@@ -304,11 +306,11 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "nothing": (lambda m: m.clear(), "format"),
     "architecture type": (lambda m: m.update(architecture=[1]), "mapping"),
     "block": (lambda m: m["architecture"]["stages"][0].update(kind="x"), "block kind"),
-    "a billion blocks": (lambda m: m["architecture"]["stages"][1].update(depth=10**9), "1,000,000,0.. blocks"),
-    "widest": (lambda m: m["architecture"]["stages"][1].update(btn=2**62), "cannot be built"),
-    "wider than any number": (lambda m: m["architecture"]["neck"].update(out=[10**30] * 3), "cannot be built"),
+    "a billion blocks": (lambda m: m["architecture"]["stages"][1].update(depth=10**9), "at most 1000"),
+    "widest": (lambda m: m["architecture"]["stages"][1].update(btn=2**31, out=2**31), "cannot be built"),
+    "wider than any number": (lambda m: m["architecture"]["neck"].update(out=[10**30] * 3), "at most 2147483648"),
     "deeper than any number": (lambda m: m["architecture"]["neck"].update(depth=10**400), "architecture"),
-    "finest": (lambda m: m["architecture"]["head"].update(reg_max=10**12), "of another shape or type"),
+    "finest": (lambda m: m["architecture"]["head"].update(reg_max=10**9), "of another shape or type"),
     "bare": (lambda m: (m["architecture"].pop("neck"), m["architecture"].pop("head")), "bare backbone"),
 }  # fmt: skip
 

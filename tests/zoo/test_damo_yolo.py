@@ -39,7 +39,8 @@ def test_a_searched_architecture_folds_and_predicts(space: str) -> None:
     found = load_space(space)
     arch = found.decode(found.sample(1, np.random.default_rng(1))[0], "searched")
     detector = build_recipe(Recipe("searched", 5, arch)).eval()
-    assert detector.recipe.architecture == arch
+    assert arch.head is not None
+    assert detector.recipe.architecture == dataclasses.replace(arch, head=dataclasses.replace(arch.head, classes=5))
     disturb(detector)
     assert_folding_and_prediction(detector, torch.rand(2, 3, 64, 96))
 

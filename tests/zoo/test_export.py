@@ -38,7 +38,7 @@ FREE = ("yolo26n", "rtdetrv2-s", "free")
 """Models that need no NMS; ``free`` is a DAMO-YOLO with a one-to-one head."""
 MODELS = ("damo-yolo-ns", "yolox-nano", "yolov7", "yolo11n", *FREE)
 LIVELY = {
-    "damo-yolo": r"head\.(one_to_one\.)?cls\.\d\.bias",
+    "damo-yolo": r"head\.(one_to_\w+\.)?cls\.\d\.bias",
     "yolox": r"head\.class_preds\.\d\.bias",
     "yolov7": r"head\.predict\..*\.conv\.bias",
     "yolo11": r"head\.classes\.\d\.2\.bias",
@@ -139,7 +139,7 @@ def test_onnx_with_selection_inside_at_any_size(model: str, tmp_path: Path) -> N
         ours = found_by_torch(model, image) if form == "nms" else list(best_of_all(*decoded(model, image), 300))
         assert len(ours) == len(given) == batch
         for a, b in zip(ours, given, strict=True):
-            assert len(a) >= 20 and len(a[:, 5].unique()) > 1
+            assert len(a) >= 20 and (form == "end2end" or len(a[:, 5].unique()) > 1)
             assert_same_rows(a, b)
             assert bool((b[:, 4].diff() <= 0).all())
 
@@ -394,7 +394,7 @@ def test_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "my-run"
     folder.mkdir(parents=True)
-    dataclasses.replace(PUBLISHED["damo-yolo-ns"], name="").save(folder / "best.yaml")
+    (folder / "best.yaml").write_text(dataclasses.replace(PUBLISHED["damo-yolo-ns"], name="").to_yaml())
     for model, name in (("runs/my-run", "my-run"), ("runs/my-run/best.yaml", "my-run"), ("yolov26n", "yolo26n")):
         assert main(["export", model, "--format", "torchscript", "--input", "64", "--quiet"]) == 0
         assert f"wrote {name}.torchscript" in capsys.readouterr().out
@@ -473,10 +473,15 @@ def test_tensorrt_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pyte
     assert words in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+def hear_ctrl_c() -> None:
+    """A shell lets its background jobs ignore Ctrl-C, and their children with them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupt_leaves_the_old_file(tmp_path: Path) -> None:
     old = tmp_path / "yolov7.onnx"
     old.write_text("old")
-    process = subprocess.Popen([*NAS, "export", "yolov7", "--format", "onnx"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*NAS, "export", "yolov7", "--format", "onnx"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     assert process.stderr is not None
     assert "writing yolov7.onnx" in process.stderr.readline()
     process.send_signal(signal.SIGINT)

@@ -21,6 +21,7 @@ from tests.zoo import parity
 from tests.zoo.checks import assert_own_landmark, convolutions, disturb, official_graph, on_meta, parameters, wiring
 from zoo.deformable import DeformableAttention
 from zoo.detector import Recipe
+from zoo.families import family_of
 from zoo.official import load_official
 from zoo.resnet_vd import FrozenBatchNorm2d
 from zoo.rtdetrv2 import FAMILY, anchor_boxes, position_code
@@ -72,7 +73,7 @@ def test_deploy_form_equals_the_official_graph(model: str, shared_dir: Path) -> 
 
 def test_landmark_and_names() -> None:
     assert_own_landmark(FAMILY)
-    assert FAMILY.aliases["rtdetrv2l"] == FAMILY.aliases["rtdetrv2-r50"] == "rtdetrv2-l"
+    assert family_of("rtdetrv2l") == family_of("rtdetrv2-r50") == (FAMILY, "rtdetrv2-l")
 
 
 @pytest.mark.skipif(not FIXTURES, reason="no parity fixture of RT-DETRv2 beside the project")

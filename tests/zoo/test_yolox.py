@@ -21,6 +21,7 @@ from tests.zoo.checks import (
     wiring,
 )
 from zoo.detector import Recipe
+from zoo.families import family_of
 from zoo.yolox import FAMILY
 
 PARAMS = {
@@ -94,7 +95,7 @@ def test_fresh_head_expects_little() -> None:
 
 
 def test_names() -> None:
-    assert FAMILY.aliases["yoloxs"] == "yolox-s"
+    assert family_of("yoloxs") == (FAMILY, "yolox-s")
     assert FAMILY.input_px == {"yolox-nano": 416, "yolox-tiny": 416}
     for model in FAMILY.sizes:
         names = [FAMILY.official_name(name) for name in on_meta(FAMILY, model).state_dict()]
