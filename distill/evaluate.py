@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +101,29 @@ def as_results(found: Detections, picture: Picture, data: DataSet) -> list[dict[
             "image_id": picture.id, "category_id": data.classes.original_ids[label],
             "bbox": [round(x1, 2), round(y1, 2), round(x2 - x1, 2), round(y2 - y1, 2)], "score": round(score, 5),
         })  # fmt: skip
+    return rows
+
+
+def read_results(file: str | Path, data: DataSet) -> list[dict[str, Any]]:
+    """Detections from a file in COCO's result form; a wrong entry is named."""
+    try:
+        rows = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"cannot read results {str(file)!r}: {' '.join(str(error).split())}") from error
+    if not isinstance(rows, list):
+        raise BadInput(f"results {str(file)!r} must be a list of detections, not {type(rows).__name__}")
+    images, categories = {p.id for p in data.pictures}, set(data.classes.original_ids)
+    for number, row in enumerate(rows):
+        where = f"results {str(file)!r}, entry {number}"
+        if not isinstance(row, dict) or not {"image_id", "category_id", "bbox", "score"} <= row.keys():
+            raise BadInput(f"{where} must have image_id, category_id, bbox and score")
+        if row["image_id"] not in images:
+            raise BadInput(f"{where}: image_id {row['image_id']!r:.60} is not in the data")
+        if row["category_id"] not in categories:
+            raise BadInput(f"{where}: category_id {row['category_id']!r:.60} is not in the data, which has {', '.join(map(str, sorted(categories)[:12]))}")
+        numbers = [*row["bbox"], row["score"]] if isinstance(row["bbox"], list) else []
+        if len(numbers) != 5 or not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
+            raise BadInput(f"{where}: bbox must be four numbers and score one")
     return rows
 
 

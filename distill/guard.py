@@ -66,17 +66,17 @@ def batch_statistics_kept(model: nn.Module) -> Iterator[None]:
 def hold_in_float32(model: nn.Module, name: str) -> None:
     """Let layer ``name`` calculate in float32 inside autocast. Doing it twice changes nothing."""
     layer = model.get_submodule(name)
-    if getattr(layer, "held_in_float32", False):
-        return
     inner = layer.forward
+    if getattr(inner, "in_float32", False):
+        return
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         device = next((t.device.type for t in tensors_of([args, kwargs])), "cpu")
         with torch.autocast(device, enabled=False):
             return inner(*(_floats(a) for a in args), **{k: _floats(v) for k, v in kwargs.items()})
 
-    layer.forward = forward  # type: ignore[method-assign]
-    layer.held_in_float32 = True
+    forward.in_float32 = True  # type: ignore[attr-defined]
+    layer.forward = forward
 
 
 def _floats(value: Any) -> Any:

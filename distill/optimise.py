@@ -50,8 +50,9 @@ class MuonSGD(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(weight)
         state["momentum"].mul_(momentum).add_(weight.grad)
         push = weight.grad + momentum * state["momentum"]
-        rows, columns = weight.shape[0], weight.numel() // max(weight.shape[0], 1) if weight.ndim else 0
-        if weight.ndim >= 2 and min(rows, columns) >= LEAST_SIDE:
+        rows = weight.shape[0] if weight.ndim >= 2 else 1
+        columns = weight.numel() // rows
+        if min(rows, columns) >= LEAST_SIDE:
             push = orthogonal(push.reshape(rows, columns)).reshape(weight.shape) * (MATCHED_RMS * math.sqrt(max(rows, columns)))
         weight.mul_(1 - lr * decay).add_(push, alpha=-lr)
 

@@ -1,0 +1,27 @@
+"""Old weights for new classes: a detector is built again for the data's class map and takes over every tensor that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from distill.data.classes import ClassMap
+from zoo.detector import Detector
+from zoo.families import build_recipe
+
+
+def for_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:
+    """A detector like ``detector`` with the class map ``classes``, and the names of tensors that start afresh.
+
+    With the same class names all weights stay. Fresh tensors come from torch's global random numbers.
+    """
+    if detector.info.class_names == classes.names:
+        detector.info = dataclasses.replace(detector.info, category_ids=classes.original_ids)
+        return detector, []
+    made = build_recipe(dataclasses.replace(detector.recipe, classes=len(classes)))
+    old, own = detector.state_dict(), made.state_dict()
+    fresh = [name for name, value in own.items() if name not in old or old[name].shape != value.shape]
+    if len(classes) == detector.classes:
+        fresh = []  # the same sizes under other names: the last layers learn the new meaning from where they are
+    made.load_state_dict({name: value if name in fresh else old[name] for name, value in own.items()})
+    made.info = dataclasses.replace(detector.info, class_names=classes.names, category_ids=classes.original_ids)
+    return made, fresh
