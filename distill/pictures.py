@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from distill.data.dataset import DataSet
+from zoo.images import draw, read_image
 
 if TYPE_CHECKING:
     from distill.evaluate import Verdict
@@ -34,4 +37,27 @@ def precision_recall_png(verdict: Verdict, names: Sequence[str]) -> bytes:
     axes.grid(alpha=0.3)
     with io.BytesIO() as out:
         figure.savefig(out, format="png")
+        return out.getvalue()
+
+
+def detections_png(data: DataSet, results: Sequence[dict[str, Any]], count: int = 6, least_score: float = 0.3, side_px: int = 320) -> bytes:
+    """The first ``count`` pictures of ``data`` twice: what is there above, what was found (scores from ``least_score`` on) below."""
+    from PIL import Image
+
+    numbers = {category: number for number, category in enumerate(data.classes.original_ids)}
+    shown = data.pictures[:count]
+    sheet = Image.new("RGB", (side_px * len(shown), 2 * side_px), "white")
+    for column, picture in enumerate(shown):
+        image = read_image(picture.file)
+        found = sorted((r for r in results if r["image_id"] == picture.id and r["score"] >= least_score), key=lambda r: -float(r["score"]))
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (r["bbox"] for r in found)]
+        drawn = (
+            draw(image, picture.boxes, None, picture.labels, data.classes.names),
+            draw(image, np.array(boxes).reshape(-1, 4), [r["score"] for r in found], [numbers[r["category_id"]] for r in found], data.classes.names),
+        )
+        for row, one in enumerate(drawn):
+            one.thumbnail((side_px - 4, side_px - 4))
+            sheet.paste(one, (column * side_px + 2, row * side_px + 2))
+    with io.BytesIO() as out:
+        sheet.save(out, format="PNG")
         return out.getvalue()

@@ -158,8 +158,9 @@ class _Run:
         """Evaluate where it is time to, keep the best, write the state, the journal and the curves."""
         record = self.progress.history[-1]
         verdict: Verdict | None = None
+        found: list[dict[str, Any]] = []
         if epoch in self.evaluated_at:
-            verdict = self._evaluate()
+            verdict, found = self._evaluate()
             record |= {name: value for name, value in verdict.summary.items() if value is not None}
             if verdict.ap > self.progress.best_ap:
                 self.progress.best_ap, self.progress.best_epoch = verdict.ap, epoch
@@ -169,12 +170,12 @@ class _Run:
         self.save_state()
         self.folder.append("epoch", record)
         if self.board is not None:
-            write_curves(self.board, record, verdict, self.val)
+            write_curves(self.board, record, verdict, self.val, found)
 
-    def _evaluate(self) -> Verdict:
+    def _evaluate(self) -> tuple[Verdict, list[dict[str, Any]]]:
         detector = self.loop.average.detector
         found = detect(detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), say=self.say)
-        return judge(self.val, found)
+        return judge(self.val, found), found
 
     def _save_weights(self, name: str, epoch: int, verdict: Verdict | None) -> None:
         detector = self.loop.average.detector
@@ -265,7 +266,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | None, val: DataSet) -> None:
+def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | None, val: DataSet, found: list[dict[str, Any]]) -> None:
     """One epoch's curves for TensorBoard."""
     step = record["step"]
     for name, value in record["losses"].items():
@@ -275,13 +276,14 @@ def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | 
     board.scalar("speed/images_per_s", record["images_per_s"], step)
     board.scalar("speed/waited_share", record["waited_share"], step)
     if verdict is not None:
-        from distill.pictures import precision_recall_png
+        from distill.pictures import detections_png, precision_recall_png
 
         for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"):
             value = verdict.summary[name]
             if value is not None:
                 board.scalar(f"val/{name}", value, step)
         board.image("val/precision_recall", precision_recall_png(verdict, val.classes.names), step)
+        board.image("val/found_below_true", detections_png(val, found), step)
     board.flush()
 
 
