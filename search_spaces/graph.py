@@ -41,6 +41,8 @@ SAME_SHAPE_KINDS = frozenset(
 )
 JOIN_KINDS = frozenset({"add", "sub", "mul", "div"})
 VIEW_KINDS = frozenset({"reshape", "identity"})
+DECODE_PART = "decode"
+"""The part of a Graph that turns raw head maps into boxes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,7 +277,7 @@ def fused_ops(graph: Graph) -> list[bool]:
     """Which ops a deploying runtime folds into their producer, so that they cost no kernel.
 
     The rule, the same for every device: an activation or a two-input add rides on the conv,
-    linear or (already fused) add that feeds it when nothing else reads that producer;
+    linear, batch norm or (already fused) add that feeds it when nothing else reads that producer;
     reshapes are views; learned scales, constant scales and batch norms after a lone conv fold into it.
     """
     readers = graph.consumers()
@@ -288,11 +290,15 @@ def fused_ops(graph: Graph) -> list[bool]:
         op = graph.ops[producer]
         return op.kind in ("conv", "deconv", "linear") or (op.kind in ("add", "bn", "scale") and fused[producer])
 
+    def lone_norm(producer: int) -> bool:
+        # A batch norm that could not fold (it follows a join) and its activation are one elementwise kernel.
+        return producer >= 0 and graph.ops[producer].kind == "bn" and len(readers[producer]) == 1 and producer not in outputs
+
     for index, op in enumerate(graph.ops):
         if op.kind in VIEW_KINDS:
             fused[index] = True
         elif op.kind == "act":
-            fused[index] = carries(op.inputs[0])
+            fused[index] = carries(op.inputs[0]) or lone_norm(op.inputs[0])
         elif op.kind in ("bn", "scale", "mul_const", "add_const"):
             fused[index] = carries(op.inputs[0]) and graph.ops[op.inputs[0]].act == "none"
         elif op.kind == "add" and len(op.inputs) == 2:
@@ -352,7 +358,8 @@ def _out_shape(op: Op, given: list[tuple[Num, ...]], index: int, rescaled: bool)
         return first
     if kind == "concat" and recorded is None:
         return (sum(shape[0] for shape in given), *first[1:])
-    if kind == "slice" and len(first) == 3 and op.attrs.get("axis", 1) in (1, 2, 3):
+    batched = recorded is None or len(recorded) < 2 or recorded[0] == 1
+    if kind == "slice" and batched and len(first) == 3 and op.attrs.get("axis", 1) in (1, 2, 3):
         axis = int(op.attrs.get("axis", 1)) - 1
         start, end, step = int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1))
         stop = first[axis] if end is None or (rescaled and axis) else np.minimum(end, first[axis])
@@ -367,7 +374,7 @@ def _out_shape(op: Op, given: list[tuple[Num, ...]], index: int, rescaled: bool)
     if rescaled:
         raise BadInput(f"op {index} ({kind}) is bound to the size the graph was traced at: ask for that size")
     shape = tuple(int(v) for v in recorded)
-    return shape[1:] if len(shape) > 1 else shape
+    return shape[1:] if len(shape) > 1 and batched else shape  # a first axis above 1 is no batch but heads or tokens
 
 
 def _slide(length: Num, k: Num, s: int, p: Num, ceil: bool) -> Num:

@@ -21,7 +21,11 @@ from zoo.targets import Targets
 OVERLAPS_SUMMED = 10
 """So many of an object's best overlaps are summed to say how many cells learn it."""
 FAR = 1e5
-"""Cost of a cell that is a candidate for another object only: above all other costs, and float32 still tells them apart."""
+"""Added to the cost of a cell that is a candidate for another object only, so that it is taken last.
+
+DAMO-YOLO's code adds 1e8 and YOLOX's 1e6. Float32 then tells no costs apart that are nearer than 8 or 0.06, and an object
+too small to hold a cell gets an arbitrary one; with 1e5 it gets the cheapest, to 0.01.
+"""
 PAIRS = 1 << 24
 """Pairs of cell and object that are looked at together: bounds the memory, 64 MiB a matrix."""
 
@@ -84,7 +88,7 @@ def aligned_ota(
 
     A candidate lies in a box or within 2.5 cells of its centre in x and in y; an object's own candidates are both. The cost
     is the quality focal loss with the overlap as the true quality, plus 3 times the negative logarithm of the overlap.
-    ``one_to_one`` gives each object one cell by the same costs.
+    ``one_to_one`` gives each object one cell by the same costs: its cheapest, unless another object needs that more.
     """
 
     def costs(images: slice, true: Tensor, labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,7 +58,7 @@ class SetMatch:
 
         ``labels`` and ``truth`` are of each image. Of more objects than queries the dearest stay without one.
         """
-        from scipy.optimize import linear_sum_assignment
+        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
         k, b, q, _ = logits.shape
         costs = [self.cost(logits[:, i], boxes[:, i], labels[i], truth[i]) for i in range(b)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.assign import lowest
+from zoo.assign import lowest, one_each
 from zoo.losses import box_iou, full
 from zoo.targets import Targets
 
@@ -37,8 +37,8 @@ class TaskAligned:
     """Cells an object may choose."""
     alpha: float = 0.5
     beta: float = 6.0
-    keep: int | None = None
-    """Cells an object keeps once every cell has been given to one object; None for all, 1 for one-to-one."""
+    one_to_one: bool = False
+    """One cell an object instead, and one object a cell: pairs are taken by falling alignment. ``topk`` is not used."""
     least_px: float = 0.0
     """Sides shorter than this count as this long when cells inside an object are looked for, so that tiny ones have some."""
 
@@ -46,7 +46,7 @@ class TaskAligned:
     def __call__(self, scores: Tensor, boxes: Tensor, centres: Tensor, targets: Targets) -> Assigned:
         """From ``scores`` ``[b, n, classes]`` in 0..1, ``boxes`` ``[b, n, 4]`` and ``centres`` ``[n, 2]`` in pixels.
 
-        A cell that several objects choose learns the one it overlaps most. Among equals the first cell or object wins.
+        A cell that several objects choose learns the one it overlaps most. Among equals the first object or cell wins.
         """
         b, n, _ = scores.shape
         truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
@@ -57,19 +57,20 @@ class TaskAligned:
         overlaps = box_iou(full(boxes[images[objects], cells]), truth[objects])
         alignments = full(scores[images[objects], cells, labels[objects]]).pow(self.alpha) * overlaps.pow(self.beta)
 
-        table = alignments.new_full(within.shape, -1.0)
-        table[objects, cells] = alignments
-        chosen = largest(table, self.topk)[objects, cells]
-        objects, cells, overlaps, alignments = (x[chosen] for x in (objects, cells, overlaps, alignments))
-
         slots = images[objects] * n + cells
-        chosen = best_of(slots, overlaps, objects, b * n)
-        objects, cells, slots, overlaps, alignments = (x[chosen] for x in (objects, cells, slots, overlaps, alignments))
-        if self.keep is not None:
+        if self.one_to_one:
+            places = torch.cat([torch.arange(len(one), device=truth.device) for one in targets.labels])
+            at = (images[objects], places[objects], cells)
+            costs = alignments.new_full((b, max(map(len, targets.labels)), n), torch.inf)
+            costs[at] = -alignments
+            chosen = one_each(costs)[at] if costs.numel() else torch.zeros_like(cells, dtype=torch.bool)
+        else:
             table = alignments.new_full(within.shape, -1.0)
             table[objects, cells] = alignments
-            chosen = largest(table, self.keep)[objects, cells]
-            objects, slots, overlaps, alignments = (x[chosen] for x in (objects, slots, overlaps, alignments))
+            chosen = largest(table, self.topk)[objects, cells]
+            rivals = overlaps.masked_fill(~chosen, -torch.inf)
+            chosen &= best_of(slots, rivals, objects, b * n)
+        objects, slots, overlaps, alignments = (x[chosen] for x in (objects, slots, overlaps, alignments))
 
         most_aligned, most_overlap = (
             x.new_zeros(len(truth)).scatter_reduce(0, objects, x, "amax") for x in (alignments, overlaps)

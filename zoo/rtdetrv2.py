@@ -429,8 +429,8 @@ def _are_anchors(value: Tensor) -> bool:
     boxes = value[used].sigmoid()
     sides = torch.tensor([ANCHOR_SIDE * 2**level for level in range(3)], device=value.device)
     known = (boxes[:, 2:, None] - sides).abs().amin(-1) < 1e-3
-    inside = (boxes[:, :2] - 0.5).abs() < 0.5 - MARGIN + 1e-3
-    return bool(known.all() and inside.all() and value[~used].isposinf().all())
+    within = (boxes[:, :2] - 0.5).abs() < 0.5 - MARGIN + 1e-3
+    return bool(known.all() and within.all() and value[~used].isposinf().all())
 
 
 FAMILY = Family(

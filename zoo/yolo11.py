@@ -88,15 +88,19 @@ class YOLO11(Detector):
         set_norms(self)
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        distances = self.head.distance(torch.cat([level.flatten(2) for level in raw["boxes"]], 2)).transpose(1, 2)
-        centres, strides = points(raw["boxes"], self.strides, 0.5)
-        return boxes_from_distances(distances, centres) * strides, flatten_levels(raw["classes"]).sigmoid()
+        return self._boxes(raw["boxes"]), flatten_levels(raw["classes"]).sigmoid()
+
+    def _boxes(self, maps: Sequence[Tensor]) -> Tensor:
+        """x1, y1, x2, y2 in pixels ``[b, n, 4]`` from the raw box maps."""
+        distances = self.head.distance(torch.cat([level.flatten(2) for level in maps], 2)).transpose(1, 2)
+        centres, strides = points(maps, self.strides, 0.5)
+        return boxes_from_distances(distances, centres) * strides
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``distribution`` (of the distances of the box sides)."""
         maps = [full(level) for level in raw["boxes"]]
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
-            boxes, _ = self.decode({"boxes": maps, "classes": raw["classes"]}, size)
+            boxes = self._boxes(maps)
         centres, strides = points(maps, self.strides, 0.5)
         lesson = task_aligned_lesson(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
         bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)

@@ -39,7 +39,7 @@ ONE_TO_MANY_WEIGHT = (0.8, 0.1)
 LEAST_PX = 16.0
 ASSIGN = {
     "one_to_many": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
-    "one_to_one": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX, keep=1),
+    "one_to_one": TaskAligned(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
 }
 """Branch to how its cells are assigned."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from search_spaces.errors import BadInput
 
 
@@ -46,6 +48,16 @@ class ClassMap:
             return self.original_ids.index(original_id)
         except ValueError:
             raise BadInput(f"category id {original_id} is not in the class map; it has {', '.join(map(str, self.original_ids))}") from None
+
+    def numbers(self, original_ids: np.ndarray) -> np.ndarray:
+        """Contiguous numbers, int64 ``[n]``, of the data's own ids ``[n]``."""
+        ours = np.asarray(self.original_ids, dtype=np.int64)
+        order = np.argsort(ours)
+        at = np.minimum(np.searchsorted(ours[order], original_ids), len(ours) - 1)
+        unknown = ours[order][at] != original_ids
+        if unknown.any():
+            self.number(int(original_ids[unknown][0]))
+        return order[at].astype(np.int64)
 
 
 def check_same(ours: ClassMap | Sequence[str], theirs: ClassMap | Sequence[str], what: str, other: str) -> None:

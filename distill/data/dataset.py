@@ -6,7 +6,9 @@ into COCO's form. Boxes are x1, y1, x2, y2 in pixels of the picture; labels are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,12 @@ from distill.data.classes import ClassMap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture and what is on it; ``width`` and ``height`` in pixels."""
+    """One picture and what is on it.
+
+    ``width`` and ``height``, in pixels, are those the annotations state. Boxes are pixels of the image as
+    ``zoo.images.read_image`` gives it, EXIF rotation applied; nothing rescales them if the statement is false, the
+    doctor tells of it (``wrong-size``). Whoever decodes the file goes by the size of what comes out.
+    """
 
     id: int
     """The data's own image id, or the position where it has none."""
@@ -45,9 +52,20 @@ class DataSet:
     """``train``, ``val`` or what the data calls it."""
     classes: ClassMap
     pictures: tuple[Picture, ...]
+    handled: Mapping[str, int] = field(default_factory=dict)
+    """Boxes that were clipped (``outside``) and dropped (``degenerate``) by rule when the data were read."""
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def digest(self) -> str:
+        """SHA-256 of what is stated: classes, file names, sizes, boxes and labels. Pixels are not read."""
+        found = hashlib.sha256(repr((self.classes.names, self.classes.original_ids)).encode())
+        for p in self.pictures:
+            found.update(repr((p.id, p.file.name, p.width, p.height)).encode())
+            for values in (p.boxes, p.labels, p.crowd):
+                found.update(np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()
 
     def to_coco(self) -> dict[str, Any]:
         """COCO's JSON form with the data's own image and category ids: what pycocotools takes as ground truth."""

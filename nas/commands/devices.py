@@ -1,29 +1,51 @@
-"""``nas devices``: list the device profiles, show one, fit one to measured latencies."""
+"""``nas devices``: list the latency profiles, show one, fit one to measurements, judge one on measurements."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-HELP = "list, show and fit latency profiles of devices"
+if TYPE_CHECKING:
+    from nas.latency.judge import Forecast
+    from nas.latency.profile import DeviceProfile
+
+HELP = "list, show, fit and judge latency profiles of devices"
+DATA_HELP = "folder with latency.csv and graphs.jsonl.gz or NAME.onnx files; or a table of convolutions (.csv, .csv.gz)"
+DEVICE_HELP = "name of a profile, or path of its YAML file"
+RECORDED = ("column", "family_from", "kind", "activations", "hardware", "runtime", "precision")
+"""Options of ``fit`` that go into the profile's command."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``nas devices [show NAME | fit DATA --out FILE]``."""
+    """Arguments of ``nas devices [list | show DEVICE | fit DATA --out FILE | check DEVICE DATA]``."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    actions = parser.add_subparsers(dest="action", metavar="{list,show,fit}")
-    listing = actions.add_parser("list", help="list the profiles and their error (the default)")
-    show = actions.add_parser("show", help="show one profile")
-    show.add_argument("device", help="name of a profile, or path of its YAML file")
-    fit = actions.add_parser("fit", help="fit a profile to a folder with latency.csv and graphs.jsonl.gz")
-    fit.add_argument("data", help="folder: latency.csv (model, family, input_px, one *_ms column), graphs.jsonl.gz")
+    actions = parser.add_subparsers(dest="action", metavar="{list,show,fit,check}")
+    listing = actions.add_parser("list", help="list the profiles and their error on what they had not seen (the default)")
+    show = actions.add_parser("show", help="show one profile; with --png draw predicted against measured")
+    show.add_argument("device", help=DEVICE_HELP)
+    show.add_argument("--png", metavar="FILE", help="write a picture of predicted against measured latencies")
+    show.add_argument("--data", metavar="DATA", help=f"measurements to draw (default: what the profile was fitted to, if it is there): {DATA_HELP}")
+    fit = actions.add_parser("fit", help="fit a profile to measured latencies")
+    fit.add_argument("data", help=DATA_HELP)
     fit.add_argument("--out", required=True, help="YAML file to write; its name is the device's name")
-    fit.add_argument("--column", help="column of milliseconds in latency.csv, when there is more than one")
+    fit.add_argument("--kind", default="gpu", help="gpu, cpu or npu: what a coefficient is taken for that the data do not show (default: %(default)s)")
+    fit.add_argument("--activations", default="", help="fused or separate: whether the runtime runs SiLU inside the convolution (default: fused on a gpu)")
     fit.add_argument("--hardware", default="not stated", help="for instance 'NVIDIA T4'")
     fit.add_argument("--runtime", default="not stated", help="for instance 'TensorRT 10'")
-    fit.add_argument("--precision", default="FP16", help="FP32, FP16, BF16 or INT8 (default: %(default)s)")
+    fit.add_argument("--precision", default="FP16", help="FP32, FP16, BF16, INT16 or INT8 (default: %(default)s)")
     fit.add_argument("--batch", type=int, default=1, help="images a run (default: %(default)s)")
-    for action in (listing, show, fit):
+    check = actions.add_parser("check", help="judge a profile on measurements, without fitting")
+    check.add_argument("device", help=DEVICE_HELP)
+    check.add_argument("data", help=DATA_HELP)
+    check.add_argument("--png", metavar="FILE", help="write a picture of predicted against measured latencies")
+    for action in (show, fit, check):
+        action.add_argument("--column", help="column of milliseconds in latency.csv, when there is more than one")
+        action.add_argument("--family-from", metavar="COLUMN", help="column to take the family from (default: 'family', else from the name)")
+    for action in (fit, check):
+        action.add_argument("--worst", type=int, default=10, metavar="N", help="how many of the worst forecasts to print (default: %(default)s)")
+    for action in (listing, show, fit, check):
         # SUPPRESS: a flag before the action must not be reset by the action's own default.
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
@@ -31,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code."""
     action = getattr(args, "action", None) or "list"
-    return {"list": _list, "show": _show, "fit": _fit}[action](args)
+    return {"list": _list, "show": _show, "fit": _fit, "check": _check}[action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -47,7 +69,7 @@ def _list(args: argparse.Namespace) -> int:
         [p.name, p.hardware, p.runtime, p.precision, p.batch, p.points, *(p.error.get(measure) for measure in measures)]
         for p in profiles
     ]
-    header = ["device", "hardware", "runtime", "precision", "batch", "networks", "left-out error %", "Kendall tau"]
+    header = ["device", "hardware", "runtime", "precision", "batch", "points", "left-out error %", "Kendall tau"]
     print(table(header, rows))
     print(f"\nyour own profiles: {user_folder()} (set NAS_DEVICES to change)")
     return 0
@@ -59,6 +81,8 @@ def _show(args: argparse.Namespace) -> int:
 
     profile = load_device(args.device)
     data = profile.to_dict()
+    if args.png:
+        _draw(args, profile, _points_of(args, profile))
     if args.json:
         print_json(data)
         return 0
@@ -67,53 +91,127 @@ def _show(args: argparse.Namespace) -> int:
     width = max(len(key) for key, _ in rows)
     print("\n".join(f"{key.ljust(width)}  {value}" for key, value in rows))
     print("\n" + table(["coefficient", "value"], [[key, float(value)] for key, value in model.items()]))
-    families = [item for item in error.items() if isinstance(item[1], dict)]
-    plain = [[key, float(value)] for key, value in error.items() if not isinstance(value, dict)]
-    if plain:
-        print("\n" + table(["error", "value"], plain))
-    for key, values in families:
-        print("\n" + table([key, "value"], [[name, float(value)] for name, value in values.items()]))
+    _print_error(error)
+    if args.png:
+        print(f"\nwrote {args.png}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from nas.console import print_json
+    from nas.latency.judge import check, figures, worst
+    from nas.latency.profile import load_device
+
+    count = _worst(args)
+    profile = load_device(args.device)
+    source, rows = check(profile, args.data, args.column, args.family_from)
+    if args.png:
+        _draw(args, profile, rows)
+    found = figures(rows)
+    if args.json:
+        offenders = [row.to_dict() for row in worst(rows, count)]
+        print_json({"device": profile.name, "data": args.data, "column": source, "points": len(rows), **found, "worst": offenders})
+        return 0
+    print(f"{profile.name} ({profile.hardware}, {profile.runtime}, {profile.precision}) on {len(rows)} latencies, {source} of {args.data}\n")
+    _print_worst(rows, count)
+    _print_error(found, rows)
+    if args.png:
+        print(f"\nwrote {args.png}")
     return 0
 
 
 def _fit(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from nas.console import print_json, table
-    from nas.latency.fit import fit_report
+    from nas.console import print_json
+    from nas.latency.judge import fit_report
     from search_spaces.errors import BadInput
     from search_spaces.files import write_atomic
 
+    count = _worst(args)
     out = Path(args.out)
     if out.suffix not in (".yaml", ".yml"):
         raise BadInput(f"--out {args.out!r} must end in .yaml")
     if args.batch < 1:
         raise BadInput(f"--batch {args.batch} must be at least 1")
     words = ["nas", "devices", "fit", args.data, "--out", args.out]
-    for option in ("column", "hardware", "runtime", "precision"):
+    for option in RECORDED:
         value = getattr(args, option)
         if value and value != "not stated":
-            words += [f"--{option}", value]
+            words += [f"--{option.replace('_', '-')}", value]
     if args.batch != 1:
         words += ["--batch", str(args.batch)]
     profile, rows = fit_report(
-        args.data, args.column, name=out.stem, hardware=args.hardware, runtime=args.runtime,
-        precision=args.precision, batch=args.batch, command=shlex.join(words),
+        args.data, args.column, name=out.stem, hardware=args.hardware, runtime=args.runtime, precision=args.precision,
+        batch=args.batch, kind=args.kind, activations=args.activations, family_from=args.family_from, command=shlex.join(words),
     )  # fmt: skip
     write_atomic(out, profile.to_yaml())
     if args.json:
-        networks = [
-            {
-                "name": r.name, "family": r.family, "attention": r.attention, "measured_ms": r.measured_ms,
-                "fitted_ms": r.fitted_ms, "left_out_ms": r.left_out_ms,
-            }
-            for r in rows
-        ]  # fmt: skip
-        print_json({"file": str(out), "profile": profile.to_dict(), "networks": networks})
+        print_json({"file": str(out), "profile": profile.to_dict(), "forecasts": [row.to_dict() for row in rows]})
         return 0
-    cells = [[r.name, r.family, r.measured_ms, r.fitted_ms, r.left_out_ms, r.left_out_percent] for r in rows]
-    print(table(["network", "family", "measured ms", "fitted ms", "left-out ms", "left-out error %"], cells))
-    print()
-    print(table(["error", "value"], [[k, v] for k, v in profile.error.items() if not isinstance(v, dict)]))
+    _print_worst(rows, count)
+    _print_error(profile.error, rows)
     print(f"\nwrote {out}; use it with --device {out}")
     return 0
+
+
+def _worst(args: argparse.Namespace) -> int:
+    from search_spaces.errors import BadInput
+
+    if args.worst < 0:
+        raise BadInput(f"--worst {args.worst} must be at least 0")
+    return int(args.worst)
+
+
+def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Forecast]:
+    """Forecasts for the data named, or for what the profile was fitted to."""
+    from pathlib import Path
+
+    from nas.latency.judge import check, recorded
+    from search_spaces.errors import BadInput
+
+    data = args.data or recorded(profile, "DATA")
+    if data is None or not (args.data or Path(data).exists()):
+        raise BadInput(f"--png draws measured latencies, and {data or 'the data of this profile'!r} is not here: name them with --data")
+    return check(profile, data, args.column, args.family_from or recorded(profile, "--family-from"))[1]
+
+
+def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Forecast]) -> None:
+    from pathlib import Path
+
+    from nas.report.fit_plot import predicted_png
+    from search_spaces.errors import BadInput
+    from search_spaces.files import write_atomic
+
+    if Path(args.png).suffix.lower() != ".png":
+        raise BadInput(f"--png {args.png!r} must end in .png")
+    write_atomic(Path(args.png), predicted_png(f"{profile.name}: {profile.hardware}, {profile.runtime}, {profile.precision}", rows))
+
+
+def _print_worst(rows: Sequence[Forecast], count: int) -> None:
+    from nas.console import table
+    from nas.latency.judge import worst
+
+    if not count:
+        return
+    cells = [[r.name, r.family, r.input_px, r.measured_ms, r.predicted_ms, r.percent] for r in worst(rows, count)]
+    print("worst forecasts\n" + table(["network", "family", "input px", "measured ms", "predicted ms", "error %"], cells))
+
+
+def _print_error(error: Mapping[str, Any], rows: Sequence[Forecast] = ()) -> None:
+    """Single figures, then one table of all figures by family."""
+    from nas.console import table
+
+    plain = [[key, float(value)] for key, value in error.items() if not isinstance(value, Mapping)]
+    if plain:
+        print("\n" + table(["error", "value"], plain))
+    tables = {key.removesuffix("_by_family"): value for key, value in error.items() if isinstance(value, Mapping) and key.endswith("_by_family")}
+    for key, value in error.items():
+        if isinstance(value, Mapping) and not key.endswith("_by_family"):
+            print("\n" + table([key, "value"], [[name, float(number)] for name, number in value.items()]))
+    if tables:
+        families = list(dict.fromkeys(name for values in tables.values() for name in values))
+        points = [row.family for row in rows]
+        header = ["family", *(["points"] if rows else []), *tables]
+        cells = [[name, *([points.count(name)] if rows else []), *(values.get(name) for values in tables.values())] for name in families]
+        print("\n" + table(header, cells))

@@ -14,11 +14,16 @@ examples:
   nas search --budget 20GFLOPs --budget 10Mparams --strategy evolution --steps 500000
   nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
   nas search --device t4 --device raspberry-pi-4 --budget t4:3ms --budget raspberry-pi-4:900ms
+  nas search --device cpu --budget 60ms --measure 5      (after nas calibrate)
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.latency.runtimes import Target
 
 HELP = "find the best architecture under budgets, with a proof"
 RESUMES = True
@@ -42,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--population", type=int, default=512, help="population of a sampling strategy (default 512)")
     add("--time-limit", type=float, default=300.0, metavar="S", help="seconds after which the exact search stops proving (default 300)")
     add("--top-k", type=int, default=5, help="architectures written to top/ (default 5)")
+    add("--measure", type=int, metavar="K", help="measure the best K of the front on this machine, and rank them anew")
+    add("--measure-on", default="cpu", metavar="D", help="where: cpu (default) or cuda")
+    add("--runtime", help="with --measure: onnxruntime (default), openvino or torch")
+    add("--threads", type=int, metavar="N", help="with --measure: CPU threads (default: all CPUs)")
     add("--name", help="run folder below --runs (default: made from the settings)")
     add("--runs", default="runs", metavar="DIR", help="where run folders live (default runs)")
     add("--fresh", action="store_true", help="start over instead of resuming")
@@ -55,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.quantity import parse_weights
     from nas.search.run import search
 
+    target = _target(args)  # what is not here is refused before the search
     result = search(
         args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score,
         weights=parse_weights(args.weights),
@@ -62,13 +72,40 @@ def run(args: argparse.Namespace) -> int:
         population=args.population, top_k=args.top_k, time_limit_s=args.time_limit, name=args.name, runs=args.runs,
         fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json,
     )  # fmt: skip
+    finalists = None
+    if target is not None:
+        from nas.console import Progress
+        from nas.search.measured_finalists import measure_finalists
+
+        progress = Progress(args.quiet or args.json)
+        try:
+            finalists = measure_finalists(result, args.measure, target, say=progress.show)
+        finally:
+            progress.done()
     if args.json:
         from nas.console import print_json
 
-        print_json(result.to_dict())
+        print_json(result.to_dict() | ({} if finalists is None else {"measured": finalists.to_dict()}))
         return 0
     print(_text(result))
+    if finalists is not None:
+        print("\n" + finalists.text())
     return 0
+
+
+def _target(args: argparse.Namespace) -> Target | None:
+    """Where finalists are measured; None where nobody asked for it."""
+    from search_spaces.errors import BadInput
+
+    if args.measure is None:
+        if args.runtime is not None or args.threads is not None or args.measure_on != "cpu":
+            raise BadInput("--measure-on, --runtime and --threads say how finalists are measured: add --measure K")
+        return None
+    if args.measure < 1:
+        raise BadInput(f"--measure {args.measure} must be at least 1: so many of the front are measured")
+    from nas.latency.runtimes import choose_target
+
+    return choose_target(args.measure_on, args.runtime, args.threads)
 
 
 def _text(result: object) -> str:

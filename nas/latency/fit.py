@@ -1,290 +1,262 @@
-"""Fit a device profile to measured or published latencies, and say how well it foretells strangers.
+"""Fit a latency model: robust least squares on logarithms, each coefficient held near a plausible start.
 
-The error that counts is that of families the fit has not seen: each family is left out in turn, the
-profile is fitted to the others, and the left-out networks are foretold.
+What is fitted are tables of ops with one latency each: whole networks, or single ops. The start values are
+given relative to the device at hand (its median time per operation, per number moved and per network), so
+that a board a thousand times slower than a GPU starts from the same physics.
 """
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import gzip
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.latency.model import DECODE_PART, FREE_KINDS, LatencyModel
-from nas.latency.profile import DeviceProfile
-from search_spaces.errors import BadInput
-from search_spaces.graph import Graph, OpTable
+from nas.latency.measured import Measured, distinct
+from nas.latency.model import LatencyModel
+from search_spaces.errors import BadInput, unknown_name
+from search_spaces.graph import OpTable
 
-START: dict[str, tuple[float, float]] = {
-    "conv_tflops": (25.0, 0.5),
-    "idle_outputs": (40_000.0, 0.7),
-    "depthwise_goutputs": (60.0, 0.7),
-    "matmul_tflops": (15.0, 0.5),
-    "bandwidth_gbs": (600.0, 0.3),
-    "kernel_us": (3.0, 0.5),
-    "memory_kernel_us": (3.0, 0.5),
-    "fixed_ms": (0.6, 0.4),
-}
-"""Where the search starts, and how far (standard deviation of the logarithm) a coefficient may be led away
-by the data: few networks cannot tell every coefficient apart, so what they do not say stays plausible.
-The values suit a GPU with tensor cores; they are first scaled to the speed of the device at hand."""
 PRIOR_WEIGHT = 0.1
 """Relative error of one network that weighs as much as one standard deviation of one coefficient."""
-ROBUST_AT = 0.05
+ROBUST_AT = 0.1
 """Relative error above which a network counts linearly, not squared: published figures disagree by more."""
-SLOWER_WHEN_LARGER = frozenset({"kernel_us", "memory_kernel_us", "fixed_ms"})
-ELEMENT_BYTES = {"FP32": 4.0, "FP16": 2.0, "BF16": 2.0, "INT8": 1.0}
+ELEMENT_BYTES = {"FP32": 4.0, "FP16": 2.0, "BF16": 2.0, "INT16": 2.0, "INT8": 1.0}
+"""Bytes of a number by precision."""
+
+_ARITHMETIC, _TRAFFIC, _START_UP, _PLAIN, _SHARE = "arithmetic", "traffic", "start-up", "plain", "share"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One network with its latency."""
+class Start:
+    """Where a coefficient starts, in units of the device's speed, and the standard deviation of its logarithm (of its log-odds for shares)."""
 
-    name: str
-    family: str
-    input_px: int
-    ms: float
-    graph: Graph
-    table: OpTable
+    value: float
+    spread: float
+    unit: str = _PLAIN
 
-    @property
-    def has_attention(self) -> bool:
-        """True when activations are multiplied with activations."""
-        return "matmul" in self.table.kinds
+
+START: dict[str, Start] = {
+    "conv_tflops": Start(1.7, 0.5, _ARITHMETIC),
+    "pointwise_tflops": Start(1.7, 0.5, _ARITHMETIC),
+    "step_ns": Start(3.0, 1.0),
+    "depthwise_goutputs": Start(5.0, 0.7, _TRAFFIC),
+    "matmul_tflops": Start(1.0, 0.5, _ARITHMETIC),
+    "bandwidth_gbs": Start(17.0, 1.0, _TRAFFIC),
+    "weight_gbs": Start(17.0, 1.0, _TRAFFIC),
+    "memory_gbs": Start(5.0, 0.7, _TRAFFIC),
+    "kernel_us": Start(1.0, 1.0, _START_UP),
+    "memory_kernel_us": Start(1.0, 1.0, _START_UP),
+    "overlap": Start(0.5, 0.7),
+    "idle_inputs": Start(3.0, 1.0),
+    "idle_outputs": Start(3.0, 1.0),
+    "idle_positions": Start(10.0, 1.0),
+    "padded_channels": Start(0.33, 1.0, _SHARE),
+    "padded_sides": Start(0.33, 1.0, _SHARE),
+    "strided_slowdown": Start(1.2, 0.3),
+    "deconv_slowdown": Start(4.0, 1.0),
+    "heavy_slowdown": Start(0.3, 1.0),
+    "heavy_weights": Start(3e5, 0.5),
+    "large_slowdown": Start(0.5, 0.7),
+    "large_elems": Start(5e5, 0.7),
+    "activation_us": Start(0.1, 1.5, _START_UP),
+    "activation_goutputs": Start(25.0, 1.0, _TRAFFIC),
+    "copy_share": Start(0.5, 1.0),
+    "fused_add_share": Start(0.5, 1.0),
+    "upsample_slowdown": Start(1.0, 1.0),
+    "pool_gops": Start(50.0, 1.0, _TRAFFIC),
+    "depthwise_exponent": Start(1.0, 0.3),
+    "fixed_ms": Start(0.05, 1.0, _START_UP),
+}
+"""Where the search starts. Few networks cannot tell every coefficient apart; what they do not say stays plausible."""
+
+DEVICE_KINDS: dict[str, dict[str, Start]] = {
+    "gpu": {
+        "step_ns": Start(10.0, 1.0),
+        "matmul_tflops": Start(1.7, 0.5, _ARITHMETIC),
+        "depthwise_goutputs": Start(2.0, 0.7, _TRAFFIC),
+        "memory_kernel_us": Start(0.5, 1.0, _START_UP),
+        "deconv_slowdown": Start(10.0, 1.0),
+    },
+    "cpu": {
+        "kernel_us": Start(0.05, 1.0, _START_UP),
+        "memory_kernel_us": Start(0.1, 1.0, _START_UP),
+        "fixed_ms": Start(0.005, 1.0, _START_UP),
+        "deconv_slowdown": Start(4.0, 1.0),
+        "activation_us": Start(0.02, 1.0, _START_UP),
+    },
+    "npu": {
+        "kernel_us": Start(0.1, 1.0, _START_UP),
+        "memory_kernel_us": Start(0.2, 1.0, _START_UP),
+        "fixed_ms": Start(0.02, 1.0, _START_UP),
+        "deconv_slowdown": Start(10.0, 1.0),
+    },
+}
+"""What starts elsewhere by kind of device."""
+ACTIVATIONS: dict[str, dict[str, dict[str, Start]]] = {
+    "fused": {kind: {"activation_goutputs": Start(40.0, 0.5, _TRAFFIC)} for kind in ("gpu", "cpu", "npu")},
+    "separate": {
+        "gpu": {"activation_goutputs": Start(4.0, 0.5, _TRAFFIC)},
+        "cpu": {"activation_goutputs": Start(3.5, 0.5, _TRAFFIC)},
+        # Neural processors have no unit for an exponential: it runs on a slower one, or on the host.
+        "npu": {"activation_goutputs": Start(0.7, 0.5, _TRAFFIC)},
+    },
+}
+"""The same by what the runtime does with activations other than ReLU: part of the convolution, or a kernel of their own."""
+HELD: dict[str, dict[str, float]] = {
+    "gpu": {"channel_pad": 64.0, "side_pad": 8.0, "softmax_share": 0.0, "heavy_slowdown": 0.0, "heavy_weights": 3e5},
+    "cpu": {"channel_pad": 8.0, "side_pad": 4.0, "softmax_share": 1.0},
+    "npu": {"channel_pad": 32.0, "side_pad": 8.0, "softmax_share": 1.0},
+}
+"""Coefficients that are not fitted, by kind of device."""
+
+
+class Problem:
+    """Networks (or single ops) with latencies, laid out so that all of them are costed in one pass."""
+
+    def __init__(self, tables: Sequence[OpTable], ms: Sequence[float] | np.ndarray) -> None:
+        from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+
+        rows, owner, place = distinct(tables)
+        count = np.concatenate([t.count for t in tables])
+        self._take(rows, csr_matrix((count, (owner, place)), shape=(len(tables), len(rows.kinds))), np.asarray(ms, dtype=float))
+
+    @staticmethod
+    def of_ops(table: OpTable, ms: np.ndarray) -> Problem:
+        """Every row of one table is measured alone."""
+        from scipy.sparse import identity
+
+        problem = Problem.__new__(Problem)
+        problem._take(table, identity(len(ms), format="csr"), np.asarray(ms, dtype=float))
+        return problem
+
+    def _take(self, rows: OpTable, counts: Any, ms: np.ndarray) -> None:
+        self.rows, self.counts, self.ms = rows, counts, ms
+
+    def __len__(self) -> int:
+        return len(self.ms)
+
+    def part(self, chosen: np.ndarray) -> Problem:
+        """The networks that ``chosen`` (bool, [networks]) marks; the rows stay as they are."""
+        problem = Problem.__new__(Problem)
+        problem._take(self.rows, self.counts[chosen], self.ms[chosen])
+        return problem
+
+    def predict(self, model: LatencyModel, fixed_ms: float) -> np.ndarray:
+        """Milliseconds of each network, ``[networks]``."""
+        return np.asarray(self.counts @ model.op_ms(self.rows)) + fixed_ms
+
+    def total(self, column: np.ndarray) -> np.ndarray:
+        """Sum of a column of the rows over each network, ``[networks]``."""
+        return np.asarray(self.counts @ column)
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One network: measured, foretold by the fit to all, and by the fit that left its family out (ms)."""
+class Setting:
+    """What a fit is told of a device before it sees a latency, and how much that weighs."""
 
-    name: str
-    family: str
-    attention: bool
-    measured_ms: float
-    fitted_ms: float
-    left_out_ms: float
+    kind: str = "gpu"
+    precision: str = "FP16"
+    activations: str = ""
+    """``fused`` or ``separate`` (see ``ACTIVATIONS``); empty = fused on a GPU, separate elsewhere."""
+    held: Mapping[str, float] | None = None
+    fixed_time: bool = True
+    prior_weight: float = PRIOR_WEIGHT
 
-    @property
-    def left_out_percent(self) -> float:
-        """Error when left out, percent of the measured figure; positive = foretold too slow."""
-        return 100.0 * (self.left_out_ms / self.measured_ms - 1.0)
+    def __post_init__(self) -> None:
+        if self.precision not in ELEMENT_BYTES:
+            raise BadInput(f"precision {self.precision!r} is not known: use one of {', '.join(ELEMENT_BYTES)}")
+        if self.kind not in DEVICE_KINDS:
+            raise unknown_name("kind of device", self.kind, DEVICE_KINDS)
+        if self.activations and self.activations not in ACTIVATIONS:
+            raise unknown_name("treatment of activations", self.activations, ACTIVATIONS)
 
-    @property
-    def fitted_percent(self) -> float:
-        """Error of the fit to all, percent of the measured figure."""
-        return 100.0 * (self.fitted_ms / self.measured_ms - 1.0)
+    def starts(self) -> dict[str, Start]:
+        """Where each fitted coefficient starts."""
+        activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
+        starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATIONS[activations][self.kind]}
+        held = self.held_values()
+        return {name: start for name, start in starts.items() if name not in held and (self.fixed_time or name != "fixed_ms")}
 
-
-def fit_profile(folder: str | Path, column: str | None = None, **facts: Any) -> DeviceProfile:
-    """Fit a profile to a folder with ``latency.csv`` and ``graphs.jsonl.gz``. See ``fit_report``."""
-    return fit_report(folder, column, **facts)[0]
-
-
-def fit_report(
-    folder: str | Path,
-    column: str | None = None,
-    *,
-    name: str = "device",
-    hardware: str = "not stated",
-    runtime: str = "not stated",
-    precision: str = "FP16",
-    batch: int = 1,
-    resolution_us: float = 0.1,
-    command: str = "",
-) -> tuple[DeviceProfile, list[Prediction]]:
-    """Fit a profile; give it back with the prediction for every network.
-
-    ``latency.csv`` has ``model``, ``family``, ``input_px`` and one column of milliseconds whose name ends
-    in ``_ms`` (or is ``column``). ``graphs.jsonl.gz`` has one graph a line, named like the model.
-    """
-    if precision not in ELEMENT_BYTES:
-        raise BadInput(f"precision {precision!r} is not known: use one of {', '.join(ELEMENT_BYTES)}")
-    column, points = read_measured(folder, column)
-    # Only half precision runs on matrix units that want whole groups of channels.
-    held = {"channel_pad": 16.0 if ELEMENT_BYTES[precision] == 2.0 else 1.0, "element_bytes": ELEMENT_BYTES[precision]}
-    families = list(dict.fromkeys(p.family for p in points))
-    groups = [p.family for p in points] if len(families) > 1 else [p.name for p in points]
-    left_out = np.zeros(len(points))
-    for group in dict.fromkeys(groups):
-        rest = [p for p, g in zip(points, groups, strict=True) if g != group]
-        if not rest:
-            raise BadInput(f"{str(folder)!r} holds one network: a fit needs at least two")
-        model, fixed_ms = _fit(rest, held)
-        for i, point in enumerate(points):
-            if groups[i] == group:
-                left_out[i] = predict_ms(model, fixed_ms, [point])[0]
-    model, fixed_ms = _fit(points, held)
-    fitted = predict_ms(model, fixed_ms, points)
-    rows = [
-        Prediction(p.name, p.family, p.has_attention, p.ms, float(f), float(o))
-        for p, f, o in zip(points, fitted, left_out, strict=True)
-    ]
-    what = "family" if len(families) > 1 else "network (there is only one family)"
-    profile = DeviceProfile(
-        name=name, hardware=hardware, runtime=runtime, precision=precision, batch=batch,
-        resolution_us=resolution_us, model=model, fixed_ms=fixed_ms,
-        fitted_on=f"{len(points)} networks of {len(families)} families, column {column}; "
-        f"errors with each {what} left out",
-        points=len(points), error=errors(rows), command=command,
-    )  # fmt: skip
-    return profile, rows
+    def held_values(self) -> dict[str, float]:
+        """Coefficients that stay as they are."""
+        return {**HELD[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.held or {})}
 
 
-def errors(rows: Sequence[Prediction]) -> dict[str, Any]:
-    """The honest error of a fit: left-out MAPE (all, without attention, by family), Kendall's tau, in-sample MAPE."""
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]
-
-    def mape(chosen: Sequence[Prediction]) -> float:
-        return round(float(np.mean([abs(r.left_out_percent) for r in chosen])), 3)
-
-    def tau(chosen: Sequence[Prediction]) -> float:
-        return round(float(kendalltau([r.left_out_ms for r in chosen], [r.measured_ms for r in chosen]).statistic), 4)
-
-    found: dict[str, Any] = {"mape_percent": mape(rows)}
-    plain = [r for r in rows if not r.attention]
-    if plain:
-        found["mape_percent_without_attention"] = mape(plain)
-    found["kendall_tau"] = tau(rows)
-    if plain:
-        found["kendall_tau_without_attention"] = tau(plain)
-    found["fitted_mape_percent"] = round(float(np.mean([abs(r.fitted_percent) for r in rows])), 3)
-    names = dict.fromkeys(r.family for r in rows)
-    found["mape_percent_by_family"] = {f: mape([r for r in rows if r.family == f]) for f in names}
-    # One network, or equal figures, have no order: no tau rather than NaN.
-    return {key: value for key, value in found.items() if isinstance(value, dict) or math.isfinite(value)}
-
-
-def predict_ms(model: LatencyModel, fixed_ms: float, points: Sequence[Measured]) -> np.ndarray:
-    """Milliseconds of each network, ``[points]``."""
-    whole = _join([p.table for p in points])
-    owner = np.repeat(np.arange(len(points)), [len(p.table.kinds) for p in points])
-    return np.bincount(owner, model.op_ms(whole) * whole.count, minlength=len(points)) + fixed_ms
-
-
-def read_measured(folder: str | Path, column: str | None = None) -> tuple[str, list[Measured]]:
-    """Networks with latencies of a folder (see ``fit_report``), and the column that was read."""
-    root = Path(folder)
-    if not root.is_dir():
-        raise BadInput(f"{str(root)!r} is not a folder: it must hold latency.csv and graphs.jsonl.gz")
-    try:
-        with (root / "latency.csv").open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines)
-            header, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"cannot read {str(root / 'latency.csv')!r}: {error}") from error
-    column = _column(header, column)
-    for needed in ("model", "family", "input_px"):
-        if needed not in header:
-            raise BadInput(f"latency.csv has no column {needed!r}; it has {', '.join(header)}")
-    graphs = {graph.name: graph for graph in _graphs(root / "graphs.jsonl.gz")}
-    points: list[Measured] = []
-    for line, row in enumerate(rows, start=2):
-        where = f"latency.csv, line {line}"
-        if not (row[column] or "").strip():
-            continue
-        name = row["model"]
-        if name not in graphs:
-            raise BadInput(f"{where}: model {name!r} has no graph in graphs.jsonl.gz")
-        ms, px = _positive(row[column], column, where), _positive(row["input_px"], "input_px", where)
-        table = graphs[name].table(int(px))
-        points.append(Measured(name, row["family"], int(px), ms, graphs[name], _costed(table)))
-    if len(points) < 2:
-        raise BadInput(f"latency.csv has {len(points)} latencies in column {column!r}: a fit needs at least two")
-    return column, points
-
-
-def _column(header: Sequence[str], column: str | None) -> str:
-    found = [name for name in header if name.endswith("_ms")]
-    if column is not None:
-        if column not in header:
-            known = ", ".join(found) or "none"
-            raise BadInput(f"latency.csv has no column {column!r}; columns of milliseconds: {known}")
-        return column
-    if len(found) != 1:
-        raise BadInput(f"latency.csv must have exactly one *_ms column, not {found}: name one with --column")
-    return found[0]
-
-
-def _graphs(path: Path) -> Iterator[Graph]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    data = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise BadInput(f"{path.name}, line {number} is not JSON: {error}") from error
-                yield Graph.from_json(data)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {error}") from error
-
-
-def _positive(text: str | None, field: str, where: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value <= 0:
-        raise BadInput(f"{where}: {field}={text!r} must be a finite number above 0")
-    return value
-
-
-_COLUMNS = tuple(f.name for f in dataclasses.fields(OpTable) if f.name not in ("kinds", "acts", "parts", "names"))
-
-
-def _costed(table: OpTable) -> OpTable:
-    """The rows that can cost anything; the fit evaluates them hundreds of times."""
-    pairs = zip(table.kinds, table.parts, strict=True)
-    keep = [i for i, (kind, part) in enumerate(pairs) if kind not in FREE_KINDS and part != DECODE_PART]
-    return OpTable(
-        kinds=tuple(table.kinds[i] for i in keep), acts=tuple(table.acts[i] for i in keep),
-        parts=tuple(table.parts[i] for i in keep), names=tuple(table.names[i] for i in keep),
-        **{name: getattr(table, name)[keep] for name in _COLUMNS},
-    )  # fmt: skip
-
-
-def _join(tables: Sequence[OpTable]) -> OpTable:
-    """All rows of several scalar tables, one after the other."""
-    return OpTable(
-        kinds=sum((t.kinds for t in tables), ()), acts=sum((t.acts for t in tables), ()),
-        parts=sum((t.parts for t in tables), ()), names=sum((t.names for t in tables), ()),
-        **{name: np.concatenate([getattr(t, name) for t in tables]) for name in _COLUMNS},
-    )  # fmt: skip
-
-
-def _fit(points: Sequence[Measured], held: dict[str, float]) -> tuple[LatencyModel, float]:
-    """Robust least squares on logarithms; coefficients stay positive because their logarithms are fitted."""
+def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
+    """The model and the fixed milliseconds that fit ``problem`` best."""
     from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-    names = list(START)
-    spread = np.array([START[name][1] for name in names])
-    whole = _join([p.table for p in points])
-    owner = np.repeat(np.arange(len(points)), [len(p.table.kinds) for p in points])
-    target = np.log([p.ms for p in points])
+    held = setting.held_values()
+    starts = setting.starts()
+    speed = _speed(problem, held["element_bytes"])
+    names = list(starts)
+    spread = np.array([starts[name].spread for name in names])
+    shares = np.array([starts[name].unit == _SHARE for name in names])
+    values = np.array([_in_units(name, starts[name], speed) for name in names])
+    first = np.log(np.where(shares, values / (1.0 - np.where(shares, values, 0.0)), values))
+    target = np.log(problem.ms)
 
     def unpack(logs: np.ndarray) -> tuple[LatencyModel, float]:
-        values = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        fixed_ms = values.pop("fixed_ms")
-        return LatencyModel(**values, **held), fixed_ms
-
-    def log_ms(logs: np.ndarray) -> np.ndarray:
-        model, fixed_ms = unpack(logs)
-        return np.log(np.bincount(owner, model.op_ms(whole) * whole.count, minlength=len(points)) + fixed_ms)
-
-    start = np.log([START[name][0] for name in names])
-    # A device ten times slower than the start is slower in everything before it differs in anything.
-    slower = float(np.median(target - log_ms(start)))
-    start += np.array([slower if n in SLOWER_WHEN_LARGER else 0.0 if n == "idle_outputs" else -slower for n in names])
+        numbers = np.exp(np.clip(logs, -60.0, 60.0))
+        numbers = np.where(shares, numbers / (1.0 + numbers), numbers)
+        found = dict(zip(names, numbers.tolist(), strict=True))
+        fixed_ms = found.pop("fixed_ms", 0.0)
+        return LatencyModel(**found, **held), fixed_ms
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        return np.concatenate([log_ms(logs) - target, PRIOR_WEIGHT * (logs - start) / spread])
+        error = np.log(problem.predict(*unpack(logs))) - target
+        return np.concatenate([error, setting.prior_weight * (logs - first) / spread])
 
-    found = least_squares(residuals, start, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=200)
+    found = least_squares(residuals, first, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=60, xtol=1e-5, ftol=1e-5)
     return unpack(found.x)
+
+
+def left_out(problem: Problem, groups: Sequence[str], setting: Setting) -> np.ndarray:
+    """Forecast for every network by the fit to all groups but its own, ``[networks]`` ms."""
+    labels = np.asarray(groups)
+    forecast = np.zeros(len(problem))
+    for group in dict.fromkeys(groups):
+        rest = labels != group
+        if not rest.any():
+            raise BadInput("the data holds one group only: nothing would be left to fit")
+        model, fixed_ms = fit_model(problem.part(rest), setting)
+        forecast[~rest] = problem.part(~rest).predict(model, fixed_ms)
+    return forecast
+
+
+def networks_problem(points: Sequence[Measured]) -> Problem:
+    """Measured networks as a fit sees them."""
+    return Problem([p.table for p in points], [p.ms for p in points])
+
+
+def _speed(problem: Problem, element_bytes: float) -> dict[str, float]:
+    """Units of the device: TFLOP/s and 1e9 byte/s if one of them were all that counts, and a small start-up in us."""
+    rows = problem.rows
+    moved = problem.total(rows.in_elems + rows.out_elems)
+    macs = np.maximum(problem.total(rows.macs), 1.0)
+    tflops = float(np.exp(np.median(np.log(macs * 2e-9 / problem.ms))))
+    gbs = float(np.exp(np.median(np.log(moved * 1e-6 * element_bytes / problem.ms))))
+    return {_ARITHMETIC: tflops, _TRAFFIC: gbs, _START_UP: float(np.median(problem.ms)), "bytes": element_bytes}
+
+
+def _in_units(name: str, start: Start, speed: Mapping[str, float]) -> float:
+    if start.unit == _ARITHMETIC:
+        return start.value * speed[_ARITHMETIC]
+    if start.unit == _TRAFFIC:
+        return start.value * (speed[_TRAFFIC] / (1.0 if name.endswith("_gbs") else speed["bytes"]))
+    if start.unit == _START_UP:
+        # A start-up of 1 is a thousandth of the median network, in microseconds; the fixed time is a share of it.
+        return start.value * speed[_START_UP]
+    return start.value
+
+
+def kendall(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
+    """Kendall's tau-b of two rankings; NaN where there is no order."""
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]
+
+    if len(a) < 2:
+        return math.nan
+    return float(kendalltau(a, b).statistic)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.latency.model import DECODE_PART, LatencyModel
+from nas.latency.model import LatencyModel
 from search_spaces.errors import BadInput, unknown_name
-from search_spaces.graph import Graph, OpTable
+from search_spaces.graph import DECODE_PART, Graph, OpTable
 
 SHIPPED = Path(__file__).parent / "devices"
 

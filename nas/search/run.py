@@ -47,7 +47,7 @@ STRATEGIES: dict[str, str] = {
 }
 """Where each strategy lives; imported when asked for, so that Optuna arrives late."""
 
-PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*"), ("top", "events"))
+PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*", "measured.json", "measured.csv", "measuring.json"), ("top", "events"))
 
 CHECKPOINT_S, CHECKPOINT_SHARE = 2.0, 0.01
 """A sampling strategy is checkpointed after so many seconds, or this share of the time spent so far, whichever is

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.detector import Detector
 from zoo.images import prepare
@@ -122,5 +122,20 @@ def overfit(
         total(losses).backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)
         optimiser.step()
+    settle(detector, every, targets)
     detector.eval()
     return ap50(detector.predict(every), targets, detector.classes)
+
+
+def settle(detector: Detector, every: Tensor, targets: Targets) -> None:
+    """Take the statistics of batch norms anew: in some hundred steps their slow averages do not catch up with the weights."""
+    detector.train()
+    norms = [part for part in detector.modules() if isinstance(part, nn.BatchNorm2d) and part.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # one plain mean over the passes that follow
+    with torch.no_grad():
+        detector.training_raw(detector.features(every), targets)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

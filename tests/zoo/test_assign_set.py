@@ -7,7 +7,6 @@ import itertools
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("scipy")
 
 from torch import Tensor
 

@@ -16,8 +16,9 @@ from zoo.targets import Targets
 RULES = {
     "yolo11": TaskAligned(),
     "few": TaskAligned(topk=3, alpha=1.0, beta=2.0),
-    "one": TaskAligned(topk=4, keep=1, beta=2.0),
-    "small": TaskAligned(topk=5, keep=2, least_px=12.0),
+    "one": TaskAligned(beta=2.0, one_to_one=True),
+    "small": TaskAligned(topk=5, least_px=12.0),
+    "one, small": TaskAligned(least_px=16.0, one_to_one=True),
 }
 
 
@@ -72,8 +73,14 @@ def by_loops(rule: TaskAligned, scores: Tensor, boxes: Tensor, centres: Tensor, 
                 if wide[0] < x < wide[2] and wide[1] < y < wide[3]:
                     iou = overlap(box, boxes[image, cell].tolist())
                     own.append((-float(scores[image, cell, label] ** rule.alpha * iou**rule.beta), cell, float(iou)))
-            for metric, cell, iou in sorted(own)[: rule.topk]:
+            for metric, cell, iou in sorted(own)[: None if rule.one_to_one else rule.topk]:
                 aligned[number, cell] = (-metric, iou)
+        if rule.one_to_one:
+            kept: dict[tuple[int, int], tuple[float, float]] = {}
+            for (number, cell), pair in sorted(aligned.items(), key=lambda entry: (-entry[1][0], entry[0])):
+                if not any(number == other or cell == taken for other, taken in kept):
+                    kept[number, cell] = pair
+            aligned = kept
         for cell in range(len(centres)):
             rivals = [number for number, other in aligned if other == cell]
             winner = min(rivals, key=lambda number: (-aligned[number, cell][1], number), default=None)
@@ -81,12 +88,11 @@ def by_loops(rule: TaskAligned, scores: Tensor, boxes: Tensor, centres: Tensor, 
                 if number != winner:
                     del aligned[number, cell]
         for number in range(len(labels)):
-            own = sorted((-metric, cell, iou) for (other, cell), (metric, iou) in aligned.items() if other == number)
-            own = own[: rule.keep]
-            for metric, cell, _ in own:
-                most = max(-m for m, _, _ in own)
+            pairs = [(cell, *pair) for (other, cell), pair in aligned.items() if other == number]
+            for cell, metric, _ in pairs:
+                most = max(m for _, m, _ in pairs)
                 objects[image, cell] = before + number
-                qualities[image, cell] = (-metric / most if most > 0 else 0.0) * max(iou for _, _, iou in own)
+                qualities[image, cell] = (metric / most if most > 0 else 0.0) * max(iou for *_, iou in pairs)
         before += len(labels)
     return objects, qualities
 
@@ -116,7 +122,7 @@ def test_one_to_one_gives_every_object_of_a_crowd_its_own_cell() -> None:
     scores, boxes, centres, _ = drawn(1, [0], False)
     truth = torch.tensor([[4.0, 4, 40, 40], [5, 4, 40, 40], [4, 5, 40, 40]])
     targets = Targets((truth,), (torch.zeros(3, dtype=torch.int64),), (torch.zeros(0, 4),))
-    found = TaskAligned(keep=1)(scores, boxes, centres, targets)
+    found = TaskAligned(one_to_one=True)(scores, boxes, centres, targets)
     assert sorted(found.objects[found.objects >= 0].tolist()) == [0, 1, 2]
 
 

@@ -7,12 +7,12 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("scipy")
 
 from torch import Tensor, nn
 
 from tests.zoo import loss_checks
 from tests.zoo.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
+from tests.zoo.overfit import CLASSES, overfit
 from zoo.detector import Detector, Raw, Recipe
 from zoo.rtdetrv2 import FAMILY, noised_queries, restored_pairs, visibility
 from zoo.targets import Phase, Targets
@@ -206,3 +206,10 @@ def test_more_objects_than_queries(detector: Detector) -> None:
     targets = targets_of([[10 * i, 10 * i, 10 * i + 20, 10 * i + 30, i % 4] for i in range(9)], [], [[5, 5, 50, 50, 1]])
     losses = detector.loss(mapped(raw, lambda x: x), targets, SIZE, Phase())
     assert all(value.isfinite() for value in losses.values())
+
+
+@pytest.mark.slow
+def test_learns_sixteen_pictures_by_heart() -> None:
+    """AP50 on the very same pictures."""
+    torch.manual_seed(0)
+    assert overfit(FAMILY.make(Recipe("rtdetrv2-s", CLASSES)), steps=240, rate=3e-4, batch=4, clip=1.0) >= 0.9

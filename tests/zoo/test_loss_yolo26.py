@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from tests.zoo import loss_checks
 from tests.zoo.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
+from tests.zoo.overfit import CLASSES, overfit
 from zoo.detector import Detector, Recipe, boxes_from_distances, flatten_levels, points
 from zoo.losses import box_iou
 from zoo.targets import Phase, total
@@ -135,3 +136,10 @@ def test_repeatable(detector: Detector) -> None:
 def test_grows_with_the_number_of_images(detector: Detector) -> None:
     assert detector.loss_counts_images
     loss_checks.assert_counts_images(detector)
+
+
+@pytest.mark.slow
+def test_learns_sixteen_pictures_by_heart() -> None:
+    """AP50 on the very same pictures."""
+    torch.manual_seed(0)
+    assert overfit(FAMILY.make(Recipe("yolo26n", CLASSES)), steps=250, rate=4e-3, batch=16) >= 0.9

@@ -89,7 +89,10 @@ BAD = [
     ({"name": ""}, "name"),
     ({"hardware": None}, "hardware"),
     ({"model": None}, "model"),
-    ({"model": {"conv_tflops": 1.0}}, "idle_outputs"),
+    ({"model": {"conv_tflops": 1.0}}, "pointwise_tflops"),
+    ({"model": T4.model.to_dict() | {"step_ns": float("nan")}}, "step_ns"),
+    ({"model": T4.model.to_dict() | {"conv_tflops": -3.0}}, "conv_tflops"),
+    ({"model": T4.model.to_dict() | {"padded_channels": 1.5}}, "padded_channels"),
     ({"error": {"mape_percent": float("nan")}}, "mape_percent"),
     ({"colour": "green"}, "colour"),
 ]

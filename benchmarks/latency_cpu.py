@@ -1,0 +1,186 @@
+"""How well `nas calibrate` knows this CPU: networks that no fit has seen, measured and foretold; the same bench twice.
+
+Run ``python benchmarks/latency_cpu.py --page docs/benchmarks/latency-cpu.md`` on an otherwise idle machine (about a quarter of
+an hour, two cores; seed 0). It calibrates with the shipped defaults, searches 20 detectors (four in each space: two under
+FLOPs, two under milliseconds of the new profile, which is where a search would exploit its faults), measures them and the
+smallest model of every family of the zoo twice, and writes its tables between the marks of the page. ``--profile FILE``
+judges a profile that is there instead of calibrating.
+
+``--cpu-time`` is for a machine that other programs share: it runs one thread and counts the time that this thread has had
+a CPU, in calibration and benches alike. That leaves out the waiting, though not what others do to caches and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nas
+from nas.console import Progress
+from nas.latency.calibrate import calibrate as in_house
+from nas.latency.fit import kendall
+from nas.latency.interval import interval_ms
+from nas.latency.profile import DeviceProfile, read_profile
+from nas.latency.runtimes import Network, choose_target, cpus, find_network, open_network
+from nas.latency.timing import Clock, NoiseWatch, Plan, Timing, measure, timing_warnings
+from nas.rulers import Rulers
+from search_spaces.files import write_atomic
+from search_spaces.lowering import lower
+from search_spaces.space_file import load_space, space_names
+
+ZOO = {"damo-yolo-ns": 416, "yolox-nano": 416, "yolo11n": 640, "yolo26n": 640, "rtdetrv2-s": 640, "yolov7": 640}
+"""The smallest model of every family, at its own input side in pixels."""
+SHARES = (0.1, 0.4)
+"""Budgets of FLOPs: this share of 4,096 random detectors of the space keep them."""
+FASTER = 0.8
+"""The searches under milliseconds are given this share of what the profile foretells for those under FLOPs."""
+STEPS = 20_000
+PX = 640
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def calibrate(folder: Path, threads: int | None, clock: Clock | None) -> tuple[DeviceProfile, dict[str, Any]]:
+    """A fresh profile in ``folder``, made by the command itself unless by another clock, and what came of it."""
+    if clock is not None:
+        progress = Progress()
+        made = in_house(choose_target(threads=threads), "this-cpu", folder, command="benchmarks/latency_cpu.py --cpu-time", say=progress.show, clock=clock)
+        progress.done()
+        return made.profile, {"seconds": made.seconds, "measured": made.measured, "judged": made.judged, "noise_percent": made.noise_percent}
+    command = [sys.executable, "-m", "nas.cli", "calibrate", "--device", "cpu", "--name", "this-cpu", "--json"]
+    command += ["--threads", str(threads)] if threads else []
+    done = subprocess.run(command, env={**os.environ, "NAS_DEVICES": str(folder)}, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return read_profile(folder / "this-cpu.yaml"), found
+
+
+def searched(profile: DeviceProfile, profile_file: Path, runs: Path, progress: Progress) -> list[Network]:
+    """Twenty search results: every space, two budgets of FLOPs, and two of milliseconds below them."""
+    found = []
+    for seed, space in enumerate(space_names()):
+        rulers = Rulers(load_space(space), None, PX)
+        costs = rulers.costs(rulers.space.sample(4096, np.random.default_rng(seed)))["flops"]
+        for gflops in np.quantile(costs, SHARES) / 1e9:
+            limit = f"{gflops:.3g}GFLOPs"
+            for device in (None, str(profile_file)):
+                progress.show(f"searching {space} under {limit}", force=True)
+                result = nas.search(
+                    limit, device, space=space, strategy="evolution", steps=STEPS, seed=seed, input_px=PX, runs=runs,
+                    name=f"{space}-{limit}", pictures=False,
+                )  # fmt: skip
+                network = Network.of_graph(lower(result.best.architecture), (PX, PX))
+                label = f"{space}, {limit}"
+                found.append(Network(label, network.graph, network.size, network.onnx, network.module))
+                limit = f"{FASTER * profile.latency_ms(network.graph, network.table_px):.4g}ms"
+    return found
+
+
+def bench(networks: list[Network], threads: int | None, plan: Plan, clock: Clock, progress: Progress) -> tuple[list[Timing], list[str]]:
+    """One bench of all networks, and what disturbed it."""
+    target = choose_target(threads=threads)
+    sessions = []
+    for network in networks:
+        progress.show(f"loading {network.name}")
+        sessions.append(open_network(network, target))
+    watch = NoiseWatch().start()
+    timings = measure(sessions, plan, progress.show, clock)
+    return timings, watch.stop().warnings(cpus(), target.threads)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+
+
+def report(profile: DeviceProfile, calibrated: dict[str, Any] | None, networks: list[Network], twice: list[list[Timing]], noise: list[str]) -> str:
+    """Everything that the page shows."""
+    names = [network.name for network in networks]
+    predicted = [profile.latency_ms(network.graph, network.table_px) for network in networks]
+    measured = [timing.p50_ms for timing in twice[0]]
+    percent = [100 * (p / m - 1) for p, m in zip(predicted, measured, strict=True)]
+    zoo, found = range(len(ZOO)), range(len(ZOO), len(networks))
+    groups = {"zoo, smallest of each family": zoo, "search results": found, "all": range(len(networks))}
+    summary = []
+    for group, members in groups.items():
+        errors = [percent[i] for i in members]
+        inside = 0
+        for i in members:
+            band = interval_ms(profile, predicted[i])
+            inside += band is not None and band.low_ms <= measured[i] <= band.high_ms
+        tau = kendall([predicted[i] for i in members], [measured[i] for i in members])
+        agree = sum(low <= twice[1][i].p50_ms <= high for i in members for low, high in [twice[0][i].interval_ms()])
+        summary.append([
+            group, str(len(errors)), f"{statistics.fmean(abs(e) for e in errors):.1f}", f"{statistics.fmean(errors):+.1f}",
+            f"{max(errors, key=abs):+.1f}", f"{tau:.3f}", f"{inside} of {len(errors)}", f"{agree} of {len(errors)}",
+        ])  # fmt: skip
+    rows = []
+    for i, name in enumerate(names):
+        low, high = twice[0][i].interval_ms()
+        rows.append([name, str(networks[i].size[0]), f"{measured[i]:.2f}", f"{low:.2f} to {high:.2f}", f"{twice[1][i].p50_ms:.2f}", f"{predicted[i]:.2f}", f"{percent[i]:+.1f}"])
+    lines = [f"{datetime.date.today()}; {profile.hardware}; {profile.runtime}; FP32, batch 1.", ""]
+    if calibrated is not None:
+        lines += [
+            f"Calibration: {calibrated['seconds']:.0f} s for {calibrated['measured']} networks; {profile.points} fitted with an error of "
+            f"{profile.error['fitted_mape_percent']:.1f} %, {len(calibrated['judged'])} judged with {profile.error['judged_mape_percent']:.1f} %; "
+            f"a network measured twice differs from itself by {calibrated['noise_percent']:.1f} % on average.", "",
+        ]  # fmt: skip
+    header = ["not fitted", "networks", "MAPE %", "mean error %", "worst %", "Kendall tau", "in the forecast's 90 % interval", "second bench in the first one's interval"]
+    lines += [table(header, summary), ""]
+    lines += [table(["network", "px", "p50 ms", "interval ms", "second p50 ms", "predicted ms", "error %"], rows), ""]
+    disturbed = sum(bool(timing_warnings(timing)) for timings in twice for timing in timings)
+    warnings = "; ".join(dict.fromkeys(noise)) or "none"
+    lines.append(f"Disturbances that the bench itself reports: {warnings}; {disturbed} of {2 * len(networks)} measurements marked.")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Calibrate, search, measure twice, print, and fill the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, help="Markdown page whose part between the marks is replaced")
+    parser.add_argument("--profile", type=Path, help="judge this profile instead of calibrating")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, and the time that it has had a CPU")
+    parser.add_argument("--rounds", type=int, default=8, help="rounds of each bench")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each network in each bench")
+    args = parser.parse_args()
+    progress, clock = Progress(), None
+    if args.cpu_time:
+        args.threads, clock = 1, time.thread_time_ns
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calibrated = None
+        if args.profile is None:
+            profile, calibrated = calibrate(folder, args.threads, clock)
+            file = folder / "this-cpu.yaml"
+        else:
+            file = args.profile
+            profile = read_profile(file)
+        networks = [find_network(model, px) for model, px in ZOO.items()]
+        networks += searched(profile, file, folder / "runs", progress)
+        benches = [bench(networks, args.threads, Plan(args.seconds, rounds=args.rounds), clock or time.perf_counter_ns, progress) for _ in range(2)]
+    progress.done()
+    text = report(profile, calibrated, networks, [timings for timings, _ in benches], [w for _, warnings in benches for w in warnings])
+    if args.cpu_time:
+        text = "One thread; its time on a CPU, not the time on the clock.\n\n" + text
+    print(text)
+    if args.page is not None:
+        page = args.page.read_text(encoding="utf-8")
+        head, _, rest = page.partition(BEGIN)
+        _, _, tail = rest.partition(END)
+        write_atomic(args.page, f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A picture of a profile's error: predicted against measured latency, one colour and marker a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.report.plots import ANCHOR, FRONT, INK, _figure, _png
+
+if TYPE_CHECKING:
+    from nas.latency.judge import Forecast
+
+COLOURS = (FRONT, ANCHOR, "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#B8A800")
+MARKERS = "osD^vP*X<>hp"
+MOST_OF_A_FAMILY = 1000
+"""Larger families are thinned evenly: a picture shows no more."""
+
+
+def predicted_png(title: str, rows: Sequence[Forecast]) -> bytes:
+    """Both axes in ms and logarithmic; the line is agreement, the band 10 % to either side."""
+    figure = _figure(6.4, 6.4)
+    axes = figure.add_subplot()
+    ends = [value for row in rows for value in (row.measured_ms, row.predicted_ms)]
+    line = np.array([min(ends) * 0.9, max(ends) * 1.1])
+    axes.fill_between(line, line * 0.9, line * 1.1, color="#EEEEEE", label="10 % off", zorder=0)
+    axes.plot(line, line, color=INK, linewidth=0.8, zorder=1)
+    for number, family in enumerate(dict.fromkeys(row.family for row in rows)):
+        some = [row for row in rows if row.family == family]
+        some = some[:: -(-len(some) // MOST_OF_A_FAMILY)]
+        error = np.mean([abs(row.percent) for row in rows if row.family == family])
+        axes.plot(
+            [row.measured_ms for row in some], [row.predicted_ms for row in some], MARKERS[number % len(MARKERS)],
+            color=COLOURS[number % len(COLOURS)], markersize=4, alpha=0.75, markeredgewidth=0, label=f"{family} ({error:.1f} %)",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(*line)
+    axes.set_ylim(*line)
+    axes.set_xlabel("measured ms")
+    axes.set_ylabel("predicted ms")
+    axes.set_title(title, fontsize=11, color=INK, loc="left", parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", title="family (mean error)", title_fontsize=8)
+    return _png(figure)
