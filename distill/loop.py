@@ -34,8 +34,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Batch(Protocol):
     """What the loader gives."""
 
-    image: Tensor
-    targets: Targets
+    @property
+    def image(self) -> Tensor:
+        """float32 ``[b, 3, h, w]`` as the family's ``Preprocess`` says."""
+
+    @property
+    def targets(self) -> Targets:
+        """The true boxes of those images."""
 
 
 @dataclass(frozen=True, slots=True)

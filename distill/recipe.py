@@ -56,7 +56,7 @@ class TrainRecipe:
     clip_norm: float | None = None
     """Largest norm of all gradients together; None leaves them."""
     augmentation: str = "light"
-    """A preset of ``distill.data.augment``."""
+    """A preset of ``distill.data.presets``."""
     multi_scale: float = 0.0
     """Batches vary in size by up to this share of the input side, both ways."""
     batch: int = 16

@@ -184,7 +184,7 @@ def prepare(images: Sequence[np.ndarray], size: int | tuple[int, int], how: Prep
     places = []
     for index, image in enumerate(images):
         _check_picture(image, f"image {index}")
-        place, (h, w) = _place(image.shape[0], image.shape[1], height, width, how.resize)
+        place, (h, w) = placement_of(image.shape[0], image.shape[1], height, width, how.resize)
         canvas[index, place.top : place.top + h, place.left : place.left + w] = _resized(image, h, w, how.antialias)
         places.append(place)
     if how.order == "bgr":
@@ -199,7 +199,7 @@ def _check_picture(image: np.ndarray, what: str) -> None:
         raise BadInput(f"{what} is {image.dtype} {list(image.shape)}: must be uint8 [h, w, 3]; read_image gives that")
 
 
-def _place(h: int, w: int, height: int, width: int, resize: Resize) -> tuple[Placement, tuple[int, int]]:
+def placement_of(h: int, w: int, height: int, width: int, resize: Resize) -> tuple[Placement, tuple[int, int]]:
     """Where an image ``h`` x ``w`` goes in an input ``height`` x ``width``, and its height and width there."""
     if resize == "stretch":
         new_h, new_w = height, width

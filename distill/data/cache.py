@@ -24,7 +24,7 @@ import numpy as np
 from distill.data.augment import Scene, empty_scene
 from distill.data.dataset import DataSet
 from search_spaces.errors import BadInput
-from zoo.images import Preprocess, _place, read_image
+from zoo.images import Preprocess, placement_of, read_image
 
 MOST_BYTES = 4 * 2**30
 """What the cache takes at most unless it is told otherwise, and no more than a quarter of the free memory and half of the free disk."""
@@ -53,7 +53,7 @@ class Pictures:
         self._names = np.frombuffer(b"".join(names), dtype=np.uint8)
         self._name_ends = np.cumsum([0, *map(len, names)])
         self._sizes = np.array([(p.height, p.width) for p in pictures], dtype=np.int64)
-        fits = [_place(h, w, input_px, input_px, preprocess.resize) for h, w in self._sizes.tolist()]
+        fits = [placement_of(h, w, input_px, input_px, preprocess.resize) for h, w in self._sizes.tolist()]
         self._fits = np.array([size for _, size in fits], dtype=np.int64)
         self._corners = np.array([(place.left, place.top) for place, _ in fits], dtype=np.int64)
         self._ends = np.cumsum([0, *(len(p.labels) for p in pictures)])
@@ -160,11 +160,18 @@ class _Cache:
 
 def _own_budget(folder: Path) -> int:
     try:
-        free_memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        free_disk = shutil.disk_usage(folder).free
-    except (OSError, ValueError):
-        return 0
-    return min(MOST_BYTES, free_memory // 4, free_disk // 2)
+        return min(MOST_BYTES, _free_memory() // 4, shutil.disk_usage(folder).free // 2)
+    except OSError as error:
+        raise BadInput(f"no picture cache can be made in {str(folder)!r} ({error.strerror or error}): give it another folder, or 0 bytes for none") from error
+
+
+def _free_memory() -> int:
+    """Bytes that programs may still take; where the system does not tell, half of what there is."""
+    file = Path("/proc/meminfo")
+    if file.is_file():
+        lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
+        return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), 0)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _unnamed_memory(size: int, folder: Path) -> mmap.mmap:

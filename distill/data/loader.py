@@ -61,9 +61,7 @@ class Loader:
         cannot be read, and lists it in ``broken``; else such a picture ends the epoch with an error that names it.
         ``multi_scale`` is the share of ``input_px`` by which a batch's size may differ; None is as the preset has it.
         """
-        _check_input(input_px, batch)
-        if world < 1 or not 0 <= rank < world:
-            raise BadInput(f"rank {rank} of {world}: must be from 0 to one less than there are")
+        _check(input_px, batch, rank, world)
         if batch % world:
             raise BadInput(f"batch of {batch} over {world} machines: must divide evenly, as {batch // world * world or world} would")
         if seed < 0:
@@ -260,9 +258,7 @@ def evaluation_batches(
     A picture's pixels depend on nothing but its file, so every batch size gives the same numbers. One that cannot be read
     ends the evaluation, or, with ``skip_broken``, is handed to that function with the reason and shown as plain grey.
     """
-    _check_input(input_px, batch)
-    if world < 1 or not 0 <= rank < world:
-        raise BadInput(f"rank {rank} of {world}: must be from 0 to one less than there are")
+    _check(input_px, batch, rank, world)
     pictures = Pictures(data, input_px, preprocess, cache_bytes=0)
     # pixels travel as bytes, their colours in order; they are scaled on arrival by the same function, which leaves the pixels
     # of a picture that fits alone
@@ -313,8 +309,10 @@ def _as_pictures(room: np.ndarray, count: int, side_px: int) -> np.ndarray:
     return room[: count * side_px * side_px * 3].reshape(count, side_px, side_px, 3)
 
 
-def _check_input(input_px: int, batch: int) -> None:
+def _check(input_px: int, batch: int, rank: int, world: int) -> None:
     if input_px < 1:
         raise BadInput(f"input of {input_px} pixels: must be 1 or more")
     if batch < 1:
         raise BadInput(f"batch of {batch}: must be 1 or more")
+    if world < 1 or not 0 <= rank < world:
+        raise BadInput(f"rank {rank} of {world}: must be from 0 to one less than there are")

@@ -146,6 +146,7 @@ def _categories(splits: tuple[Split, ...], changes: list[Change]) -> tuple[list[
     numbers: list[dict[int, int]] = []
     for split, parent in zip(splits, parents, strict=True):
         own: dict[int, int] = {}
+        names: set[str] = set()
         for one in split.claims.categories:
             where = f"category {quoted(one.name)}"
             if one.id == parent and one.name not in used:
@@ -154,10 +155,11 @@ def _categories(splits: tuple[Split, ...], changes: list[Change]) -> tuple[list[
             if one.id in own:
                 changes.append(Change(split.name, "duplicate-category-id", where, f"id {one.id}", DROPPED))
                 continue
-            if one.name in {other.name for other in split.claims.categories if other.id in own}:
+            if one.name in names:
                 own[one.id] = ids[one.name]
                 changes.append(Change(split.name, "duplicate-class-name", where, f"id {one.id}", f"id {ids[one.name]}"))
                 continue
+            names.add(one.name)
             if one.name not in ids:
                 taken = set(ids.values())
                 new = one.id if one.id not in taken else max(taken) + 1

@@ -80,13 +80,13 @@ def _star6(draw: Draw) -> Outline:
     return [_star(6, draw.uniform(0.46, 0.58))]
 
 
-def _arrow_right(draw: Draw) -> Outline:
+def _arrow_down(draw: Draw) -> Outline:
     neck, shaft, head = draw.uniform(-0.05, 0.25), draw.uniform(0.18, 0.3), draw.uniform(0.55, 0.75)
-    return [[(-1, -shaft), (neck, -shaft), (neck, -head), (1, 0), (neck, head), (neck, shaft), (-1, shaft)]]
+    return [[(-shaft, -1), (shaft, -1), (shaft, neck), (head, neck), (0, 1), (-head, neck), (-shaft, neck)]]
 
 
-def _arrow_left(draw: Draw) -> Outline:
-    return [[(-x, y) for x, y in _arrow_right(draw)[0]]]
+def _arrow_up(draw: Draw) -> Outline:
+    return [[(x, -y) for x, y in _arrow_down(draw)[0]]]
 
 
 def _panel(draw: Draw) -> Outline:
@@ -106,13 +106,13 @@ KINDS: tuple[Kind, ...] = (
     Kind("diamond", 8, 8, _diamond, 13),
     Kind("star-5", 9, 12, _star5),
     Kind("star-6", 4, 14, _star6),
-    Kind("arrow-left", 10, 10, _arrow_left, 25),
-    Kind("arrow-right", 6, 10, _arrow_right, 25),
+    Kind("arrow-up", 10, 10, _arrow_up, 25),
+    Kind("arrow-down", 6, 10, _arrow_down, 25),
     Kind("hatched", 5, 18, _panel, 30, "hatched"),
     Kind("dotted", 3, 18, _panel, 30, "dotted"),
     Kind("plus", 3, 8, _plus, 15),
 )
-"""The classes, in the order of their COCO ids from 1. Neighbours look alike; the weights make them uneven."""
+"""The classes, in the order of their COCO ids from 1. Neighbours look alike; the weights make them uneven. None becomes another when left and right are exchanged."""
 
 
 def _triangle(draw: Draw) -> Outline:

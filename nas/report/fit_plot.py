@@ -36,6 +36,9 @@ def predicted_png(title: str, rows: Sequence[Forecast]) -> bytes:
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}" if line[1] < 12 * line[0] else "")
     axes.set_xlim(*line)
     axes.set_ylim(*line)
     axes.set_xlabel("measured ms")

@@ -90,7 +90,8 @@ def test_our_own_export_comes_back_whole(tmp_path: Path) -> None:
     graph, ours = read_onnx(path), lower(arch)
     profile = load_device("t4")
     assert graph.table().total(graph.table().macs) == ours.table(640).total(ours.table(640).macs)
-    assert profile.latency_ms(graph) == profile.latency_ms(ours, 640)
+    # The exporter shares two of the stem's eight strided slices, and a copy costs a little.
+    assert profile.latency_ms(graph) == pytest.approx(profile.latency_ms(ours, 640), rel=0.01)
 
 
 @pytest.mark.parametrize("data", [b"", b"not onnx at all", b"\x00" * 64, b"\x08\x07\x12\x04"])

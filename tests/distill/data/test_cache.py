@@ -88,10 +88,16 @@ def test_refusals(tmp_path: Path) -> None:
     data = write_set(tmp_path, [painted([], 60, 40)])
     with pytest.raises(BadInput, match=r"no room for a picture cache.*gone"):
         Pictures(data, SIDE_PX, HOW, 10**8, tmp_path / "gone")
+    with pytest.raises(BadInput, match=r"no picture cache.*gone"):
+        Pictures(data, SIDE_PX, HOW, None, tmp_path / "gone")
     with pytest.raises(BadInput, match="-1 bytes"):
         Pictures(data, SIDE_PX, HOW, -1)
     with pytest.raises(BadInput, match="no pictures"):
         Pictures(DataSet(tmp_path, "val", ClassMap.of([(1, "thing")]), ()), SIDE_PX, HOW)
+
+
+def test_a_budget_of_its_own_holds_a_small_set(tmp_path: Path) -> None:
+    assert Pictures(write_set(tmp_path, [painted([], 60, 40)] * 3), SIDE_PX, HOW).cached_pictures == 3
 
 
 def test_nothing_is_left_on_disk(tmp_path: Path) -> None:

@@ -126,6 +126,13 @@ def many_boxes(root: Path) -> None:
     edit(root, lambda data: data["annotations"].extend(made.annotation(n, 11, 7, n % 40, n % 30, 5 + n % 7, 9) for n in range(100, 220)))
 
 
+def other_ids(data: dict[str, Any]) -> None:
+    for one in data["categories"]:
+        one["id"] += 1
+    for one in data["annotations"]:
+        one["category_id"] += 1
+
+
 @dataclass(frozen=True)
 class Fault:
     """How to spoil a clean data set, and whether ``--fix`` gets rid of what is found."""
@@ -160,7 +167,7 @@ FAULTS: dict[str, Fault] = {
     "parent-category": Fault(lambda root: [edit(root, lambda d: d.update(categories=[{"id": 0, "name": "parts", "supercategory": "none"}, *({**c, "supercategory": "parts"} for c in d["categories"])]), s) for s in ("train", "val")] and None),
     "ids-from-zero": Fault(lambda root: edit(root, lambda d: d["categories"].append({"id": 0, "name": "zero"})), mended=False),
     "classes-differ": Fault(entry("categories", {"id": 99, "name": "gear"})),
-    "class-ids-differ": Fault(lambda root: edit(root, lambda d: ([c.update(id=c["id"] + 1) for c in d["categories"]], [a.update(category_id=a["category_id"] + 1) for a in d["annotations"]]) and None, "val")),
+    "class-ids-differ": Fault(lambda root: edit(root, other_ids, "val")),
     "unused-class": Fault(lambda root: edit(root, lambda d: d["annotations"].pop() and None, "val"), mended=False),
     "rare-class": Fault(lambda root: None, mended=False),
     "imbalance": Fault(many_boxes, mended=False),
@@ -383,3 +390,15 @@ def test_voc_is_examined_and_mended(tmp_path: Path) -> None:
     repair(report, tmp_path / "out")
     train, _ = open_pair(tmp_path / "out")
     assert [p.boxes.tolist() for p in train.pictures] == [[[0, 5, 20, 30]], []]
+
+
+def rules_table() -> str:
+    """The table of ``docs/data.md``."""
+    rows = ["| code | | what | what to do | `--fix` |", "|---|---|---|---|---|"]
+    rows += [f"| `{code}` | {rule.severity} | {rule.what} | {rule.mend} | {rule.fix or '-'} |" for code, rule in RULES.items()]
+    return "\n".join(rows)
+
+
+def test_the_page_lists_every_rule(repo_root: Path) -> None:
+    """Print ``rules_table()`` into the page when this fails."""
+    assert rules_table() in (repo_root / "docs" / "data.md").read_text(encoding="utf-8")

@@ -291,9 +291,9 @@ def test_large_files_read_fast(tmp_path: Path) -> None:
     starts, polygon = rng.integers(0, 300, (140_000, 2)).tolist(), rng.random(20).round(2).tolist()
     entries = [made.annotation(n, n // 7, 1 + n % 3, x, y, 20, 30, area=100, segmentation=[polygon]) for n, (x, y) in enumerate(starts, 1) if n // 7 < 20_000]
     (tmp_path / "annotations" / "train.json").write_text(json.dumps(made.coco([made.image(n, f"{n}.jpg", 640, 480) for n in range(20_000)], entries)))
-    start = time.perf_counter()
+    start = time.process_time()
     data = open_data(tmp_path)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 8  # of the processor's time, which other work beside does not lengthen; 1.7 s measured
     assert len(data) == 20_000 and sum(len(p.labels) for p in data.pictures) == len(entries)
 
 
