@@ -104,10 +104,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
-def report(profile: DeviceProfile, calibrated: dict[str, Any] | None, networks: list[Network], twice: list[list[Timing]], noise: list[str]) -> str:
-    """Everything that the page shows."""
+def report(
+    profile: DeviceProfile, calibrated: dict[str, Any] | None, networks: list[Network], predicted: list[float], twice: list[list[Timing]], noise: list[str]
+) -> str:
+    """Everything that the page shows; ``predicted`` in ms."""
     names = [network.name for network in networks]
-    predicted = [profile.latency_ms(network.graph, network.table_px) for network in networks]
     measured = [timing.p50_ms for timing in twice[0]]
     percent = [100 * (p / m - 1) for p, m in zip(predicted, measured, strict=True)]
     zoo, found = range(len(ZOO)), range(len(ZOO), len(networks))
@@ -169,9 +170,10 @@ def main() -> None:
             profile = read_profile(file)
         networks = [find_network(model, px) for model, px in ZOO.items()]
         networks += searched(profile, file, folder / "runs", progress)
+        predicted = [profile.latency_ms(network.graph, network.table_px) for network in networks]
         benches = [bench(networks, args.threads, Plan(args.seconds, rounds=args.rounds), clock or time.perf_counter_ns, progress) for _ in range(2)]
     progress.done()
-    text = report(profile, calibrated, networks, [timings for timings, _ in benches], [w for _, warnings in benches for w in warnings])
+    text = report(profile, calibrated, networks, predicted, [timings for timings, _ in benches], [w for _, warnings in benches for w in warnings])
     if args.cpu_time:
         text = "One thread; its time on a CPU, not the time on the clock.\n\n" + text
     print(text)

@@ -69,7 +69,7 @@ def open_data(path: str | Path, split: str = "train", say: Say = silent) -> Data
     source = sources.get(split) or (sources.get("") if len(sources) == 1 else None)
     if source is None:
         raise _no_split(path, split, list(sources))
-    return accept(read_claims(source, say))
+    return accept(read_claims(source, say), path)
 
 
 def open_pair(path: str | Path, say: Say = silent) -> tuple[DataSet, DataSet]:
@@ -78,7 +78,7 @@ def open_pair(path: str | Path, say: Say = silent) -> tuple[DataSet, DataSet]:
     for split in ("train", "val"):
         if split not in sources:
             raise _no_split(path, split, list(sources))
-    train, val = (accept(read_claims(sources[split], say)) for split in ("train", "val"))
+    train, val = (accept(read_claims(sources[split], say), path) for split in ("train", "val"))
     check_same(train.classes, val.classes, "train", "val")
     return train, val
 
@@ -91,8 +91,8 @@ def _no_split(path: str | Path, split: str, known: list[str]) -> BadInput:
     )
 
 
-def accept(claims: Claims) -> DataSet:
-    """The data set that ``claims`` make; ``BadInput`` names the first error and how many more there are."""
+def accept(claims: Claims, path: str | Path) -> DataSet:
+    """The data set that ``claims``, found at ``path``, make; ``BadInput`` names the first error and how many more there are."""
     verdict = judge(claims)
     errors = [one for one in findings(claims, verdict) if one.rule.severity == "error"]
     if errors:
@@ -100,7 +100,7 @@ def accept(claims: Claims) -> DataSet:
         raise BadInput(
             f"{claims.source.file}: {first.code}, {first.count} time{'s' * (first.count != 1)}: {first.rule.what}; for example {first.examples[0]}"
             + (f"; and {more} more kind{'s' * (more > 1)} of error" if more else "")
-            + f"; nas data doctor {claims.source.root} tells all, and --fix OUT writes a repaired copy"
+            + f"; nas data doctor {path} tells all, and --fix OUT writes a repaired copy"
         )
     classes = ClassMap.of((one.id, one.name) for one in claims.categories)
     return DataSet(claims.source.root, claims.source.name, classes, _pictures(claims, verdict, classes), {

@@ -86,14 +86,7 @@ class _Copy:
 def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent) -> Counter[str]:
     """Write a repaired copy of what ``report`` is about to the folder ``out``; the number of changes by code."""
     out = Path(out)
-    root = report.splits[0].claims.source.root
-    target = out.resolve()
-    if target == root or root in target.parents:
-        raise BadInput(f"{out}: inside the data {root}, which is never touched; choose a folder outside it")
-    if target in root.parents:
-        raise BadInput(f"{out}: holds the data {root}; choose a new folder")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out}: is there already and not empty; choose a new folder or empty it")
+    check_place(out, report.splits[0].claims.source.root)
     changes: list[Change] = []
     categories, numbers = _categories(report.splits, changes)
     copies = [_Copy(split, changes, np.ones(len(split.claims), dtype=bool)) for split in report.splits]
@@ -115,6 +108,17 @@ def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent)
         )
         (folder / "changes.diff").write_text("".join(c.lines() for c in changes), encoding="utf-8")
     return Counter(c.code for c in changes)
+
+
+def check_place(out: Path, root: Path) -> None:
+    """Refuse a folder for the copy that has something in it, or has to do with the data at ``root``."""
+    target = out.resolve()
+    if target == root or root in target.parents:
+        raise BadInput(f"{out}: inside the data {root}, which is never touched; choose a folder outside it")
+    if target in root.parents:
+        raise BadInput(f"{out}: holds the data {root}; choose a new folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(f"{out}: is there already and not empty; choose a new folder or empty it")
 
 
 @contextmanager

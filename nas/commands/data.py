@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
     from distill.data.doctor import examine
+    from distill.data.readers import find_sources
+    from distill.data.repair import check_place, repair
     from nas.console import print_json
     from search_spaces.errors import BadInput
 
@@ -72,12 +74,12 @@ def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable
         raise BadInput(f"--input {args.input} must be from 32 to 8192 pixels")
     if args.fix and args.quick:
         raise BadInput("--fix needs the whole examination: leave --quick out")
+    if args.fix:
+        check_place(Path(args.fix), find_sources(args.path)[0].root)
     report = examine(args.path, args.input, args.quick, say)
     data = report.to_dict()
     counts, after = {}, None
     if args.fix:
-        from distill.data.repair import repair
-
         counts = dict(repair(report, args.fix, say))
         after = examine(args.fix, args.input, False, say)
         data["fix"] = {"out": args.fix, "changes": counts, "after": after.to_dict()}
@@ -99,8 +101,9 @@ def _print_report(report: Report) -> None:
     """Splits, then findings from the worst to the least."""
     from nas.console import table
 
+    classes = len(report.splits[0].claims.categories)
     rows = [[one.name, len(one.claims), len(one.claims.boxes), int(one.verdict.usable.sum())] for one in report.splits]
-    print(f"{_plain(str(report.path))}: {report.splits[0].claims.source.form}, {len(report.splits[0].claims.categories)} classes\n")
+    print(f"{_plain(str(report.path))}: {report.splits[0].claims.source.form}, {classes} class{'es' * (classes != 1)}\n")
     print(table(["split", "images", "annotations", "usable"], rows))
     for found in report.findings:
         rule = found.rule
@@ -121,7 +124,7 @@ def _show(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[
     from nas.console import print_json, table
     from search_spaces.errors import unknown_name
 
-    splits = {source.name or "all": accept(read_claims(source, say)) for source in find_sources(args.path)}
+    splits = {source.name or "all": accept(read_claims(source, say), args.path) for source in find_sources(args.path)}
     if args.split is not None and args.split not in splits:
         raise unknown_name("split", args.split, splits)
     done()

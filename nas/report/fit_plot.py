@@ -20,6 +20,8 @@ MOST_OF_A_FAMILY = 1000
 
 def predicted_png(title: str, rows: Sequence[Forecast]) -> bytes:
     """Both axes in ms and logarithmic; the line is agreement, the band 10 % to either side."""
+    from matplotlib.ticker import LogLocator
+
     figure = _figure(6.4, 6.4)
     axes = figure.add_subplot()
     ends = [value for row in rows for value in (row.measured_ms, row.predicted_ms)]
@@ -37,8 +39,9 @@ def predicted_png(title: str, rows: Sequence[Forecast]) -> bytes:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}" if line[1] < 12 * line[0] else "")
+        axis.set_minor_formatter("")
     axes.set_xlim(*line)
     axes.set_ylim(*line)
     axes.set_xlabel("measured ms")
