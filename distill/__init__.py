@@ -1,1 +1,1 @@
-"""How a detector learns: data, tasks, losses, distillation. Filled by the training and distillation issues."""
+"""How a detector learns: data, tasks, the loop, evaluation; distillation is to come."""
