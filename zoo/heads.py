@@ -1,7 +1,8 @@
 """ZeroHead: one classification and one box convolution a level, boxes as distributions; optionally NMS-free.
 
-The NMS-free form has a second pair of convolutions a level that is trained with one box for one object, on detached
-features (consistent dual assignment), while the first pair learns with many. Deployed, one pair remains.
+The NMS-free form has a second pair of convolutions a level that is trained with one box for one object, while the first
+pair learns with many (consistent dual assignment). Both shape the features: one convolution alone cannot tell an
+object's best cell from its neighbours. Deployed, one pair remains.
 """
 
 from __future__ import annotations
@@ -57,10 +58,7 @@ class ZeroHead(nn.Module):
 
 
 class DualZeroHead(nn.Module):
-    """Two ZeroHeads: ``boxes`` and ``classes`` of the one-to-many head, ``one_to_one_...`` of the NMS-free one.
-
-    In training the one-to-one head reads detached features: the other alone shapes backbone and neck.
-    """
+    """Two ZeroHeads: ``boxes`` and ``classes`` of the one-to-many head, ``one_to_one_...`` of the NMS-free one."""
 
     def __init__(self, cin: Sequence[int], head: Head) -> None:
         super().__init__()
@@ -68,7 +66,7 @@ class DualZeroHead(nn.Module):
         self.one_to_one = ZeroHead(cin, head)
 
     def forward(self, levels: Sequence[Tensor]) -> Raw:
-        single = self.one_to_one([x.detach() for x in levels] if self.training else levels)
+        single = self.one_to_one(levels)
         return self.one_to_many(levels) | {f"{ONE_TO_ONE}_{name}": maps for name, maps in single.items()}
 
 

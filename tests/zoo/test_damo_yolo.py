@@ -97,13 +97,14 @@ def test_nms_free_head_deploys_as_one_plain_head(branch: str) -> None:
         detector.choose_branch(ONE_TO_MANY if branch == ONE_TO_ONE else ONE_TO_ONE)
 
 
-def test_one_to_one_branch_does_not_teach_the_features() -> None:
+@pytest.mark.parametrize("branch", [ONE_TO_ONE, ONE_TO_MANY])
+def test_both_branches_teach_the_features(branch: str) -> None:
     torch.manual_seed(0)
     detector = nms_free().train()
     raw = detector(torch.rand(2, 3, 64, 64) * 255)
-    sum(x.sum() for name, maps in raw.items() if name.startswith(ONE_TO_ONE) for x in maps).backward()
-    assert all(p.grad is None for part in (detector.backbone, detector.neck) for p in part.parameters())
-    assert all(p.grad is not None for p in detector.head.get_submodule(ONE_TO_ONE).parameters())
+    sum(x.sum() for name, maps in raw.items() if name.startswith(ONE_TO_ONE) == (branch == ONE_TO_ONE) for x in maps).backward()
+    for part in (detector.backbone, detector.neck, detector.head.get_submodule(branch)):
+        assert all(p.grad is not None for p in part.parameters())
 
 
 def test_architecture_with_one_to_one_round_trips() -> None:

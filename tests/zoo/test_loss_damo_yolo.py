@@ -96,7 +96,7 @@ def test_nms_free_head_names_the_losses_of_both_heads() -> None:
     single = zero_head_losses(raw["one_to_one_boxes"], raw["one_to_one_classes"], targets, STRIDES, detector.reg_max, one_to_one=True)
     assert all(torch.equal(losses[f"{ONE_TO_ONE}_{name}"], single[name]) for name in plain)
     total({name: value for name, value in losses.items() if name.startswith(ONE_TO_ONE)}).backward()
-    assert all(value.grad is None for part in (detector.backbone, detector.neck) for value in part.parameters())
+    assert all(value.grad is None for value in detector.head.get_submodule(ONE_TO_MANY).parameters())
     assert all(value.grad is not None for value in detector.head.get_submodule(ONE_TO_ONE).parameters())
 
 
@@ -180,13 +180,11 @@ def test_the_smallest_learns_sixteen_pictures_by_heart() -> None:
 
 @pytest.mark.slow
 def test_the_nms_free_head_learns_beside_the_plain_one() -> None:
-    """AP50 0.75 without suppression and 1.0 with it after 123 s of one core, torch 2.13.
-
-    One convolution on features that only the other head shapes cannot tell an object's best cell from its neighbours well.
-    """
+    """AP50 1.0 without suppression and with it after 67 s of one core, torch 2.13; 0.75 and 1.0 if the NMS-free head reads
+    detached features, on which one convolution cannot tell an object's best cell from its neighbours."""
     detector = damo_yolo(one_to_one=True, classes=SHAPES)
     assert detector.branch == ONE_TO_ONE
-    assert overfit(detector, 320) >= 0.6
+    assert overfit(detector, 300, batch=4) >= 0.9
     detector.choose_branch(ONE_TO_MANY)
     pictures, targets = shapes(16, 160)
     image, _ = prepare(pictures, 160, detector.preprocess)

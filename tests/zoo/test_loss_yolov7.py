@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from tests.zoo import loss_checks
 from tests.zoo.loss_checks import SIZE, gradients_of, losses_of, targets_of
-from tests.zoo.overfit import CLASSES, overfit
 from zoo.detector import Detector, Recipe, boxes_from_centres
 from zoo.losses import box_iou
 from zoo.targets import Targets
@@ -218,10 +217,3 @@ def test_one_class_is_taught_too() -> None:
     targets = targets_of([[40, 40, 80, 90, 0]])
     maps = [torch.zeros(1, 18, 128 // s, 128 // s) for s in STRIDES]
     assert float(losses_of(detector, {"maps": maps}, targets)["classes"]) > 0
-
-
-@pytest.mark.slow
-def test_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 on the very same pictures."""
-    torch.manual_seed(0)
-    assert overfit(FAMILY.make(Recipe("yolov7", CLASSES)), steps=200, rate=1e-3, batch=4) >= 0.9
