@@ -321,7 +321,8 @@ def _getitem(t: Tracer, call: Call, made: Tensor) -> None:
 
 def _cut(axis: int, start: int, end: int | None, step: int, made: Tensor) -> dict[str, Any]:
     attrs: dict[str, Any] = {"axis": axis, "start": start, "end": end, **({} if step == 1 else {"step": step})}
-    return attrs if made.dim() == 4 and axis else {**attrs, "shape": _shape(made)}
+    # Of a map with its batch the shape rule knows the rest; a first axis above 1 is heads or tokens.
+    return attrs if made.dim() == 4 and axis and made.shape[0] == 1 else {**attrs, "shape": _shape(made)}
 
 
 def _topk(t: Tracer, call: Call, made: Any) -> None:
