@@ -53,9 +53,11 @@ class Options:
     dynamic: bool = False
     opset: int = 17
     half: bool = False
-    """FP16 weights."""
+    """FP16 weights, and in ONNX and TensorRT FP16 arithmetic too; input, decoding and selection stay in FP32."""
     tolerance: float | None = None
     """Largest relative gap (see ``zoo.gap``); None takes what the precision of the weights deserves."""
+    keep: tuple[str, ...] = ()
+    """Modules that stay in FP32 with ``half``, by their names in torch; what lies inside one stays with it."""
 
     @property
     def allowed(self) -> float:
@@ -119,16 +121,41 @@ def export(detector: Detector, path: str | Path, kind: str, options: Options, sa
     _check_path(file, kind)
     how.require()
     reference = copy.deepcopy(detector).cpu().float().eval()
+    with replacing(file) as temporary, _beside(temporary, file, how.beside):
+        say(f"writing {file}")
+        how.write(_folded(reference), temporary, options, None)
+        say(f"measuring the gap of {file} to torch")
+        gaps = measure_gap(reference, how.open(temporary, options), options)
+    return Exported(file, gaps, options.allowed)
+
+
+def _folded(reference: Detector) -> Detector:
+    """A copy in its deploy form, without gradients."""
     folded = copy.deepcopy(reference)
     folded.fuse()
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
-    with replacing(file) as temporary, _beside(temporary, file, how.beside):
-        say(f"writing {file}")
-        how.write(folded, temporary, options)
-        say(f"measuring the gap of {file} to torch")
-        gaps = measure_gap(reference, how.open(temporary, options), options)
-    return Exported(file, gaps, options.allowed)
+    return folded
+
+
+class Trials:
+    """FP16 networks of one detector that differ in the layers kept in FP32 alone: traced once, written nowhere to stay."""
+
+    def __init__(self, detector: Detector, kind: str, options: Options) -> None:
+        _check(detector, kind, options)
+        self._how, self._options = FORMATS[kind], options
+        self._folded = _folded(copy.deepcopy(detector).cpu().float().eval())
+        self._network = onnx_network(self._folded, options)
+        self.layers = layers(self._network, self._folded.unfolded_modules)
+        """What may be kept, in the order of computing."""
+
+    def runner(self, keep: Sequence[str]) -> Runner:
+        """The network with the layers ``keep`` in FP32, ready to run."""
+        options = dataclasses.replace(self._options, keep=tuple(keep))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / ("trial" + self._how.suffix)
+            self._how.write(self._folded, path, options, self._network)
+            return self._how.open(path, options)
 
 
 @contextmanager
@@ -156,33 +183,41 @@ def measure_gap(reference: Detector, runner: Runner, options: Options) -> dict[s
     """
     found: list[dict[str, Gap]] = []
     for image in _inputs(reference, options):
-        height, width = image.shape[-2:]
-        side = max(height, width)
         with torch.no_grad():
-            boxes, scores = reference.decode(reference(image), (height, width))
-        given = runner(image)
-        inside = "boxes" in given
-        if inside:
-            picked = boxes.shape[1] == reference.selection.max_detections
-            found.append(dense_gaps((boxes, scores), (given["boxes"], given["scores"]), side, options.allowed, picked))
-            if any(gap.fault for gap in found[-1].values()):
-                continue
-            boxes, scores = given["boxes"], given["scores"]
-        if options.form == "decoded":
-            continue
-        most = reference.selection.max_detections
-        if options.form == "end2end":
-            wanted = list(detections(reference, boxes, scores))
-        else:
-            # The cap on candidates saves time in torch and is not in the file.
-            kept = select(boxes, scores, dataclasses.replace(reference.selection, max_candidates=None))
-            wanted = [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].to(d.boxes)], 1) for d in kept]
-        if len(given["detections"]) != len(wanted):
-            found.append({"detections": Gap.broken(f"detections of {len(given['detections'])} images where there were {len(wanted)}")})
-            continue
-        for i, (ours, theirs) in enumerate(zip(wanted, given["detections"], strict=True)):
-            among = (boxes[i], scores[i]) if inside else None
-            found.append({"detections": rows_gap(ours, theirs, side, most, among) if inside else rows_gap(ours, theirs, side, most, slack=options.allowed)})
+            decoded = reference.decode(reference(image), (image.shape[-2], image.shape[-1]))
+        found.append(batch_gaps(reference, decoded, runner(image), max(image.shape[-2:]), options))
+    return worst(found)
+
+
+def batch_gaps(reference: Detector, decoded: tuple[Tensor, Tensor], given: Mapping[str, Tensor], side: int, options: Options) -> dict[str, Gap]:
+    """Largest gaps of what an exported network gave for one batch to what ``reference`` decoded for it.
+
+    ``decoded`` is boxes ``[b, n, 4]`` and scores ``[b, n, classes]``, ``side`` the longer one of the input in pixels.
+    """
+    boxes, scores = decoded
+    inside = "boxes" in given
+    found: list[dict[str, Gap]] = []
+    if inside:
+        picked = boxes.shape[1] == reference.selection.max_detections
+        found.append(dense_gaps((boxes, scores), (given["boxes"], given["scores"]), side, options.allowed, picked))
+        if any(gap.fault for gap in found[-1].values()):
+            return found[-1]
+        boxes, scores = given["boxes"], given["scores"]
+    if options.form == "decoded":
+        return worst(found)
+    most = reference.selection.max_detections
+    if options.form == "end2end":
+        wanted = list(detections(reference, boxes, scores))
+    else:
+        # The cap on candidates saves time in torch and is not in the file.
+        kept = select(boxes, scores, dataclasses.replace(reference.selection, max_candidates=None))
+        wanted = [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].to(d.boxes)], 1) for d in kept]
+    if len(given["detections"]) != len(wanted):
+        found.append({"detections": Gap.broken(f"detections of {len(given['detections'])} images where there were {len(wanted)}")})
+        return worst(found)
+    for i, (ours, theirs) in enumerate(zip(wanted, given["detections"], strict=True)):
+        among = (boxes[i], scores[i]) if inside else None
+        found.append({"detections": rows_gap(ours, theirs, side, most, among) if inside else rows_gap(ours, theirs, side, most, slack=options.allowed)})
     return worst(found)
 
 
@@ -224,6 +259,12 @@ def _check(detector: Detector, kind: str, options: Options) -> None:
         raise BadInput(f"tolerance {options.allowed} must be a number from 0 up, such as {TOLERANCE:g}")
     if options.half and not how.half:
         raise BadInput(f"--half: {kind} files are written in FP32; use {_having('half')}")
+    if options.keep and not options.half:
+        raise BadInput(f"layers kept in FP32 ({', '.join(options.keep)}): without --half all of them are")
+    modules = dict(detector.named_modules())
+    for layer in options.keep:
+        if not layer or layer not in modules:
+            raise unknown_name(f"layer of {name}", layer, filter(None, modules))
     if options.dynamic:
         if not how.dynamic:
             raise BadInput(f"--dynamic: {kind} files are written for one size; use {_having('dynamic')}")
@@ -261,8 +302,8 @@ def _tracing() -> Iterator[None]:
         yield
 
 
-def write_onnx(detector: Detector, path: Path, options: Options) -> None:
-    """An ONNX file with class names, preprocessing and lineage in its metadata."""
+def onnx_network(detector: Detector, options: Options) -> Any:
+    """The folded ``detector`` as a ModelProto in FP32, whatever ``options.half`` says."""
     import onnx
 
     inner = ["boxes", "scores"]
@@ -270,17 +311,28 @@ def write_onnx(detector: Detector, path: Path, options: Options) -> None:
     axes = {"image": {0: "batch", 2: "height", 3: "width"}, **{name: {0: "batch", 1: "rows"} for name in names}}
     if options.form == "nms":
         axes = {"image": {2: "height", 3: "width"}, **{name: {1: "rows"} for name in names}}
-    with _tracing():
+    with _tracing(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
         torch.onnx.export(
             Deployed(detector, options.form), (_example(options),), str(path), opset_version=options.opset, dynamo=False,
             input_names=["image"], output_names=names, dynamic_axes=axes if options.dynamic else None,
         )  # fmt: skip
-    model = onnx.load(str(path))
+        model = onnx.load(str(path))
     if options.form == "nms":
         _add_nms(model, detector)
     if options.form == "end2end":
         # They stay inside, where the gap is measured.
         del model.graph.output[1:]
+    return model
+
+
+def write_onnx(detector: Detector, path: Path, options: Options, network: Any = None) -> None:
+    """An ONNX file with class names, preprocessing and lineage in its metadata."""
+    import onnx
+
+    model = onnx_network(detector, options) if network is None else type(network).FromString(network.SerializeToString())
+    if options.half:
+        model = halve(model, _modules(detector), options.keep)
     for key, value in facts(detector, options).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

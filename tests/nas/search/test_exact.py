@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nas.latency.profile import load_device
-from nas.quantity import LATENCY, LAYERS, QUANTITIES
+from nas.quantity import LATENCY, LAYERS
 from nas.rulers import SCORE_TICK, Rulers
 from nas.search.evaluate import Limit
 from nas.search.exact import solve
@@ -62,11 +62,11 @@ def all_rows(space: Space) -> np.ndarray:
 
 def random_limits(rng: np.random.Generator, costs: dict[str, np.ndarray]) -> tuple[Limit, ...]:
     """One to four budgets that something satisfies; some are ranges."""
-    names = [n for n in QUANTITIES if n in costs]
+    names = list(costs)
     chosen = rng.choice(names, int(rng.integers(1, 5)), replace=False)
     anchor = int(rng.integers(len(costs[LAYERS])))
     limits = []
-    for name in sorted(chosen, key=QUANTITIES.index):
+    for name in sorted(chosen, key=names.index):
         value = int(costs[name][anchor])
         high = int(value * rng.uniform(1.0, 1.2))
         low = int(value * rng.uniform(0.6, 1.0)) if rng.random() < 0.25 else 0
@@ -87,13 +87,15 @@ def brute_force(
     return rows[front], score[front]
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_exact_is_brute_force(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "devices"), [*((seed, ("t4",)) for seed in range(60)), *((seed, ("t4", "raspberry-pi-4")) for seed in range(100, 120))]
+)
+def test_exact_is_brute_force(seed: int, devices: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
     space = random_space(rng, 1_000_000 if seed < 2 else 60_000)
     scope = "backbone" if rng.random() < 0.3 else "detector"
     weights = ((0, 0, 1, 1, 16), (1, 1, 1, 1, 1), (0, 0, 0, 0, 1))[int(rng.integers(3))]
-    rulers = Rulers(space, load_device("t4"), 320, scope, weights)
+    rulers = Rulers(space, [load_device(name) for name in devices], 320, scope, weights)
     rows = all_rows(space)
     assert len(rows) == space.size()
     costs, score = rulers.costs(rows), rulers.score(rows)
