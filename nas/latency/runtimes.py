@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import platform
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.graph import Graph
+from zoo.openvino_package import openvino
 
 if TYPE_CHECKING:
     from torch import nn
@@ -312,7 +312,7 @@ class _OpenVINO:
     """A compiled model with one request, set for latency."""
 
     def __init__(self, network: Network, target: Target) -> None:
-        core = _openvino().Core()
+        core = openvino().Core()
         model = core.read_model(io.BytesIO(network.onnx()))
         shapes = {}
         for i, port in enumerate(model.inputs):
@@ -325,7 +325,7 @@ class _OpenVINO:
         self.request = self.compiled.create_infer_request()
         self.inputs = shapes
         for i, array in shapes.items():
-            self.request.set_input_tensor(i, _openvino().Tensor(array))
+            self.request.set_input_tensor(i, openvino().Tensor(array))
 
     def __call__(self) -> None:
         self.request.infer()
@@ -398,7 +398,7 @@ def _require_openvino(target: Target) -> None:
     try:
         import onnx  # noqa: F401
 
-        _openvino()
+        openvino()
     except ModuleNotFoundError as error:
         raise missing_package("measuring with OpenVINO", error.name, "openvino") from error
     _only_fp32(target, "OpenVINO")
@@ -452,19 +452,6 @@ RUNTIMES: Mapping[str, Runtime] = {
     "torch": Runtime("torch", _Torch, _version("torch"), _require_torch),
 }
 """By the name that ``--runtime`` takes."""
-
-
-def _openvino() -> Any:
-    """The package, brought in without its telemetry: its import alone would report to its maker."""
-    blocked = "openvino_telemetry" not in sys.modules
-    if blocked:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        if blocked:
-            del sys.modules["openvino_telemetry"]
-    return openvino
 
 
 def _cpu_name() -> str:

@@ -1,0 +1,19 @@
+"""OpenVINO without its telemetry: importing the package alone would report to its maker, and this workbench reports nowhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def openvino() -> Any:
+    """The package; ``ModuleNotFoundError`` where it is not installed."""
+    blocked = "openvino_telemetry" not in sys.modules
+    if blocked:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino as package
+    finally:
+        if blocked:
+            del sys.modules["openvino_telemetry"]
+    return package
