@@ -40,6 +40,9 @@ HUE_STEP = 0.37
 Of the steps tried, this keeps 80 classes, and the first 16 of them, furthest apart in CIE Lab: no two nearer than 5.
 """
 
+ROUND_UP = 1e-6
+"""Levels by which a pixel may miss a half and still be rounded up."""
+
 Order = Literal["rgb", "bgr"]
 Resize = Literal["letterbox-centre", "letterbox-corner", "stretch"]
 
@@ -220,9 +223,11 @@ def _resized(image: np.ndarray, h: int, w: int, antialias: bool) -> Tensor:
     pixels = torch.from_numpy(np.array(image, order="C"))  # a copy: torch warns of arrays that are read-only
     if image.shape[:2] == (h, w):
         return pixels
-    planes = pixels.permute(2, 0, 1)[None].float()
+    # Torch picks its kernel by the number of threads. In float64 what they differ by is far below ROUND_UP, so that
+    # every process, worker or not, gets the same pixels.
+    planes = pixels.permute(2, 0, 1)[None].double()
     new = F.interpolate(planes, (h, w), mode="bilinear", align_corners=False, antialias=antialias)
-    return new[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
+    return new[0].add_(0.5 + ROUND_UP).floor_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0)
 
 
 def _font_file() -> str:
