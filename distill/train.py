@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from distill.data.dataset import DataSet
-from distill.data.loader import Loader
+from distill.data.loader import Batch, Loader
 from distill.evaluate import Verdict, detect, judge
 from distill.loop import Loop, Report
 from distill.recipe import TrainRecipe
@@ -123,7 +123,7 @@ class _Run:
         count, began, rate = 0, time.monotonic(), 0.0
         group: list[Any] = []
         closing = self.loop.phase.closing
-        for batch in self.loader.epoch(epoch, done * self.recipe.accumulate, closing):
+        for batch in self._batches(epoch, done, closing):
             group.append(batch)
             if len(group) < self.recipe.accumulate:
                 continue
@@ -153,6 +153,14 @@ class _Run:
             self._finish_epoch(epoch + 1)
             raise KeyboardInterrupt
         return True
+
+    def _batches(self, epoch: int, done: int, closing: bool) -> Iterator[Batch]:
+        """The rest of an epoch; when the data fail, what has been learnt is written before the error goes on."""
+        try:
+            yield from self.loader.epoch(epoch, done * self.recipe.accumulate, closing)
+        except BadInput:
+            self.save_state()
+            raise
 
     def _finish_epoch(self, epoch: int) -> None:
         """Evaluate where it is time to, keep the best, write the state, the journal and the curves."""
@@ -189,7 +197,10 @@ class _Run:
         """Write ``resume.pt``; the one before stays until the new one is whole."""
         self.progress.seconds = self.before_s + time.monotonic() - self.began
         with replacing(self.folder.folder / "resume.pt") as temporary:
-            torch.save({"format": STATE_FORMAT, "loop": self.loop.state(), "progress": dataclasses.asdict(self.progress)}, temporary)
+            try:
+                torch.save({"format": STATE_FORMAT, "loop": self.loop.state(), "progress": dataclasses.asdict(self.progress)}, temporary)
+            except RuntimeError as error:  # torch's word for a disk that is full
+                raise OSError(f"{' '.join(str(error).split())[:120]} (is the disk full?)") from error
         self.saved_at = time.monotonic()
 
     def _note(self, text: str) -> None:

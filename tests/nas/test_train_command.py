@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,12 +30,17 @@ EPOCHS = 2
 ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--workers", "1", "--quiet", "--set", "closing_epochs=1"]
 
 
-def nas(*args: str, cwd: Path) -> subprocess.Popen[str]:
+def nas(*args: str, cwd: Path, before: Callable[[], object] = lambda: None) -> subprocess.Popen[str]:
     """The command in a process of its own that hears Ctrl-C, whatever shell runs the tests."""
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+    def start() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        before()
+
     return subprocess.Popen(
         [sys.executable, "-m", "nas.cli", *args], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=start,
     )  # fmt: skip
 
 
@@ -97,8 +105,6 @@ def test_other_settings_need_another_name(home: Path) -> None:
 
 
 def test_a_damaged_state_is_refused(home: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(home, tmp_path / "home")
     state = tmp_path / "home" / "runs" / "whole" / "resume.pt"
     state.write_bytes(state.read_bytes()[:1000])
@@ -122,6 +128,70 @@ def test_eval_says_what_pycocotools_says_and_shards_join(home: Path, capsys: pyt
     assert main(["eval", model, "--data", "data", "--per-class", "--confusion", "--quiet"]) == 0
     text = capsys.readouterr().out
     assert "AP50" in text and "nothing" in text
+
+
+def test_a_file_that_vanishes_or_breaks_ends_the_run_with_its_name_and_loses_nothing(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "data", tmp_path / "data")
+    shutil.copy(home / "tiny.yaml", tmp_path)
+    victim = sorted((tmp_path / "data" / "images" / "train").iterdir())[3]
+    good = victim.read_bytes()
+    args = ["train", "tiny.yaml", "--data", "data", "--name", "r", *ARGS, "--set", "augmentation=none"]
+    for spoil in (victim.unlink, lambda: victim.write_bytes(good[: len(good) // 2])):
+        spoil()
+        process = nas(*args, cwd=tmp_path)
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 2 and victim.name in err and len(err.strip().splitlines()) == 1, err
+        victim.write_bytes(good)
+    assert (tmp_path / "runs" / "r" / "resume.pt").exists()
+    process = nas(*args, cwd=tmp_path)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_state(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "data", tmp_path / "data")
+    shutil.copy(home / "tiny.yaml", tmp_path)
+    most = 1_000_000  # bytes of a file; the state of the tiny detector has more
+
+    def little_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    process = nas("train", "tiny.yaml", "--data", "data", "--name", "r", *ARGS, cwd=tmp_path, before=little_room)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 2 and "cannot write" in err and "Traceback" not in err and len(err.strip().splitlines()) == 1, err
+    process = nas("train", "tiny.yaml", "--data", "data", "--name", "r", *ARGS, cwd=tmp_path)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    ours, theirs = load_file(tmp_path / "runs" / "r" / "last.safetensors"), load_file(home / "runs" / "whole" / "last.safetensors")
+    assert all((ours[k] == theirs[k]).all() for k in ours)
+
+
+def test_ids_of_ones_own_an_empty_picture_and_a_crowd(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "mine"
+    make(data, 10, 3, lambda text: None)
+    for split in ("train", "val"):
+        file = data / "annotations" / f"{split}.json"
+        truth = json.loads(file.read_text())
+        kept = {category["id"]: new for category, new in zip(truth["categories"][:3], (7, 90, 13), strict=True)}
+        truth["categories"] = [{"id": kept[c["id"]], "name": c["name"]} for c in truth["categories"][:3]]
+        first = truth["images"][0]["id"]
+        truth["annotations"] = [a | {"category_id": list(kept.values())[a["id"] % 3]} for a in truth["annotations"] if a["image_id"] != first]
+        truth["annotations"][0]["iscrowd"] = 1
+        file.write_text(json.dumps(truth))
+    arch = tiny_detector().recipe.architecture
+    assert arch is not None
+    Path("tiny.yaml").write_text(arch.to_yaml())
+    assert main(["train", "tiny.yaml", "--data", "mine", "--name", "r", *ARGS]) == 0
+    capsys.readouterr()
+    assert read_manifest("runs/r/best.safetensors").info.category_ids == (7, 13, 90)
+    assert main(["eval", "runs/r/best.safetensors", "--data", "mine", "--json", "--out", "found.json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert sum(one["objects"] for one in told["per_class"].values()) == sum(
+        not a["iscrowd"] for a in json.loads((data / "annotations" / "val.json").read_text())["annotations"]
+    )
+    assert {row["category_id"] for row in json.loads(Path("found.json").read_text())} <= {7, 90, 13}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Brings a student's maps and a teacher's to one shape, level by level: channels by a trained 1x1 convolution, places by averaging."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import BadInput
+from zoo.losses import full
+
+STANDARD_EPS = 1e-5
+"""Added to a channel's variance before its root is divided by."""
+
+
+class Aligner(nn.Module):
+    """P3 to P5 of a student as their teacher's: its number of channels, and both at the same places.
+
+    Both networks see the same view of an image, perhaps at another size. The finer of two maps is averaged over the
+    cells of the coarser one, whichever it is: nothing is made up between cells, and every cell of the student gets
+    a gradient. The convolution starts as the identity where channels are as many on both sides, so that a
+    network is at distance 0 from its own copy. ``bias`` is for losses that see a channel's mean; to others it would be
+    a weight that never trains.
+    """
+
+    def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int], bias: bool = True) -> None:
+        super().__init__()
+        if len(student_channels) != len(teacher_channels) or not student_channels:
+            raise BadInput(f"the student has {len(student_channels)} levels and the teacher {len(teacher_channels)}: both need the same, at least one")
+        for who, channels in (("student", student_channels), ("teacher", teacher_channels)):
+            if min(channels) < 1:
+                raise BadInput(f"channels {list(channels)} of the {who}: every level needs at least 1")
+        self.student_channels, self.teacher_channels = tuple(student_channels), tuple(teacher_channels)
+        self.levels = nn.ModuleList(nn.Conv2d(cin, cout, 1, bias=bias) for cin, cout in zip(student_channels, teacher_channels, strict=True))
+        for conv in self.levels:
+            assert isinstance(conv, nn.Conv2d)
+            if conv.in_channels == conv.out_channels:
+                nn.init.dirac_(conv.weight)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Pairs ``[b, c, h, w]`` of student and teacher, a level each, in float32; the teacher's have no gradient."""
+        self._check("student", student, self.student_channels)
+        self._check("teacher", teacher, self.teacher_channels)
+        pairs = []
+        with torch.autocast(student[0].device.type, enabled=False):
+            for conv, ours, theirs in zip(self.levels, student, teacher, strict=True):
+                if len(ours) != len(theirs):
+                    raise BadInput(f"the student has maps of {len(ours)} images and the teacher of {len(theirs)}: both must see the same batch")
+                h, w = (min(a, b) for a, b in zip(ours.shape[-2:], theirs.shape[-2:], strict=True))
+                pairs.append((conv(averaged(full(ours), h, w)), averaged(full(theirs.detach()), h, w)))
+        return pairs
+
+    @staticmethod
+    def _check(who: str, maps: Sequence[Tensor], channels: Sequence[int]) -> None:
+        found = [one.shape[1] for one in maps]
+        if found != list(channels):
+            raise BadInput(f"the {who}'s maps have {found} channels: these aligners were made for {list(channels)}")
+
+
+def averaged(x: Tensor, h: int, w: int) -> Tensor:
+    """``x`` ``[b, c, H, W]`` as means over the cells of a grid ``h`` x ``w``; a place that two cells share counts for both in part.
+
+    Two matrix products, because torch's own pooling and resizing have no deterministic gradient on a GPU.
+    """
+    if x.shape[-2:] == (h, w):
+        return x
+    return shares(x.shape[-2], h, x) @ x @ shares(x.shape[-1], w, x).T
+
+
+def shares(fine: int, coarse: int, like: Tensor) -> Tensor:
+    """``[coarse, fine]``: what part of each coarse cell is covered by each fine one, where both divide the same length."""
+    ends = torch.arange(coarse + 1, device=like.device, dtype=like.dtype) * (fine / coarse)
+    starts = torch.arange(fine, device=like.device, dtype=like.dtype)
+    covered = torch.minimum(ends[1:, None], starts + 1) - torch.maximum(ends[:-1, None], starts)
+    covered = covered.clamp(min=0)
+    return covered / covered.sum(1, keepdim=True)
+
+
+def standardised(x: Tensor) -> Tensor:
+    """``x`` ``[b, c, h, w]`` with mean 0 and variance 1 in every channel over all images and places."""
+    x = full(x)
+    middle = x - x.mean((0, 2, 3), keepdim=True)
+    return middle * (middle.square().mean((0, 2, 3), keepdim=True) + STANDARD_EPS).rsqrt()

@@ -1,0 +1,447 @@
+"""Response distillation: what a teacher answers (boxes, scores, distributions of box sides) becomes what a student is to answer.
+
+Both sides' raw output is turned into an ``Answer``, in which families look alike, and classes meet by name (``ClassBridge``).
+Cell meets cell where both have one prediction a cell and see inputs of one size. Everywhere else, and
+for teachers or students that answer with queries, the teacher's boxes are selected and become soft targets.
+
+A method gives one number that does not grow with the number of images, in float32, and no gradient to the teacher.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from distill.options import check_options, number, whole
+from search_spaces.errors import BadInput, unknown_name
+from zoo.assign_set import SetMatch
+from zoo.assign_task import best_of, largest
+from zoo.detector import Detector, Raw, centres_from_boxes
+from zoo.heads import ONE_TO_MANY
+from zoo.losses import box_iou, full, iou_pairwise
+from zoo.nms import nms
+
+SYNONYMS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
+"""Pascal VOC's words that COCO writes otherwise."""
+NO_SCORE = 1e-12
+"""Scores are this far from 0 at least before a logarithm is taken."""
+NO_CHANCE = 1e-6
+"""Least probability of a bin of a distribution that was brought to other bins."""
+LEFT_ALONE = 0.5
+"""A prediction that overlaps a soft target more than this, and is not to answer it, is not taught background either."""
+CANDIDATES = 10
+"""Predictions that a soft target may be matched with one to one: its cheapest ones."""
+SIGNS = (-1.0, -1.0, 1.0, 1.0)
+"""How the distances to left, top, right and bottom change when the point they are taken from moves by -1, right and down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a detector answers to a batch, n predictions an image."""
+
+    boxes: Tensor
+    """``[b, n, 4]``: x1, y1, x2, y2 in pixels of the detector's own input."""
+    scores: Tensor
+    """``[b, n, classes]`` in 0..1."""
+    size: tuple[int, int]
+    """The input's height and width in pixels."""
+    distributions: Tensor | None = None
+    """Logits ``[b, n, 4, bins]`` of the distances to left, top, right and bottom; bin k stands for k cells."""
+    strides: tuple[int, ...] | None = None
+    """Sides of the cells in pixels, level by level, where there is one prediction a cell; else None."""
+    offset: float = 0.0
+    """Where in its cell a prediction stands, in cells from the corner."""
+
+    @property
+    def points(self) -> Tensor | None:
+        """Where the predictions stand, x and y in pixels ``[n, 2]``; None unless there is one a cell."""
+        if self.strides is None:
+            return None
+        found = []
+        for stride in self.strides:
+            y, x = torch.meshgrid(*(torch.arange(side // stride, device=self.boxes.device) for side in self.size), indexing="ij")
+            found.append((torch.stack([x, y], -1).reshape(-1, 2) + self.offset) * stride)
+        return torch.cat(found).to(self.boxes.dtype)
+
+    def detach(self) -> Answer:
+        """The same without a gradient."""
+        sides = None if self.distributions is None else self.distributions.detach()
+        return Answer(self.boxes.detach(), self.scores.detach(), self.size, sides, self.strides, self.offset)
+
+    def same_cells(self, other: Answer) -> bool:
+        """Whether prediction i of both stands in the same cell."""
+        return self.strides is not None and self.strides == other.strides and self.size == other.size
+
+
+def answer_of(detector: Detector, raw: Raw, size: tuple[int, int], branch: str | None = None) -> Answer:
+    """What ``raw`` says, which ``detector`` gave for an input of ``size`` (height, width in pixels), in float32.
+
+    ``branch`` is the one to be read of a head with two; unless told the one-to-many branch, which shapes the features
+    and whose neighbouring cells agree.
+    """
+    if branch is None:
+        branch = ONE_TO_MANY if ONE_TO_MANY in detector.selections and not detector.fused else detector.branch
+    lifted = {name: _lifted(value) for name, value in raw.items()}
+    before = detector.branch
+    detector.choose_branch(branch)
+    try:
+        with torch.autocast(_device(lifted), enabled=False):
+            boxes, scores = detector.decode(lifted, size)
+            distributions = detector.distributions(lifted)
+    finally:
+        detector.choose_branch(before)
+    if detector.anchor_offset is None:
+        return Answer(boxes, scores, size, distributions)
+    return Answer(boxes, scores, size, distributions, tuple(detector.strides), detector.anchor_offset)
+
+
+def _lifted(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return full(value) if value.is_floating_point() else value
+    return [_lifted(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _device(raw: Raw) -> str:
+    first = next(iter(raw.values()))
+    return (first if isinstance(first, Tensor) else first[0]).device.type
+
+
+@dataclass(frozen=True, slots=True)
+class ClassBridge:
+    """Which class of the student is which of the teacher; the k-th entries of both columns belong together."""
+
+    student_columns: tuple[int, ...]
+    teacher_columns: tuple[int, ...]
+    student_unmatched: tuple[str, ...]
+    """Classes that the teacher does not know: it says nothing of them, neither object nor background."""
+    teacher_unmatched: tuple[str, ...]
+    """Classes that the student has no use for: what the teacher says of them is dropped."""
+    student_classes: int
+    teacher_classes: int
+
+    @staticmethod
+    def of(student_names: Sequence[str], teacher_names: Sequence[str]) -> ClassBridge:
+        """Match by name: as written, else whatever the case, spaces, hyphens and underscores, VOC's words as COCO's."""
+        exact = {name: at for at, name in enumerate(teacher_names)}
+        loose: dict[str, list[int]] = {}
+        for at, name in enumerate(teacher_names):
+            loose.setdefault(_plain(name), []).append(at)
+        pairs: dict[int, int] = {at: exact[name] for at, name in enumerate(student_names) if name in exact}
+        for at, name in enumerate(student_names):
+            near = [one for one in loose.get(_plain(name), []) if one not in pairs.values()]
+            if at not in pairs and near:
+                if len(near) > 1:
+                    raise BadInput(f"the student's class {name!r} may be the teacher's {' or '.join(repr(teacher_names[one]) for one in near)}: give them the same name")
+                pairs[at] = near[0]
+        if not pairs:
+            raise BadInput(
+                f"student and teacher share no class: the student has {_some(student_names)}, the teacher {_some(teacher_names)}; "
+                "rename the classes of the data, or distil features only"
+            )
+        order = sorted(pairs)
+        return ClassBridge(
+            tuple(order), tuple(pairs[at] for at in order),
+            tuple(name for at, name in enumerate(student_names) if at not in pairs),
+            tuple(name for at, name in enumerate(teacher_names) if at not in pairs.values()),
+            len(student_names), len(teacher_names),
+        )  # fmt: skip
+
+    def of_student(self, scores: Tensor) -> Tensor:
+        """The student's ``scores`` ``[..., classes]`` of the shared classes ``[..., m]``."""
+        return _columns(scores, self.student_columns, self.student_classes, "student")
+
+    def of_teacher(self, scores: Tensor) -> Tensor:
+        """The teacher's ``scores`` ``[..., classes]`` of the shared classes ``[..., m]``."""
+        return _columns(scores, self.teacher_columns, self.teacher_classes, "teacher")
+
+
+def _plain(name: str) -> str:
+    plain = "".join(c for c in name.casefold() if c not in " -_")
+    return SYNONYMS.get(plain, plain)
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    listed = [repr(name) for name in names]
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _columns(scores: Tensor, columns: tuple[int, ...], classes: int, who: str) -> Tensor:
+    if scores.shape[-1] != classes:
+        raise BadInput(f"the {who} answers for {scores.shape[-1]} classes: this bridge was made for {classes}")
+    if columns == tuple(range(classes)):
+        return scores
+    return scores[..., torch.tensor(columns, device=scores.device)]
+
+
+class ResponseMethod(nn.Module, abc.ABC):
+    """What the methods share: classes, precision, and a teacher without a gradient."""
+
+    def __init__(self, bridge: ClassBridge) -> None:
+        super().__init__()
+        self.bridge = bridge
+
+    def forward(self, student: Answer, teacher: Answer) -> Tensor:
+        """The loss of both answers to the same view of the same images."""
+        if len(student.boxes) != len(teacher.boxes):
+            raise BadInput(f"the student answers for {len(student.boxes)} images and the teacher for {len(teacher.boxes)}: both must see the same batch")
+        with torch.autocast(student.boxes.device.type, enabled=False):
+            return self.of_answers(student, teacher.detach())
+
+    @abc.abstractmethod
+    def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
+        """The same, in float32."""
+
+    def weights(self, teacher: Answer) -> Tensor:
+        """The teacher's best score of the shared classes, ``[b, n]``."""
+        return self.bridge.of_teacher(full(teacher.scores)).amax(-1)
+
+
+class Scores(ResponseMethod):
+    """Scores cell by cell: cross entropy to the teacher's score, less that score's own, times their distance to the power
+    ``beta`` as in the quality focal loss (Li et al. 2020), over the sum of the teacher's best scores, at least 1.
+
+    Teacher's scores carry quality: of the sure cells much is learned, of the many empty ones little. Answers in
+    different cells go the way of ``Overlapping``, its scores only.
+    """
+
+    def __init__(self, bridge: ClassBridge, beta: float = 2.0) -> None:
+        super().__init__(bridge)
+        self.beta = number("beta", beta, 1)
+        self.otherwise = Overlapping(bridge, beta)
+
+    def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
+        if not student.same_cells(teacher):
+            return self.otherwise.parts(student, teacher)[0]
+        ours, theirs = self.bridge.of_student(full(student.scores)), self.bridge.of_teacher(full(teacher.scores))
+        return soft_focal(ours, theirs, self.beta).sum() / theirs.amax(-1).sum().clamp(min=1)
+
+
+class Localisation(ResponseMethod):
+    """LD (Zheng et al. 2022): the distribution of every box side follows the teacher's, cell by cell.
+
+    Kullback-Leibler divergence at ``temperature``, times its square, as a mean over the four sides; cells count as much as
+    the teacher's best score, which covers both of the paper's regions.
+
+    Where bins differ in number, or distances are taken from another point of the cell, the teacher's distribution is
+    brought to the student's bins first: every bin's probability goes to the two bins beside its distance, as the true
+    distance does in training, so that the expected distance stays; what is beyond the student's bins goes to the end one.
+    """
+
+    def __init__(self, bridge: ClassBridge, temperature: float = 10.0) -> None:
+        super().__init__(bridge)
+        self.temperature = number("temperature", temperature, above=True)
+
+    def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
+        if student.distributions is None or teacher.distributions is None or not student.same_cells(teacher):
+            raise BadInput("localisation distillation needs distributions on both sides and inputs of one size: take box distillation")
+        ours = full(student.distributions)
+        theirs = rebinned(full(teacher.distributions), ours.shape[-1], teacher.offset - student.offset)
+        own = (ours / self.temperature).log_softmax(-1)
+        goal = (theirs / self.temperature).log_softmax(-1)
+        apart = (goal.exp() * (goal - own)).sum(-1).mean(-1) * self.temperature**2
+        weights = self.weights(teacher)
+        return (apart * weights).sum() / weights.sum().clamp(min=1)
+
+
+class Boxes(ResponseMethod):
+    """Boxes cell by cell, for heads without distributions: 1 - GIoU of both boxes, a mean weighted by the teacher's best score.
+
+    Answers in different cells go the way of ``Overlapping``, its boxes only.
+    """
+
+    def __init__(self, bridge: ClassBridge) -> None:
+        super().__init__(bridge)
+        self.otherwise = Overlapping(bridge)
+
+    def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
+        if not student.same_cells(teacher):
+            return self.otherwise.parts(student, teacher)[1]
+        weights = self.weights(teacher)
+        apart = 1 - box_iou(student.boxes, teacher.boxes, "giou")
+        return (apart * weights).sum() / weights.sum().clamp(min=1)
+
+
+class Match(NamedTuple):
+    """Which predictions of one image are to answer which soft targets, p pairs, and what they are to say."""
+
+    predictions: Tensor
+    """int64 ``[p]``."""
+    targets: Tensor
+    """int64 ``[p]``."""
+    overlaps: Tensor
+    """``[p]``: of the predicted box and the soft target's."""
+    alone: Tensor
+    """bool ``[n]``: predictions that overlap some soft target without being its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """What a teacher found in one image, q boxes, best first."""
+
+    boxes: Tensor
+    """``[q, 4]`` in pixels of the student's input."""
+    scores: Tensor
+    """``[q, m]`` of the shared classes, 0..1."""
+
+
+class SoftTargetMethod(ResponseMethod):
+    """The teacher's selected boxes as targets with soft classes: a prediction's goal is the target's scores times its overlap.
+
+    The loss is that of scores (as in ``Scores``; predictions far from every target learn 0) plus ``box_weight`` times
+    1 - GIoU, weighted by the goal; both over the sum of the targets' best scores, at least 1.
+    """
+
+    def __init__(
+        self, bridge: ClassBridge, beta: float = 2.0, box_weight: float = 2.0, threshold: float = 0.05, iou_threshold: float = 0.7,
+        most: int = 100,
+    ) -> None:  # fmt: skip
+        super().__init__(bridge)
+        self.beta, self.box_weight = number("beta", beta, 1), number("box_weight", box_weight)
+        self.threshold, self.iou_threshold = number("threshold", threshold, 0, 1), number("iou_threshold", iou_threshold, 0, 1)
+        self.most = whole("most", most)
+
+    def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
+        scores, boxes = self.parts(student, teacher)
+        return scores + self.box_weight * boxes
+
+    def parts(self, student: Answer, teacher: Answer) -> tuple[Tensor, Tensor]:
+        """The loss of the scores and that of the boxes, not yet weighted."""
+        boxes, scores = full(student.boxes), self.bridge.of_student(full(student.scores))
+        score_sums, box_sums, total = [], [], boxes.new_zeros(())
+        for i, soft in enumerate(self.soft_targets(teacher, student.size)):
+            with torch.no_grad():
+                match = self.match(boxes[i], scores[i], soft, student.size)
+                goal = soft.scores[match.targets] * match.overlaps[:, None]
+                goals = torch.zeros_like(scores[i])
+                goals[match.predictions] = goal
+                taught = ~match.alone
+                taught[match.predictions] = True
+                total = total + soft.scores.amax(-1).sum()
+            score_sums.append((soft_focal(scores[i], goals, self.beta).sum(-1) * taught).sum())
+            apart = 1 - box_iou(boxes[i][match.predictions], soft.boxes[match.targets], "giou")
+            box_sums.append((apart * goal.amax(-1)).sum())
+        total = total.clamp(min=1)
+        return torch.stack(score_sums).sum() / total, torch.stack(box_sums).sum() / total
+
+    @torch.no_grad()
+    def soft_targets(self, teacher: Answer, size: tuple[int, int]) -> list[SoftTargets]:
+        """The teacher's boxes above the threshold, one an object, for a student whose input is of ``size`` (height, width)."""
+        ratio = full(teacher.boxes).new_tensor([size[1] / teacher.size[1], size[0] / teacher.size[0]] * 2)
+        found = []
+        for boxes, scores in zip(full(teacher.boxes), self.bridge.of_teacher(full(teacher.scores)), strict=True):
+            best, labels = scores.max(-1)
+            there = (best > self.threshold).nonzero()[:, 0]
+            there = there[nms(boxes[there], best[there], labels[there], self.iou_threshold, self.most)]
+            found.append(SoftTargets(boxes[there] * ratio, scores[there]))
+        return found
+
+    @abc.abstractmethod
+    def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
+        """Which of an image's predictions (``boxes`` ``[n, 4]``, ``scores`` ``[n, m]``) answer which soft targets."""
+
+
+class Overlapping(SoftTargetMethod):
+    """Many predictions for a target: the ``topk`` that overlap it most. One wanted by several answers the one it overlaps most."""
+
+    def __init__(
+        self, bridge: ClassBridge, beta: float = 2.0, box_weight: float = 2.0, threshold: float = 0.05, iou_threshold: float = 0.7,
+        most: int = 100, topk: int = 10,
+    ) -> None:  # fmt: skip
+        super().__init__(bridge, beta, box_weight, threshold, iou_threshold, most)
+        self.topk = whole("topk", topk)
+
+    def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
+        overlaps = iou_pairwise(soft.boxes, boxes)
+        targets, predictions = (largest(overlaps, self.topk) & (overlaps > 0)).nonzero(as_tuple=True)
+        kept = best_of(predictions, overlaps[targets, predictions], targets, len(boxes))
+        targets, predictions = targets[kept], predictions[kept]
+        return Match(predictions, targets, overlaps[targets, predictions], _near(overlaps))
+
+
+class Hungarian(SoftTargetMethod):
+    """One prediction for a target, at the least total cost: DETR's assignment, with the target's best class as its class."""
+
+    assign = SetMatch()
+
+    def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
+        overlaps = iou_pairwise(soft.boxes, boxes)
+        unit = boxes.new_tensor([size[1], size[0]] * 2)
+        logits, places = scores.logit(eps=1e-6), centres_from_boxes(boxes / unit)
+        labels, truth = soft.scores.argmax(-1), centres_from_boxes(soft.boxes / unit)
+        rows = torch.arange(len(boxes), device=boxes.device)
+        if len(truth) and len(boxes) > CANDIDATES * len(truth):
+            # the table of a whole dense head takes SciPy longer than the step
+            rows = self.assign.cost(logits, places, labels, truth).topk(CANDIDATES, 0, largest=False).indices.unique()
+        pairs = self.assign(logits[rows][None, None], places[rows][None, None], (labels,), (truth,))
+        predictions, targets = rows[pairs.queries], pairs.objects
+        return Match(predictions, targets, overlaps[targets, predictions], _near(overlaps))
+
+
+def _near(overlaps: Tensor) -> Tensor:
+    """Which predictions overlap some target more than a little: bool ``[n]`` from ``[q, n]``."""
+    return (overlaps > LEFT_ALONE).any(0)
+
+
+def soft_focal(scores: Tensor, goals: Tensor, beta: float) -> Tensor:
+    """Of each score 0..1 the cross entropy to its goal, less the goal's own, times their distance to the power ``beta``.
+
+    Takes scores rather than logits because some families' are products of two.
+    """
+    ours, theirs = (_binary_logs(x) for x in (scores, goals))
+    apart = goals * (theirs[0] - ours[0]) + (1 - goals) * (theirs[1] - ours[1])
+    return apart * (goals - scores).abs().pow(beta)
+
+
+def _binary_logs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of ``x`` and of 1 - ``x``, both finite."""
+    return x.clamp(min=NO_SCORE).log(), (1 - x).clamp(min=torch.finfo(x.dtype).eps).log()
+
+
+def rebinned(logits: Tensor, bins: int, shift: float) -> Tensor:
+    """``logits`` ``[..., 4, k]`` over other ``bins``, as logits ``[..., 4, bins]``; see ``Localisation``.
+
+    ``shift`` says how far right and down of the wanted point the distances were taken from, in cells.
+    """
+    if logits.shape[-1] == bins and shift == 0:
+        return logits
+    distances = torch.arange(logits.shape[-1], device=logits.device, dtype=logits.dtype)
+    moved = (distances + shift * logits.new_tensor(SIGNS)[:, None]).clamp(0, bins - 1)
+    left = moved.floor().clamp(max=max(bins - 2, 0)).long()
+    right_share = moved - left
+    table = F.one_hot(left, bins) * (1 - right_share)[..., None] + F.one_hot((left + 1).clamp(max=bins - 1), bins) * right_share[..., None]
+    return (logits.softmax(-1)[..., None, :] @ table).squeeze(-2).clamp(min=NO_CHANCE).log()
+
+
+RESPONSE_METHODS: dict[str, type[ResponseMethod]] = {
+    "scores": Scores,
+    "localisation": Localisation,
+    "boxes": Boxes,
+    "overlap": Overlapping,
+    "hungarian": Hungarian,
+}
+"""Method name to its class."""
+
+
+def make_response_method(name: str, bridge: ClassBridge, options: Mapping[str, Any] | None = None) -> ResponseMethod:
+    """The method of that name; an unknown name or option is refused."""
+    if name not in RESPONSE_METHODS:
+        raise unknown_name("response distillation", name, RESPONSE_METHODS)
+    method = RESPONSE_METHODS[name]
+    check_options(name, method, options or {}, given=1)
+    return method(bridge, **(options or {}))
+
+
+def suited(student: Detector, teacher: Detector, same_size: bool) -> tuple[str, ...]:
+    """The response methods that fit a pair best; ``same_size`` says whether both see inputs of one size."""
+    if ONE_TO_MANY not in student.selections:
+        return ("hungarian",)
+    if not same_size or student.anchor_offset is None or teacher.anchor_offset is None:
+        return ("overlap",)
+    both = all(type(one).distributions is not Detector.distributions for one in (student, teacher))
+    return ("scores", "localisation" if both else "boxes")
