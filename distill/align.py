@@ -50,7 +50,7 @@ class Aligner(nn.Module):
                 if len(ours) != len(theirs):
                     raise BadInput(f"the student has maps of {len(ours)} images and the teacher of {len(theirs)}: both must see the same batch")
                 h, w = (min(a, b) for a, b in zip(ours.shape[-2:], theirs.shape[-2:], strict=True))
-                pairs.append((conv(averaged(full(ours), h, w)), averaged(full(theirs.detach()), h, w)))
+                pairs.append((conv(averaged(full(ours), h, w)), averaged(constant(theirs), h, w)))
         return pairs
 
     @staticmethod
@@ -58,6 +58,12 @@ class Aligner(nn.Module):
         found = [one.shape[1] for one in maps]
         if found != list(channels):
             raise BadInput(f"the {who}'s maps have {found} channels: these aligners were made for {list(channels)}")
+
+
+def constant(x: Tensor) -> Tensor:
+    """``x`` in float32 and without a gradient, fit for autograd even if it was made in inference mode."""
+    x = full(x.detach())
+    return x.clone() if x.is_inference() else x
 
 
 def averaged(x: Tensor, h: int, w: int) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.align import constant
 from distill.options import check_options, number, whole
 from search_spaces.errors import BadInput, unknown_name
 from zoo.assign_set import SetMatch
@@ -35,6 +36,8 @@ NO_CHANCE = 1e-6
 """Least probability of a bin of a distribution that was brought to other bins."""
 LEFT_ALONE = 0.5
 """A prediction that overlaps a soft target more than this, and is not to answer it, is not taught background either."""
+ALIGN_SCORE, ALIGN_OVERLAP = 0.5, 6.0
+"""Exponents of score and overlap in how well a prediction is aligned with a soft target."""
 CANDIDATES = 10
 """Predictions that a soft target may be matched with one to one: its cheapest ones."""
 SIGNS = (-1.0, -1.0, 1.0, 1.0)
@@ -69,10 +72,10 @@ class Answer:
             found.append((torch.stack([x, y], -1).reshape(-1, 2) + self.offset) * stride)
         return torch.cat(found).to(self.boxes.dtype)
 
-    def detach(self) -> Answer:
-        """The same without a gradient."""
-        sides = None if self.distributions is None else self.distributions.detach()
-        return Answer(self.boxes.detach(), self.scores.detach(), self.size, sides, self.strides, self.offset)
+    def constant(self) -> Answer:
+        """The same in float32 and without a gradient."""
+        sides = None if self.distributions is None else constant(self.distributions)
+        return Answer(constant(self.boxes), constant(self.scores), self.size, sides, self.strides, self.offset)
 
     def same_cells(self, other: Answer) -> bool:
         """Whether prediction i of both stands in the same cell."""
@@ -191,7 +194,7 @@ class ResponseMethod(nn.Module, abc.ABC):
         if len(student.boxes) != len(teacher.boxes):
             raise BadInput(f"the student answers for {len(student.boxes)} images and the teacher for {len(teacher.boxes)}: both must see the same batch")
         with torch.autocast(student.boxes.device.type, enabled=False):
-            return self.of_answers(student, teacher.detach())
+            return self.of_answers(student, teacher.constant())
 
     @abc.abstractmethod
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
@@ -199,7 +202,7 @@ class ResponseMethod(nn.Module, abc.ABC):
 
     def weights(self, teacher: Answer) -> Tensor:
         """The teacher's best score of the shared classes, ``[b, n]``."""
-        return self.bridge.of_teacher(full(teacher.scores)).amax(-1)
+        return self.bridge.of_teacher(teacher.scores).amax(-1)
 
 
 class Scores(ResponseMethod):
@@ -218,7 +221,7 @@ class Scores(ResponseMethod):
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
         if not student.same_cells(teacher):
             return self.otherwise.parts(student, teacher)[0]
-        ours, theirs = self.bridge.of_student(full(student.scores)), self.bridge.of_teacher(full(teacher.scores))
+        ours, theirs = self.bridge.of_student(full(student.scores)), self.bridge.of_teacher(teacher.scores)
         return soft_focal(ours, theirs, self.beta).sum() / theirs.amax(-1).sum().clamp(min=1)
 
 
@@ -241,7 +244,7 @@ class Localisation(ResponseMethod):
         if student.distributions is None or teacher.distributions is None or not student.same_cells(teacher):
             raise BadInput("localisation distillation needs distributions on both sides and inputs of one size: take box distillation")
         ours = full(student.distributions)
-        theirs = rebinned(full(teacher.distributions), ours.shape[-1], teacher.offset - student.offset)
+        theirs = rebinned(teacher.distributions, ours.shape[-1], teacher.offset - student.offset)
         own = (ours / self.temperature).log_softmax(-1)
         goal = (theirs / self.temperature).log_softmax(-1)
         apart = (goal.exp() * (goal - own)).sum(-1).mean(-1) * self.temperature**2
@@ -274,8 +277,10 @@ class Match(NamedTuple):
     """int64 ``[p]``."""
     targets: Tensor
     """int64 ``[p]``."""
-    overlaps: Tensor
-    """``[p]``: of the predicted box and the soft target's."""
+    qualities: Tensor
+    """``[p]``, 0..1: what part of the target's scores a prediction is to give."""
+    shares: Tensor
+    """``[p]``, 0..1: how much its box counts; 1 for the target's best prediction."""
     alone: Tensor
     """bool ``[n]``: predictions that overlap some soft target without being its own."""
 
@@ -291,10 +296,13 @@ class SoftTargets:
 
 
 class SoftTargetMethod(ResponseMethod):
-    """The teacher's selected boxes as targets with soft classes: a prediction's goal is the target's scores times its overlap.
+    """The teacher's selected boxes as targets with soft classes: a prediction's goal is the target's scores times its quality.
 
     The loss is that of scores (as in ``Scores``; predictions far from every target learn 0) plus ``box_weight`` times
-    1 - GIoU, weighted by the goal; both over the sum of the targets' best scores, at least 1.
+    1 - GIoU, weighted by the target's best score and the prediction's share; both over the sum of these best scores, at least 1.
+
+    Selected are boxes with a score above ``threshold``, of those of one class that overlap by more than ``iou_threshold`` the
+    best, and ``most`` an image.
     """
 
     def __init__(
@@ -317,15 +325,15 @@ class SoftTargetMethod(ResponseMethod):
         for i, soft in enumerate(self.soft_targets(teacher, student.size)):
             with torch.no_grad():
                 match = self.match(boxes[i], scores[i], soft, student.size)
-                goal = soft.scores[match.targets] * match.overlaps[:, None]
                 goals = torch.zeros_like(scores[i])
-                goals[match.predictions] = goal
+                goals[match.predictions] = soft.scores[match.targets] * match.qualities[:, None]
                 taught = ~match.alone
                 taught[match.predictions] = True
-                total = total + soft.scores.amax(-1).sum()
+                best = soft.scores.amax(-1)
+                total = total + best.sum()
             score_sums.append((soft_focal(scores[i], goals, self.beta).sum(-1) * taught).sum())
             apart = 1 - box_iou(boxes[i][match.predictions], soft.boxes[match.targets], "giou")
-            box_sums.append((apart * goal.amax(-1)).sum())
+            box_sums.append((apart * best[match.targets] * match.shares).sum())
         total = total.clamp(min=1)
         return torch.stack(score_sums).sum() / total, torch.stack(box_sums).sum() / total
 
@@ -334,7 +342,7 @@ class SoftTargetMethod(ResponseMethod):
         """The teacher's boxes above the threshold, one an object, for a student whose input is of ``size`` (height, width)."""
         ratio = full(teacher.boxes).new_tensor([size[1] / teacher.size[1], size[0] / teacher.size[0]] * 2)
         found = []
-        for boxes, scores in zip(full(teacher.boxes), self.bridge.of_teacher(full(teacher.scores)), strict=True):
+        for boxes, scores in zip(full(teacher.boxes), self.bridge.of_teacher(teacher.scores), strict=True):
             best, labels = scores.max(-1)
             there = (best > self.threshold).nonzero()[:, 0]
             there = there[nms(boxes[there], best[there], labels[there], self.iou_threshold, self.most)]
@@ -347,7 +355,12 @@ class SoftTargetMethod(ResponseMethod):
 
 
 class Overlapping(SoftTargetMethod):
-    """Many predictions for a target: the ``topk`` that overlap it most. One wanted by several answers the one it overlaps most."""
+    """Many predictions for a target: the ``topk`` that are best aligned with it, as the YOLO families assign true boxes.
+
+    Alignment is the root of the score given to the target's best class times the sixth power of the overlap (TOOD,
+    Feng et al. 2021). A prediction's share is its alignment over the best one of the target, its quality that share of the
+    best overlap. One wanted by several targets answers the one it overlaps most.
+    """
 
     def __init__(
         self, bridge: ClassBridge, beta: float = 2.0, box_weight: float = 2.0, threshold: float = 0.05, iou_threshold: float = 0.7,
@@ -358,14 +371,22 @@ class Overlapping(SoftTargetMethod):
 
     def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
         overlaps = iou_pairwise(soft.boxes, boxes)
-        targets, predictions = (largest(overlaps, self.topk) & (overlaps > 0)).nonzero(as_tuple=True)
+        near = _near(overlaps)
+        alignments = scores[:, soft.scores.argmax(-1)].T.clamp(min=NO_SCORE).pow(ALIGN_SCORE) * overlaps.pow(ALIGN_OVERLAP)
+        targets, predictions = (largest(alignments, self.topk) & (overlaps > 0)).nonzero(as_tuple=True)
         kept = best_of(predictions, overlaps[targets, predictions], targets, len(boxes))
         targets, predictions = targets[kept], predictions[kept]
-        return Match(predictions, targets, overlaps[targets, predictions], _near(overlaps))
+        own, reached = alignments[targets, predictions], overlaps[targets, predictions]
+        most_aligned, most_overlap = (x.new_zeros(len(overlaps)).scatter_reduce(0, targets, x, "amax") for x in (own, reached))
+        shares = own / most_aligned[targets].clamp(min=torch.finfo(own.dtype).tiny)
+        return Match(predictions, targets, shares * most_overlap[targets], shares, near)
 
 
 class Hungarian(SoftTargetMethod):
-    """One prediction for a target, at the least total cost: DETR's assignment, with the target's best class as its class."""
+    """One prediction for a target, at the least total cost: DETR's assignment, with the target's best class as its class.
+
+    Its quality is its overlap.
+    """
 
     assign = SetMatch()
 
@@ -380,7 +401,8 @@ class Hungarian(SoftTargetMethod):
             rows = self.assign.cost(logits, places, labels, truth).topk(CANDIDATES, 0, largest=False).indices.unique()
         pairs = self.assign(logits[rows][None, None], places[rows][None, None], (labels,), (truth,))
         predictions, targets = rows[pairs.queries], pairs.objects
-        return Match(predictions, targets, overlaps[targets, predictions], _near(overlaps))
+        reached = overlaps[targets, predictions]
+        return Match(predictions, targets, reached, torch.ones_like(reached), _near(overlaps))
 
 
 def _near(overlaps: Tensor) -> Tensor:

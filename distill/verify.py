@@ -22,6 +22,7 @@ from distill.data.cache import Pictures
 from distill.data.dataset import DataSet
 from distill.evaluate import Verdict, as_results, check_classes, judge
 from search_spaces.errors import BadInput
+from zoo.astray import first_astray
 from zoo.detector import Detector
 from zoo.export import PICTURES, Exported, Options, Runner, Trials, batch_gaps, export, open_file, plain_gap
 from zoo.gap import Gap, prepared_scenes, worst
@@ -52,6 +53,11 @@ class Comparison:
     """The largest gap of every output on these pictures."""
     hardest: tuple[int, ...]
     """Places of the pictures in the data, those with the largest gap first."""
+
+    @property
+    def widest(self) -> float:
+        """The largest relative gap of all outputs; infinite where one cannot be compared."""
+        return _widest(self.gaps)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; a gap that is no number is None beside its fault."""
@@ -134,11 +140,12 @@ def export_verified(
     if not first.reasons:
         return Verified(first, first)
     if not options.half:
-        return Verified(first, first, note="all layers of this file are in FP32 already, so there is none to put into a higher precision")
+        note = "all layers of this file are in FP32 already, so there is none to put into a higher precision"
+        return Verified(first, first, note=note + _where(detector, first, kind, options, data))
     search = Search(detector, kind, options, data, first, say)
     found = search.culprits()
     if not found:
-        return Verified(first, first, trials=search.trials, note=search.note)
+        return Verified(first, first, trials=search.trials, note=search.note + _where(detector, first, kind, options, data))
     say(f"writing anew with {len(found)} of {len(search.layers)} layers in FP32")
     better = dataclasses.replace(options, keep=(*options.keep, *found))
     check = check_file(detector, export(detector, path, kind, better, say), kind, better, data, allowed, say)
@@ -148,6 +155,15 @@ def export_verified(
 def check_file(detector: Detector, written: Exported, kind: str, options: Options, data: DataSet, ap_tolerance: float, say: Say = silent) -> Check:
     """Judge a file that ``export`` wrote with these options."""
     return Check(written, compare(detector, open_file(written.path, kind, options), options, data, say), ap_tolerance)
+
+
+def _where(detector: Detector, check: Check, kind: str, options: Options, data: DataSet) -> str:
+    """In which layer a file that nothing mends leaves torch, as the end of a sentence; empty where the format does not show it."""
+    if kind != "onnx":
+        return ""
+    batch = next(_batches(detector, data, check.compared.hardest[: options.batch], options))
+    layer = first_astray(detector, check.written.path, batch.image, check.written.tolerance)
+    return f"; the first layer that strays is {layer}" if layer else "; its layers agree with torch, so it begins behind them, in decoding or selection"
 
 
 def compare(detector: Detector, runner: Runner, options: Options, data: DataSet, say: Say = silent) -> Comparison:
@@ -182,20 +198,22 @@ class Search:
         images = [batch.image for batch in _batches(detector, data, sorted(first.compared.hardest[:TRIAL_PICTURES]), options)]
         if not first.written.faithful:
             images += prepared_scenes(detector, options.batch, options.height, options.width, math.ceil(PICTURES / options.batch))
+        self._strayed = max(_widest(first.written.gaps), first.compared.widest)
         self._cases = [(image, _decoded(detector, image)) for image in images]
         self.trials = 0
         self.note = ""
 
     def culprits(self) -> tuple[str, ...]:
         """As few layers as close the gap; none, with the reason in ``note``, where no layer does."""
-        widest, least = self._gap(()), self._gap(self.layers)
+        widest = self._gap(())
+        if widest <= self._options.allowed < self._strayed:
+            self.note = f"the same network written afresh strays by no more than {widest:.1e}: was the file changed after it was written?"
+            return ()
+        least = self._gap(self.layers)
         # Where the gap was in order and AP was not, the gap must shrink, whatever it was.
         goal = self._options.allowed if widest > self._options.allowed else widest / 2
         if not least <= goal or least == widest:
-            self.note = (
-                f"with every layer in FP32 the gap is still {least:.1e}, with none {widest:.1e}: precision is not what makes it drift"
-                if widest > 0 else "the numbers of the file are those of torch: no layer makes it drift"
-            )  # fmt: skip
+            self.note = f"with every layer in FP32 the gap is still {least:.1e} (with none, {widest:.1e}): more precision does not mend it"
             return ()
         return fewest(self.layers, lambda kept: self._gap(kept) <= goal, MOST_TRIALS)
 

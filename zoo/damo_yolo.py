@@ -16,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
 from zoo.backbones import build_backbone
-from zoo.detector import Detector, Family, Raw, Recipe
+from zoo.detector import Detector, Family, Raw, Recipe, flatten_levels
 from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, decode_zero_head, zero_head_losses
 from zoo.images import Preprocess
 from zoo.layers import set_batch_norms
@@ -29,6 +29,7 @@ class DamoYolo(Detector):
     """A detector of this workbench's own kind. Raw: ``boxes`` and ``classes``, one map a level (see ``zoo.heads``)."""
 
     family = "damo-yolo"
+    anchor_offset = 0.0
     preprocess = Preprocess("rgb", 1.0, resize="stretch")
     selections: Mapping[str, Selection] = {ONE_TO_MANY: Selection(0.05, 0.7, True, None, 500)}
 
@@ -46,8 +47,16 @@ class DamoYolo(Detector):
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        prefix = f"{ONE_TO_ONE}_" if self.branch == ONE_TO_ONE and not self.fused else ""
+        prefix = self._prefix
         return decode_zero_head(raw[prefix + "boxes"], raw[prefix + "classes"], self.strides, self.reg_max)
+
+    def distributions(self, raw: Raw) -> Tensor:
+        return flatten_levels(raw[self._prefix + "boxes"]).unflatten(-1, (4, self.reg_max + 1))
+
+    @property
+    def _prefix(self) -> str:
+        """What the raw names of the branch in use begin with."""
+        return f"{ONE_TO_ONE}_" if self.branch == ONE_TO_ONE and not self.fused else ""
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``quality``, ``box`` and ``distribution``; with an NMS-free head also the same of it, as ``one_to_one_...``.

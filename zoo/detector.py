@@ -66,6 +66,9 @@ class Detector(nn.Module, abc.ABC):
     Most detectors have the one branch ``one_to_many``; a head with two also has ``one_to_one``.
     """
     strides: ClassVar[tuple[int, int, int]] = (8, 16, 32)
+    anchor_offset: ClassVar[float | None] = None
+    """For families with one prediction a cell, in the order of ``points``: where in its cell it stands, in cells from the
+    corner. None for the others."""
     loss_counts_images: ClassVar[bool] = False
     """Whether losses grow with the number of images, as the family publishes them; else they are means over the batch."""
     backbone: nn.Module
@@ -119,6 +122,12 @@ class Detector(nn.Module, abc.ABC):
 
         ``size`` is the input's (height, width) in pixels.
         """
+
+    def distributions(self, raw: Raw) -> Tensor | None:
+        """Logits ``[b, n, 4, bins]`` of how far left, top, right and bottom side lie from the anchor point of a cell: bin k
+        stands for k cells. Of the branch in use and in the order of ``decode``; None for heads that predict plain numbers.
+        """
+        return None
 
     @abc.abstractmethod
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import os
-import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +27,9 @@ from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.files import replacing
 from zoo.detector import Detector
 from zoo.gap import HALF_TOLERANCE, TOLERANCE, Gap, dense_gaps, prepared_scenes, rows_gap, worst
+from zoo.half import halve, has_half, layers, rounding, store_in_half
 from zoo.nms import best_of_all, select
+from zoo.openvino_package import openvino
 
 FORMS = ("decoded", "nms", "end2end")
 OPSETS = range(16, 21)
@@ -53,7 +55,7 @@ class Options:
     dynamic: bool = False
     opset: int = 17
     half: bool = False
-    """FP16 weights, and in ONNX and TensorRT FP16 arithmetic too; input, decoding and selection stay in FP32."""
+    """FP16 weights, and in ONNX and TensorRT FP16 arithmetic too; input, decoding and selection stay in FP32 (``zoo.half``)."""
     tolerance: float | None = None
     """Largest relative gap (see ``zoo.gap``); None takes what the precision of the weights deserves."""
     keep: tuple[str, ...] = ()
@@ -79,6 +81,11 @@ class Exported:
     def faithful(self) -> bool:
         """Whether every gap is within the tolerance, and any row was compared at all."""
         return all(gap.relative <= self.tolerance for gap in self.gaps.values()) and any(gap.rows for gap in self.gaps.values())
+
+
+def plain_gap(gap: Gap) -> dict[str, Any]:
+    """A gap as JSON can hold it: None for what is no number."""
+    return {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in dataclasses.asdict(gap).items()}
 
 
 class Deployed(nn.Module):
@@ -121,21 +128,38 @@ def export(detector: Detector, path: str | Path, kind: str, options: Options, sa
     _check_path(file, kind)
     how.require()
     reference = copy.deepcopy(detector).cpu().float().eval()
+    folded = folded_copy(reference, options.keep)
     with replacing(file) as temporary, _beside(temporary, file, how.beside):
         say(f"writing {file}")
-        how.write(_folded(reference), temporary, options, None)
+        how.write(folded, temporary, options, None)
         say(f"measuring the gap of {file} to torch")
         gaps = measure_gap(reference, how.open(temporary, options), options)
     return Exported(file, gaps, options.allowed)
 
 
-def _folded(reference: Detector) -> Detector:
-    """A copy in its deploy form, without gradients."""
-    folded = copy.deepcopy(reference)
+def open_file(path: str | Path, kind: str, options: Options) -> Runner:
+    """What ``export`` wrote with these options, ready to run."""
+    if kind not in FORMATS:
+        raise unknown_name("export format", kind, FORMATS)
+    FORMATS[kind].require()
+    return FORMATS[kind].open(Path(path), options)
+
+
+def folded_copy(detector: Detector, keep: Sequence[str] = ()) -> Detector:
+    """A copy in its deploy form, in FP32 on the CPU, without gradients; it must have the layers ``keep``."""
+    folded = copy.deepcopy(detector).cpu().float().eval()
     folded.fuse()
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
+    for layer in keep:
+        if layer not in module_names(folded):
+            raise unknown_name(f"layer of the folded {detector.recipe.model}", layer, module_names(folded))
     return folded
+
+
+def module_names(detector: Detector) -> set[str]:
+    """The names of all modules in a detector."""
+    return {name for name, _ in detector.named_modules() if name}
 
 
 class Trials:
@@ -144,9 +168,10 @@ class Trials:
     def __init__(self, detector: Detector, kind: str, options: Options) -> None:
         _check(detector, kind, options)
         self._how, self._options = FORMATS[kind], options
-        self._folded = _folded(copy.deepcopy(detector).cpu().float().eval())
+        self._folded = folded_copy(detector)
         self._network = onnx_network(self._folded, options)
-        self.layers = layers(self._network, self._folded.unfolded_modules)
+        # What folding made has no name that its owner would know.
+        self.layers = tuple(layers(self._network, module_names(self._folded) & module_names(detector)))
         """What may be kept, in the order of computing."""
 
     def runner(self, keep: Sequence[str]) -> Runner:
@@ -208,6 +233,8 @@ def batch_gaps(reference: Detector, decoded: tuple[Tensor, Tensor], given: Mappi
     most = reference.selection.max_detections
     if options.form == "end2end":
         wanted = list(detections(reference, boxes, scores))
+        # With fewer boxes than it may list, the list is full, and cut, all the same.
+        most = boxes.shape[1] if most is None else min(most, boxes.shape[1])
     else:
         # The cap on candidates saves time in torch and is not in the file.
         kept = select(boxes, scores, dataclasses.replace(reference.selection, max_candidates=None))
@@ -261,10 +288,6 @@ def _check(detector: Detector, kind: str, options: Options) -> None:
         raise BadInput(f"--half: {kind} files are written in FP32; use {_having('half')}")
     if options.keep and not options.half:
         raise BadInput(f"layers kept in FP32 ({', '.join(options.keep)}): without --half all of them are")
-    modules = dict(detector.named_modules())
-    for layer in options.keep:
-        if not layer or layer not in modules:
-            raise unknown_name(f"layer of {name}", layer, filter(None, modules))
     if options.dynamic:
         if not how.dynamic:
             raise BadInput(f"--dynamic: {kind} files are written for one size; use {_having('dynamic')}")
@@ -332,7 +355,7 @@ def write_onnx(detector: Detector, path: Path, options: Options, network: Any = 
 
     model = onnx_network(detector, options) if network is None else type(network).FromString(network.SerializeToString())
     if options.half:
-        model = halve(model, _modules(detector), options.keep)
+        model = halve(model, module_names(detector), options.keep)
     for key, value in facts(detector, options).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
@@ -347,6 +370,7 @@ def facts(detector: Detector, options: Options) -> dict[str, str]:
         "model": detector.recipe.model, "form": options.form, "branch": detector.branch, "class_names": list(detector.info.class_names),
         "category_ids": list(detector.info.category_ids),
         "input": {"layout": "b 3 h w", "batch": options.batch, "height": options.height, "width": options.width, "dynamic": options.dynamic},
+        "precision": {"weights": "FP16" if options.half else "FP32", "kept_fp32": list(options.keep)},
         "preprocess": asdict(detector.preprocess), "selection": asdict(detector.selection),
         "provenance": dict(detector.info.provenance), "lineage": [dict(one) for one in detector.info.lineage],
     }  # fmt: skip
@@ -393,14 +417,19 @@ def _add_nms(model: Any, detector: Detector) -> None:
 
 
 def open_onnx(path: Path, options: Options) -> Runner:
-    """Runs an ONNX file in onnxruntime on the CPU."""
+    """Runs an ONNX file in onnxruntime on the CPU; one in FP16 with the rounding of hardware that has it."""
+    return onnx_runner(path, () if options.form == "decoded" else ("boxes", "scores"))
+
+
+def onnx_runner(path: Path, inner: Sequence[str] = ()) -> Runner:
+    """The same, which gives the tensors ``inner`` from inside the file besides its outputs."""
     import onnx
     import onnxruntime
 
     model = onnx.load(str(path))
-    if options.form != "decoded":
-        for name in ("boxes", "scores"):
-            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    if has_half(model):
+        model = rounding(model)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # its warnings are about initialisers that it moves
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
@@ -408,7 +437,7 @@ def open_onnx(path: Path, options: Options) -> Runner:
     return lambda image: dict(zip(names, map(torch.from_numpy, session.run(names, {"image": image.numpy()})), strict=True))
 
 
-def write_torchscript(detector: Detector, path: Path, options: Options) -> None:
+def write_torchscript(detector: Detector, path: Path, options: Options, network: Any = None) -> None:
     """A TorchScript file for one size; with ``end2end`` its method ``decoded`` gives the boxes and scores too."""
     end2end = options.form == "end2end"
     module, example = (EndToEnd if end2end else Deployed)(detector, options.form), _example(options)
@@ -433,37 +462,27 @@ def open_torchscript(path: Path, options: Options) -> Runner:
     return run
 
 
-def _openvino() -> Any:
-    """The package, brought in without its telemetry: its import alone would report to Intel, and this workbench reports nowhere."""
-    blocked = "openvino_telemetry" not in sys.modules
-    if blocked:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        if blocked:
-            del sys.modules["openvino_telemetry"]
-    return openvino
-
-
-def write_openvino(detector: Detector, path: Path, options: Options) -> None:
+def write_openvino(detector: Detector, path: Path, options: Options, network: Any = None) -> None:
     """OpenVINO's ``.xml`` with its ``.bin`` beside it, by way of ONNX."""
-    import tempfile
+    import onnx
 
-    openvino = _openvino()
+    package = openvino()
+    network = onnx_network(detector, options) if network is None else network
+    if options.half:
+        network = store_in_half(network, module_names(detector), options.keep)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        write_onnx(detector, source, options)
+        onnx.save(network, str(source))
         # convert_model would do the same and report it to Intel.
-        model = openvino.Core().read_model(source)
+        model = package.Core().read_model(source)
         for key, value in facts(detector, options).items():
             model.set_rt_info(value, ["nas", key])
-        openvino.save_model(model, path, compress_to_fp16=options.half)
+        package.save_model(model, path, compress_to_fp16=False)
 
 
 def open_openvino(path: Path, options: Options) -> Runner:
     """Runs an OpenVINO file on the CPU, computing in FP32."""
-    core = _openvino().Core()
+    core = openvino().Core()
     model = core.read_model(path)
     names = ["boxes", "scores"]
     if options.form != "decoded":
@@ -479,25 +498,21 @@ def open_openvino(path: Path, options: Options) -> Runner:
     return run
 
 
-def write_tensorrt(detector: Detector, path: Path, options: Options) -> None:
+def write_tensorrt(detector: Detector, path: Path, options: Options, network: Any = None) -> None:
     """A TensorRT engine built on this machine's GPU by way of ONNX."""
-    import tempfile
-
     import tensorrt
 
     logger = tensorrt.Logger(tensorrt.Logger.WARNING)
     builder = tensorrt.Builder(logger)
-    network = builder.create_network(0)
-    parser = tensorrt.OnnxParser(network, logger)
+    # Strongly typed: every layer computes in the precision that it has in the ONNX file.
+    typed = builder.create_network(1 << int(tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if options.half else 0)
+    parser = tensorrt.OnnxParser(typed, logger)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        write_onnx(detector, source, options)
+        write_onnx(detector, source, options, network)
         if not parser.parse(source.read_bytes()):
             raise BadInput(f"TensorRT cannot read the network: {parser.get_error(0)}")
-    config = builder.create_builder_config()
-    if options.half:
-        config.set_flag(tensorrt.BuilderFlag.FP16)
-    plan = builder.build_serialized_network(network, config)
+    plan = builder.build_serialized_network(typed, builder.create_builder_config())
     if plan is None:
         raise BadInput("TensorRT could not build an engine for this network; its log above says why")
     path.write_bytes(bytes(plan))
@@ -538,7 +553,7 @@ def _require_openvino() -> None:
     except ModuleNotFoundError as error:
         raise missing_package("writing OpenVINO files", error.name, "onnx") from error
     try:
-        _openvino()
+        openvino()
     except ModuleNotFoundError as error:
         raise missing_package("writing OpenVINO files", error.name, "openvino") from error
 
@@ -558,7 +573,8 @@ class Format:
     """One kind of file: how it is written and run, and what it can hold."""
 
     suffix: str
-    write: Callable[[Detector, Path, Options], None]
+    write: Callable[[Detector, Path, Options, Any], None]
+    """Folded detector, file, options, and its ``onnx_network`` or None to make it."""
     open: Callable[[Path, Options], Runner]
     require: Callable[[], None] = lambda: None
     """Raises BadInput where a package or a GPU is missing."""
@@ -570,7 +586,7 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", write_onnx, open_onnx, _require_onnx, nms=True, dynamic=True),
+    "onnx": Format(".onnx", write_onnx, open_onnx, _require_onnx, nms=True, half=True, dynamic=True),
     "openvino": Format(".xml", write_openvino, open_openvino, _require_openvino, (".bin",), nms=True, half=True, dynamic=True),
     "torchscript": Format(".torchscript", write_torchscript, open_torchscript),
     "tensorrt": Format(".engine", write_tensorrt, open_tensorrt, _require_tensorrt, half=True),

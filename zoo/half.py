@@ -107,6 +107,36 @@ def halve(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any
     return model
 
 
+def store_in_half(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any:
+    """A new ModelProto of an FP32 one whose layers keep their weights in FP16 and compute in FP32, but for those in ``keep``."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    model, keep = _plain(model), tuple(keep)
+    graph = model.graph
+    floats = {one.name: numpy_helper.to_array(one) for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+    used: set[str] = set()
+    stored: dict[str, Any] = {}
+    for node in graph.node:
+        owner = layer_of(node.name, modules)
+        own = SINGLE_INPUTS.get(node.op_type, ())
+        for at, name in enumerate(node.input):
+            if name not in floats:
+                continue
+            if owner and not within(owner, keep) and at not in own and floats[name].ndim:
+                with np.errstate(over="ignore"):
+                    stored[name] = numpy_helper.from_array(floats[name].astype(np.float16), _half(name))
+                node.input[at] = name + "/single"
+            else:
+                used.add(name)
+    nodes = [helper.make_node("Cast", [_half(name)], [name + "/single"], name=f"cast/{name}", to=TensorProto.FLOAT) for name in stored]
+    nodes += [_copy(node) for node in graph.node]
+    initialisers = [_copy(one) for one in graph.initializer if one.name not in floats or one.name in used]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*initialisers, *stored.values()])
+    return model
+
+
 def rounding(model: Any) -> Any:
     """The same FP16 network in FP32 arithmetic, every result rounded to FP16: what hardware with FP16 arithmetic computes.
 

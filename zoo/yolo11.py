@@ -53,7 +53,8 @@ class ExpectedDistance(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         bins = logits.reshape(logits.shape[0], 4, BINS, logits.shape[2]).transpose(1, 2).softmax(1)
-        return self.conv(bins).flatten(1, 2)
+        # a head in half precision may be asked for distances from logits in float32
+        return self.conv(bins.to(self.conv.weight.dtype)).flatten(1, 2)
 
 
 class Head(Branch):
@@ -71,6 +72,7 @@ class YOLO11(Detector):
     """YOLO11 in one of its sizes."""
 
     family = "yolo11"
+    anchor_offset = 0.5
     preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
     selections: Mapping[str, Selection] = {"one_to_many": Selection(0.001, 0.7, True, 30000, 300)}
     loss_counts_images = True
@@ -89,6 +91,9 @@ class YOLO11(Detector):
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         return self._boxes(raw["boxes"]), flatten_levels(raw["classes"]).sigmoid()
+
+    def distributions(self, raw: Raw) -> Tensor:
+        return flatten_levels(raw["boxes"]).unflatten(-1, (4, BINS))
 
     def _boxes(self, maps: Sequence[Tensor]) -> Tensor:
         """x1, y1, x2, y2 in pixels ``[b, n, 4]`` from the raw box maps."""

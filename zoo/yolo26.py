@@ -79,6 +79,7 @@ class YOLO26(Detector):
     """YOLO26 in one of its sizes."""
 
     family = "yolo26"
+    anchor_offset = 0.5
     preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
     selections: Mapping[str, Selection] = {
         "one_to_one": Selection(0.001, None, True, None, 300),

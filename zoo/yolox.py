@@ -189,6 +189,7 @@ class YOLOX(Detector):
     """YOLOX of any size."""
 
     family = "yolox"
+    anchor_offset = 0.5
     preprocess = Preprocess(order="bgr", scale=1.0, resize="letterbox-corner")
     selections: Mapping[str, Selection] = {
         "one_to_many": Selection(
