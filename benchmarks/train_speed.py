@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import torch
-
 from loader_speed import AFTER_EPOCHS, memory_mib
+
 from distill.data.dataset import DataSet
 from distill.data.loader import Loader
 from distill.data.readers import open_data

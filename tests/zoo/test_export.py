@@ -420,7 +420,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no input": (["--input", "64x"], "HEIGHTxWIDTH"),
     "three inputs": (["--input", "64x64x3"], "HEIGHTxWIDTH"),
     "superscript": (["--input", "6²"], "HEIGHTxWIDTH"),
-    "half torchscript": (["--format", "torchscript", "--half"], "use onnx or openvino or tensorrt"),),
+    "half torchscript": (["--format", "torchscript", "--half"], "use onnx or openvino or tensorrt"),
     "dynamic torchscript": (["--format", "torchscript", "--dynamic"], "use onnx or openvino"),
     "tolerance": (["--tolerance", "-1"], "number from 0 up"),
     "nan tolerance": (["--tolerance", "nan"], "number from 0 up"),
