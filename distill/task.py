@@ -6,7 +6,7 @@ import abc
 
 from torch import Tensor, nn
 
-from zoo.detector import Detector
+from zoo.detector import Detector, Raw
 from zoo.targets import Phase, Targets
 
 
@@ -28,13 +28,13 @@ class Supervised(Task):
         self.detector = detector
 
     def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
-        return detector_losses(self.detector, self.detector.features(image), image, targets, phase)
+        return own_losses(self.detector, self.detector.features(image), image, targets, phase)[1]
 
 
-def detector_losses(detector: Detector, features: list[Tensor], image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
-    """The detector's own losses, given its features, as means over the images of the batch."""
+def own_losses(detector: Detector, features: list[Tensor], image: Tensor, targets: Targets, phase: Phase) -> tuple[Raw, dict[str, Tensor]]:
+    """What the head gives for the detector's ``features``, and its own losses of it, as means over the images of the batch."""
     raw = detector.training_raw(features, targets)
     found = detector.loss(raw, targets, (image.shape[-2], image.shape[-1]), phase)
     if detector.loss_counts_images:
-        return {name: value / len(targets) for name, value in found.items()}
-    return found
+        return raw, {name: value / len(targets) for name, value in found.items()}
+    return raw, found

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import nas
 from search_spaces.errors import BadInput
 
-COMMANDS = ("search", "show", "score", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "eval", "export", "predict", "spaces", "devices", "board", "completion")
+COMMANDS = ("search", "show", "score", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "distill", "eval", "export", "predict", "spaces", "devices", "board", "completion")
 """In the order in which help lists them: the journey first."""
 
 EPILOG = """\

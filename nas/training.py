@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from search_spaces.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
     from distill.recipe import TrainRecipe
+    from distill.task import Task
     from distill.train import Outcome
+    from zoo.detector import Detector
 
 DEVICES = ("cpu", "cuda")
 
@@ -39,6 +42,21 @@ class Request:
     runs: str = "runs"
     fresh: bool = False
     quiet: bool = False
+    teaching: Teaching | None = None
+    """What ``nas distill`` adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """The teacher and its methods as a command names them; None stands for a default."""
+
+    teacher: str
+    weights: str | None = None
+    input_px: int | None = None
+    features: tuple[str, ...] = ("cwd",)
+    responses: tuple[str, ...] | None = None
+    share: float | None = None
+    half: bool = False
 
 
 def check_device(device: str) -> None:
@@ -79,7 +97,6 @@ def train_from(request: Request) -> Outcome:
         from distill.data.readers import open_data, open_pair
         from distill.events import EventWriter
         from distill.run_folder import RunFolder
-        from distill.task import Supervised
         from distill.train import PRODUCTS, train
         from distill.transfer import for_classes
         from nas.resolve import resolve_detector
@@ -112,10 +129,11 @@ def train_from(request: Request) -> Outcome:
     if request.deterministic:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    name = request.name or f"train-{_plain_name(request.model)}-{_plain_name(request.data)}"
+    task, taught = make_task(detector, request, px)
+    name = request.name or f"{'train' if request.teaching is None else 'distill'}-{_plain_name(request.model)}-{_plain_name(request.data)}"
     settings: dict[str, Any] = {
         "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(), "val_sha256": val.digest(),
-        "input_px": px, "seed": request.seed, "device": request.device, "recipe": recipe.to_dict(),
+        "input_px": px, "seed": request.seed, "device": request.device, "recipe": recipe.to_dict(), **taught,
     }  # fmt: skip
     folder = RunFolder.open(Path(request.runs) / name, settings, {"nas": nas.__version__, "torch": str(torch.__version__)}, PRODUCTS, request.fresh)
     progress = Progress(request.quiet)
@@ -129,12 +147,43 @@ def train_from(request: Request) -> Outcome:
     try:
         with EventWriter(folder.folder / "events") as board:
             return train(
-                Supervised(detector), data, val, recipe, folder, input_px=px, seed=request.seed, device=request.device, precision=precision,
+                task, data, val, recipe, folder, input_px=px, seed=request.seed, device=request.device, precision=precision,
                 workers=request.workers, provenance=provenance, board=board, say=progress.show,
             )  # fmt: skip
     finally:
         progress.done()
         folder.close()
+
+
+def make_task(student: Detector, request: Request, px: int) -> tuple[Task, dict[str, Any]]:
+    """What is learnt, and what a run's settings must say of it."""
+    from distill.task import Supervised
+
+    teaching = request.teaching
+    if teaching is None:
+        return Supervised(student), {}
+    from distill.teach import DEFAULT_SHARE, Distilled, Lessons, Teacher, student_lineage
+    from nas.resolve import resolve_detector
+
+    if teaching.weights is None and Path(teaching.teacher).suffix != ".safetensors":
+        raise BadInput(f"--teacher {teaching.teacher!r} has no trained weights of its own: add --teacher-weights FILE (nas zoo import makes one)")
+    source = teaching.weights or teaching.teacher
+    teacher, _ = resolve_detector(source, request.seed)
+    if teaching.weights is not None:
+        wanted, _ = resolve_detector(teaching.teacher, request.seed)
+        if wanted.recipe.model != teacher.recipe.model:
+            raise BadInput(f"--teacher-weights {teaching.weights!r} are of {teacher.recipe.model}, not of {wanted.recipe.model}")
+    sha256 = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    lessons = Lessons(
+        {name: {} for name in teaching.features}, None if teaching.responses is None else {name: {} for name in teaching.responses},
+        DEFAULT_SHARE if teaching.share is None else teaching.share,
+    )  # fmt: skip
+    task = Distilled(student, Teacher(teacher, student, teaching.input_px or px, px, teaching.half), lessons)
+    student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))
+    return task, {
+        "teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": teaching.input_px or px, "teacher_half": teaching.half,
+        "features": list(task.features), "responses": list(task.responses), "share": lessons.share,
+    }  # fmt: skip
 
 
 def _plain_name(text: str) -> str:

@@ -13,6 +13,10 @@ examples:
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.training import Teaching
 
 HELP = "train a detector on your data, resumable"
 RESUMES = True
@@ -42,14 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train, and say how good it got and where it lies."""
+def run(args: argparse.Namespace, teaching: Teaching | None = None) -> int:
+    """Train, and say how good it got and where it lies; ``nas distill`` adds what teaches."""
     from nas.training import Request, train_from
 
     request = Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
         epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=args.workers,
         seed=args.seed, deterministic=args.deterministic, name=args.name, runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json,
+        teaching=teaching,
     )  # fmt: skip
     outcome = train_from(request)
     if args.json:
