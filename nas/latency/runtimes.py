@@ -259,6 +259,14 @@ def cpus() -> int:
     return os.cpu_count() or 1
 
 
+def worker_cpus(threads: int) -> list[int]:
+    """A CPU for every thread beside the caller's, the first one left to that; none where they would have to share."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[1:threads] if threads <= len(usable) else []
+
+
 class Session(Protocol):
     """A network ready to run: calling it runs it once, to the end."""
 
@@ -290,6 +298,9 @@ class _OnnxRuntime:
         settings.log_severity_level = 4
         # Threads that go on spinning after a run would slow the next network's turn.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
+        if places := worker_cpus(target.threads):
+            # Left alone, a worker may share the caller's CPU for as long as a session lives: it then takes twice as long.
+            settings.add_session_config_entry("session.intra_op_thread_affinities", ";".join(str(cpu + 1) for cpu in places))
         cuda = target.device == "cuda"
         providers = ["CUDAExecutionProvider"] if cuda else ["CPUExecutionProvider"]
         self.session = onnxruntime.InferenceSession(network.onnx(), settings, providers=providers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.latency.runtimes import Network, choose_target, cpus, example, find_network, open_network
+from nas.latency.runtimes import Network, choose_target, cpus, example, find_network, open_network, worker_cpus
 from nas.latency.timing import Plan, measure
 from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder
@@ -185,3 +186,10 @@ def test_cuda_is_asked_for_where_there_is_none() -> None:
         pytest.skip("there is a GPU here")
     with pytest.raises(BadInput, match="CUDA"):
         choose_target("cuda")
+
+
+def test_threads_have_a_cpu_each_where_there_are_enough() -> None:
+    usable = sorted(os.sched_getaffinity(0))
+    assert worker_cpus(1) == [] and worker_cpus(len(usable) + 1) == []
+    assert worker_cpus(len(usable)) == usable[1:]
+    assert usable[0] not in worker_cpus(len(usable))
