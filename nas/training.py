@@ -113,7 +113,7 @@ def train_from(request: Request) -> Outcome:
     detector, trained = resolve_detector(request.model, request.seed)
     if request.weights is not None:
         given, _ = resolve_detector(request.weights, request.seed)
-        if given.recipe.model != detector.recipe.model and given.recipe.architecture != detector.recipe.architecture:
+        if not same_network(given, detector):
             raise BadInput(f"--weights {request.weights!r} are of {given.recipe.model}, not of {detector.recipe.model}")
         detector, trained = given, True
     if detector.fused:
@@ -155,6 +155,18 @@ def train_from(request: Request) -> Outcome:
         folder.close()
 
 
+def same_network(a: Detector, b: Detector) -> bool:
+    """Whether two detectors are one model, whatever they are called and however many classes they have."""
+
+    def network(of: Detector) -> object:
+        arch = of.recipe.architecture
+        if arch is None or arch.head is None:
+            return of.recipe.model
+        return dataclasses.replace(arch, name="", head=dataclasses.replace(arch.head, classes=1))
+
+    return network(a) == network(b)
+
+
 def make_task(student: Detector, request: Request, px: int) -> tuple[Task, dict[str, Any]]:
     """What is learnt, and what a run's settings must say of it."""
     from distill.task import Supervised
@@ -171,7 +183,7 @@ def make_task(student: Detector, request: Request, px: int) -> tuple[Task, dict[
     teacher, _ = resolve_detector(source, request.seed)
     if teaching.weights is not None:
         wanted, _ = resolve_detector(teaching.teacher, request.seed)
-        if wanted.recipe.model != teacher.recipe.model:
+        if not same_network(wanted, teacher):
             raise BadInput(f"--teacher-weights {teaching.weights!r} are of {teacher.recipe.model}, not of {wanted.recipe.model}")
     sha256 = hashlib.sha256(Path(source).read_bytes()).hexdigest()
     lessons = Lessons(

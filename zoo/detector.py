@@ -176,6 +176,7 @@ class Detector(nn.Module, abc.ABC):
         """What the head gives while it learns. Families whose head looks at the targets (denoising) override it."""
         return self.head(features)
 
+    @abc.abstractmethod
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """Named losses of a batch, each a weighted scalar; training minimises their sum.
 
@@ -183,7 +184,6 @@ class Detector(nn.Module, abc.ABC):
         whose centre lies in an ignored region of their image are not taught as background. A batch without any object
         gives finite losses.
         """
-        raise NotImplementedError(f"{self.family}: no loss yet; this version builds, loads, predicts and exports it")
 
 
 @dataclass(frozen=True, slots=True)
