@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from distill.data.doctor import Report, Split, right_suffix, same_files, sizes_a
 from distill.data.judge import judge, parent_category
 from distill.data.readers import silent
 from search_spaces.errors import BadInput
+from search_spaces.files import new_folder
 
 FORMAT = "nas-repair-1"
 SAME_SHAPE = 0.01
@@ -100,7 +99,7 @@ def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent)
     copies = [one for one in copies if one.images]
     if not copies:
         raise BadInput(f"{report.path}: no image is left after repair; nothing was written")
-    with _new_folder(out) as folder:
+    with new_folder(out) as folder:
         for one in copies:
             _write(one, categories, folder, say)
         (folder / "changes.json").write_text(
@@ -119,26 +118,6 @@ def check_place(out: Path, root: Path) -> None:
         raise BadInput(f"{out}: holds the data {root}; choose a new folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out}: is there already and not empty; choose a new folder or empty it")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that becomes ``out`` when the block ends well, and is removed when it does not."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written ({error.strerror or error})") from error
-    try:
-        yield folder
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
-        os.replace(folder, out)
-    except OSError as error:
-        raise BadInput(f"{out}: cannot be written ({error.strerror or error}); nothing is left behind") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _categories(splits: tuple[Split, ...], changes: list[Change]) -> tuple[list[dict[str, Any]], list[dict[int, int]]]:

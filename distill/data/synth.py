@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +25,7 @@ import numpy as np
 from distill.data.scenery import background, lit
 from distill.data.shapes import CLUTTER, KINDS, Cover, Draw, covered, fill
 from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
+from search_spaces.files import new_folder, write_atomic
 
 SPLITS = ("train", "val")
 VAL_EVERY = 5
@@ -68,22 +65,8 @@ def make(out: str | Path, images: int, seed: int, say: Callable[[str], None] = l
             raise BadInput(f"{out} is a file: give the name of a new folder")
         if any(out.iterdir()):
             raise BadInput(f"{out} is not empty: give the name of a new folder, or empty this one first")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise BadInput(f"cannot make {str(out)!r}: {error.strerror or error}") from error
-    try:
-        counts = _write(temporary, images, seed, say)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise BadInput(f"cannot write {str(out)!r}: {error.strerror or error}; nothing of it was kept") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return counts
+    with new_folder(out) as folder:
+        return _write(folder, images, seed, say)
 
 
 def _write(folder: Path, images: int, seed: int, say: Callable[[str], None]) -> dict[str, int]:
