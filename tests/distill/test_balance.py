@@ -15,7 +15,7 @@ from distill.balance import CONSTANT, EAGER, MOST_WEIGHT, Balance, Schedule, gra
 from distill.feature import make_feature_method
 from distill.loop import Loop
 from distill.recipe import load_recipe
-from distill.task import Task, detector_losses
+from distill.task import Task, own_losses
 from search_spaces.errors import BadInput
 from tests.distill.tiny import PX, batches, tiny_detector
 from zoo.families import build
@@ -154,7 +154,7 @@ def test_with_a_detector_and_a_teacher(dtype: torch.dtype | None) -> None:
             theirs = teacher.features(batch.image)
         channels = [m.shape[1] for m in maps], [m.shape[1] for m in theirs]
         losses = {name: make_feature_method(name, *channels)(maps, theirs, batch.targets, (PX, PX)) for name in names}
-        own = total(detector_losses(student, maps, batch.image, batch.targets, START))
+        own = total(own_losses(student, maps, batch.image, batch.targets, START)[1])
         balance = Balance(dict.fromkeys(names, 0.3))
         found = balance(own, losses, maps, START)
     goal = gradient_norm(own, maps)
@@ -196,7 +196,7 @@ class Taught(Task):
 
     def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
         maps = self.detector.features(image)
-        own = detector_losses(self.detector, maps, image, targets, phase)
+        _, own = own_losses(self.detector, maps, image, targets, phase)
         found = {self.method: self.feature(maps, teacher_maps(image), targets, (PX, PX))}
         return own | self.balance(total(own), found, maps, phase)
 
