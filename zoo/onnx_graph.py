@@ -18,6 +18,8 @@ from search_spaces.graph import CONV_KINDS, Graph, Op
 
 MOST_BYTES = 2 * 1024**3
 """The largest file that protobuf can hold."""
+MOST_SIZES = 1024
+"""Numbers in a tensor of sizes, at most; larger ones of whole numbers are tables, which costs do not need."""
 
 ACTIVATIONS = {
     "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leakyrelu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid",
@@ -36,6 +38,11 @@ SHAPE_ONLY = frozenset({"Constant", "Shape", "ConstantOfShape", "Range"})
 
 def read_onnx(path: str | Path) -> Graph:
     """The Graph of an ONNX file. A file that is not one gets one line that says so."""
+    return graph_of(load_onnx(path), path)
+
+
+def load_onnx(path: str | Path) -> Any:
+    """The model in an ONNX file. Weights that lie in other files stay there, sizes that lie there are taken in."""
     try:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -53,11 +60,37 @@ def read_onnx(path: str | Path) -> Graph:
         raise BadInput(f"{str(path)!r} is not an ONNX file: {error}") from error
     if not model.graph.node:
         raise BadInput(f"{str(path)!r} is not an ONNX file, or holds no network: no node was found in it")
+    _take_in_sizes(model, file)
+    return model
+
+
+def _take_in_sizes(model: Any, file: Path) -> None:
+    """Read the small tensors beside ``file`` that say how large maps are: whole numbers, and the factors of a Resize."""
+    from onnx import TensorProto
+    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+    factors = {name for node in model.graph.node if node.op_type in ("Resize", "Upsample") for name in node.input}
+    for tensor in model.graph.initializer:
+        sizes = tensor.data_type in (TensorProto.INT64, TensorProto.INT32) or tensor.name in factors
+        if sizes and uses_external_data(tensor) and math.prod(tensor.dims) <= MOST_SIZES:
+            try:
+                load_external_data_for_tensor(tensor, str(file.parent))
+            except Exception as error:  # onnx has types of its own for missing, short and misplaced files
+                raise BadInput(f"{str(file)!r}: the sizes that lie beside it cannot be read: {' '.join(str(error).split())[:200]}") from error
+            # Taken in, so no longer elsewhere.
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def graph_of(model: Any, path: str | Path) -> Graph:
+    """The Graph of a model that was loaded from ``path``; open batches are set to 1 in ``model`` itself."""
+    import onnx
+
     try:
         model = onnx.shape_inference.infer_shapes(_fixed_batch(model), data_prop=True)
     except Exception as error:  # onnx raises several types of its own for broken models; each says what is broken
         raise BadInput(f"{str(path)!r}: the network's shapes do not fit together: {' '.join(str(error).split())[:200]}") from error
-    return _Reader(model, file.stem).graph()
+    return _Reader(model, Path(path).stem).graph()
 
 
 def _fixed_batch(model: Any) -> Any:

@@ -41,6 +41,7 @@ MEASURING_SHARE = 0.85
 MOST_NOISE_PERCENT = 15.0
 """Networks measured twice may differ by so much on average. Above it small networks, which fit between two
 disturbances, look faster than large ones, which do not, and a fit would carry that to every forecast."""
+ONE_THREAD = ", or measure with --threads 1: on a virtual machine the way between its CPUs changes while it runs, which one thread does not feel"
 MOST_FAILED = 0.2
 """Share of the set that a runtime may refuse."""
 FIRST_PASS = 0.55
@@ -200,7 +201,7 @@ def fit_and_judge(
         journal.path.unlink()
         raise BadInput(
             f"this machine is too noisy to calibrate: the same network differs from itself by {noise:.0f} % on average, at most {MOST_NOISE_PERCENT:g} % is allowed; "
-            "end other programs and begin again"
+            "end other programs and begin again" + (ONE_THREAD if target.threads > 1 else "")
         )
     points = [_point(task, figures[task.name]) for task in fitted]
     problem = networks_problem(points)

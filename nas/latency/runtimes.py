@@ -145,44 +145,25 @@ def _exported(module: nn.Module, size: tuple[int, int]) -> bytes:
 
 def _onnx_network(path: Path, input_px: int | None) -> Network:
     """A stranger's file. Sides that it leaves open are set to ``input_px`` (640 where none is said)."""
-    from zoo.onnx_graph import read_onnx
+    from zoo.onnx_graph import graph_of, load_onnx
 
-    closed = _closed_sides(path, input_px or 640)
-    if closed is None:
-        graph = read_onnx(path)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
-            copy.write_bytes(closed.SerializeToString())
-            graph = read_onnx(copy)
+    model = load_onnx(path)
+    closed = _close_sides(model, input_px or 640)
+    graph = graph_of(model, path)
     size = graph.fixed_px
     if size is None:
         raise BadInput(f"{str(path)!r}: the first input is no image batch [n, c, h, w]")
     _check_size(str(path), size, input_px)
-    return Network(path.stem, graph, size, lambda: _whole_file(path, closed), None)
+    return Network(path.stem, graph, size, lambda: _whole_file(path, model if closed else None), None)
 
 
-def _closed_sides(path: Path, px: int) -> Any:
-    """The model with its first input's open height and width set to ``px``; None where it leaves none open, or is no ONNX file.
-
-    Weights that lie in other files stay there: costs need their shapes alone.
-    """
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    except ModuleNotFoundError as error:
-        raise missing_package("reading an ONNX file", error.name, "onnx") from error
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (OSError, DecodeError):
-        return None  # read_onnx says what is wrong with it
+def _close_sides(model: Any, px: int) -> bool:
+    """Set the first input's open height and width to ``px``; whether any was open."""
     weights = {t.name for t in model.graph.initializer}
     image = next((v for v in model.graph.input if v.name not in weights), None)
     dims = image.type.tensor_type.shape.dim if image is not None else []
     if len(dims) != 4 or all(d.dim_value > 0 for d in dims[2:]):
-        return None
+        return False
     for position, dim in enumerate(dims):
         if dim.dim_value <= 0 and position != 1:
             dim.dim_value = px if position > 1 else 1
@@ -190,7 +171,7 @@ def _closed_sides(path: Path, px: int) -> Any:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    return model
+    return True
 
 
 def _whole_file(path: Path, model: Any) -> bytes:

@@ -114,3 +114,26 @@ def test_open_image_size_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(helper.make_graph([helper.make_node("Relu", ["image"], ["out"])], "n", [image], [out])), tmp_path / "o.onnx")
     with pytest.raises(BadInput, match="fixed size"):
         read_onnx(tmp_path / "o.onnx")
+
+
+def test_sizes_that_lie_in_another_file(tmp_path: Path) -> None:
+    weights = {"w": np.ones((8, 3, 3, 3)), "scales": np.array([1, 1, 2, 2], dtype=np.float32), "flat": np.array([1, -1])}
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Resize", ["c", "", "scales"], ["u"], mode="nearest"),
+        helper.make_node("Reshape", ["u", "flat"], ["out"]),
+    ]
+    whole = save(tmp_path / "whole.onnx", nodes, weights, [1, 8 * 64 * 64])
+    model = onnx.load(whole)
+    onnx.save(model, tmp_path / "parted.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0)
+    assert read_onnx(tmp_path / "parted.onnx").to_json() == read_onnx(whole).to_json() | {"name": "parted"}
+    (tmp_path / "beside.bin").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"parted\.onnx': the sizes that lie beside it cannot be read"):
+        read_onnx(tmp_path / "parted.onnx")
+    outside = onnx.load(tmp_path / "parted.onnx", load_external_data=False)
+    for tensor in outside.graph.initializer:
+        tensor.external_data[0].value = "../beside.bin"
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "led.onnx").write_bytes(outside.SerializeToString())
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_onnx(tmp_path / "inside" / "led.onnx")
