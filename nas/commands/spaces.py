@@ -9,6 +9,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import math
 
 HELP = "list, show and check search spaces"
 
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     print(table(["gene", "choices"], rows))
     low, high = space.rules.btn_to_out
     grows = "a stage is at least as wide as the one before it" if space.rules.out_grows else "widths may shrink"
-    print(f"\nrules: {grows}; at most {space.rules.out_growth_max:g} times as wide; btn between {low:g} and {high:g} times out")
+    most = f"; at most {space.rules.out_growth_max:g} times as wide" if space.rules.out_growth_max < math.inf else ""
+    print(f"\nrules: {grows}{most}; btn between {low:g} and {high:g} times out")
     print(f"neck: {space.neck}\nhead: {space.head}")
     return 0
 
