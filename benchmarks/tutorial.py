@@ -28,7 +28,7 @@ from search_spaces.files import write_atomic
 BEGIN, END = "<!-- printed: begin -->", "<!-- printed: end -->"
 MOST_LINES = 14
 """Of what a command printed, so many lines from its start and its end are kept."""
-SHORT = {"--images": "40", "--epochs": "1"}
+SHORT = {"--images": "40", "--epochs": "1", "--steps": "2000"}
 
 
 @dataclass(frozen=True)
