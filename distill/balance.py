@@ -66,7 +66,7 @@ class Balance(nn.Module):
     """
 
     def __init__(
-        self, shares: Mapping[str, float], fixed: Mapping[str, float] | None = None, *, schedule: Schedule = CONSTANT, every: int = 16,
+        self, shares: Mapping[str, float], fixed: Mapping[str, float] | None = None, *, schedule: Schedule = CONSTANT, every: int = 32,
         memory: float = 0.9,
     ) -> None:  # fmt: skip
         super().__init__()

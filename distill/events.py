@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import BadInput
+from search_spaces.files import write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
 
 METRIC_TITLES = {
     "score": "score",
@@ -29,6 +34,17 @@ FLUSH_S = 5
 """Seconds after which waiting events reach the disk, so that a running search can be watched."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a network for the Graphs tab. ``name`` nests by its slashes; ``shape`` is of one image's output."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventWriter:
@@ -86,9 +102,7 @@ class EventWriter:
         """
         from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-        path = PurePosixPath(run_name)
-        if path.is_absolute() or not path.parts or ".." in path.parts:
-            raise BadInput(f"candidate run {run_name!r} must be a relative path below the run folder, without '..'")
+        path = _below(run_name)
         if not self._described:
             described = plugin_data_pb2.HParamsPluginData(experiment=_experiment(hparams, metrics))
             self._add(_hparams_summary(described, metadata.EXPERIMENT_TAG), 0)
@@ -118,6 +132,32 @@ class EventWriter:
         finally:
             writer.close()
 
+    def below(self, run_name: str) -> EventWriter:
+        """A writer for the sub-run at this path below the run folder."""
+        return EventWriter(self.folder / _below(run_name))
+
+    def graph(self, nodes: Sequence[Node]) -> None:
+        """A network for the Graphs tab; a run shows one."""
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time.time(), step=0, graph_def=_graph_def(nodes)))
+
+    def embedding(self, name: str, points: np.ndarray, facts: Mapping[str, Sequence[str]]) -> None:
+        """Points ``[n, coordinates]`` for the Projector tab, with one text a point under every heading of ``facts``.
+
+        A run shows one; a later call replaces it.
+        """
+        columns = list(facts)
+        lines = ["\t".join(f"{value:.6g}" for value in point) for point in points]
+        told = ["\t".join(_one_cell(facts[column][i]) for column in columns) for i in range(len(points))]
+        # Without its heading where there is one column: so the Projector wants it.
+        head = ["\t".join(map(_one_cell, columns))] if len(columns) > 1 else []
+        write_atomic(self.folder / "points.tsv", "\n".join(lines) + "\n")
+        write_atomic(self.folder / "facts.tsv", "\n".join([*head, *told]) + "\n")
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        config = f'embeddings {{\n  tensor_name: "{quoted}"\n  tensor_path: "points.tsv"\n  metadata_path: "facts.tsv"\n}}\n'
+        write_atomic(self.folder / "projector_config.pbtxt", config)
+
     def _row_name(self, path: PurePosixPath) -> str:
         """Name of a row: what tells candidates apart comes first, as TensorBoard cuts the column off."""
         study = self.folder.absolute()
@@ -137,6 +177,37 @@ class EventWriter:
 
     def _add(self, summary: Any, step: int) -> None:
         self._writer.add_event(_event(summary, step))
+
+
+def _below(run_name: str) -> PurePosixPath:
+    path = PurePosixPath(run_name)
+    if path.is_absolute() or not path.parts or ".." in path.parts:
+        raise BadInput(f"candidate run {run_name!r} must be a relative path below the run folder, without '..'")
+    return path
+
+
+def _one_cell(text: str) -> str:
+    """A text that stays within its cell of a TSV file."""
+    return " ".join(str(text).split())
+
+
+def _graph_def(nodes: Sequence[Node]) -> bytes:
+    """TensorFlow's message for a network, as far as the Graphs tab reads it."""
+    from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+    from tensorboard.compat.proto.node_def_pb2 import NodeDef
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.versions_pb2 import VersionDef
+
+    found = []
+    for node in nodes:
+        told = {key: AttrValue(s=value.encode("utf-8")) for key, value in node.facts.items()}
+        if node.shape:
+            shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in (1, *node.shape)])
+            told["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[shape]))
+        found.append(NodeDef(name=node.name, op=node.kind, input=node.inputs, attr=told))
+    graph: bytes = GraphDef(node=found, versions=VersionDef(producer=22)).SerializeToString()
+    return graph
 
 
 def _open(folder: Path) -> Any:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from distill.align import Aligner, standardised
 from distill.options import check_options, number
@@ -61,8 +60,31 @@ class ChannelWise(FeatureMethod):
     def of_level(self, level: int, student: Tensor, teacher: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
         if self.standardise:
             student, teacher = standardised(student), standardised(teacher)
-        ours, theirs = (F.log_softmax(x.flatten(2) / self.temperature, -1) for x in (student, teacher))
-        return (theirs.exp() * (theirs - ours)).sum(-1).mean() * self.temperature**2
+        ours, theirs = student.flatten(2), teacher.flatten(2)
+        if self.temperature != 1:
+            ours, theirs = ours / self.temperature, theirs / self.temperature
+        apart: Tensor = Divergence.apply(ours, theirs)
+        return apart * self.temperature**2
+
+
+class Divergence(torch.autograd.Function):
+    """Kullback-Leibler divergence of two softmaxes over the last dimension, from their logits, as a mean over the others.
+
+    Its gradient is the difference of the two, which takes fewer passes over the maps than autograd's own way. There is none for
+    the second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ours: Tensor, theirs: Tensor) -> Tensor:
+        own, goal_logs = ours.log_softmax(-1), theirs.log_softmax(-1)
+        goal = goal_logs.exp()
+        ctx.save_for_backward(own, goal)
+        return goal_logs.sub_(own).mul_(goal).sum(-1).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        own, goal = ctx.saved_tensors
+        return own.exp().sub_(goal).mul_(grads[0] * (own.shape[-1] / own.numel())), None
 
 
 class MaskedGenerative(FeatureMethod):

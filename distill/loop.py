@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from distill.data.views import Origin
 from distill.ema import Average
 from distill.guard import batch_statistics_kept, first_overflow, hold_in_float32
 from distill.optimise import NORMS, make_optimiser, rate_share, set_rate
@@ -41,6 +43,10 @@ class Batch(Protocol):
     @property
     def targets(self) -> Targets:
         """The true boxes of those images."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Which views of which pictures these are, where the same ones come round again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Loop:
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
         self.optimiser = make_optimiser(task, recipe)
         self.average = Average(task.detector, recipe.ema_decay, recipe.ema_updates)
+        task.follow(self.average)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.trouble = Trouble()
         self.step = 0
@@ -106,7 +113,7 @@ class Loop:
             self._seed(number)
             image, targets = self._placed(batch)
             with self._autocast():
-                losses = self.task.losses(image, targets, self.phase)
+                losses = self.task.losses(image, targets, self.phase, batch.origin)
             share = len(targets) / images
             whole = total(losses)
             for name, value in losses.items():
@@ -124,6 +131,33 @@ class Loop:
         self.average.update(self.task.detector)
         self.step += 1
         return Report(sums, rate, norm)
+
+    def rehearse(self, batch: Batch) -> float:
+        """Seconds that a step's calculations on ``batch`` take. Nothing is learnt from it: afterwards all is as before."""
+        kept = copy.deepcopy(self.task.state_dict())
+        self.task.train()
+        began = self._clock()
+        self._seed(0)
+        image, targets = self._placed(batch)
+        with self._autocast():
+            losses = self.task.losses(image, targets, self.phase, batch.origin)
+        (total(losses) * self.recipe.loss_scale).backward()
+        passed = self._clock() - began
+        self.optimiser.zero_grad(set_to_none=True)
+        self.task.load_state_dict(kept)
+        return passed
+
+    def timed(self, do: Callable[[], object]) -> float:
+        """Seconds that ``do`` takes on this device."""
+        began = self._clock()
+        do()
+        return self._clock() - began
+
+    def _clock(self) -> float:
+        """Seconds, when the device has done all that it was asked for."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def _seed(self, number: int) -> None:
         """The random numbers of the ``number``-th accumulated batch of this step."""
@@ -145,7 +179,7 @@ class Loop:
         def again() -> None:
             self._seed(0)
             with self._autocast():
-                self.task.losses(image, targets, self.phase)
+                self.task.losses(image, targets, self.phase, batch.origin)
 
         with batch_statistics_kept(self.task):
             layer = first_overflow(self.task, again)

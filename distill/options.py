@@ -1,4 +1,4 @@
-"""Checks of a method's settings, which come from a recipe or the command line."""
+"""Checks of settings, which come from a recipe or the command line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, ab
     return float(value)
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as a whole number from ``least`` on, or an error that names it."""
-    if type(value) is not int or value < least:
-        raise BadInput(f"{name} {value!r}: must be a whole number from {least} on")
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """``value`` as a whole number from ``least`` on, or to ``most``, or an error that names it."""
+    if type(value) is not int or value < least or (most is not None and value > most):
+        raise BadInput(f"{name} {value!r}: must be a whole number from {least} {'on' if most is None else f'to {most}'}")
     return value
 
 

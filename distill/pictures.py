@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 12
 """Classes with a curve of their own; the others count in the mean alone."""
+COLOURS = 10
+"""Curves have so many colours; the ones after that are dashed."""
+A_LINE = 3
+"""Pictures side by side: TensorBoard shows a sheet at the width of a hand."""
 
 
 def precision_recall_png(verdict: Verdict, names: Sequence[str]) -> bytes:
@@ -29,10 +33,11 @@ def precision_recall_png(verdict: Verdict, names: Sequence[str]) -> bytes:
     recall = np.linspace(0, 1, verdict.precision.shape[1])
     judged = [i for i in range(len(names)) if verdict.precision[i, 0] >= 0]
     for i in judged[:MOST_CURVES]:
-        axes.plot(recall, verdict.precision[i], linewidth=0.9, label=names[i])
+        axes.plot(recall, verdict.precision[i], linewidth=1.1, linestyle="-" if judged.index(i) < COLOURS else "--", label=names[i], clip_on=False)
     if judged:
         axes.plot(recall, verdict.precision[judged].mean(0), color="black", linewidth=2.2, label="mean")
-        axes.legend(fontsize=7, loc="lower left", ncols=2)
+        # Beside the axes: wherever it stood within, it would hide the curves of some detector.
+        figure.legend(fontsize=8, loc="outside right center", frameon=False)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title="IoU 0.5")
     axes.grid(alpha=0.3)
     with io.BytesIO() as out:
@@ -41,13 +46,18 @@ def precision_recall_png(verdict: Verdict, names: Sequence[str]) -> bytes:
 
 
 def detections_png(data: DataSet, results: Sequence[dict[str, Any]], count: int = 6, least_score: float = 0.3, side_px: int = 320) -> bytes:
-    """The first ``count`` pictures of ``data`` twice: what is there above, what was found (scores from ``least_score`` on) below."""
+    """The first ``count`` pictures of ``data`` twice: what is there above, what was found (scores from ``least_score`` on) below.
+
+    ``A_LINE`` pictures stand side by side, each ``side_px`` wide.
+    """
     from PIL import Image
 
     numbers = {category: number for number, category in enumerate(data.classes.original_ids)}
     shown = data.pictures[:count]
-    sheet = Image.new("RGB", (side_px * len(shown), 2 * side_px), "white")
-    for column, picture in enumerate(shown):
+    lines = -(-len(shown) // A_LINE)
+    sheet = Image.new("RGB", (side_px * min(A_LINE, len(shown)), 2 * side_px * lines), "white")
+    for place, picture in enumerate(shown):
+        line, column = divmod(place, A_LINE)
         image = read_image(picture.file)
         found = sorted((r for r in results if r["image_id"] == picture.id and r["score"] >= least_score), key=lambda r: -float(r["score"]))
         boxes = [[x, y, x + w, y + h] for x, y, w, h in (r["bbox"] for r in found)]
@@ -57,7 +67,7 @@ def detections_png(data: DataSet, results: Sequence[dict[str, Any]], count: int 
         )
         for row, one in enumerate(drawn):
             one.thumbnail((side_px - 4, side_px - 4))
-            sheet.paste(one, (column * side_px + 2, row * side_px + 2))
+            sheet.paste(one, (column * side_px + 2, (2 * line + row) * side_px + 2))
     with io.BytesIO() as out:
         sheet.save(out, format="PNG")
         return out.getvalue()

@@ -7,7 +7,6 @@ from its default. The learning rate is stated for ``nominal_batch`` images a ste
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from distill.options import number, whole
 from search_spaces.errors import BadInput, unknown_name
 
 OPTIMISERS = ("sgd", "adamw", "muon")
@@ -59,6 +59,8 @@ class TrainRecipe:
     """A preset of ``distill.data.presets``."""
     multi_scale: float = 0.0
     """Batches vary in size by up to this share of the input side, both ways."""
+    views: int = 0
+    """Augmented views of each picture, which come round again; 0 makes a new one in every epoch."""
     batch: int = 16
     """Images a step unless the command says otherwise."""
     accumulate: int = 1
@@ -72,32 +74,26 @@ class TrainRecipe:
         for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
             if value not in known:
                 raise unknown_name(what, value, known)
-        _check("lr", self.lr, 0.0, 10.0, above=True)
-        _check("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
-        _check("momentum", self.momentum, 0.0, 0.9999)
-        _check("weight_decay", self.weight_decay, 0.0, 1.0)
-        _check("backbone_lr", self.backbone_lr, 0.0, 1.0)
-        _check("final_lr", self.final_lr, 0.0, 1.0)
-        _check("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
-        _check("ema_decay", self.ema_decay, 0.0, 0.999999)
-        _check("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
-        _check("multi_scale", self.multi_scale, 0.0, 0.9)
-        for name, least, most in (("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024), ("nominal_batch", 1, 65536)):
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
-                raise BadInput(f"{name} {value!r} must be a whole number from {least} to {most}")
+        number("lr", self.lr, 0.0, 10.0, above=True)
+        number("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
+        number("momentum", self.momentum, 0.0, 0.9999)
+        for name in ("weight_decay", "backbone_lr", "final_lr"):
+            number(name, getattr(self, name), 0.0, 1.0)
+        number("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
+        number("ema_decay", self.ema_decay, 0.0, 0.999999)
+        number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
+        number("multi_scale", self.multi_scale, 0.0, 0.9)
         if self.clip_norm is not None:
-            _check("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
+            number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
+        for name, least, most in (
+            ("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("views", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024),
+            ("nominal_batch", 1, 65536),
+        ):  # fmt: skip
+            whole(name, getattr(self, name), least, most)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, every field."""
         return dataclasses.asdict(self)
-
-
-def _check(name: str, value: Any, least: float, most: float, above: bool = False) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most
-    if not good or (above and value == least):
-        raise BadInput(f"{name} {value!r} must be a number {'above' if above else 'from'} {least:g} {'and at most' if above else 'to'} {most:g}")
 
 
 def recipe_names() -> list[str]:

@@ -6,6 +6,8 @@ import abc
 
 from torch import Tensor, nn
 
+from distill.data.views import Origin
+from distill.ema import Average
 from zoo.detector import Detector, Raw
 from zoo.targets import Phase, Targets
 
@@ -16,8 +18,17 @@ class Task(nn.Module, abc.ABC):
     detector: Detector
 
     @abc.abstractmethod
-    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
-        """Named losses of a batch ``[b, 3, h, w]``, each a weighted mean over its images."""
+    def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
+        """Named losses of a batch ``[b, 3, h, w]``, each a weighted mean over its images.
+
+        ``origin`` says which views of which pictures these are, where the same ones come round again.
+        """
+
+    def follow(self, average: Average) -> None:
+        """Told of the detector's moving average before the first step, for what learns from it."""
+
+    def settle(self) -> None:
+        """Bring to the disk what the task keeps outside of its state. Called before the state is written."""
 
 
 class Supervised(Task):
@@ -27,7 +38,7 @@ class Supervised(Task):
         super().__init__()
         self.detector = detector
 
-    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+    def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
         return own_losses(self.detector, self.detector.features(image), image, targets, phase)[1]
 
 

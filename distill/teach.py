@@ -6,21 +6,28 @@ gradients. It sees the student's picture, mapped to its own order and scale of c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.balance import Balance, Schedule
+from distill.data.views import Origin
+from distill.ema import Average
 from distill.feature import FEATURE_METHODS, make_feature_method
-from distill.response import RESPONSE_METHODS, Answer, ClassBridge, answer_of, make_response_method, suited
+from distill.record import Kept
+from distill.response import RESPONSE_METHODS, ClassBridge, answer_of, make_response_method, suited
 from distill.task import Task, own_losses
+from distill.taught import Taught
 from search_spaces.errors import BadInput, unknown_name
-from zoo.detector import Detector
+from zoo.detector import Detector, Raw
 from zoo.images import Preprocess
+from zoo.layers import fold_all
+from zoo.licence import own_licence
 from zoo.targets import Phase, Targets, total
 
 DEFAULT_SHARE = 0.3
@@ -70,12 +77,14 @@ class Recolour:
         return x * self.gain.to(x) + self.shift.to(x)
 
 
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What the teacher says of a batch."""
+class Memory(Protocol):
+    """Keeps what a teacher has said of views that come round again; see ``teacher_cache``."""
 
-    features: tuple[Tensor, ...]
-    answer: Answer
+    def recall(self, image: Tensor, origin: Origin, ask: Callable[[Tensor], Taught]) -> Taught:
+        """What the teacher says of a batch; ``ask`` it for what is not known."""
+
+    def settle(self) -> None:
+        """Bring to the disk what was kept so far."""
 
 
 class Teacher:
@@ -85,22 +94,30 @@ class Teacher:
         """``input_px`` is the side at which the teacher looks where the student looks at ``student_px``."""
         if input_px < 64 or input_px % 32:
             raise BadInput(f"the teacher's input of {input_px} pixels must be a multiple of 32 of at least 64")
-        self.detector = detector.eval().requires_grad_(False)
+        self.detector = folded(detector)
         self.recolour = Recolour(student.preprocess, detector.preprocess)
         self.ratio = input_px / student_px
         self.half = half
 
     @torch.no_grad()
-    def __call__(self, image: Tensor) -> Taught:
-        """Features and answer for the student's batch ``[b, 3, h, w]``."""
+    def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
+        """Features, and unless told otherwise the answer, for the student's batch ``[b, 3, h, w]``."""
         self.detector.eval().to(image.device)
         with torch.autocast(image.device.type, enabled=False):
-            view = self._view(image.float())
+            view = self._view(image.float()).contiguous(memory_format=torch.channels_last)
         with torch.autocast(image.device.type, torch.bfloat16 if image.device.type == "cpu" else torch.float16, enabled=self.half):
             features = self.detector.features(view)
-            raw = self.detector.head(features)
-        answer = answer_of(self.detector, raw, (view.shape[-2], view.shape[-1])).constant()
-        return Taught(tuple(one.float() for one in features), answer)
+            raw = self.detector.head(features) if with_answer else None
+        answer = None if raw is None else answer_of(self.detector, raw, (view.shape[-2], view.shape[-1])).constant()
+        return Taught(tuple(one.float().contiguous() for one in features), answer)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it says the same of a picture from the first step to the last: whether it follows nobody."""
+        return type(self).follow is Teacher.follow
+
+    def follow(self, average: Average) -> None:
+        """Told of the student's moving average before training; a teacher with weights of its own has no use for it."""
 
     def _view(self, image: Tensor) -> Tensor:
         view = self.recolour(image)
@@ -110,13 +127,24 @@ class Teacher:
         return F.interpolate(view, (h, w), mode="bilinear", align_corners=False, antialias=h < view.shape[-2])
 
 
-class Distilled(Task):
-    """The student's own losses and the teacher's lessons, balanced by gradient; aligners and generators train with it."""
+def folded(detector: Detector) -> Detector:
+    """A frozen copy that says the same in less time: batch norms and branches folded into convolutions, laid out for them.
+
+    Unlike ``Detector.fuse`` it keeps both branches of a head that has two.
+    """
+    twin = copy.deepcopy(detector).eval().requires_grad_(False)
+    fold_all(twin)
+    return twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class Lesson(nn.Module):
+    """One teacher's part in what is learnt: the methods that suit the pair, with their aligners and generators."""
 
     def __init__(self, student: Detector, teacher: Teacher, lessons: Lessons) -> None:
         super().__init__()
-        self.detector = student
         self.teacher = teacher
+        self.memory: Memory | None = None
+        """Where what the teacher says of views that come round again is kept."""
         self.bridge: ClassBridge | None = None
         responses = lessons.responses
         if responses is None:
@@ -128,30 +156,69 @@ class Distilled(Task):
         self.responses = nn.ModuleDict(
             {name: make_response_method(name, self.bridge, options) for name, options in responses.items() if self.bridge is not None}
         )
-        names = [*self.features, *self.responses]
+        names = self.names
         unknown = [name for name in lessons.fixed if name not in names]
         if unknown:
             raise BadInput(f"a weight is fixed for {unknown[0]!r}, which is not distilled; distilled are {', '.join(names)}")
-        balanced = [name for name in names if name not in lessons.fixed]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its methods."""
+        return [*self.features, *self.responses]
+
+    def found(
+        self, student: Detector, features: Sequence[Tensor], raw: Raw, image: Tensor, targets: Targets, origin: Origin | None = None
+    ) -> dict[str, Tensor]:
+        """The losses of the student's ``features`` and ``raw`` answer to ``image`` ``[b, 3, h, w]``, not weighed yet."""
+        taught = self.taught(image, origin)
+        size = (image.shape[-2], image.shape[-1])
+        found: dict[str, Tensor] = {name: method(features, taught.features, targets, size) for name, method in self.features.items()}
+        if taught.answer is not None:
+            answer = answer_of(student, raw, size)
+            found |= {name: method(answer, taught.answer) for name, method in self.responses.items()}
+        return found
+
+    def taught(self, image: Tensor, origin: Origin | None = None) -> Taught:
+        """What the teacher says of a batch, out of the memory where there is one and the batch comes round again."""
+        if self.memory is None or origin is None:
+            return self.ask(image)
+        return self.memory.recall(image, origin, self.ask)
+
+    def ask(self, image: Tensor) -> Taught:
+        """What the teacher itself says of a batch, as far as some method wants to know it."""
+        return self.teacher(image, with_answer=len(self.responses) > 0)
+
+    @property
+    def kept(self) -> Kept:
+        """What a memory has to keep for the methods of this task."""
+        columns = () if self.bridge is None else self.bridge.teacher_columns
+        return Kept(len(self.features) > 0, len(self.responses) > 0, "localisation" in self.responses, columns)
+
+    def settle(self) -> None:
+        """Bring what the memory keeps to the disk."""
+        if self.memory is not None:
+            self.memory.settle()
+
+
+class Distilled(Lesson, Task):
+    """The student's own losses and the teacher's lessons, balanced by gradient; aligners and generators train with it."""
+
+    def __init__(self, student: Detector, teacher: Teacher, lessons: Lessons) -> None:
+        super().__init__(student, teacher, lessons)
+        self.detector = student
+        balanced = [name for name in self.names if name not in lessons.fixed]
         self.balance = Balance({name: lessons.share / len(balanced) for name in balanced}, lessons.fixed, schedule=lessons.schedule)
 
-    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+    def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
         features = self.detector.features(image)
         raw, own = own_losses(self.detector, features, image, targets, phase)
         if self.balance.schedule.share(phase.progress) == 0:
             return own
-        taught = self.taught(image)
-        size = (image.shape[-2], image.shape[-1])
-        found: dict[str, Tensor] = {name: method(features, taught.features, targets, size) for name, method in self.features.items()}
-        if len(self.responses):
-            answer = answer_of(self.detector, raw, size)
-            found |= {name: method(answer, taught.answer) for name, method in self.responses.items()}
-        weighed = self.balance(total(own), found, features, phase)
+        weighed = self.balance(total(own), self.found(self.detector, features, raw, image, targets, origin), features, phase)
         return own | {f"teacher_{name}": value for name, value in weighed.items()}
 
-    def taught(self, image: Tensor) -> Taught:
-        """What the teacher says of a batch."""
-        return self.teacher(image)
+    def follow(self, average: Average) -> None:
+        self.teacher.follow(average)
 
 
 @torch.no_grad()
@@ -167,6 +234,6 @@ def level_channels(detector: Detector) -> list[int]:
 
 def student_lineage(student: Detector, teacher: Detector, sha256: str) -> tuple[Mapping[str, Any], ...]:
     """Every set of weights that went into the student: its own, its teacher's, and what went into that one."""
-    told = {"model": teacher.recipe.model, "licence": str(teacher.info.provenance.get("licence", "not stated")), "sha256": sha256, "role": "teacher"}
+    told = {"model": teacher.recipe.model, "licence": own_licence(teacher.info.provenance), "sha256": sha256, "role": "teacher"}
     found = [*student.info.lineage, *teacher.info.lineage, told]
     return tuple(one for at, one in enumerate(found) if one not in found[:at])

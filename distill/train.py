@@ -33,7 +33,7 @@ from zoo.checkpoint import save
 if TYPE_CHECKING:
     from distill.events import EventWriter
 
-PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events",))
+PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache"))
 STATE_FORMAT = "nas-training-1"
 SAVE_S = 120.0
 """The state is written after every epoch, and within an epoch when so many seconds have passed since the last time."""
@@ -78,10 +78,16 @@ def train(
     task: Task, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder, *,
     input_px: int, seed: int = 0, device: str = "cpu", precision: str = "fp32", workers: int | None = None,
     provenance: dict[str, Any] | None = None, board: EventWriter | None = None, say: Callable[[str], None] = lambda text: None,
+    ready: Callable[[Loop], None] = lambda loop: None, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False,
 ) -> Outcome:  # fmt: skip
-    """Train ``task`` by ``recipe`` in ``folder``, or go on with what is there. The detector's class map is the data's."""
+    """Train ``task`` by ``recipe`` in ``folder``, or go on with what is there. The detector's class map is the data's.
+
+    ``ready`` is called before the first step, if there is one to do: to say what lies ahead.
+    ``enough`` is asked before every epoch with the records of those before; its yes ends the call there. The run stands as if
+    interrupted between two epochs, and another call goes on to the same bits as without the stop.
+    """
     with Loader(
-        data, task.detector.preprocess, recipe.augmentation, input_px, recipe.batch, seed, workers=workers, multi_scale=recipe.multi_scale
+        data, task.detector.preprocess, recipe.augmentation, input_px, recipe.batch, seed, workers=workers, multi_scale=recipe.multi_scale, views=recipe.views
     ) as loader, interruptible() as stop:  # fmt: skip
         steps_per_epoch = max(1, len(loader) // recipe.accumulate)
         loop = Loop(task, recipe, recipe.epochs * steps_per_epoch, steps_per_epoch, seed=seed, device=device, precision=precision)
@@ -91,8 +97,10 @@ def train(
         if state_file.exists():
             progress = _resume(state_file, loop)
             say(f"going on after step {loop.step} of {loop.steps}")
+        if loop.step < loop.steps:
+            ready(loop)
         run = _Run(loop, loader, val, recipe, folder, progress, input_px, provenance or {}, board, say)
-        run.until_done(stop)
+        run.until_done(stop, enough)
         return run.outcome()
 
 
@@ -109,9 +117,9 @@ class _Run:
         self.before_s = progress.seconds
         self.evaluated_at = evaluation_epochs(recipe.epochs)
 
-    def until_done(self, stop: Callable[[], bool]) -> None:
+    def until_done(self, stop: Callable[[], bool], enough: Callable[[list[dict[str, Any]]], bool]) -> None:
         """Epoch after epoch; an overflow sends the loop back, and its epoch is fed again from there."""
-        while self.loop.step < self.loop.steps:
+        while self.loop.step < self.loop.steps and not enough(self.progress.history):
             epoch, done = divmod(self.loop.step, self.loop.steps_per_epoch)
             if not self._epoch(epoch, done, stop):
                 continue
@@ -195,6 +203,7 @@ class _Run:
 
     def save_state(self) -> None:
         """Write ``resume.pt``; the one before stays until the new one is whole."""
+        self.loop.task.settle()
         self.progress.seconds = self.before_s + time.monotonic() - self.began
         with replacing(self.folder.folder / "resume.pt") as temporary:
             try:
@@ -283,7 +292,7 @@ def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | 
     for name, value in record["losses"].items():
         board.scalar(f"loss/{name}", value, step)
     board.scalar("loss/total", sum(record["losses"].values()), step)
-    board.scalar("rate", record["rate"], step)
+    board.scalar("schedule/learning_rate", record["rate"], step)
     board.scalar("speed/images_per_s", record["images_per_s"], step)
     board.scalar("speed/waited_share", record["waited_share"], step)
     if verdict is not None:

@@ -19,8 +19,9 @@ def score(
     """One score of an architecture, a graph, or anything that can be named on the command line."""
     from nas.scores import get_score
 
-    graph, px = _subject(what).score_graph(input_px)
-    return float(get_score(name)(graph, px, weights=weights, seed=seed).value)
+    own = get_score(name)
+    graph, px = _subject(what).score_graph(input_px, own.deployed)
+    return float(own(graph, px, weights=weights, seed=seed).value)
 
 
 def cost(

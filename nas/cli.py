@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import nas
 from search_spaces.errors import BadInput
 
-COMMANDS = ("search", "show", "score", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "distill", "eval", "export", "predict", "spaces", "devices", "board", "completion")
+COMMANDS = ("search", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion")
 """In the order in which help lists them: the journey first."""
 
 EPILOG = """\
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nas {nas.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"nas.commands.{name}")
+        module = importlib.import_module(f"nas.commands.{name.replace('-', '_')}")
         sub = commands.add_parser(
             name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )

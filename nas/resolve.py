@@ -43,8 +43,11 @@ class Subject:
         """The whole detector where there is one."""
         return "backbone" if self.arch is not None and self.arch.neck is None else "detector"
 
-    def score_graph(self, input_px: int) -> tuple[Graph, int]:
-        """The graph that scores are defined on, and the input side (pixels) it sees."""
+    def score_graph(self, input_px: int, deployed: bool = False) -> tuple[Graph, int]:
+        """The graph that scores are defined on (``deployed``: the whole network), and the input side (pixels) it sees."""
+        if deployed:
+            whole = self.graph(self.default_scope(), input_px)
+            return whole, whole.fixed_px[0] if whole.fixed_px else input_px
         if self.arch is None:
             whole = self.graph("backbone", input_px)
             return whole, whole.fixed_px[0] if whole.fixed_px else input_px

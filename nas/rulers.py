@@ -8,14 +8,17 @@ are exact in any order and ties are real ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.quantity import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
 from nas.scores import WEIGHTS
+from nas.scores.rows import ROW_SCORES, RowScore
+from nas.scores.rows import SCORE_TICK as SCORE_TICK
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import KINDS, StageNumbers
 from search_spaces.errors import BadInput
@@ -25,9 +28,6 @@ from search_spaces.space import BTN, DEPTH, OUT, K, Space
 
 if TYPE_CHECKING:
     from nas.latency.profile import DeviceProfile
-
-SCORE_TICK = 2.0**-32
-"""Resolution of the additive score: 2.3e-10, far below any difference that means something."""
 
 ACTIVATION_BYTES = 2
 """Bytes of one activation number (FP16)."""
@@ -93,32 +93,6 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
     return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
 
 
-@dataclass(frozen=True)
-class LevelWeights:
-    """How the stage weights fall on a space's stages (see ``docs/scores.md``).
-
-    ``block[i]`` multiplies every entropy term of stage i (0 = stem), ``end[i]`` its ``ln(out)``.
-    """
-
-    block: tuple[float, ...]
-    end: tuple[float, ...]
-    level: tuple[int, ...]
-
-    @staticmethod
-    def of(strides: tuple[int, ...], weights: tuple[float, ...]) -> LevelWeights:
-        """``strides`` of the stages after the stem; the last weight belongs to the coarsest level."""
-        level = [0]
-        for stride in strides:
-            level.append(level[-1] + (stride == 2))
-        count = level[-1] + 1
-        padded = (0.0,) * max(0, count - len(weights)) + tuple(weights)
-        own = padded[len(padded) - count :]
-        block = tuple(float(sum(own[at:])) for at in level)
-        last = [i + 1 == len(level) or level[i + 1] != level[i] for i in range(len(level))]
-        end = tuple(own[at] if is_last else 0.0 for at, is_last in zip(level, last, strict=True))
-        return LevelWeights(block, end, tuple(level))
-
-
 class Rulers:
     """Every additive ruler over the rows of one space, for one scope, input size and device."""
 
@@ -131,7 +105,6 @@ class Rulers:
         self.space, self.input_px, self.scope = space, input_px, scope
         self.profiles = latency_profiles(device)
         self.weights = weights
-        self.level_weights = LevelWeights.of(tuple(s.stride for s in space.stages), weights)
         self.strides = [space.stem_stride if not space.focus else 2]
         for stage in space.stages:
             self.strides.append(self.strides[-1] * stage.stride)
@@ -140,6 +113,7 @@ class Rulers:
         if missing and scope == "detector":
             raise BadInput(f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; use --scope backbone")
         self.taps: tuple[int, ...] = () if missing else (found[8], found[16], found[32])
+        self._score: RowScore = ROW_SCORES["maxent"](self)
 
     @property
     def cost_names(self) -> tuple[str, ...]:
@@ -166,21 +140,25 @@ class Rulers:
     def stem_costs(self, out: Num) -> dict[str, Num]:
         """Costs of the stem for output widths ``[N]``."""
         space = self.space
-        return self._costs(lambda g: lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act), 1)
+        g = GraphBuilder(3)
+        lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act)
+        return self._costs(g.finish(), 1)
 
     def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
         """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
+        costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth), self.strides[index])
+        costs[LAYERS] = depth * KINDS[self.space.stages[index].kind].layers_per_block
+        return costs
+
+    def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Graph:
+        """Stage ``index`` alone, as the deployed detector has it, for arrays ``[N]`` of its numbers."""
         choices = self.space.stages[index]
         kind = KINDS[choices.kind]
         flags = stage_flags(self.space.style, [s.stride for s in self.space.stages], index, self.space.spp)
         numbers = StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act, **flags)
-
-        def write(g: GraphBuilder) -> None:
-            kind.lower(g, kind.entry(g, numbers), numbers)
-
-        costs = self._costs(write, self.strides[index])
-        costs[LAYERS] = depth * kind.layers_per_block
-        return costs
+        g = GraphBuilder(3)
+        kind.lower(g, kind.entry(g, numbers), numbers)
+        return g.finish()
 
     def tail_costs(self, c3: Num, c4: Num, c5: Num) -> dict[str, Num]:
         """Costs of neck and head behind backbone widths ``[N]``; nothing when only the backbone counts."""
@@ -195,11 +173,8 @@ class Rulers:
         table = Graph(graph.ops, [(c, s, s) for c, s in zip((c3, c4, c5), sizes, strict=True)]).table()
         return self._named(table)
 
-    def _costs(self, write: Callable[[GraphBuilder], Any], entry_stride: int) -> dict[str, Num]:
-        """Lower a piece alone; its inputs (all at one stride) are graph inputs of known size."""
-        g = GraphBuilder(3)
-        write(g)
-        graph = g.finish()
+    def _costs(self, graph: Graph, entry_stride: int) -> dict[str, Num]:
+        """Costs of a piece alone; its inputs (all at one stride) are graph inputs of known size."""
         side = self.input_px // entry_stride
         return self._named(Graph(graph.ops, [(shape[0], side, side) for shape in graph.inputs]).table())
 
@@ -207,18 +182,19 @@ class Rulers:
         costs = table_costs(table, self.profiles)
         return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
 
+    def scoring(self, score: str) -> Rulers:
+        """These rulers with another additive score; see ``nas.scores.rows``."""
+        other = copy.copy(self)
+        other._score = ROW_SCORES[score](other)
+        return other
+
     def stem_score(self, out: Num) -> Num:
-        """Entropy of the stem in score ticks."""
-        fan_in = (12 if self.space.focus else 3) * self.space.stem_k**2
-        return _ticks(0.5 * self.level_weights.block[0], fan_in) + _ticks(self.level_weights.end[0], out)
+        """What the stem adds to the score, in score ticks."""
+        return self._score.stem(out)
 
     def stage_score(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        """Entropy of stage ``index`` in score ticks: its blocks' fan-ins, and ``ln(out)`` where its level ends."""
-        kind = KINDS[self.space.stages[index].kind]
-        weight = 0.5 * self.level_weights.block[index + 1]
-        first = sum(_ticks(weight, fan) for fan in kind.fan_ins(cin, btn, k))
-        later = sum(_ticks(weight, fan) for fan in kind.fan_ins(out, btn, k))
-        return first + (depth - 1) * later + _ticks(self.level_weights.end[index + 1], out)
+        """What stage ``index`` adds to the score, in score ticks."""
+        return self._score.stage(index, cin, out, btn, k, depth)
 
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Additive score of rows in ticks, int64 ``[N]``; multiply by ``SCORE_TICK``."""
@@ -249,8 +225,3 @@ class Rulers:
             out.append((cin, *genes))
             cin = genes[0]
         return out
-
-
-def _ticks(weight: float, argument: Num) -> Num:
-    """``weight * ln(argument)`` in score ticks."""
-    return np.rint(weight * np.log(np.asarray(argument, dtype=np.float64)) / SCORE_TICK).astype(np.int64)

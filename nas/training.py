@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.console import Progress
+from nas.teaching import Teaching, make_task, same_network
 from search_spaces.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
+    from distill.data.dataset import DataSet
+    from distill.loop import Loop
     from distill.recipe import TrainRecipe
     from distill.task import Task
     from distill.train import Outcome
@@ -46,19 +50,6 @@ class Request:
     """What ``nas distill`` adds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Teaching:
-    """The teacher and its methods as a command names them; None stands for a default."""
-
-    teacher: str
-    weights: str | None = None
-    input_px: int | None = None
-    features: tuple[str, ...] = ("cwd",)
-    responses: tuple[str, ...] | None = None
-    share: float | None = None
-    half: bool = False
-
-
 def check_device(device: str) -> None:
     """Refuse a device that torch does not have here."""
     import torch
@@ -87,19 +78,78 @@ def choose_recipe(request: Request, family: str, images: int) -> TrainRecipe:
     return recipe
 
 
-def train_from(request: Request) -> Outcome:
-    """Do what a request says; the run's outcome."""
-    try:
+@dataclass
+class Prepared:
+    """A training that may begin: everything is checked, and nothing is written yet."""
+
+    request: Request
+    task: Task
+    data: DataSet
+    val: DataSet
+    recipe: TrainRecipe
+    input_px: int
+    name: str
+    """Of its folder below ``request.runs``."""
+    settings: dict[str, Any]
+    provenance: dict[str, Any]
+    remark: str
+    """What a person should know before it begins."""
+
+    def run(self, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False, title: str = "") -> Outcome:
+        """Train, or go on with what is in the folder; ``enough`` as in ``distill.train``. ``title`` stands before every progress line."""
         import torch
 
         import nas
-        from distill.data.classes import check_same
-        from distill.data.readers import open_data, open_pair
         from distill.events import EventWriter
         from distill.run_folder import RunFolder
         from distill.train import PRODUCTS, train
+
+        request, progress = self.request, Progress(self.request.quiet)
+        versions = {"nas": nas.__version__, "torch": str(torch.__version__)}
+        folder = RunFolder.open(Path(request.runs) / self.name, self.settings, versions, PRODUCTS, request.fresh)
+        if self.remark:
+            progress.show(title + self.remark, force=True)
+        told = f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; recipe {self.recipe.name}, {self.recipe.epochs} epochs"
+        progress.show(title + told, force=True)
+        try:
+            with EventWriter(folder.folder / "events") as board, self._remembering(folder.folder, title, progress) as ready:
+                return train(
+                    self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed, device=request.device,
+                    precision=self.recipe.precision, workers=request.workers, provenance=self.provenance, board=board,
+                    say=lambda text: progress.show(title + text), ready=ready, enough=enough,
+                )  # fmt: skip
+        finally:
+            progress.done()
+            folder.close()
+
+    def _remembering(self, run: Path, title: str, progress: Progress) -> AbstractContextManager[Callable[[Loop], None]]:
+        """A cache of what the teachers say, where views come round again."""
+        from distill.keeping import remembering
+
+        teaching, told = self.request.teaching, self.settings.get("teachers", [self.settings])
+        return remembering(
+            self.task, [{name: value for name, value in one.items() if name.startswith("teacher")} for one in told], self.data, self.recipe, run,
+            input_px=self.input_px, seed=self.request.seed, device=self.request.device, folder=None if teaching is None else teaching.cache,
+            budget_gb=None if teaching is None else teaching.cache_gb, say=None if progress.quiet else lambda text: progress.show(title + text, force=True),
+        )  # fmt: skip
+
+
+def train_from(request: Request) -> Outcome:
+    """Do what a request says; the run's outcome."""
+    return prepare(request).run()
+
+
+def prepare(request: Request) -> Prepared:
+    """Resolve and check what a request says; nothing is written."""
+    try:
+        import torch
+
+        import distill.train  # noqa: F401
+        import nas
+        from distill.data.classes import check_same
+        from distill.data.readers import open_data, open_pair
+        from distill.keeping import check_cache
         from distill.transfer import for_classes
-        from nas.resolve import resolve_detector
     except ModuleNotFoundError as error:
         raise missing_package("training", error.name, "train") from error
     check_device(request.device)
@@ -110,6 +160,37 @@ def train_from(request: Request) -> Outcome:
     else:
         data, val = open_data(request.data, "train"), open_data(request.val, "val")
         check_same(data.classes, val.classes, "the training data", "the validation data")
+    detector, trained = student_of(request)
+    px = request.input_px or detector.info.input_px
+    if px < 64 or px % 32:
+        raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
+    torch.manual_seed(request.seed)
+    detector, fresh = for_classes(detector, data.classes)
+    recipe = choose_recipe(request, detector.family, len(data))
+    recipe = dataclasses.replace(recipe, precision=request.precision or ("fp32" if request.device == "cpu" else recipe.precision))
+    if request.deterministic:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    if request.teaching is not None:
+        check_cache(recipe, request.teaching.cache, request.teaching.cache_gb)
+    task, taught = make_task(detector, request.teaching, request.seed, px)
+    settings: dict[str, Any] = {
+        "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(), "val_sha256": val.digest(),
+        "input_px": px, "seed": request.seed, "device": request.device, "recipe": recipe.to_dict(), **taught,
+    }  # fmt: skip
+    provenance = {
+        "trained_with": f"nas-workbench {nas.__version__}", "data": Path(request.data).name, "data_sha256": settings["data_sha256"],
+        "val_sha256": settings["val_sha256"],
+        "started_from": dict(detector.info.provenance) if trained else "random weights",
+    }  # fmt: skip
+    remark = f"{len(fresh)} tensors start afresh for {len(data.classes)} classes: {', '.join(fresh[:4])} ..." if fresh else ""
+    return Prepared(request, task, data, val, recipe, px, run_name(request), settings, provenance, remark)
+
+
+def student_of(request: Request) -> tuple[Detector, bool]:
+    """The detector that is to learn, and whether its weights are trained."""
+    from nas.resolve import resolve_detector
+
     detector, trained = resolve_detector(request.model, request.seed)
     if request.weights is not None:
         given, _ = resolve_detector(request.weights, request.seed)
@@ -118,87 +199,15 @@ def train_from(request: Request) -> Outcome:
         detector, trained = given, True
     if detector.fused:
         raise BadInput(f"{request.model!r} is folded for deployment and cannot be trained: give the unfolded checkpoint")
-    px = request.input_px or detector.info.input_px
-    if px < 64 or px % 32:
-        raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
-    torch.manual_seed(request.seed)
-    detector, fresh = for_classes(detector, data.classes)
-    recipe = choose_recipe(request, detector.family, len(data))
-    precision = request.precision or ("fp32" if request.device == "cpu" else recipe.precision)
-    recipe = dataclasses.replace(recipe, precision=precision)
-    if request.deterministic:
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    task, taught = make_task(detector, request, px)
-    name = request.name or f"{'train' if request.teaching is None else 'distill'}-{_plain_name(request.model)}-{_plain_name(request.data)}"
-    settings: dict[str, Any] = {
-        "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(), "val_sha256": val.digest(),
-        "input_px": px, "seed": request.seed, "device": request.device, "recipe": recipe.to_dict(), **taught,
-    }  # fmt: skip
-    folder = RunFolder.open(Path(request.runs) / name, settings, {"nas": nas.__version__, "torch": str(torch.__version__)}, PRODUCTS, request.fresh)
-    progress = Progress(request.quiet)
-    provenance = {
-        "trained_with": f"nas-workbench {nas.__version__}", "data": Path(request.data).name, "data_sha256": settings["data_sha256"],
-        "started_from": dict(detector.info.provenance) if trained else "random weights",
-    }  # fmt: skip
-    if fresh:
-        progress.show(f"{len(fresh)} tensors start afresh for {len(data.classes)} classes: {', '.join(fresh[:4])} ...", force=True)
-    progress.show(f"{len(data)} training images, {len(val)} to validate, {len(data.classes)} classes; recipe {recipe.name}, {recipe.epochs} epochs", force=True)
-    try:
-        with EventWriter(folder.folder / "events") as board:
-            return train(
-                task, data, val, recipe, folder, input_px=px, seed=request.seed, device=request.device, precision=precision,
-                workers=request.workers, provenance=provenance, board=board, say=progress.show,
-            )  # fmt: skip
-    finally:
-        progress.done()
-        folder.close()
+    return detector, trained
 
 
-def same_network(a: Detector, b: Detector) -> bool:
-    """Whether two detectors are one model, whatever they are called and however many classes they have."""
-
-    def network(of: Detector) -> object:
-        arch = of.recipe.architecture
-        if arch is None or arch.head is None:
-            return of.recipe.model
-        return dataclasses.replace(arch, name="", head=dataclasses.replace(arch.head, classes=1))
-
-    return network(a) == network(b)
+def run_name(request: Request) -> str:
+    """The name of a run's folder, unless the command says one."""
+    return request.name or f"{'train' if request.teaching is None else 'distill'}-{plain_name(request.model)}-{plain_name(request.data)}"
 
 
-def make_task(student: Detector, request: Request, px: int) -> tuple[Task, dict[str, Any]]:
-    """What is learnt, and what a run's settings must say of it."""
-    from distill.task import Supervised
-
-    teaching = request.teaching
-    if teaching is None:
-        return Supervised(student), {}
-    from distill.teach import DEFAULT_SHARE, Distilled, Lessons, Teacher, student_lineage
-    from nas.resolve import resolve_detector
-
-    if teaching.weights is None and Path(teaching.teacher).suffix != ".safetensors":
-        raise BadInput(f"--teacher {teaching.teacher!r} has no trained weights of its own: add --teacher-weights FILE (nas zoo import makes one)")
-    source = teaching.weights or teaching.teacher
-    teacher, _ = resolve_detector(source, request.seed)
-    if teaching.weights is not None:
-        wanted, _ = resolve_detector(teaching.teacher, request.seed)
-        if not same_network(wanted, teacher):
-            raise BadInput(f"--teacher-weights {teaching.weights!r} are of {teacher.recipe.model}, not of {wanted.recipe.model}")
-    sha256 = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    lessons = Lessons(
-        {name: {} for name in teaching.features}, None if teaching.responses is None else {name: {} for name in teaching.responses},
-        DEFAULT_SHARE if teaching.share is None else teaching.share,
-    )  # fmt: skip
-    task = Distilled(student, Teacher(teacher, student, teaching.input_px or px, px, teaching.half), lessons)
-    student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))
-    return task, {
-        "teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": teaching.input_px or px, "teacher_half": teaching.half,
-        "features": list(task.features), "responses": list(task.responses), "share": lessons.share,
-    }  # fmt: skip
-
-
-def _plain_name(text: str) -> str:
+def plain_name(text: str) -> str:
     """A name for a folder out of a path or model name; a run's best.yaml goes by the run."""
     path = Path(text)
     stem = path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem

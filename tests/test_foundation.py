@@ -124,7 +124,7 @@ def test_spaces_page_tells_the_truth() -> None:
 def test_command_line_page_tells_the_truth() -> None:
     """``docs/cli.md`` has a section for every command that names all its long options, and names no others."""
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## nas (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^## nas ([\w-]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     assert tuple(sections) == COMMANDS
     commands = subcommands(build_parser())
     for name, text in sections.items():

@@ -362,6 +362,9 @@ class RTDETRv2(Detector):
             pairs = restored_pairs(targets, len(logits), groups)
             found = self._set_losses(logits, boxes, pairs, targets, size)
             losses |= {f"denoising_{name}": values.sum() / groups for name, values in found.items()}
+        else:
+            # without objects there are no noised queries: what they start from then has a gradient of 0, as it is part of training
+            losses["classes"] = losses["classes"] + 0.0 * self.head.denoising_classes.weight.sum()
         return losses
 
     def _set_losses(

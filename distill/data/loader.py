@@ -2,7 +2,7 @@
 
 What a training batch holds follows from (seed, epoch, step) alone: not from the number of workers, the cache, or what was
 drawn before. An interrupted run goes on from epoch and step, and several machines that split a batch see together what
-one would have seen.
+one would have seen. With ``views``, what a picture looks like follows from (seed, view, picture) alone: see ``views.py``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from distill.data.cache import Pictures
 from distill.data.dataset import DataSet
 from distill.data.presets import Preset, find_preset
 from distill.data.sample import Sampler
+from distill.data.views import ORDER, SAMPLE, SIZE, Origin, View, Views
 from distill.data.workers import Crew, Tuner, usable_cpus
 from search_spaces.errors import BadInput
 from zoo.images import Placement, Preprocess, prepare
 from zoo.targets import Targets
 
 MOST_WORKERS = 16
-ORDER, SIZE, SAMPLE = 0, 1, 2
-"""What a stream of random numbers is for; with seed and epoch it is the stream's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,13 @@ class Batch:
     """int64 ``[b]``: each sample's picture in the data set (the first one of a mosaic)."""
     epoch: int
     step: int
+    view: View | None = None
+    """Where views come round again, the one that this is of."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the images come from, if they will be seen again."""
+        return None if self.view is None else Origin(self.view, tuple(self.indices.tolist()), self.image.shape[-1])
 
 
 class Loader:
@@ -52,7 +58,7 @@ class Loader:
     def __init__(
         self, data: DataSet, preprocess: Preprocess, preset: Preset | str, input_px: int, batch: int, seed: int,
         workers: int | None = None, cache_bytes: int | None = None, cache_folder: str | Path | None = None,
-        skip_broken: bool = False, rank: int = 0, world: int = 1, multi_scale: float | None = None,
+        skip_broken: bool = False, rank: int = 0, world: int = 1, multi_scale: float | None = None, views: int = 0,
     ) -> None:  # fmt: skip
         """``batch`` images a step over all ``world`` machines, of which this is number ``rank``.
 
@@ -60,6 +66,7 @@ class Loader:
         ``cache_folder`` are those of ``Pictures``. ``skip_broken`` trains on a grey picture without objects for one that
         cannot be read, and lists it in ``broken``; else such a picture ends the epoch with an error that names it.
         ``multi_scale`` is the share of ``input_px`` by which a batch's size may differ; None is as the preset has it.
+        ``views`` of each picture come round again; 0 makes a new one in every epoch.
         """
         _check(input_px, batch, rank, world)
         if batch % world:
@@ -84,6 +91,8 @@ class Loader:
         self._pictures = Pictures(data, input_px, preprocess, cache_bytes, cache_folder, skip_broken)
         self._arrived = replace(preprocess, order="rgb")
         self._sampler = Sampler(self._pictures)
+        self.views = Views(views, len(self._pictures), batch, seed, self.preset, input_px) if views else None
+        self._plan: tuple[tuple[int, bool], np.ndarray, np.ndarray] = ((-1, False), np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
         most = workers if workers is not None else min(max(usable_cpus() // world, 1), MOST_WORKERS)
         self._tuner = Tuner(most) if workers is None else None
@@ -135,8 +144,10 @@ class Loader:
         """End the workers. May be called again."""
         self._crew.close()
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The pictures of an epoch, int64 ``[steps x batch]``: each once, in random order, and then the first ones again."""
+    def order(self, epoch: int, closing: bool = False) -> np.ndarray:
+        """The pictures of an epoch, int64 ``[steps x batch]``: each once, in random order; the last batch is filled up."""
+        if self.views is not None:
+            return self._planned(epoch, closing)[0].reshape(-1)
         if self._order[0] != epoch:
             shuffled = np.random.default_rng([self.seed, ORDER, epoch]).permutation(len(self._pictures))
             self._order = (epoch, np.resize(shuffled, len(self) * self.batch))
@@ -144,12 +155,21 @@ class Loader:
 
     def side_px(self, epoch: int, step: int, closing: bool = False) -> int:
         """The side of the input in a step, in pixels."""
+        if self.views is not None:
+            return int(self._planned(epoch, closing)[1][step])
         preset = self._form(closing)
         sides = preset.sides_px(self.input_px)
         if len(sides) == 1 or preset.sizes is None:
             return sides[0]
         draw = np.random.default_rng([self.seed, SIZE, epoch, step // preset.sizes.every])
         return sides[int(draw.integers(len(sides)))]
+
+    def _planned(self, epoch: int, closing: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The batches of an epoch and their sides, where there are views; the last epoch's are kept."""
+        assert self.views is not None
+        if self._plan[0] != (epoch, closing):
+            self._plan = ((epoch, closing), *self.views.batches(epoch, closing))
+        return self._plan[1:]
 
     def epoch(self, number: int, start_step: int = 0, closing: bool = False) -> Iterator[Batch]:
         """The batches of epoch ``number`` from ``start_step`` on; ``closing`` uses the preset's form for the last epochs."""
@@ -166,7 +186,7 @@ class Loader:
             asked = time.perf_counter()
             found, pixels = next(filled)
             self.broken.update((self._pictures.file(index), reason) for index, reason in found.broken.items())
-            batch = self._batch(found, pixels, number, step)
+            batch = self._batch(found, pixels, number, step, closing)
             ready = time.perf_counter()
             self._count(ready - asked, ready - before)
             before = ready
@@ -192,19 +212,21 @@ class Loader:
         pixels = _as_pictures(room, self._share, side)
         preset = self._form(closing)
         first = step * self.batch + self.rank * self._share
-        indices = self.order(epoch)[first : first + self._share]
+        indices = self.order(epoch, closing)[first : first + self._share]
+        view = None if self.views is None else self.views.of(epoch, closing)
         scenes = []
         for place, index in enumerate(indices.tolist()):
-            draw = np.random.default_rng([self.seed, SAMPLE, epoch, first + place])
+            draw = np.random.default_rng([self.seed, SAMPLE, epoch, first + place] if view is None else [self.seed, SAMPLE, view.number, index])
             scene = self._sampler.sample(index, preset, side, draw)
             _lay(scene.image, pixels[place], self.preprocess)
             scenes.append(scene)
         broken, self._pictures.broken = self._pictures.broken, {}
         return _Found.of(scenes, indices, side, broken)
 
-    def _batch(self, found: _Found, pixels: np.ndarray, epoch: int, step: int) -> Batch:
+    def _batch(self, found: _Found, pixels: np.ndarray, epoch: int, step: int, closing: bool) -> Batch:
         image, _ = prepare(list(_as_pictures(pixels, self._share, found.side_px)), found.side_px, self._arrived)
-        return Batch(image, found.targets(), torch.from_numpy(found.indices.copy()), epoch, step)
+        view = None if self.views is None else self.views.of(epoch, closing)
+        return Batch(image, found.targets(), torch.from_numpy(found.indices.copy()), epoch, step, view)
 
 
 @dataclass(frozen=True, slots=True)

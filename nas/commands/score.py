@@ -1,11 +1,12 @@
 """Zero-shot scores of anything that becomes a Graph: an architecture, a TinyNAS text, an ONNX file, a rival.
 
-Closed forms (maxent, deepmad) take milliseconds and no torch; zen, nwot and synflow build the network and run it.
+Closed forms (maxent, deepmad, activations) take milliseconds and no torch; forward-pass scores build the network and run it.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 HELP = "zero-shot scores of an architecture or any network file"
 
@@ -13,7 +14,7 @@ HELP = "zero-shot scores of an architecture or any network file"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas score``."""
     parser.add_argument("subject", nargs="+", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
-    parser.add_argument("--score", action="append", metavar="NAME", help="maxent, deepmad, zen, nwot, synflow or all; may be repeated (default maxent and deepmad)")
+    parser.add_argument("--score", action="append", metavar="NAME", help="a score of docs/scores.md, or all; may be repeated (default maxent and deepmad)")
     parser.add_argument("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
     parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
     parser.add_argument("--seed", type=int, default=0, help="of the forward-pass scores (default 0)")
@@ -33,8 +34,9 @@ def run(args: argparse.Namespace) -> int:
     weights = parse_weights(args.weights)
     lines = []
     for text in args.subject:
-        graph, px = resolve_subject(text).score_graph(args.input)
+        subject = resolve_subject(text)
         for score in scores:
+            graph, px = subject.score_graph(args.input, score.deployed)
             result = score(graph, px, weights=weights, seed=args.seed)
             lines.append({"name": text, "score": score.name, "value": result.value, "per_stage": list(result.per_stage), "notes": dict(result.notes)})
     if args.json:
@@ -44,4 +46,13 @@ def run(args: argparse.Namespace) -> int:
     for line in lines:
         if "effectiveness" in line["notes"]:
             print(f"{line['name']}: DeepMAD effectiveness (depth against width) {line['notes']['effectiveness']:.3f}")
+        if "map" in line["notes"]:
+            print(_as_map(line["name"], line["notes"]))
     return 0
+
+
+def _as_map(name: str, notes: dict[str, Any]) -> str:
+    """What the calibrated score stands for, in points, and which of its terms the evidence behind it does not reach."""
+    own, low, high = (100 * notes[key] for key in ("map", "map_low", "map_high"))
+    outside = f"; beyond the evidence: {', '.join(notes['outside'])}" if notes["outside"] else ""
+    return f"{name}: mAP on VOC, trained from nothing, {own:.1f} (90 % of left-out detectors between {low:.1f} and {high:.1f}){outside}"

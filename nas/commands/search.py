@@ -15,12 +15,15 @@ examples:
   nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
   nas search --device t4 --device raspberry-pi-4 --budget t4:3ms --budget raspberry-pi-4:900ms
   nas search --device cpu --budget 60ms --measure 5      (after nas calibrate)
+  nas search --device t4 --budget 3ms --then distill --teacher rtdetrv2-x.safetensors --data my-data --top 5
 """
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
+
+from nas.shortlist import options
 
 if TYPE_CHECKING:
     from nas.latency.runtimes import Target
@@ -51,12 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--measure-on", default="cpu", metavar="D", help="where: cpu (default) or cuda")
     add("--runtime", help="with --measure: onnxruntime (default), openvino or torch")
     add("--threads", type=int, metavar="N", help="with --measure: CPU threads (default: all CPUs)")
+    add("--workers", type=int, metavar="N", help="so many processes of a local Ray, or jobs at once on a cluster (default: this process)")
+    add("--address", metavar="A", help="join the Ray cluster at auto or HOST:PORT instead of starting a local one")
+    add("--islands", type=int, metavar="N", help="populations of an evolution, whatever the workers (default: one, or one a worker where scores are cheap)")
     add("--name", help="run folder below --runs (default: made from the settings)")
     add("--runs", default="runs", metavar="DIR", help="where run folders live (default runs)")
     add("--fresh", action="store_true", help="start over instead of resuming")
     add("--no-pictures", action="store_true", help="skip the PNGs")
     add("--json", action="store_true", help="print the result as JSON (format nas-search-1)")
     add("--quiet", action="store_true", help="no progress line")
+    options.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,13 +71,16 @@ def run(args: argparse.Namespace) -> int:
     from nas.quantity import parse_weights
     from nas.search.run import search
 
-    target = _target(args)  # what is not here is refused before the search
+    target, wish = _target(args), options.wish_of(args)  # what is not here is refused before the search
+    if wish is not None:
+        wish.check()
     result = search(
         args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score,
         weights=parse_weights(args.weights),
         scope=args.scope, input_px=args.input, grid=args.grid, seed=args.seed, steps=args.steps,
         population=args.population, top_k=args.top_k, time_limit_s=args.time_limit, name=args.name, runs=args.runs,
-        fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json,
+        fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json, workers=args.workers, address=args.address,
+        islands=args.islands,
     )  # fmt: skip
     finalists = None
     if target is not None:
@@ -82,14 +92,22 @@ def run(args: argparse.Namespace) -> int:
             finalists = measure_finalists(result, args.measure, target, say=progress.show)
         finally:
             progress.done()
+    if not args.json:
+        print(_text(result))
+        if finalists is not None:
+            print("\n" + finalists.text())
+    trained = None
+    if wish is not None:
+        from nas.shortlist.run import train_shortlist
+
+        trained = train_shortlist(result, wish, not args.no_pictures)
     if args.json:
         from nas.console import print_json
 
-        print_json(result.to_dict() | ({} if finalists is None else {"measured": finalists.to_dict()}))
-        return 0
-    print(_text(result))
-    if finalists is not None:
-        print("\n" + finalists.text())
+        more = {"measured": finalists, "trained": trained}
+        print_json(result.to_dict() | {name: found.to_dict() for name, found in more.items() if found is not None})
+    elif trained is not None:
+        print("\n" + trained.text())
     return 0
 
 

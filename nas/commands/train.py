@@ -16,7 +16,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.training import Teaching
+    from nas.teaching import Teaching
+    from nas.training import Request
 
 HELP = "train a detector on your data, resumable"
 RESUMES = True
@@ -46,18 +47,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(args: argparse.Namespace, teaching: Teaching | None = None) -> int:
-    """Train, and say how good it got and where it lies; ``nas distill`` adds what teaches."""
-    from nas.training import Request, train_from
+def run(args: argparse.Namespace) -> int:
+    """Train, and say how good it got and where it lies."""
+    return finish(request_of(args), args.json)
 
-    request = Request(
+
+def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Request:
+    """What the arguments ask for; ``nas distill`` adds what teaches."""
+    from nas.training import Request
+
+    return Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
         epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=args.workers,
         seed=args.seed, deterministic=args.deterministic, name=args.name, runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json,
         teaching=teaching,
     )  # fmt: skip
+
+
+def finish(request: Request, as_json: bool) -> int:
+    """Train what ``request`` says, and print what came of it."""
+    from nas.training import train_from
+
     outcome = train_from(request)
-    if args.json:
+    if as_json:
         from nas.console import print_json
 
         print_json({
@@ -72,5 +84,5 @@ def run(args: argparse.Namespace, teaching: Teaching | None = None) -> int:
     for note in outcome.notes:
         print(f"note: {note}")
     print(f"\nwritten to {outcome.folder}: best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)")
-    print(f"next: nas eval {outcome.best} --data {args.data}; nas export {outcome.best} --format onnx --verify {args.data}")
+    print(f"next: nas eval {outcome.best} --data {request.data}; nas export {outcome.best} --format onnx --verify {request.data}")
     return 0

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     actions = parser.add_subparsers(dest="action", metavar="{list,show,import}")
     listing = actions.add_parser("list", help="list the detectors (the default)")
-    show = actions.add_parser("show", help="show one card")
+    show = actions.add_parser("show", help="show one card, or what is in a checkpoint, and whether their licences allow commercial use")
     show.add_argument("model", help="a name of the list, or one of our checkpoints")
     bring = actions.add_parser("import", help="turn an official checkpoint into one of ours; nothing in it is executed")
     bring.add_argument("file", metavar="FILE", help=".pt, .pth, .safetensors or .npz with official tensor names")
@@ -65,12 +65,14 @@ def _show(args: argparse.Namespace) -> int:
 
     from nas.console import print_json, table
     from zoo.card import find_card
+    from zoo.licence import of_card
 
     if args.model.endswith(".safetensors"):
         return _show_checkpoint(args)
     card = find_card(args.model)
+    use = of_card(card)
     if args.json:
-        print_json(dataclasses.asdict(card))
+        print_json(dataclasses.asdict(card) | {"commercial_use": use.to_dict()})
         return 0
     print(f"{card.model}  ({card.family}, code {card.code_licence}, official weights {card.weights_licence})\n")
     rows = [
@@ -84,6 +86,7 @@ def _show(args: argparse.Namespace) -> int:
         print("\n" + table(["ms", "device", "runtime", "source"], [[one.ms, one.device, one.runtime, one.source] for one in card.latencies]))
     notes = [f"source: {card.source}", *([f"note: {card.note}"] if card.note else []), *(f"{one.device}: {one.note}" for one in card.latencies if one.note)]
     print("\n" + "\n".join(notes))
+    print("\n" + use.text())
     return 0
 
 
@@ -92,10 +95,12 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
 
     _need_torch("reading a checkpoint")
     from zoo.checkpoint import plain, read_manifest
+    from zoo.licence import of_weights
 
     manifest = read_manifest(args.model)
+    use = of_weights(manifest.info.provenance, manifest.info.lineage)
     if args.json:
-        print_json(manifest.to_dict())
+        print_json(manifest.to_dict() | {"commercial_use": use.to_dict()})
         return 0
     recipe, info = manifest.recipe, manifest.info
     form = f"folded, branch {manifest.branch}" if manifest.fused else "training form"
@@ -104,7 +109,9 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     for key, value in info.provenance.items():
         print(plain(f"{key}: {value}"))
     for ancestor in info.lineage:
-        print(plain(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}, sha256 {str(ancestor.get('sha256'))[:16]}"))
+        role = ", its teacher" if ancestor.get("role") == "teacher" else ""
+        print(plain(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}{role}, sha256 {ancestor.get('sha256')}"))
+    print("\n".join(plain(line) for line in use.text().splitlines()))
     return 0
 
 

@@ -1,7 +1,7 @@
 """Zero-shot scores over any Graph: how good a network may become, guessed without training it.
 
-``SCORES`` is the registry. ``maxent`` and ``deepmad`` are closed forms; ``zen``, ``nwot`` and ``synflow`` run
-a randomly initialised module, and torch arrives only then. Definitions: ``docs/scores.md``.
+``SCORES`` is the registry. Those that ``needs_torch`` run a randomly initialised module, and torch arrives only then;
+the others are closed forms. Definitions: ``docs/scores.md``.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ class ScoreResult:
 
 @dataclass(frozen=True)
 class Score:
-    """One score. ``additive``: a sum over blocks, which the exact search can prove optimal."""
+    """One score. ``additive``: a sum over blocks, which the exact search can prove optimal. ``deployed``: defined on
+    the whole detector as it is deployed, not on TinyNAS's skeleton of the backbone."""
 
     name: str
     doc: str
     function: Callable[[Graph, int, tuple[float, ...], int], ScoreResult]
     needs_torch: bool = False
     additive: bool = False
+    deployed: bool = False
 
     def __call__(
         self, graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS, seed: int = 0
@@ -46,9 +48,9 @@ class Score:
         return self.function(graph, input_px, weights, seed)
 
 
-def _closed(name: str) -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
+def _closed(name: str, module: str = "closed_form") -> Callable[[Graph, int, tuple[float, ...], int], ScoreResult]:
     def call(graph: Graph, input_px: int, weights: tuple[float, ...], seed: int) -> ScoreResult:
-        return _late("closed_form", name)(graph, input_px, weights)
+        return _late(module, name)(graph, input_px, weights)
 
     return call
 
@@ -73,10 +75,17 @@ SCORES: dict[str, Score] = {
     score.name: score
     for score in (
         Score("maxent", "maximum entropy with multi-scale stage weights (MAE-NAS, ICML 2022)", _closed("maxent"), additive=True),
+        Score("calibrated", "-ln(1 - mAP) as fitted to trained detectors: input, width and depth", _closed("calibrated", "calibrated"), additive=True, deployed=True),
         Score("deepmad", "entropy times log of channels and resolution, with its effectiveness (CVPR 2023)", _closed("deepmad")),
+        Score("activations", "log of the numbers that convolutions write, a plain measure of size", _closed("activations", "volume"), deployed=True),
         Score("zen", "response to a perturbed input (Zen-NAS, ICCV 2021)", _forward("zen"), needs_torch=True),
         Score("nwot", "log-determinant of the activation kernel (NASWOT, ICML 2021)", _forward("nwot"), needs_torch=True),
+        Score("nwot_pre", "the same before the activations (Mellor et al. 2021)", _forward("nwot_pre"), needs_torch=True),
         Score("synflow", "sum of weight times gradient on an all-ones image (NeurIPS 2020)", _forward("synflow"), needs_torch=True),
+        Score("zico", "steadiness of gradients from batch to batch (ICLR 2023)", _forward("zico"), needs_torch=True),
+        Score("swap", "different patterns of on and off over a batch (SWAP-Score, ICLR 2024)", _forward("swap"), needs_torch=True),
+        Score("meco", "smallest eigenvalues of channel correlations (NeurIPS 2023)", _forward("meco"), needs_torch=True),
+        Score("expressivity", "entropy of principal components by resolution (AZ-NAS, CVPR 2024)", _forward("expressivity"), needs_torch=True),
     )
 }
 """Scores by name."""

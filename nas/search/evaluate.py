@@ -7,15 +7,17 @@ candidate is refused with a reason and never built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from nas.quantity import LATENCY, Budget
 from nas.resolve import Subject
 from nas.rulers import SCORE_TICK, Rulers
-from search_spaces.errors import BadInput
+from search_spaces.errors import BadInput, missing_package
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,36 @@ def _cost_name(rulers: Rulers, budget: Budget) -> str:
     return devices[budget.device]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread inside: sums over several threads end in other bits, and a worker's machine may have fewer."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise missing_package("this score", error.name, "torch") from error
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Evaluator:
     """Scores, costs and judges rows of one space under fixed budgets."""
 
     def __init__(self, rulers: Rulers, limits: Sequence[Limit], score: str = "maxent", seed: int = 0) -> None:
         from nas.scores import get_score
 
-        self.rulers, self.limits, self.seed = rulers, tuple(limits), seed
+        self.limits, self.seed = tuple(limits), seed
         self.score_name = score
         self._score = get_score(score)
+        self.rulers = rulers.scoring(score) if self._score.additive else rulers
         self.candidates = 0
         self.ineffective = 0
         """Candidates that DeepMAD's effectiveness rule refused."""
+        self.failed: list[dict[str, Any]] = []
+        """Rows that could not be scored, each with its ``reason``."""
 
     @property
     def additive(self) -> bool:
@@ -110,9 +130,14 @@ class Evaluator:
             score = self.rulers.score(rows) * SCORE_TICK
         else:
             score = np.full(len(rows), np.nan)
-            for i in np.flatnonzero(over <= 0):
-                score[i] = self.score_one(rows[i])
+            inside = np.flatnonzero(over <= 0)
+            score[inside] = self.score_some(rows[inside])
         return Judged(score, costs, np.maximum(over, 0.0))
+
+    def score_some(self, rows: np.ndarray) -> np.ndarray:
+        """Scores ``[N]`` of rows that are worth it; NaN where one is refused."""
+        with one_thread() if self._score.needs_torch else nullcontext():
+            return np.array([self.score_one(row) for row in rows], dtype=np.float64)
 
     def score_one(self, row: np.ndarray) -> float:
         """The named score of one row, through its skeleton graph; NaN where DeepMAD's depth-to-width rule refuses it."""

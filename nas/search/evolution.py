@@ -59,6 +59,32 @@ class Knobs:
         return Knobs(**given)
 
 
+@dataclass(frozen=True)
+class Settlers:
+    """Judged rows on their way from one population to another: rows ``[M, genes]``, the rest ``[M]``; ``score`` NaN where none."""
+
+    rows: np.ndarray
+    score: np.ndarray
+    cost: np.ndarray
+    over: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"rows": self.rows.tolist(), "score": plain_scores(self.score), "cost": self.cost.tolist(), "over": self.over.tolist()}
+
+    @staticmethod
+    def of(data: dict[str, Any], genes: int) -> Settlers:
+        """What ``to_dict`` gave."""
+        score = np.array([np.nan if s is None else s for s in data["score"]], dtype=np.float64)
+        rows = np.array(data["rows"], dtype=np.int64).reshape(-1, genes)
+        return Settlers(rows, score, np.array(data["cost"], dtype=np.int64), np.array(data["over"], dtype=np.float64))
+
+
+def plain_scores(score: np.ndarray) -> list[float | None]:
+    """Scores as JSON has them: None where there is none."""
+    return [None if np.isnan(s) else s for s in score.tolist()]
+
+
 class EvolutionSearch(SamplingStrategy):
     """Evolution over rows; see the module head. Asks one generation at a time."""
 
@@ -92,10 +118,24 @@ class EvolutionSearch(SamplingStrategy):
         self._told += len(rows)
         self._mark = None
         cost = np.asarray(judged.costs[self.settings.evaluator.primary], dtype=np.int64)
-        rows = np.concatenate([self.rows, np.asarray(rows, dtype=np.int64)])
-        score = np.concatenate([self.score, np.asarray(judged.score, dtype=np.float64)])
-        cost = np.concatenate([self.cost, cost])
-        over = np.concatenate([self.over, np.asarray(judged.over, dtype=np.float64)])
+        self._select(np.asarray(rows, dtype=np.int64), np.asarray(judged.score, dtype=np.float64), cost, np.asarray(judged.over, dtype=np.float64))
+
+    def emigrants(self, count: int) -> Settlers:
+        """At most ``count`` of the best: half from the elites, half evenly from the front."""
+        front = np.arange(self._elite_count, len(self.rows))
+        best = np.arange(min(count - count // 2, self._elite_count))
+        some = front[np.linspace(0, len(front) - 1, min(count // 2, len(front))).astype(np.int64)] if len(front) else front
+        chosen = np.concatenate([best, some])
+        return Settlers(self.rows[chosen], self.score[chosen], self.cost[chosen], self.over[chosen])
+
+    def welcome(self, settlers: Settlers) -> None:
+        """Settlers from elsewhere, judged there already, compete for places; they count for no steps here."""
+        self._select(settlers.rows, settlers.score, settlers.cost, settlers.over)
+
+    def _select(self, rows: np.ndarray, score: np.ndarray, cost: np.ndarray, over: np.ndarray) -> None:
+        """The next population out of the present one and ``rows``, each once."""
+        rows, score = np.concatenate([self.rows, rows]), np.concatenate([self.score, score])
+        cost, over = np.concatenate([self.cost, cost]), np.concatenate([self.over, over])
         _, first = np.unique(row_hashes(rows), return_index=True)
         first.sort()
         rows, score, cost, over = rows[first], score[first], cost[first], over[first]
@@ -111,25 +151,20 @@ class EvolutionSearch(SamplingStrategy):
             "strategy": self.name,
             "told": self._told,
             "rng": self._mark or dict(self.rng.bit_generator.state),
-            "rows": self.rows.tolist(),
-            "score": [None if np.isnan(s) else s for s in self.score.tolist()],
-            "cost": self.cost.tolist(),
-            "over": self.over.tolist(),
+            **Settlers(self.rows, self.score, self.cost, self.over).to_dict(),
             "elites": self._elite_count,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state()``."""
         self._check_owner(state)
-        rows = np.array(state["rows"], dtype=np.int64).reshape(-1, self.settings.space.genes)
-        if not self.settings.space.contains_rows(rows).all():
+        held = Settlers.of(state, self.settings.space.genes)
+        if not self.settings.space.contains_rows(held.rows).all():
             raise BadInput(
                 f"this search was saved with rows outside space {self.settings.space.name!r}: "
                 "resume with the space it began with"
             )
-        score = np.array([np.nan if s is None else s for s in state["score"]], dtype=np.float64)
-        cost, over = np.array(state["cost"], dtype=np.int64), np.array(state["over"], dtype=np.float64)
-        self._keep(rows, score, cost, over, int(state["elites"]))
+        self._keep(held.rows, held.score, held.cost, held.over, int(state["elites"]))
         self._told, self._mark = int(state["told"]), None
         self.rng.bit_generator.state = state["rng"]
 

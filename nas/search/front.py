@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -23,6 +25,15 @@ class Front:
         reached = np.maximum.accumulate(score[order])
         keep = order[np.r_[True, reached[1:] > reached[:-1]]]
         self.rows, self.score, self.cost = rows[keep], score[keep], cost[keep]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"rows": self.rows.tolist(), "score": self.score.tolist(), "cost": self.cost.tolist()}
+
+    def add_dict(self, data: dict[str, Any]) -> None:
+        """Merge what ``to_dict`` gave."""
+        rows = np.array(data["rows"], dtype=np.int64).reshape(-1, self.rows.shape[1])
+        self.add(rows, np.array(data["score"], dtype=float), np.array(data["cost"], dtype=np.int64))
 
     @property
     def best(self) -> int:

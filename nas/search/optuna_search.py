@@ -122,7 +122,7 @@ class OptunaSearch(SamplingStrategy):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        library = _optuna()
+        library = load_optuna()
         for key, value in settings.options.items():
             if key not in OPTIONS:
                 raise unknown_name(f"option of {self.name}", key, OPTIONS)
@@ -162,7 +162,7 @@ class OptunaSearch(SamplingStrategy):
             seed = np.random.SeedSequence([self.settings.seed, self._told]).generate_state(1)
             self._study.sampler = self._sampler(int(seed[0]))
             count = min(self._batch, self.settings.steps - self._told)
-            with _quiet():
+            with without_notices():
                 self._open = [self._study.ask(self._distributions) for _ in range(count)]
         return np.stack([self.unfolding.row(trial.params) for trial in self._open])
 
@@ -184,7 +184,7 @@ class OptunaSearch(SamplingStrategy):
             for name, value in costs.items():
                 trial.set_user_attr(name, float(value[i]))
             trial.set_constraint("over", over)
-            with _quiet():
+            with without_notices():
                 if not np.isnan(score):
                     told = self._study.tell(trial, self._values(score, float(costs[self.primary][i])))
                 elif over > 0:
@@ -235,31 +235,14 @@ class OptunaSearch(SamplingStrategy):
                     "put the file back, or start the search again in a new folder"
                 )
             trials = [self._written[i] for i in range(told)]
-        self._study = _optuna().create_study(directions=self._directions())
+        self._study = load_optuna().create_study(directions=self._directions())
         self._study.add_trials(trials)
         self._told, self._open = told, []
 
     # The journal ----------------------------------------------------------------------------------
 
     def _open_file(self, folder: Path) -> None:
-        library = _optuna()
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-        path = folder / JOURNAL
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            cut_torn_line(path)
-            lock = JournalFileOpenLock(str(path), grace_period=LOCK_SECONDS)
-            storage = library.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-            self._file = library.create_study(
-                storage=storage, study_name=f"nas-{self.name}", directions=self._directions(), load_if_exists=True
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise BadInput(
-                f"cannot keep Optuna's journal at {str(path)!r}: {error}; choose another folder, or move the file away"
-            ) from error
-        with _quiet():
-            self._file.set_metric_names(self._metric_names())
+        self._file = open_study(folder, f"nas-{self.name}", self._directions(), self._metric_names())
         for trial in self._file.get_trials(deepcopy=False):
             if "candidate" in trial.user_attrs:
                 self._written[int(trial.user_attrs["candidate"])] = trial
@@ -288,7 +271,7 @@ class TpeSearch(OptunaSearch):
 
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         startup = int(self.settings.options.get("startup", max(4, min(50, self.settings.steps // 4))))
-        sampler: optuna.samplers.BaseSampler = _optuna().samplers.TPESampler(
+        sampler: optuna.samplers.BaseSampler = load_optuna().samplers.TPESampler(
             n_startup_trials=startup, multivariate=bool(self.settings.options.get("joint", False)), seed=seed
         )
         return sampler
@@ -316,6 +299,28 @@ class Nsga2Search(OptunaSearch):
         return sampler
 
 
+def open_study(folder: Path, name: str, directions: list[str], metrics: list[str], pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
+    """The study in ``folder``'s journal, made where there is none; optuna-dashboard opens the same file."""
+    library = load_optuna()
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    path = folder / JOURNAL
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cut_torn_line(path)
+        lock = JournalFileOpenLock(str(path), grace_period=LOCK_SECONDS)
+        storage = library.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        study: optuna.Study = library.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True, pruner=pruner)
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(
+            f"cannot keep Optuna's journal at {str(path)!r}: {error}; choose another folder, or move the file away"
+        ) from error
+    with without_notices():
+        if study.metric_names != metrics:
+            study.set_metric_names(metrics)
+    return study
+
+
 def cut_torn_line(path: Path) -> int:
     """Cut an unfinished last line, which a kill in the middle of a write leaves; returns the bytes cut."""
     if not path.exists():
@@ -332,13 +337,13 @@ def _at(choices: tuple[int, ...], share: float) -> int:
     return choices[min(int(share * len(choices)), len(choices) - 1)]
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
     """Optuna, with its logging turned down to warnings."""
     try:
         import optuna
     except ImportError as error:
         raise BadInput(
-            f"strategies tpe and nsga2 need Optuna ({error}): pip install 'optuna>=5', or use evolution"
+            f"strategies tpe and nsga2, and nas tune, need Optuna ({error}): pip install 'optuna>=5'"
         ) from error
     if not hasattr(optuna.trial.Trial, "set_constraint"):
         raise BadInput(f"Optuna {optuna.__version__} is too old for constraints a trial: pip install 'optuna>=5'")
@@ -348,7 +353,7 @@ def _optuna() -> Any:
 
 def _steady_nsga2() -> Any:
     """NSGA-II that lists parents in trial order, so that a cached and a recomputed list draw the same children."""
-    samplers = _optuna().samplers
+    samplers = load_optuna().samplers
 
     class Steady(samplers.NSGAIISampler):  # type: ignore[name-defined]
         def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
@@ -358,7 +363,7 @@ def _steady_nsga2() -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_notices() -> Iterator[None]:
     """Without Optuna's notices that a feature it offers is experimental."""
     from optuna.exceptions import ExperimentalWarning
 

@@ -25,7 +25,11 @@ from nas.rulers import Rulers, measure_architecture
 from nas.scores import WEIGHTS
 from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.front import Front
+from nas.search.islands import IslandSearch
+from nas.search.shape import Shape
+from nas.search.spread import SpreadEvaluator
 from nas.search.strategy import Settings, Strategy
+from nas.search.workers import Workers
 from search_spaces.architecture import Architecture
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.files import write_atomic
@@ -37,6 +41,7 @@ from search_spaces.tinynas_text import to_text
 
 if TYPE_CHECKING:
     from nas.latency.profile import DeviceProfile
+    from nas.report.search_board import Film
 
 STRATEGIES: dict[str, str] = {
     "exact": "nas.search.exact:ExactSearch",
@@ -47,7 +52,7 @@ STRATEGIES: dict[str, str] = {
 }
 """Where each strategy lives; imported when asked for, so that Optuna arrives late."""
 
-PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*", "measured.json", "measured.csv", "measuring.json"), ("top", "events"))
+PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*", "measured.json", "measured.csv", "measuring.json"), ("top", "events", "trained"))
 
 CHECKPOINT_S, CHECKPOINT_SHARE = 2.0, 0.01
 """A sampling strategy is checkpointed after so many seconds, or this share of the time spent so far, whichever is
@@ -102,13 +107,16 @@ def search(
     score: str = "maxent", weights: Sequence[float] = WEIGHTS, scope: str = "detector", input_px: int = 640,
     grid: int | None = None, seed: int = 0, steps: int = 200_000, population: int = 512, top_k: int = 5,
     time_limit_s: float = 300.0, name: str | None = None, runs: str | Path = "runs", fresh: bool = False,
-    pictures: bool = True, quiet: bool = True,
+    pictures: bool = True, quiet: bool = True, workers: int | None = None, address: str | None = None, islands: int | None = None,
 ) -> SearchResult:  # fmt: skip
     """Search ``space`` under every budget; the Python face of ``nas search``, with the same defaults.
 
     ``strategy`` None takes ``exact`` for additive scores and ``evolution`` for others. Running it again with
     the same settings resumes an unfinished run, or returns the finished one. Several devices may be given; each
     latency budget then says which one it is for (``"t4:3ms"``).
+
+    ``workers`` does the work in so many processes of a local Ray, or of the cluster at ``address``; ``islands`` is how many
+    populations an evolution has, by default as many as workers where scores are cheap.
     """
     start = time.perf_counter()
     budgets = parse_budgets([budget] if isinstance(budget, str) else list(budget))
@@ -121,6 +129,7 @@ def search(
     rulers = Rulers(chosen, profiles, input_px, scope, tuple(float(w) for w in weights))
     evaluator = Evaluator(rulers, whole_limits(rulers, budgets), score, seed)
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
+    shape = Shape.of(strategy, evaluator.additive, workers, address, islands)
     settings: dict[str, Any] = {
         "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": _digest(chosen),
         "device_digest": _one_or_all([_digest(profile) for profile in profiles]), "strategy": strategy, "score": score,
@@ -128,14 +137,20 @@ def search(
     }  # fmt: skip
     if strategy != "exact":
         settings |= {"steps": steps, "population": population}
+    if shape.islands:
+        settings["islands"] = shape.islands
     folder = Path(runs) / _plain_name(name or default_name(settings))
     study = RunFolder.open(folder, settings, _versions(), PRODUCTS, fresh)
     progress = Progress(quiet)
     try:
         if study.result is None:
             options = {"folder": str(folder), "time_limit_s": time_limit_s}
-            run = _Run(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress)
-            result = run.go(start, top_k, pictures)
+            with shape.open() as crew:
+                if shape.spreads:
+                    evaluator = SpreadEvaluator(rulers, evaluator.limits, score, seed, crew)
+                run = _Run(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress, shape.islands, crew)
+                result = run.go(start, top_k, pictures)
+            study.notes += shape.notes
         else:
             study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
             result = study.result
@@ -159,11 +174,18 @@ def _one_or_all(values: Sequence[str]) -> str | list[str] | None:
 class _Run:
     """Drives one strategy to its end and writes what it found."""
 
-    def __init__(self, study: RunFolder, settings: Settings, strategy: str, progress: Progress) -> None:
+    def __init__(
+        self, study: RunFolder, settings: Settings, strategy: str, progress: Progress, islands: int = 0, workers: Workers | None = None
+    ) -> None:
         self.study, self.settings, self.progress = study, settings, progress
         self.evaluator, self.rulers = settings.evaluator, settings.evaluator.rulers
         self.front = Front(settings.space.genes)
-        self.strategy = self._make(strategy)
+        self.film: Film | None = None
+        self.strategy: Strategy | IslandSearch
+        if islands and workers is not None:
+            self.strategy = IslandSearch(settings, islands, workers)
+        else:
+            self.strategy = self._make(strategy)
         self.seen = 0
 
     def _make(self, name: str) -> Strategy:
@@ -175,10 +197,13 @@ class _Run:
     def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
         """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""
         from distill.events import EventWriter
+        from nas.report.search_board import Film, Scale
 
         before = self._restore()
         saved = time.monotonic()
         with EventWriter(self.study.folder / "events") as events:
+            if pictures:
+                self.film = Film(events, Scale(self.rulers, self.evaluator.limits[0]), self.study.folder.name)
             try:
                 while not self.strategy.finished:
                     self._step(events, start, before)
@@ -191,19 +216,21 @@ class _Run:
                 raise
             if not len(self.front.rows):
                 raise BadInput(self._nothing_found())
-            if self.evaluator.ineffective:
-                self.study.notes.append(f"{self.evaluator.ineffective:,} candidates were too deep for their width (DeepMAD's effectiveness) and got no score")
+            ineffective = self.strategy.ineffective if isinstance(self.strategy, IslandSearch) else self.evaluator.ineffective
+            if ineffective:
+                self.study.notes.append(f"{ineffective:,} candidates were too deep for their width (DeepMAD's effectiveness) and got no score")
             result = self._finish(events, before + time.perf_counter() - start, top_k, pictures)
         self.study.append("done", result)
         return result
 
     def _step(self, events: Any, start: float, before: float) -> None:
-        rows = self.strategy.ask()
-        judged = self.evaluator.judge(rows)
-        self.strategy.tell(rows, judged)
-        good = np.flatnonzero(judged.feasible & np.isfinite(judged.score))
-        self.front.add(rows[good], judged.score[good], judged.costs[self.evaluator.primary][good])
-        self.seen += len(rows)
+        if isinstance(self.strategy, IslandSearch):
+            island, looked = self.strategy.step(self.front)
+            self.seen += looked
+            spent = before + time.perf_counter() - start
+            self.study.append(f"island-{island}", {"seconds": spent, "state": self.strategy.states[island]})
+        else:
+            self._look(self.strategy)
         seconds = before + time.perf_counter() - start
         rate = self.seen / max(seconds, 1e-9)
         events.scalar("search/candidates_per_s", rate, self.seen)
@@ -212,29 +239,59 @@ class _Run:
             best, cost = float(self.front.score[-1]), int(self.front.cost[-1])
             limit = self.evaluator.limits[0]
             events.scalar("search/best_score", best, self.seen)
-            events.scalar("search/front_hypervolume", self.front.hypervolume(limit.high), self.seen)
+            events.scalar("search/front_hypervolume", self.front.hypervolume(limit.high) * self.rulers.unit(limit.name), self.seen)
             events.scalar("search/front_points", len(self.front.rows), self.seen)
             text += f"  best {best:.2f} at {show(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
         share = self.strategy.progress
         if 0 < share < 1:
             text += f"  {share:4.0%}, {seconds / share * (1 - share):.0f} s left"
         self.progress.show(text)
+        if self.film is not None:
+            self.film.show(self.front, self.seen, seconds)
+
+    def _look(self, strategy: Strategy) -> None:
+        """One batch: asked, judged, told, and what is good of it kept."""
+        rows = strategy.ask()
+        judged = self.evaluator.judge(rows)
+        strategy.tell(rows, judged)
+        good = np.flatnonzero(judged.feasible & np.isfinite(judged.score))
+        self.front.add(rows[good], judged.score[good], judged.costs[self.evaluator.primary][good])
+        self.seen += len(rows)
+        for failure in self.evaluator.failed:
+            self.study.append("failed", failure)
+            self.study.notes.append(f"one candidate got no score: {failure['reason']}")
+        self.evaluator.failed.clear()
 
     def _restore(self) -> float:
         """Go on from the last checkpoint; returns the seconds already spent."""
+        if isinstance(self.strategy, IslandSearch):
+            return self._restore_islands(self.strategy)
         held = self.study.latest("checkpoint")
         if held is None:
             return 0.0
         self.strategy.restore(held["strategy"])
-        rows = np.array(held["front"]["rows"], dtype=np.int64).reshape(-1, self.settings.space.genes)
-        self.front.add(rows, np.array(held["front"]["score"], dtype=float), np.array(held["front"]["cost"], dtype=np.int64))
+        self.front.add_dict(held["front"])
         self.seen = int(held["seen"])
         self.study.notes.append(f"resumed after {self.seen:,} candidates")
         return float(held["seconds"])
 
+    def _restore_islands(self, islands: IslandSearch) -> float:
+        """Every island goes on from its own last round."""
+        seconds = 0.0
+        for island in range(islands.plan.count):
+            held = self.study.latest(f"island-{island}")
+            if held is not None:
+                islands.restore(island, held["state"], self.front)
+                seconds = max(seconds, float(held["seconds"]))
+        self.seen = islands.told
+        if self.seen:
+            self.study.notes.append(f"resumed after {self.seen:,} candidates")
+        return seconds
+
     def _checkpoint(self, seconds: float) -> None:
-        front = {"rows": self.front.rows.tolist(), "score": self.front.score.tolist(), "cost": self.front.cost.tolist()}
-        self.study.append("checkpoint", {"strategy": self.strategy.state(), "front": front, "seen": self.seen, "seconds": seconds})
+        if isinstance(self.strategy, IslandSearch):
+            return  # every round is in the journal already
+        self.study.append("checkpoint", {"strategy": self.strategy.state(), "front": self.front.to_dict(), "seen": self.seen, "seconds": seconds})
 
     def _nothing_found(self) -> str:
         """No feasible candidate: say the closest reachable value of the budgets."""
@@ -275,38 +332,37 @@ class _Run:
         }  # fmt: skip
         if pictures:
             self._pictures(events, best, anchor, lines)
-        self._hparams(events, top)
+        self._inspection(events, best, top, pictures)
         write_atomic(folder / "result.json", json.dumps(result, indent=1, allow_nan=False))
         return result
 
     def _pictures(self, events: Any, best: Candidate, anchor: Candidate | None, lines: list[dict[str, Any]]) -> None:
         from nas.report.plots import architecture_png, front_png
+        from nas.report.search_board import Scale
 
-        limit = self.evaluator.limits[0]
-        scale = {"flops": 1e9, "params": 1e6, "act_bytes": 1e6}.get(limit.name, 1.0)
-        label = {"flops": "GFLOPs", "params": "parameters (M)", "act_bytes": "activations (MB)"}
-        label |= {name: f"latency on {profile.name} (ms)" for name, profile in self.rulers.profiles.items()}
-        xs = [line[limit.name] / scale for line in lines]
-        references = [] if anchor is None else [(anchor.name, anchor.costs[limit.name] / scale, anchor.score)]
+        scale = Scale(self.rulers, self.evaluator.limits[0])
+        xs = [scale.of_costs(line) for line in lines]
+        references = [] if anchor is None else [(anchor.name, scale.of_costs(anchor.costs), anchor.score)]
         picture = front_png(
-            xs, [line["score"] for line in lines], label.get(limit.name, limit.name), best=(xs[-1], lines[-1]["score"]),
-            budget_x=limit.high * self.rulers.unit(limit.name) / scale, references=references, title=self.study.folder.name,
+            xs, [line["score"] for line in lines], scale.label, best=(xs[-1], lines[-1]["score"]), budget_x=scale.budget,
+            references=references, title=self.study.folder.name,
         )  # fmt: skip
         write_atomic(self.study.folder / "front.png", picture)
-        events.image("front", picture, self.seen)
+        events.image("views/front", picture, self.seen)
         facts = [f"score {best.score:.2f}", *(show(name, value) for name, value in best.costs.items())]
         drawing = architecture_png(best.architecture, ["   ".join(facts)])
         write_atomic(self.study.folder / "best.png", drawing)
-        events.image("best_architecture", drawing, self.seen)
-        events.text("best_architecture", "```\n" + best.architecture.to_yaml() + "```", self.seen)
 
-    def _hparams(self, events: Any, top: list[Architecture]) -> None:
-        for arch, row, score in zip(top, self.front.rows[::-1], self.front.score[::-1], strict=False):
-            costs = {n: float(v[0]) * self.rulers.unit(n) for n, v in self.rulers.costs(row[None]).items()}
-            genes = {gene: int(value) for (gene, _), value in zip(self.settings.space.gene_choices(), row, strict=True)}
-            metrics = {"score": float(score), "params_m": costs["params"] / 1e6, "gflops": costs["flops"] / 1e9, "layers": costs["layers"]}
-            metrics |= {name: costs[name] for name in self.rulers.profiles}
-            events.hparams(f"candidates/{arch.digest()}", genes, metrics)
+    def _inspection(self, events: Any, best: Candidate, top: list[Architecture], pictures: bool) -> None:
+        """What TensorBoard shows of the best, the finalists and the whole front."""
+        from nas.report.search_board import show_embedding, show_finalists
+
+        rows, scores = self.front.rows, self.front.score
+        costs = {name: value * self.rulers.unit(name) for name, value in self.rulers.costs(rows).items()}
+        finalists = [(arch, float(scores[-place]), {name: float(value[-place]) for name, value in costs.items()}) for place, arch in enumerate(top, start=1)]
+        show_finalists(events, finalists, list(self.rulers.profiles), self.rulers.scope, self.rulers.input_px, pictures)
+        show_embedding(events, self.settings.space, rows, scores, costs)
+        events.text("best_architecture", "```\n" + best.architecture.to_yaml() + "```", self.seen)
 
 
 def strategy_class(name: str) -> Callable[..., Strategy]:
@@ -341,8 +397,9 @@ def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float
     rulers = evaluator.rulers
     measured = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope)
     if score is None:
-        graph, px = Subject(name, arch).score_graph(rulers.input_px)
-        score = float(get_score(evaluator.score_name)(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
+        own = get_score(evaluator.score_name)
+        graph, px = Subject(name, arch).score_graph(rulers.input_px, own.deployed)
+        score = float(own(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
     costs = {key: _number(value) for key, value in measured.costs.items()}
     return Candidate(name, arch, score, costs, measured.parts_ms)
 

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor
 
 from distill.balance import CONSTANT, EAGER, MOST_WEIGHT, Balance, Schedule, gradient_norm
+from distill.data.views import Origin
 from distill.feature import make_feature_method
 from distill.loop import Loop
 from distill.recipe import load_recipe
@@ -194,7 +195,7 @@ class Taught(Task):
         self.balance = Balance({method: 0.5}, every=2, schedule=Schedule(tail=0.25))
         self.method = method
 
-    def losses(self, image: Tensor, targets: Targets, phase: Phase) -> dict[str, Tensor]:
+    def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
         maps = self.detector.features(image)
         _, own = own_losses(self.detector, maps, image, targets, phase)
         found = {self.method: self.feature(maps, teacher_maps(image), targets, (PX, PX))}

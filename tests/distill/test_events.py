@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from distill.events import METRIC_FOLDER, METRIC_TITLES, EventWriter, png_size
+from distill.events import METRIC_FOLDER, METRIC_TITLES, EventWriter, Node, png_size
 from nas.report.plots import front_png
 from search_spaces.errors import BadInput
 
@@ -98,8 +99,40 @@ def test_tensorboards_own_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "/abs", "../up", "a/../../b"])
 def test_candidate_run_stays_inside(tmp_path: Path, name: str) -> None:
-    with EventWriter(tmp_path) as writer, pytest.raises(BadInput, match="relative path"):
-        writer.hparams(name, {}, {})
+    with EventWriter(tmp_path) as writer:
+        with pytest.raises(BadInput, match="relative path"):
+            writer.hparams(name, {}, {})
+        with pytest.raises(BadInput, match="relative path"):
+            writer.below(name)
+
+
+def test_a_network_comes_back_with_edges_shapes_and_facts(tmp_path: Path) -> None:
+    from tensorboard.compat.proto.graph_pb2 import GraphDef
+
+    nodes = [Node("image", "input", (), ()), Node("stem/conv", "conv", ("image",), (8, 4, 4), {"MFLOPs": "1.5"})]
+    with EventWriter(tmp_path) as writer, writer.below("top/1") as one:
+        one.graph(nodes)
+    found = GraphDef.FromString(read(tmp_path / "top" / "1").Graph().SerializeToString())
+    assert [(node.name, node.op, list(node.input)) for node in found.node] == [("image", "input", []), ("stem/conv", "conv", ["image"])]
+    conv = found.node[1].attr
+    assert conv["MFLOPs"].s == b"1.5" and [dim.size for dim in conv["_output_shapes"].list.shape[0].dim] == [1, 8, 4, 4]
+
+
+def test_points_come_back_through_tensorboards_own_projector(tmp_path: Path) -> None:
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    points = np.array([[0.5, -1.0], [2.0, 3.25], [0.0, 1e-9]])
+    with EventWriter(tmp_path) as writer:
+        writer.embedding('a "b"\\', points, {"score": ["1", "2", "3"], "name\tx": ["a\tb", "c\nd", "e"]})
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    one = config.embeddings[0]
+    assert one.tensor_name == 'a "b"\\'
+    assert np.allclose(np.loadtxt(tmp_path / one.tensor_path, delimiter="\t"), points)
+    assert (tmp_path / one.metadata_path).read_text().splitlines() == ["score\tname x", "1\ta b", "2\tc d", "3\te"]
+    with EventWriter(tmp_path) as writer:
+        writer.embedding("one", points, {"score": ["1", "2", "3"]})
+    assert (tmp_path / one.metadata_path).read_text().splitlines() == ["1", "2", "3"]
 
 
 def test_bad_folder_and_bad_picture(tmp_path: Path) -> None:

@@ -34,3 +34,12 @@ def test_found_boxes_are_below_true_ones(tmp_path: Path) -> None:
     assert bare.shape == (640, 960, 3)
     changed = np.argwhere((bare != one).any(2))
     assert changed[:, 0].min() >= 320 and changed[:, 1].max() < 320
+
+
+def test_more_than_three_pictures_take_another_line(tmp_path: Path) -> None:
+    data = real_data(tmp_path, 5)
+    bare = opened(detections_png(data, []))
+    fifth = opened(detections_png(data, [row(104, 7, [20, 20, 30, 30], 0.9)]))
+    assert bare.shape == (1280, 960, 3)
+    changed = np.argwhere((bare != fifth).any(2))
+    assert changed[:, 0].min() >= 960 and changed[:, 1].min() >= 320 and changed[:, 1].max() < 640

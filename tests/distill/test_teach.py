@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from distill.balance import Schedule
 from distill.loop import Loop
 from distill.recipe import load_recipe
+from distill.response import answer_of
 from distill.teach import Distilled, Lessons, Recolour, Teacher, level_channels, student_lineage
 from search_spaces.errors import BadInput
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
@@ -44,9 +45,9 @@ def test_the_teacher_sees_what_it_would_have_been_given(given: Preprocess, wante
 
 @pytest.mark.parametrize("model", TEACHERS)
 def test_every_family_teaches_and_never_changes(model: str) -> None:
-    teacher = teacher_of(model)
+    task = task_with(teacher_of(model))
+    teacher = task.teacher.detector
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    task = task_with(teacher)
     loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
     for batch in batches(2):
         report = loop.advance([batch])
@@ -70,6 +71,29 @@ def test_every_kind_of_student_learns_from_a_dense_teacher(student: str) -> None
 
     losses = task.losses(batch.image / 255 if pupil.preprocess.scale != 1 else batch.image, batch.targets, Phase(0.1))
     assert any(name.startswith("teacher_") for name in losses) and all(torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize("model", TEACHERS)
+def test_folding_changes_speed_only(model: str) -> None:
+    detector = teacher_of(model)
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # as trained ones are: fresh statistics would hide a fold that forgets them
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    image = torch.rand(2, 3, PX, PX)
+    task = task_with(detector)
+    said = task.teacher(image)
+    with torch.no_grad():
+        view = task.teacher.recolour(image)
+        features = detector.features(view)
+        answer = answer_of(detector, detector.head(features), (PX, PX))
+    for ours, theirs in zip(said.features, features, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+    assert said.answer is not None and said.answer.strides == answer.strides
+    # queries of one score may change places
+    ours, theirs = (one.sort(1).values for one in (said.answer.scores, answer.scores))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_aligners_train_and_go_with_the_state_but_not_with_the_student() -> None:
@@ -109,7 +133,7 @@ def test_the_tail_needs_no_teacher() -> None:
 
     calls: list[int] = []
     inner = task.taught
-    task.taught = lambda image: (calls.append(1), inner(image))[1]  # type: ignore[method-assign]
+    task.taught = lambda image, origin=None: (calls.append(1), inner(image, origin))[1]  # type: ignore[method-assign]
     batch = batches(1)[0]
     assert any(name.startswith("teacher_") for name in task.losses(batch.image, batch.targets, Phase(0.2)))
     assert not any(name.startswith("teacher_") for name in task.losses(batch.image, batch.targets, Phase(0.8)))

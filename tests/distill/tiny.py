@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from distill.data.views import Origin
 from distill.loop import Batch
 from search_spaces.space_file import load_space
 from zoo.detector import Detector, Recipe
@@ -22,6 +23,7 @@ class TinyBatch:
 
     image: torch.Tensor
     targets: Targets
+    origin: Origin | None = None
 
 
 def tiny_detector(seed: int = 0) -> Detector:

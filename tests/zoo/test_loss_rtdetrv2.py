@@ -180,6 +180,17 @@ def test_without_objects(detector: Detector) -> None:
     loss_checks.assert_learns_background_without_objects(detector, names)
 
 
+@pytest.mark.parametrize("targets", [some_targets(), targets_of([], [])], ids=["objects", "no objects"])
+def test_every_parameter_that_trains_gets_a_gradient(detector: Detector, targets: Targets) -> None:
+    detector.zero_grad(set_to_none=True)
+    images = torch.zeros(len(targets), 3, *SIZE)
+    features = detector.features(images)
+    losses = detector.loss(detector.training_raw(features, targets), targets, SIZE, Phase())
+    torch.stack(list(losses.values())).sum().backward()
+    without = [name for name, p in detector.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
 def test_half_precision(detector: Detector) -> None:
     loss_checks.assert_finite_in_half_precision(detector)
 

@@ -1,0 +1,228 @@
+"""Does a teacher help? Pairs of teacher and student on the synthetic set, several seeds with and without the teacher.
+
+Run ``python benchmarks/distillation.py --estimate`` for the minutes that it takes here, and then
+``python benchmarks/distillation.py --page docs/benchmarks/distillation.md``: the teachers are trained first, on the same pictures and
+for longer than their students; then every pair goes through ``nas distill --control``, and its table is written between
+the marks of the page. Everything is kept in ``--runs``, and the same command goes on after an interruption. Time and memory of a
+step are measured in a process of their own for each arm. ``--device cuda`` takes a GPU; larger sizes are then affordable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.balance import EAGER
+from distill.control import CONFIDENCE
+from distill.data.loader import Loader
+from distill.data.readers import open_data
+from distill.data.synth import make
+from distill.loop import Loop
+from nas.control import PLAIN, TAUGHT, Control, control
+from nas.teaching import Teaching
+from nas.training import Prepared, Request, prepare, train_from
+from search_spaces.files import write_atomic
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SEED = 0
+MEASURED_STEPS = 32
+"""Steps whose mean time is taken, after those in which the balance measures every time; two of them measure."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and its student, both models of the zoo."""
+
+    kind: str
+    teacher: str
+    student: str
+
+    @property
+    def name(self) -> str:
+        """Of its run folder."""
+        return f"{self.teacher}-teaches-{self.student}"
+
+
+PAIRS = (
+    Pair("same family", "damo-yolo-t", "damo-yolo-ns"),
+    Pair("dense to dense, across families", "damo-yolo-t", "yolox-nano"),
+    Pair("RT-DETRv2 to dense", "rtdetrv2-s", "yolo11n"),
+)
+
+
+class Bench:
+    """Everything in one folder."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.runs = args, Path(args.runs)
+        self.data = self.runs / f"synth-{args.images}"
+        if not self.data.exists():
+            self.runs.mkdir(parents=True, exist_ok=True)
+            make(self.data, args.images, SEED)
+
+    def request(self, model: str, epochs: int, teacher: str | None = None) -> Request:
+        """A training of ``model``, with the trained ``teacher`` if one is named."""
+        args = self.args
+        teaching = None if teacher is None else Teaching((str(self.teacher_file(teacher)),))
+        return Request(
+            model, str(self.data), epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, workers=args.workers, seed=SEED,
+            runs=str(self.runs), quiet=args.quiet, teaching=teaching, changes=(f"views={args.views}",) if args.views else (),
+        )  # fmt: skip
+
+    def teacher_file(self, model: str) -> Path:
+        """Where a trained teacher lies."""
+        return self.runs / f"teacher-{model}" / "best.safetensors"
+
+    def train_teacher(self, model: str) -> float:
+        """Its AP. Done once."""
+        request = self.request(model, self.args.teacher_epochs)
+        outcome = train_from(Request(**{**_fields(request), "name": f"teacher-{model}"}))
+        return float(outcome.verdict["ap"])
+
+    def compare(self, pair: Pair) -> Control:
+        """With and without the teacher."""
+        request = self.request(pair.student, self.args.epochs, pair.teacher)
+        return control(Request(**{**_fields(request), "name": pair.name}), self.args.seeds)
+
+    def cost(self, pair: Pair, arm: str) -> dict[str, float]:
+        """Seconds and memory of a step, measured in a process of its own, once."""
+        file = self.runs / pair.name / f"cost-{arm}.json"
+        if not file.exists():
+            command = [sys.executable, __file__, *sys.argv[1:], "--cost-of", pair.name, arm]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            write_atomic(file, done.stdout)
+        found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+
+    def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
+        """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
+        prepared = prepare(self.request(pair.student, self.args.epochs, pair.teacher if arm == TAUGHT else None))
+        times = step_times(prepared, self.args.workers, EAGER + MEASURED_STEPS)[EAGER:]
+        if prepared.request.device == "cuda":
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        else:
+            # getrusage would also count what the process that started this one held
+            status = Path("/proc/self/status").read_text(encoding="ascii")
+            peak = float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
+        return {"step_s": statistics.fmean(times), "peak_mib": peak}
+
+    def estimate_minutes(self) -> float:
+        """What all of it will take on this machine, from a few steps of every model; what is done already is not left out."""
+        args = self.args
+        seconds: dict[str, float] = {}
+        for model in dict.fromkeys(name for pair in PAIRS for name in (pair.teacher, pair.student)):
+            prepared = prepare(self.request(model, args.epochs))
+            seconds[model] = statistics.fmean(step_times(prepared, args.workers, 4)[2:])
+        steps = -(-len(open_data(self.data, "train")) // args.batch)
+        total = sum(seconds[teacher] * steps * args.teacher_epochs for teacher in {pair.teacher for pair in PAIRS})
+        for pair in PAIRS:
+            # a forward pass of the teacher is about a third of its training step
+            arms = 2 * seconds[pair.student] + seconds[pair.teacher] / 3
+            total += arms * (steps * args.epochs * args.seeds + EAGER + MEASURED_STEPS)
+        # evaluations, reading and starting
+        return 1.2 * total / 60
+
+
+def step_times(prepared: Prepared, workers: int | None, count: int) -> list[float]:
+    """Seconds of each of the first ``count`` steps, without waiting for data."""
+    recipe = prepared.recipe
+    loader = Loader(
+        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=workers, multi_scale=recipe.multi_scale
+    )
+    found: list[float] = []
+    with loader:
+        loop = Loop(prepared.task, recipe, recipe.epochs * len(loader), len(loader), seed=SEED, device=prepared.request.device, precision=recipe.precision)
+        epoch = 0
+        while len(found) < count:
+            for batch in loader.epoch(epoch):
+                began = time.perf_counter()
+                assert not loop.advance([batch]).rolled_back
+                found.append(time.perf_counter() - began)
+                if len(found) == count:
+                    break
+            epoch += 1
+    return found
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in request.__dataclass_fields__}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+
+
+def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, Control, dict[str, float], dict[str, float]]]) -> str:
+    """What stands between the marks."""
+    args = bench.args
+    rows = []
+    for pair, one, plain, taught in found:
+        told = one.to_dict()
+        interval = "-" if told["interval"] is None else f"{100 * told['interval'][0]:+.2f} to {100 * told['interval'][1]:+.2f}"
+        word = {"helps": "helps", "harms": "**harms**", "open": "nothing shown"}[told["verdict"]]
+        rows.append([
+            pair.kind, f"{pair.teacher} ({100 * teachers[pair.teacher]:.1f})", pair.student, f"{100 * told['ap'][PLAIN]:.2f}", f"{100 * told['ap'][TAUGHT]:.2f}",
+            f"{100 * told['gain']:+.2f}", interval, word, f"{100 * (taught['step_s'] / plain['step_s'] - 1):+.0f} %", f"{taught['peak_mib'] - plain['peak_mib']:+.0f}",
+        ])  # fmt: skip
+    where = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs ({platform.machine()}), torch with {torch.get_num_threads()} threads"
+    lines = [
+        f"Measured on {datetime.date.today()}: {where}. {args.images} synthetic pictures (a fifth of them to validate), {args.input} px, batches of {args.batch}; "
+        f"teachers {args.teacher_epochs} epochs, students {args.epochs}; seeds {SEED} to {SEED + args.seeds - 1}{f'; {args.views} views of each picture' if args.views else ''}. AP in %, after the last epoch.", "",
+        table(["", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "", "time of a step", "MiB more"], rows), "",
+        "Differences of every seed: " + "; ".join(f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in one.gain.differences) for pair, one, *_ in found) + ".",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Estimate, or measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", default="runs/distillation-benchmark", help="folder of data and trainings")
+    parser.add_argument("--page", help="Markdown file to write the table into")
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--input", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=30, help="of students")
+    parser.add_argument("--teacher-epochs", type=int, default=60)
+    parser.add_argument("--views", type=int, default=0, help="views of each picture that come round again, for both arms: the teacher is asked once for each (0: new ones in every epoch)")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")
+    parser.add_argument("--estimate", action="store_true", help="only say how long it takes")
+    parser.add_argument("--cost-of", nargs=2, metavar=("PAIR", "ARM"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    bench = Bench(args)
+    pairs = [PAIRS[number - 1] for number in args.pairs]
+    if args.cost_of:
+        print(json.dumps(bench.measure_cost(next(pair for pair in PAIRS if pair.name == args.cost_of[0]), args.cost_of[1])))
+        return
+    if args.estimate:
+        print(f"about {bench.estimate_minutes():.0f} minutes here for all pairs")
+        return
+    teachers = {model: bench.train_teacher(model) for model in dict.fromkeys(pair.teacher for pair in pairs)}
+    found = [(pair, bench.compare(pair), bench.cost(pair, PLAIN), bench.cost(pair, TAUGHT)) for pair in pairs]
+    text = report(bench, teachers, found)
+    print(text)
+    if args.page:
+        page = Path(args.page)
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        write_atomic(page, f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What was found beside what could have been picked: rows from everywhere, fronts, and one page of them."""

@@ -1,0 +1,71 @@
+"""One trial: some scores, some trained detectors, one accuracy, some devices, and everything that is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.console import Progress
+from nas.evidence.columns import Column
+from nas.evidence.judge import DRAWS, LEVEL, TOP, Figure, Verdict, judge, lead
+from nas.evidence.noise import Ceiling, ceiling
+from nas.evidence.rank import BINS, LEAST
+from nas.evidence.read import Trained
+
+REFERENCE = "activations"
+"""The plain measure that a score has to beat."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Verdicts in the order of the scores, the noise ceiling where it can be told, and what they rest on."""
+
+    points: Trained
+    target: str
+    devices: dict[str, np.ndarray]
+    columns: tuple[Column, ...]
+    verdicts: tuple[Verdict, ...]
+    ceiling: Ceiling | None
+    bins: int
+    draws: int
+    seed: int
+
+    def lead(self, name: str, other: str = REFERENCE) -> Figure | None:
+        """By how much a score is ahead of another at equal latency; None where either is missing."""
+        found = {verdict.name: verdict for verdict in self.verdicts}
+        if name == other or name not in found or other not in found:
+            return None
+        return lead(found[name], found[other])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: what was judged, how, and every figure."""
+        known = ~np.isnan(self.points.target(self.target))
+        verdicts = []
+        for verdict in self.verdicts:
+            ahead = self.lead(verdict.name)
+            verdicts.append({**verdict.to_json(), "lead_over_" + REFERENCE: None if ahead is None else ahead.to_json()})
+        top = None if self.ceiling is None else {key: round(value, 5) for key, value in vars(self.ceiling).items()}
+        return {
+            "data": self.points.source, "target": self.target, "points": int(known.sum()),
+            "architectures": len(set(self.points.arch[known])), "families": sorted(set(map(str, self.points.family[known]))),
+            "input_px": sorted(set(map(int, self.points.input_px[known]))), "devices": list(self.devices), "bins": self.bins,
+            "least_points": LEAST, "top": TOP, "interval": LEVEL, "draws": self.draws, "seed": self.seed,
+            "ceiling": top, "scores": verdicts,
+        }  # fmt: skip
+
+
+def hold(
+    points: Trained, columns: Sequence[Column], target: str, devices: dict[str, np.ndarray], bins: int = BINS, draws: int = DRAWS,
+    seed: int = 0, family_least: int = LEAST, progress: Progress | None = None,
+) -> Trial:  # fmt: skip
+    """Judge every column against one accuracy of the points."""
+    truth = points.target(target)
+    verdicts = []
+    for count, column in enumerate(columns, start=1):
+        verdicts.append(judge(points, column, truth, devices, bins, draws, seed, family_least))
+        if progress is not None:
+            progress.show(f"{count} of {len(columns)} scores judged against {target}", force=count == len(columns))
+    return Trial(points, target, devices, tuple(columns), tuple(verdicts), ceiling(points, truth, devices, bins, seed), bins, draws, seed)

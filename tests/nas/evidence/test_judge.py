@@ -1,0 +1,129 @@
+"""Verdicts on scores whose worth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.evidence.choice import front, front_share, regret
+from nas.evidence.columns import Column
+from nas.evidence.judge import judge, resampled
+from nas.evidence.noise import ceiling
+from nas.evidence.read import TARGET, Trained, read_trained
+from nas.evidence.refit import fitted, left_out
+from nas.evidence.trial import hold
+from search_spaces.errors import BadInput
+from tests.nas.evidence.trained import folder
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return read_trained(folder(tmp_path_factory.mktemp("trained")))
+
+
+def test_a_perfect_score_is_perfect(points: Trained) -> None:
+    truth = points.target(TARGET)
+    verdict = judge(points, Column("truth", truth.copy()), truth, points.devices(), draws=50)
+    for figure in (verdict.tau, verdict.fixed_size, verdict.in_family, verdict.equal_latency):
+        assert figure.value == figure.low == figure.high == pytest.approx(1.0)
+    assert verdict.spearman == pytest.approx(1.0)
+    assert verdict.regret_points.value == 0
+    worst = judge(points, Column("lies", -truth), truth, points.devices(), draws=50)
+    assert worst.equal_latency.value == pytest.approx(-1.0) and worst.regret_points.value > 1
+
+
+def test_the_interval_holds_the_value_and_chance_is_within_it(points: Trained) -> None:
+    truth = points.target(TARGET)
+    verdict = judge(points, Column("chance", np.random.default_rng(3).standard_normal(len(points))), truth, points.devices(), draws=300)
+    for figure in (verdict.tau, verdict.equal_latency, verdict.fixed_size, verdict.in_family):
+        assert figure.low < figure.value < figure.high
+    assert verdict.tau.low < 0 < verdict.tau.high
+
+
+def test_points_that_a_score_refused_take_no_part(points: Trained) -> None:
+    truth = points.target(TARGET)
+    values = truth.copy()
+    values[points.arch == "alpha1w4d1"] = np.nan
+    verdict = judge(points, Column("partial", values, {"alpha1w4d1": "no"}), truth, points.devices(), draws=20)
+    assert verdict.points == len(points) - 6 and verdict.architectures == 23 and verdict.failures
+    with pytest.raises(BadInput, match="0 points in common"):
+        judge(points, Column("none", np.full(len(points), np.nan)), truth, points.devices())
+
+
+def test_sizes_of_one_architecture_are_drawn_together(points: Trained) -> None:
+    weight = resampled(points.arch, 10, 0)
+    for name in set(points.arch):
+        own = weight[:, points.arch == name]
+        assert (own == own[:, :1]).all()
+    assert (weight[:, points.input_px == 64].sum(axis=1) == 24).all()
+    assert (resampled(points.arch, 10, 0) == weight).all() and (resampled(points.arch, 10, 1) != weight).any()
+
+
+def test_differences_are_paired(points: Trained) -> None:
+    truth = points.target(TARGET)
+    noisy = truth + 0.02 * np.random.default_rng(0).standard_normal(len(truth))
+    trial = hold(points, [Column("activations", noisy), Column("same", noisy.copy()), Column("truth", truth.copy())], TARGET, points.devices(), draws=100)
+    same, better = trial.lead("same"), trial.lead("truth")
+    assert same is not None and better is not None
+    assert same.low == same.high == 0 and better.low > 0
+    assert trial.lead("activations") is None
+    assert trial.to_json()["scores"][2]["lead_over_activations"]["value"] > 0
+
+
+def test_regret_by_hand() -> None:
+    group = np.repeat([0, 1], 5)
+    target = np.array([1.0, 2, 3, 4, 5, 1, 2, 3, 4, 5])
+    score = np.array([0.0, 0, 9, 0, 0, 1, 1, 1, 1, 1])
+    once = np.ones((1, 10))
+    # The first bin's pick is 3 of 5; in the second all scores tie and the worst counts.
+    assert regret(score, target, group, once)[0] == (2 + 4) / 2
+    without = once.copy()
+    without[0, 5:] = [2, 0, 0, 0, 3]
+    assert regret(score, target, group, without)[0] == (2 + 4) / 2
+    without[0, 5:] = [0, 0, 0, 0, 5]
+    assert regret(score, target, group, without)[0] == (2 + 0) / 2
+
+
+def test_front_by_hand() -> None:
+    cost, target = np.array([1.0, 2, 2, 3, 4]), np.array([1.0, 3, 2, 3, 4])
+    assert front(cost, target).tolist() == [True, True, False, False, True]
+    group = np.zeros(5, dtype=int)
+    assert front_share(target, target, cost, group, 2, np.ones((1, 5)))[0] == pytest.approx(2 / 3)
+    assert front_share(-target, target, cost, group, 1, np.ones((1, 5)))[0] == pytest.approx(1 / 3)
+    # Two copies of the best take both places.
+    assert front_share(target, target, cost, group, 2, np.array([[1.0, 1, 1, 1, 2]]))[0] == pytest.approx(2 / 4)
+
+
+def test_the_ceiling_finds_the_noise(tmp_path: Path) -> None:
+    points = read_trained(folder(tmp_path, noise=0.01))
+    found = ceiling(points, points.target(TARGET), points.devices())
+    assert found is not None and found.architectures == 24
+    assert found.deviation_points == pytest.approx(1.0, rel=0.2)
+    assert 0.3 < found.low <= found.equal_latency <= found.high < 0.98
+
+
+def test_without_noise_the_ceiling_is_one(points: Trained) -> None:
+    found = ceiling(points, points.target(TARGET), points.devices())
+    assert found is not None and found.deviation_points < 0.01 and found.equal_latency > 0.97
+
+
+def test_too_few_sizes_have_no_ceiling(points: Trained) -> None:
+    part = points.part(points.input_px <= 128)
+    assert ceiling(part, part.target(TARGET), part.devices()) is None
+
+
+def test_a_fitted_score_is_judged_on_families_that_it_has_not_seen(points: Trained) -> None:
+    truth = points.target(TARGET)
+    for name in fitted():
+        column = left_out(points, name, truth)
+        assert np.isfinite(column.values).all()
+        # What the judged family's own accuracies say must not matter to its values.
+        lie = np.where(points.family == "beta2", truth[::-1], truth)
+        again = left_out(points, name, lie)
+        own = points.family == "beta2"
+        assert np.allclose(again.values[own], column.values[own]) and not np.allclose(again.values[~own], column.values[~own])
+    one = points.part(points.family == "beta2")
+    with pytest.raises(BadInput, match="1 family"):
+        left_out(one, fitted()[0], one.target(TARGET))
