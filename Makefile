@@ -50,5 +50,5 @@ $(VENV)/.core: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.full: $(PINS) | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e ".[train,onnx,openvino,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[train,onnx,openvino,ray,dev]"
 	@touch $@ $(VENV)/.core

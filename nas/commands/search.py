@@ -139,7 +139,7 @@ def _text(result: object) -> str:
     for c in (result.best, result.anchor):
         if c is None:
             continue
-        row = [c.name, f"{c.score:.2f}", *(c.costs[name] for name in times), *(c.parts_ms.get(p) for p in parts)]
+        row = [c.name, f"{c.score:.6g}", *(c.costs[name] for name in times), *(c.parts_ms.get(p) for p in parts)]
         rows.append([*row, c.costs["flops"] / 1e9, c.costs["params"] / 1e6, count_layers(c.architecture)])
     header = ["", "score", *(f"ms {name.partition('@')[2]}".strip() for name in times), *parts, "GFLOPs", "Mparams", "layers"]
     arch = result.best.architecture
@@ -162,7 +162,7 @@ def _point(line: dict[str, float]) -> str:
     from nas.quantity import QUANTITIES, quantity_of, show
 
     name = next(n for n in line if quantity_of(n) in QUANTITIES)
-    return f"{line['score']:.1f} at {show(name, line[name])}"
+    return f"{line['score']:.5g} at {show(name, line[name])}"
 
 
 def _certificate(c: dict[str, float]) -> str:

@@ -43,10 +43,10 @@ def front_png(
     axes.step(thin_x, thin_y, where="post", color=FRONT, linewidth=1.2, zorder=2)
     axes.plot(thin_x, thin_y, "o", color=FRONT, markersize=3, label=f"Pareto front: {count}", zorder=3)
     axes.plot(*best, "*", color=BEST, markersize=16, markeredgecolor="white", markeredgewidth=0.6,
-              label=f"best: score {best[1]:.2f} at {best[0]:.4g}", zorder=6, linestyle="none")  # fmt: skip
+              label=f"best: score {best[1]:.6g} at {best[0]:.4g}", zorder=6, linestyle="none")  # fmt: skip
     for i, (name, x, y) in enumerate(references):
         axes.plot(x, y, "Ds^vP"[i % 5], color=ANCHOR, markersize=8, markeredgecolor="white", markeredgewidth=0.6,
-                  label=f"{name} (published): score {y:.2f} at {x:.4g}", zorder=5, linestyle="none")  # fmt: skip
+                  label=f"{name} (published): score {y:.6g} at {x:.4g}", zorder=5, linestyle="none")  # fmt: skip
     if budget_x is not None:
         axes.axvline(budget_x, color=BUDGET, linestyle="--", linewidth=1.1, label=f"budget: {budget_x:.4g}", zorder=1)
     axes.set_xlabel(x_label, parse_math=False)

@@ -87,7 +87,7 @@ def show_finalists(
         with events.below(where) as one:
             one.graph(graph_nodes(lower(arch, scope), input_px))
             if pictures:
-                facts = [f"place {place}", f"score {score:.2f}", *(show(name, value) for name, value in costs.items())]
+                facts = [f"place {place}", f"score {score:.6g}", *(show(name, value) for name, value in costs.items())]
                 one.image("views/network", architecture_png(arch, ["   ".join(facts)]), 0)
 
 
@@ -103,7 +103,7 @@ def show_embedding(events: EventWriter, space: Space, rows: np.ndarray, scores: 
         return  # one point alone has no place relative to others
     points = (rows[keep][:, moving] - rows[:, moving].mean(0)) / spread[moving]
     # Numbers without their units, which stand in the headings: so the Projector can colour by them.
-    facts = {"score": [f"{scores[i]:.2f}" for i in keep]}
+    facts = {"score": [f"{scores[i]:.6g}" for i in keep]}
     for name, values in costs.items():
         told = [show(name, float(values[i])).partition(" ") for i in keep]
         facts[told[0][2]] = [number for number, _, _ in told]

@@ -115,7 +115,7 @@ class Finalists:
             if one is not None:
                 low, high = one.interval_ms
                 budget = "-" if one.over_ms is None else "kept" if one.over_ms <= 0 else f"over by {cell(one.over_ms)} ms"
-                rows.append([place, one.searched or None, one.name, f"{one.score:.2f}", one.flops / 1e9, one.predicted_ms, one.p50_ms, f"{cell(low)} to {cell(high)}", budget, label])
+                rows.append([place, one.searched or None, one.name, f"{one.score:.6g}", one.flops / 1e9, one.predicted_ms, one.p50_ms, f"{cell(low)} to {cell(high)}", budget, label])
         lines = [f"measured on {self.hardware}; {self.runtime}; {self.input_px} px, batch 1"]
         lines.append(table(["rank", "searched", "", "score", "GFLOPs", "predicted ms", "p50 ms", "interval ms", "budget", ""], rows))
         lines += [f"warning: {warning}" for warning in self.warnings]

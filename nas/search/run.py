@@ -241,7 +241,7 @@ class _Run:
             events.scalar("search/best_score", best, self.seen)
             events.scalar("search/front_hypervolume", self.front.hypervolume(limit.high) * self.rulers.unit(limit.name), self.seen)
             events.scalar("search/front_points", len(self.front.rows), self.seen)
-            text += f"  best {best:.2f} at {show(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
+            text += f"  best {best:.6g} at {show(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
         share = self.strategy.progress
         if 0 < share < 1:
             text += f"  {share:4.0%}, {seconds / share * (1 - share):.0f} s left"
@@ -349,7 +349,7 @@ class _Run:
         )  # fmt: skip
         write_atomic(self.study.folder / "front.png", picture)
         events.image("views/front", picture, self.seen)
-        facts = [f"score {best.score:.2f}", *(show(name, value) for name, value in best.costs.items())]
+        facts = [f"score {best.score:.6g}", *(show(name, value) for name, value in best.costs.items())]
         drawing = architecture_png(best.architecture, ["   ".join(facts)])
         write_atomic(self.study.folder / "best.png", drawing)
 
