@@ -27,7 +27,7 @@ from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid
 from search_spaces.space_file import load_space, space_names
-from tests.nas.search.test_exact import all_rows, brute_force, random_limits, random_space
+from tests.nas.search.test_exact import all_rows, assert_is_brute_force, random_space
 
 YOLOBENCH = Path(__file__).parents[4] / "shared" / "yolobench"
 DATA = pytest.mark.skipif(not (YOLOBENCH / "graphs.jsonl.gz").is_file(), reason="needs ../shared/yolobench")
@@ -54,17 +54,9 @@ def test_exact_is_brute_force(seed: int) -> None:
     scope = "backbone" if rng.random() < 0.3 else "detector"
     rulers = Rulers(space, load_device("t4"), 320, scope).scoring("calibrated")
     rows = all_rows(space)
-    costs, score = rulers.costs(rows), rulers.score(rows)
     for row in rows[rng.choice(len(rows), 3)]:
         assert rulers.score(row[None])[0] * SCORE_TICK == pytest.approx(value(space.decode(row), 320), abs=1e-7)
-    limits = random_limits(rng, costs)
-    front, values = brute_force(rows, score, costs, limits)
-    found = solve(rulers, limits)
-    assert found.certificate.proved
-    assert found.certificate.score == values[-1] * SCORE_TICK
-    assert found.rows[-1].tolist() == front[-1].tolist()
-    if found.certificate.front == "complete":
-        assert found.rows.tolist() == front.tolist()
+    assert_is_brute_force(rulers, rows, rng)
 
 
 def test_more_is_never_worse() -> None:
