@@ -10,7 +10,7 @@ from nas.compare.measured import attach, bench_measurements, run_measurements
 from nas.compare.owned import checkpoint_row, is_training
 from nas.compare.rows import COST, GIVEN, PREDICTED, PUBLISHED, SEARCHED, ZOO, Accuracy, Axis, Comparison, Row, Series
 from nas.compare.ruled import ruled
-from nas.compare.stored import read_json
+from nas.compare.stored import read_json, read_yaml
 from nas.latency.interval import interval_ms
 from nas.latency.profile import DeviceProfile, load_device
 from search_spaces.architecture import Architecture
@@ -147,15 +147,13 @@ def _search(folder: Path, top: int, profiles: Sequence[DeviceProfile]) -> list[R
         raise BadInput(f"{str(folder / 'settings.yaml')!r}: input_px {px!r} must be a multiple of 32 of at least 64")
     name = folder.resolve().name
     how = f"{settings.get('strategy', 'search')} in space {settings.get('space', '?')}, {seconds:.1f} s" + (", proved best" if proved else "")
-    rows = [_found(name, arch, px, profiles, [("search", how), ("zero-shot score", f"{score:.2f}")])]
+    rows = [_found(name, arch, px, profiles, [("search", how), ("zero-shot score", f"{score:.6g}")])]
     for place, path in enumerate(sorted((folder / "top").glob("*.yaml"))[1:top], start=2):
         rows.append(_found(f"{name} #{place}", Architecture.load(path), px, profiles, [("search", how), ("place", f"{place} of the front by zero-shot score")]))
     return rows
 
 
 def _settings(folder: Path) -> dict[str, object]:
-    from nas.compare.stored import read_yaml
-
     return read_yaml(folder / "settings.yaml") if (folder / "settings.yaml").is_file() else {}
 
 

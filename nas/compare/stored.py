@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from distill.options import number
 from search_spaces.errors import BadInput
 
 
@@ -36,10 +37,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 def finite(value: Any, what: str, where: Path, least: float = 0.0, most: float = math.inf) -> float:
     """A number from ``least`` to ``most``, or an error that names the file and the field."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most
-    if not good:
-        raise BadInput(f"{str(where)!r}: {what} {value!r} must be a number of at least {least:g}" + (f" and at most {most:g}" if most < math.inf else ""))
-    return float(value)
+    return number(f"{str(where)!r}: {what}", value, least, most)
 
 
 def text(value: Any, most: int = 200) -> str:

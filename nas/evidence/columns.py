@@ -5,10 +5,9 @@ A point that a score refuses keeps the reason and no number.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from nas.console import Progress
 from nas.evidence.plain import PLAIN
 from nas.evidence.read import Trained
 from nas.scores import SCORES, get_score
+from nas.search.evaluate import one_thread
+from nas.search.workers import open_workers
 from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.graph import Graph
 
@@ -136,53 +137,38 @@ def _groups(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 def measure(task: Task) -> dict[str, dict[str, Any]]:
     """Values or failures of one task, on one thread, so that they do not depend on how many run at once."""
     try:
-        import torch
-
         from nas.scores import forward
     except ModuleNotFoundError as error:
         raise missing_package(f"score {task.names[0]!r}", error.name, "torch") from error
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        if task.names[0] in forward.OBSERVERS:
-            results = forward.observed(task.names, task.graph, task.input_px, task.seed, most_px=task.input_px)
-        else:
-            (name,) = task.names
-            results = {name: getattr(forward, name)(task.graph, task.input_px, task.seed, most_px=task.input_px)}
+        with one_thread():
+            if task.names[0] in forward.OBSERVERS:
+                results = forward.observed(task.names, task.graph, task.input_px, task.seed, most_px=task.input_px)
+            else:
+                (name,) = task.names
+                results = {name: getattr(forward, name)(task.graph, task.input_px, task.seed, most_px=task.input_px)}
     except BadInput as error:
         if len(task.names) > 1:  # one that refuses must not silence the others
             return {name: answer for single in task.names for name, answer in measure(replace(task, names=(single,))).items()}
         return {task.names[0]: {"failure": str(error)}}
-    finally:
-        torch.set_num_threads(threads)
     return {name: {"value": result.value} for name, result in results.items()}
 
 
 def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, dict[str, Any]]]]:
     """Every task with its answers, in whatever order they end."""
-    if jobs == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, measure(task)
-        return
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise missing_package(f"--jobs {jobs}", error.name, "ray") from error
-    ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
-    try:
-        remote: Callable[[Task], Any] = ray.remote(num_cpus=1)(measure).remote
-        waiting = list(tasks)[::-1]
-        running: dict[Any, Task] = {}
-        while waiting or running:
+    with open_workers(None if jobs == 1 or len(tasks) < 2 else jobs, None) as workers:
+        waiting = list(enumerate(tasks))[::-1]
+        while waiting or workers.in_flight:
             # No more at a time than can run: an interrupted call then leaves nothing queued.
-            while waiting and len(running) < jobs:
-                task = waiting.pop()
-                running[remote(task)] = task
-            (ready,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(ready), ray.get(ready)
-    finally:
-        ray.shutdown()
+            while waiting and workers.in_flight < workers.count:
+                at, task = waiting.pop()
+                workers.start(at, measure, task)
+            done = workers.wait()
+            task = tasks[int(str(done.key))]
+            if done.failure:
+                raise BadInput(f"{', '.join(task.names)} of {task.graph.name!r} at {task.input_px} px could not be calculated ({done.failure}); the same command goes on from here")
+            yield task, done.value
 
 
 class _Kept:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.latency.measured import _csv, _graphs_of, family_of, positive
+from nas.latency.measured import csv_rows, family_of, graphs_of, positive
 from search_spaces.errors import BadInput, unknown_name
 from search_spaces.graph import Graph
 
@@ -85,7 +85,7 @@ def read_trained(folder: str | Path) -> Trained:
         for place, i in rows:
             aligned[name][place] = column[i]
     names = {arch for arch, _ in keys}
-    graphs = {name: graph for name, graph in _graphs_of(root, names).items() if name in names}
+    graphs = {name: graph for name, graph in graphs_of(root, names).items() if name in names}
     missing = sorted(names - graphs.keys())
     if missing:
         raise BadInput(f"accuracy.csv: {missing[0]!r} has no graph in graphs.jsonl.gz and no file {missing[0]}.onnx")
@@ -95,7 +95,7 @@ def read_trained(folder: str | Path) -> Trained:
 
 def _table(path: Path, suffix: str) -> tuple[list[tuple[str, int]], dict[str, np.ndarray], list[str]]:
     """Keys (arch, input_px), number columns whose name ends in ``suffix``, and families of one CSV."""
-    header, rows = _csv(path)
+    header, rows = csv_rows(path)
     named = next((key for key in ("arch", "model") if key in header), None)
     if named is None or "input_px" not in header:
         raise BadInput(f"{path.name} needs the columns 'arch' (or 'model') and 'input_px'; it has {', '.join(header)}")

@@ -84,7 +84,7 @@ def read_measured(
     root = Path(folder)
     if not root.is_dir():
         raise BadInput(f"{str(root)!r} is not a folder: it must hold latency.csv and graphs.jsonl.gz or *.onnx files")
-    header, rows = _csv(root / "latency.csv")
+    header, rows = csv_rows(root / "latency.csv")
     column = _column(header, column, fallback)
     named = next((key for key in ("model", "arch") if key in header), None)
     if named is None or "input_px" not in header:
@@ -93,7 +93,7 @@ def read_measured(
         raise BadInput(f"latency.csv has no column {family_from!r} to take the family from; it has {', '.join(header)}")
     kin = family_from or ("family" if "family" in header else None)
     wanted = {row[named] for row in rows if (row[column] or "").strip()}
-    graphs = _graphs_of(root, wanted)
+    graphs = graphs_of(root, wanted)
     points: list[Measured] = []
     for line, row in enumerate(rows, start=2):
         where = f"latency.csv, line {line}"
@@ -119,7 +119,7 @@ def read_measured(
 def read_ops(path: str | Path) -> MeasuredOps:
     """A table of single FP convolutions (``OP_COLUMNS``), plain or gzipped."""
     file = Path(path)
-    header, rows = _csv(file)
+    header, rows = csv_rows(file)
     missing = [name for name in OP_COLUMNS if name not in header]
     if missing:
         raise BadInput(f"{file.name}: a table of ops has the columns {', '.join(OP_COLUMNS)}; missing: {', '.join(missing)}")
@@ -191,7 +191,7 @@ def taken(table: OpTable, keep: Sequence[int] | np.ndarray) -> OpTable:
     return OpTable(**texts, **{name: getattr(table, name)[index] for name in NUMERIC})
 
 
-def _csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         raw = path.read_bytes()
         with io.StringIO((gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig"), newline="") as lines:
@@ -217,7 +217,7 @@ def _column(header: Sequence[str], column: str | None, fallback: str | None) -> 
     return found[0]
 
 
-def _graphs_of(root: Path, wanted: set[str]) -> dict[str, Graph]:
+def graphs_of(root: Path, wanted: set[str]) -> dict[str, Graph]:
     """Graphs by model name, out of ``graphs.jsonl.gz`` and of ONNX files named like the model."""
     graphs: dict[str, Graph] = {}
     packed = root / "graphs.jsonl.gz"

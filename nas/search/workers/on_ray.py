@@ -66,7 +66,7 @@ class RayWorkers(Workers):
             import ray
         except ModuleNotFoundError as error:
             self._environment_back()
-            raise missing_package("--workers", error.name, "ray") from error
+            raise missing_package("work in several processes", error.name, "ray") from error
         self._ray = ray
         # Ray's words about workers that died come from a thread of its own, and go to stdout, where results belong.
         self._telling.enter_context(redirect_stdout(sys.stderr))
@@ -95,7 +95,7 @@ class RayWorkers(Workers):
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             if address is None:
-                raise BadInput(f"a local Ray cannot be started ({reason}): search without --workers, or join a cluster with --address") from error
+                raise BadInput(f"a local Ray cannot be started ({reason}): work in one process, without --workers or --jobs, or join a cluster with --address") from error
             raise BadInput(f"no Ray cluster answers at {address!r} ({reason}): start one (`ray start --head`), or leave out --address") from error
 
     def _check_nodes(self, cpus: int, gpus: float) -> None:
