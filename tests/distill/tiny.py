@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,6 +39,16 @@ def tiny_detector(seed: int = 0) -> Detector:
     )  # fmt: skip
     torch.manual_seed(seed)
     return build_recipe(Recipe("tiny", CLASSES, arch))
+
+
+def furnish(folder: Path, images: int) -> None:
+    """A synthetic set ``data`` and ``tiny_detector`` as ``tiny.yaml``, for commands."""
+    from distill.data.synth import make  # brings OpenCV, which most tests of this detector do without
+
+    make(folder / "data", images, 0, lambda text: None)
+    arch = tiny_detector().recipe.architecture
+    assert arch is not None
+    (folder / "tiny.yaml").write_text(arch.to_yaml())
 
 
 def batches(count: int, images: int = 4, seed: int = 0) -> list[Batch]:

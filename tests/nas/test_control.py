@@ -22,7 +22,7 @@ from nas.teaching import Teaching
 from search_spaces.errors import BadInput
 from tests.distill.taught import taught, untaught, write_pictures
 from tests.distill.tiny import tiny_detector
-from tests.nas.test_train_command import nas
+from tests.nas.process import nas
 from zoo.checkpoint import read_manifest, save
 
 ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]

@@ -17,11 +17,10 @@ pytest.importorskip("pycocotools")
 from safetensors.torch import load_file
 
 from distill.data.readers import open_data
-from distill.data.synth import make
 from distill.transfer import for_classes
 from nas.cli import main
-from tests.distill.tiny import tiny_detector
-from tests.nas.test_train_command import nas
+from tests.distill.tiny import furnish
+from tests.nas.process import nas
 from zoo.checkpoint import read_manifest, save
 from zoo.families import build
 
@@ -38,10 +37,7 @@ PART = [*CACHED, "--cache-gb", "0.0002"]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a synthetic set ``data``, an architecture ``tiny.yaml``, teachers, and finished runs, one of each kind."""
     folder = tmp_path_factory.mktemp("distill")
-    make(folder / "data", 16, 0, lambda text: None)
-    arch = tiny_detector().recipe.architecture
-    assert arch is not None
-    (folder / "tiny.yaml").write_text(arch.to_yaml())
+    furnish(folder, 16)
     torch.manual_seed(7)
     teacher, _ = for_classes(build("yolox-nano", 80), open_data(folder / "data", "train").classes)
     save(teacher, folder / "teacher.safetensors")

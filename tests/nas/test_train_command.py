@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,35 +19,19 @@ from safetensors.torch import load_file
 
 from distill.data.synth import make
 from nas.cli import main
-from tests.distill.tiny import tiny_detector
+from tests.distill.tiny import furnish, tiny_detector
+from tests.nas.process import nas
 from zoo.checkpoint import read_manifest
 
 EPOCHS = 2
 ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--workers", "1", "--quiet", "--set", "closing_epochs=1"]
 
 
-def nas(*args: str, cwd: Path, before: Callable[[], object] = lambda: None) -> subprocess.Popen[str]:
-    """The command in a process of its own that hears Ctrl-C, whatever shell runs the tests."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-
-    def start() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        before()
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", *args], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=start,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a synthetic set ``data``, an architecture ``tiny.yaml`` and a finished run ``whole``."""
     folder = tmp_path_factory.mktemp("train")
-    make(folder / "data", 30, 0, lambda text: None)
-    arch = tiny_detector().recipe.architecture
-    assert arch is not None
-    (folder / "tiny.yaml").write_text(arch.to_yaml())
+    furnish(folder, 30)
     done = nas("train", "tiny.yaml", "--data", "data", "--name", "whole", *ARGS, cwd=folder)
     out, err = done.communicate(timeout=300)
     assert done.returncode == 0, err

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,27 +17,10 @@ import pytest
 pytest.importorskip("ray")
 from nas.search.workers.on_ray import FOLDER
 from nas.search.workers.on_ray import __file__ as on_ray_file
+from tests.nas.process import ROOT, finish, nas
 
-ROOT = Path(__file__).parents[3]
 SEARCH = ["search", "--budget", "3ms", "--device", "t4", "--strategy", "evolution", "--islands", "3", "--population", "128", "--steps", "60000", "--no-pictures", "--json"]
 ROUNDS = 15
-
-
-def nas(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own that hears Ctrl-C, whatever shell runs the tests."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", *args], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> dict[str, Any]:
-    out, err = process.communicate(timeout=timeout_s)
-    assert process.returncode == 0, err
-    assert "Traceback" not in err
-    found: dict[str, Any] = json.loads(out)
-    return found
 
 
 @pytest.fixture(scope="module")

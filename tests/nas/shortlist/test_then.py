@@ -18,7 +18,7 @@ from nas.cli import main
 from nas.search.run import search
 from nas.shortlist.pick import pick, ruler, stock_models
 from tests.distill.taught import taught, write_pictures
-from tests.nas.test_train_command import nas
+from tests.nas.process import nas
 from zoo.checkpoint import read_manifest, save
 
 SPACE = """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -19,7 +16,6 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 optuna = pytest.importorskip("optuna")
-from distill.data.synth import make
 from distill.recipe import load_recipe
 from nas.cli import main
 from nas.search.optuna_search import JOURNAL, open_study
@@ -29,9 +25,9 @@ from nas.tuning.halving import Halving, rungs
 from nas.tuning.heard import heard
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, Trials, Wish, train_until
-from tests.distill.tiny import tiny_detector
+from tests.distill.tiny import furnish
+from tests.nas.process import finish, nas
 
-ROOT = Path(__file__).parents[3]
 EPOCHS, EVALUATED = 9, {1, 3, 5, 7, 9}
 RECIPE = load_recipe("small", {"epochs": EPOCHS})
 TRIALS = STARTUP + 12
@@ -189,26 +185,8 @@ TUNE = ["tune", "small", "--model", "tiny.yaml", "--data", "data", "--input", "6
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
-    make(folder / "data", 12, 0, lambda text: None)
-    arch = tiny_detector().recipe.architecture
-    assert arch is not None
-    (folder / "tiny.yaml").write_text(arch.to_yaml())
+    furnish(folder, 12)
     return folder
-
-
-def nas(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", *args], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    found: dict[str, Any] = json.loads(out)
-    return found
 
 
 def test_killed_while_it_trains_and_started_again(home: Path, tmp_path: Path) -> None:
