@@ -78,7 +78,7 @@ class Bench:
         teaching = None if teacher is None else Teaching((str(self.teacher_file(teacher)),))
         return Request(
             model, str(self.data), epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, workers=args.workers, seed=SEED,
-            runs=str(self.runs), quiet=args.quiet, teaching=teaching, changes=(f"views={args.views}",) if args.views else (),
+            runs=str(self.runs), quiet=args.quiet, teaching=teaching, changes=(*args.set, *([f"views={args.views}"] if args.views else [])),
         )  # fmt: skip
 
     def teacher_file(self, model: str) -> Path:
@@ -86,9 +86,9 @@ class Bench:
         return self.runs / f"teacher-{model}" / "best.safetensors"
 
     def train_teacher(self, model: str) -> float:
-        """Its AP. Done once."""
+        """Its AP. Done once; a teacher sees new views in every epoch."""
         request = self.request(model, self.args.teacher_epochs)
-        outcome = train_from(Request(**{**_fields(request), "name": f"teacher-{model}"}))
+        outcome = train_from(Request(**{**_fields(request), "name": f"teacher-{model}", "changes": tuple(self.args.set)}))
         return float(outcome.verdict["ap"])
 
     def compare(self, pair: Pair) -> Control:
@@ -180,7 +180,7 @@ def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, Con
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs ({platform.machine()}), torch with {torch.get_num_threads()} threads"
     lines = [
         f"Measured on {datetime.date.today()}: {where}. {args.images} synthetic pictures (a fifth of them to validate), {args.input} px, batches of {args.batch}; "
-        f"teachers {args.teacher_epochs} epochs, students {args.epochs}; seeds {SEED} to {SEED + args.seeds - 1}{f'; {args.views} views of each picture' if args.views else ''}. AP in %, after the last epoch.", "",
+        f"teachers {args.teacher_epochs} epochs, students {args.epochs}; seeds {SEED} to {SEED + args.seeds - 1}{f'; {args.views} views of each picture' if args.views else ''}{''.join(f'; {change}' for change in args.set)}. AP in %, after the last epoch.", "",
         table(["", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "", "time of a step", "MiB more"], rows), "",
         "Differences of every seed: " + "; ".join(f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in one.gain.differences) for pair, one, *_ in found) + ".",
     ]  # fmt: skip
@@ -197,7 +197,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=30, help="of students")
     parser.add_argument("--teacher-epochs", type=int, default=60)
-    parser.add_argument("--views", type=int, default=0, help="views of each picture that come round again, for both arms: the teacher is asked once for each (0: new ones in every epoch)")
+    parser.add_argument("--views", type=int, default=0, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")

@@ -40,7 +40,7 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     """One whole search on islands; with 0 workers in this process."""
     space = load_space("res")
     rulers = Rulers(space, load_device("t4"))
-    evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])))
+    evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), "maxent")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, _crew(workers) as crew:
         started = time.perf_counter()
@@ -131,7 +131,7 @@ def page(args: argparse.Namespace, runs: dict[int, list[dict[str, Any]]], ratios
 python benchmarks/search_workers.py --steps {args.steps} --islands {args.islands} --repeats {args.repeats} --out docs/benchmarks/workers.md
 ```
 
-Evolution, space `res`, budget 3 ms on profile `t4`, {args.steps:,} candidates on {args.islands} islands, population 512 each, seed {args.seed}. Machine: {os.cpu_count()} CPU cores
+Evolution, space `res`, budget 3 ms on profile `t4`, score `maxent` (the cheapest), {args.steps:,} candidates on {args.islands} islands, population 512 each, seed {args.seed}. Machine: {os.cpu_count()} CPU cores
 ({platform.machine()}), no GPU, Python {platform.python_version()}; the load averages at the end were {load[0]:.1f}, {load[1]:.1f}, {load[2]:.1f}, and above {os.cpu_count()} mean that other programs took their share. Medians of {args.repeats} repeats, in each of which the three
 lines were measured in turns.
 

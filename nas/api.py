@@ -13,7 +13,7 @@ from search_spaces.lowering import count_layers
 
 
 def score(
-    what: str | Architecture | Graph, name: str = "maxent", *, input_px: int = 640,
+    what: str | Architecture | Graph, name: str = "calibrated", *, input_px: int = 640,
     weights: tuple[float, ...] = WEIGHTS, seed: int = 0,
 ) -> float:  # fmt: skip
     """One score of an architecture, a graph, or anything that can be named on the command line."""

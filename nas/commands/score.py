@@ -1,6 +1,6 @@
 """Zero-shot scores of anything that becomes a Graph: an architecture, a TinyNAS text, an ONNX file, a rival.
 
-Closed forms (maxent, deepmad, activations) take milliseconds and no torch; forward-pass scores build the network and run it.
+Closed forms (calibrated, maxent, deepmad, activations) take milliseconds and no torch; forward-pass scores build the network and run it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HELP = "zero-shot scores of an architecture or any network file"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas score``."""
     parser.add_argument("subject", nargs="+", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
-    parser.add_argument("--score", action="append", metavar="NAME", help="a score of docs/scores.md, or all; may be repeated (default maxent and deepmad)")
+    parser.add_argument("--score", action="append", metavar="NAME", help="a score of docs/scores.md, or all; may be repeated (default calibrated and maxent)")
     parser.add_argument("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
     parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
     parser.add_argument("--seed", type=int, default=0, help="of the forward-pass scores (default 0)")
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.resolve import resolve_subject
     from nas.scores import SCORES, get_score
 
-    names = args.score or ["maxent", "deepmad"]
+    names = args.score or ["calibrated", "maxent"]
     names = list(SCORES) if "all" in names else names
     scores = [get_score(name) for name in names]
     weights = parse_weights(args.weights)

@@ -4,8 +4,9 @@ Budgets are of the whole detector (backbone, RepGFPN, ZeroHead; folded, batch 1)
   3ms  latency on --device        20GFLOPs  2 x multiply-accumulates      9Mparams  parameters
   25layers  backbone convolutions  64MBact  activations in FP16           2.5..3ms  a range
 
-Additive scores (maxent) are searched exactly: the answer comes with a proof, and with the whole Pareto front
-below the budget. Other scores and --strategy evolution, random, tpe, nsga2 sample --steps candidates.
+Additive scores (calibrated, maxent) are searched exactly: the answer comes with a proof, and with the whole Pareto
+front below the budget. The default, calibrated, was fitted to really trained detectors; maxent is MAE-NAS's.
+Other scores and --strategy evolution, random, tpe, nsga2 sample --steps candidates.
 Results are kept in runs/NAME; the same command again resumes an interrupted run.
 
 examples:
@@ -40,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", action="append", metavar="D", help="latency profile, by name or YAML file (see `nas devices`); may be repeated")
     add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
-    add("--score", default="maxent", help="maxent (MAE-NAS), deepmad, zen, nwot or synflow (default maxent)")
-    add("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
+    add("--score", help="calibrated, maxent (MAE-NAS), or another of docs/scores.md (default calibrated; maxent where a space goes beyond stride 32)")
+    add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
     add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
     add("--scope", default="detector", help="what budgets count: detector (default) or backbone")
     add("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         wish.check()
     result = search(
         args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score,
-        weights=parse_weights(args.weights),
+        weights=None if args.weights is None else parse_weights(args.weights),
         scope=args.scope, input_px=args.input, grid=args.grid, seed=args.seed, steps=args.steps,
         population=args.population, top_k=args.top_k, time_limit_s=args.time_limit, name=args.name, runs=args.runs,
         fresh=args.fresh, pictures=not args.no_pictures, quiet=args.quiet or args.json, workers=args.workers, address=args.address,
@@ -136,19 +137,20 @@ def _text(result: object) -> str:
     rows = []
     parts = [p for p in ("backbone", "neck", "head", "fixed") if p in result.best.parts_ms]
     times = [name for name in result.best.costs if quantity_of(name) == LATENCY]
+    scores = list(result.best.scores) or [result.settings["score"]]
     for c in (result.best, result.anchor):
         if c is None:
             continue
-        row = [c.name, f"{c.score:.6g}", *(c.costs[name] for name in times), *(c.parts_ms.get(p) for p in parts)]
+        row = [c.name, *(f"{c.scores.get(name, c.score):.6g}" for name in scores), *(c.costs[name] for name in times), *(c.parts_ms.get(p) for p in parts)]
         rows.append([*row, c.costs["flops"] / 1e9, c.costs["params"] / 1e6, count_layers(c.architecture)])
-    header = ["", "score", *(f"ms {name.partition('@')[2]}".strip() for name in times), *parts, "GFLOPs", "Mparams", "layers"]
+    header = ["", *scores, *(f"ms {name.partition('@')[2]}".strip() for name in times), *parts, "GFLOPs", "Mparams", "layers"]
     arch = result.best.architecture
     lines = [table(header, rows), "", f"stem {arch.stem.out}" + (" after focus" if arch.stem.focus else "")]
     lines += [
         f"stage {i}: {s.depth} x {s.kind}, {s.btn} -> {s.out} channels, k{s.k}, stride {s.stride}"
         for i, s in enumerate(arch.stages, start=1)
     ]
-    lines += ["", f"front: {len(result.front)} architectures from {_point(result.front[0])} to {_point(result.front[-1])}"]
+    lines += ["", f"front by {scores[0]}: {len(result.front)} architectures from {_point(result.front[0])} to {_point(result.front[-1])}"]
     if result.certificate is not None:
         lines.append(_certificate(result.certificate))
     else:

@@ -147,7 +147,7 @@ def _search(folder: Path, top: int, profiles: Sequence[DeviceProfile]) -> list[R
         raise BadInput(f"{str(folder / 'settings.yaml')!r}: input_px {px!r} must be a multiple of 32 of at least 64")
     name = folder.resolve().name
     how = f"{settings.get('strategy', 'search')} in space {settings.get('space', '?')}, {seconds:.1f} s" + (", proved best" if proved else "")
-    rows = [_found(name, arch, px, profiles, [("search", how), ("zero-shot score", f"{score:.6g}")])]
+    rows = [_found(name, arch, px, profiles, [("search", how), ("zero-shot score", f"{score:.6g} ({settings.get('score', '?')})")])]
     for place, path in enumerate(sorted((folder / "top").glob("*.yaml"))[1:top], start=2):
         rows.append(_found(f"{name} #{place}", Architecture.load(path), px, profiles, [("search", how), ("place", f"{place} of the front by zero-shot score")]))
     return rows

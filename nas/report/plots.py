@@ -26,12 +26,12 @@ ROW, HALF = 1.05, 0.33
 
 def front_png(
     xs: Sequence[float], scores: Sequence[float], x_label: str, best: tuple[float, float],
-    budget_x: float | None = None, references: Sequence[tuple[str, float, float]] = (), title: str = "",
+    budget_x: float | None = None, references: Sequence[tuple[str, float, float]] = (), title: str = "", score: str = "zero-shot score",
 ) -> bytes:  # fmt: skip
     """Score against the primary cost: the front as steps, the best, published detectors, the budget.
 
     ``xs`` ascending, in the unit that ``x_label`` names; ``best`` and ``references`` are (x, score) and
-    (name, x, score) in the same units.
+    (name, x, score) in the same units. ``score`` is what the axis of scores is called.
     """
     if len(xs) != len(scores):
         raise BadInput(f"a front of {len(xs)} costs and {len(scores)} scores: there must be one score a cost")
@@ -50,7 +50,7 @@ def front_png(
     if budget_x is not None:
         axes.axvline(budget_x, color=BUDGET, linestyle="--", linewidth=1.1, label=f"budget: {budget_x:.4g}", zorder=1)
     axes.set_xlabel(x_label, parse_math=False)
-    axes.set_ylabel("zero-shot score")
+    axes.set_ylabel(score)
     axes.set_title("\n".join(textwrap.wrap(title, 90)), fontsize=11, color=INK, parse_math=False)
     axes.grid(alpha=0.25)
     axes.margins(x=0.05, y=0.08)

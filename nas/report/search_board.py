@@ -46,8 +46,8 @@ class Scale:
 class Film:
     """The front over time: pictures under one tag, seldom enough to cost little."""
 
-    def __init__(self, events: EventWriter, scale: Scale, title: str) -> None:
-        self.events, self.scale, self.title = events, scale, title
+    def __init__(self, events: EventWriter, scale: Scale, title: str, score: str) -> None:
+        self.events, self.scale, self.title, self.score = events, scale, title, score
         self.next_s, self.spent_s = FIRST_FRAME_S, 0.0
 
     def show(self, front: Front, seen: int, seconds: float) -> None:
@@ -56,7 +56,7 @@ class Film:
             return
         began = time.perf_counter()
         xs = [float(cost) * self.scale.per_unit for cost in front.cost]
-        picture = front_png(xs, list(map(float, front.score)), self.scale.label, (xs[-1], float(front.score[-1])), self.scale.budget, title=f"{self.title}: {seen:,} candidates")
+        picture = front_png(xs, list(map(float, front.score)), self.scale.label, (xs[-1], float(front.score[-1])), self.scale.budget, title=f"{self.title}: {seen:,} candidates", score=self.score)
         self.events.image("views/front_over_time", picture, seen)
         self.spent_s += time.perf_counter() - began
         self.next_s = GROWTH * seconds

@@ -30,7 +30,8 @@ class ScoreResult:
 @dataclass(frozen=True)
 class Score:
     """One score. ``additive``: a sum over blocks, which the exact search can prove optimal. ``deployed``: defined on
-    the whole detector as it is deployed, not on TinyNAS's skeleton of the backbone."""
+    the whole detector as it is deployed, not on TinyNAS's skeleton of the backbone. ``weighted``: the stage weights
+    change it."""
 
     name: str
     doc: str
@@ -38,6 +39,7 @@ class Score:
     needs_torch: bool = False
     additive: bool = False
     deployed: bool = False
+    weighted: bool = False
 
     def __call__(
         self, graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS, seed: int = 0
@@ -74,9 +76,9 @@ def _late(module: str, name: str) -> Callable[..., ScoreResult]:
 SCORES: dict[str, Score] = {
     score.name: score
     for score in (
-        Score("maxent", "maximum entropy with multi-scale stage weights (MAE-NAS, ICML 2022)", _closed("maxent"), additive=True),
+        Score("maxent", "maximum entropy with multi-scale stage weights (MAE-NAS, ICML 2022)", _closed("maxent"), additive=True, weighted=True),
         Score("calibrated", "-ln(1 - mAP) as fitted to trained detectors: input, width and depth", _closed("calibrated", "calibrated"), additive=True, deployed=True),
-        Score("deepmad", "entropy times log of channels and resolution, with its effectiveness (CVPR 2023)", _closed("deepmad")),
+        Score("deepmad", "entropy times log of channels and resolution, with its effectiveness (CVPR 2023)", _closed("deepmad"), weighted=True),
         Score("activations", "log of the numbers that convolutions write, a plain measure of size", _closed("activations", "volume"), deployed=True),
         Score("zen", "response to a perturbed input (Zen-NAS, ICCV 2021)", _forward("zen"), needs_torch=True),
         Score("nwot", "log-determinant of the activation kernel (NASWOT, ICML 2021)", _forward("nwot"), needs_torch=True),

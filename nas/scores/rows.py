@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,6 +67,11 @@ class MaxentRows:
         self.space = rulers.space
         self.weights = LevelWeights.of(tuple(s.stride for s in rulers.space.stages), rulers.weights)
 
+    @staticmethod
+    def fits(rulers: Rulers) -> bool:
+        """Every space will do."""
+        return True
+
     def stem(self, out: Num) -> Num:
         fan_in = (12 if self.space.focus else 3) * self.space.stem_k**2
         return _log_ticks(0.5 * self.weights.block[0], fan_in) + _log_ticks(self.weights.end[0], out)
@@ -88,7 +92,7 @@ class CalibratedRows:
         from nas.scores.calibrated import shipped, sum_log
 
         space, strides = rulers.space, rulers.strides[1:]
-        if not rulers.taps or strides[-1] != 32:
+        if not self.fits(rulers):
             raise BadInput(f"score 'calibrated' reads strides 8, 16 and 32, and space {space.name!r} ends at {strides[-1]}: use --score maxent")
         self.rulers, self.fitted = rulers, shipped()
         form, width = self.fitted.form, self.fitted.width
@@ -99,6 +103,11 @@ class CalibratedRows:
         # Strides 4, 8, 16 and 32 are entered where the map is halved.
         share = dict(zip((4, 8, 16, 32), form.passages, strict=True))
         self.entrances = [width * share.get(at, 0.0) if stage.stride == 2 else 0.0 for at, stage in zip(strides, space.stages, strict=True)]
+
+    @staticmethod
+    def fits(rulers: Rulers) -> bool:
+        """Whether the space has the levels that this score reads."""
+        return bool(rulers.taps) and rulers.strides[-1] == 32
 
     def stem(self, out: Num) -> Num:
         return np.full(np.shape(out), _ticks(self.constant), dtype=np.int64)
@@ -115,8 +124,14 @@ class CalibratedRows:
         return counted + entered + _log_ticks(self.ends[index], out)
 
 
-ROW_SCORES: dict[str, Callable[[Rulers], RowScore]] = {"maxent": MaxentRows, "calibrated": CalibratedRows}
-"""Every additive score by name."""
+ROW_SCORES: dict[str, type[MaxentRows] | type[CalibratedRows]] = {"calibrated": CalibratedRows, "maxent": MaxentRows}
+"""Every additive score by name, in the order in which the evidence prefers them at equal latency
+(``docs/benchmarks/scores.md``)."""
+
+
+def fitting_scores(rulers: Rulers) -> tuple[str, ...]:
+    """Additive scores that the space has the levels for; a search maximises the first unless told, and shows them all."""
+    return tuple(name for name, rows in ROW_SCORES.items() if rows.fits(rulers))
 
 
 def _ticks(value: float | np.ndarray) -> Num:

@@ -22,7 +22,8 @@ from nas.console import Progress
 from nas.quantity import parse_budgets, show
 from nas.resolve import Subject
 from nas.rulers import Rulers, measure_architecture
-from nas.scores import WEIGHTS
+from nas.scores import WEIGHTS, get_score
+from nas.scores.rows import ROW_SCORES, fitting_scores
 from nas.search.evaluate import Evaluator, whole_limits
 from nas.search.front import Front
 from nas.search.islands import IslandSearch
@@ -68,11 +69,13 @@ class Candidate:
     score: float
     costs: dict[str, float]
     parts_ms: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    """The searched score and every additive one that the space allows, by name."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the stable keys of ``--json``."""
         return {
-            "name": self.name, "digest": self.architecture.digest(), "score": self.score, "costs": self.costs,
+            "name": self.name, "digest": self.architecture.digest(), "score": self.score, "scores": self.scores, "costs": self.costs,
             "latency_ms_by_part": self.parts_ms, "architecture": self.architecture.to_dict(),
             "tinynas": to_text(self.architecture),
         }  # fmt: skip
@@ -104,14 +107,15 @@ class SearchResult:
 
 def search(
     budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: str = "res", strategy: str | None = None,
-    score: str = "maxent", weights: Sequence[float] = WEIGHTS, scope: str = "detector", input_px: int = 640,
+    score: str | None = None, weights: Sequence[float] | None = None, scope: str = "detector", input_px: int = 640,
     grid: int | None = None, seed: int = 0, steps: int = 200_000, population: int = 512, top_k: int = 5,
     time_limit_s: float = 300.0, name: str | None = None, runs: str | Path = "runs", fresh: bool = False,
     pictures: bool = True, quiet: bool = True, workers: int | None = None, address: str | None = None, islands: int | None = None,
 ) -> SearchResult:  # fmt: skip
     """Search ``space`` under every budget; the Python face of ``nas search``, with the same defaults.
 
-    ``strategy`` None takes ``exact`` for additive scores and ``evolution`` for others. Running it again with
+    ``score`` None takes ``calibrated``, or ``maxent`` for a space that goes beyond stride 32; ``weights`` are the stage
+    weights of ``maxent`` and ``deepmad``. ``strategy`` None takes ``exact`` for additive scores and ``evolution`` for others. Running it again with
     the same settings resumes an unfinished run, or returns the finished one. Several devices may be given; each
     latency budget then says which one it is for (``"t4:3ms"``).
 
@@ -120,20 +124,27 @@ def search(
     """
     start = time.perf_counter()
     budgets = parse_budgets([budget] if isinstance(budget, str) else list(budget))
-    _check(scope, score, strategy, steps, population, top_k)
+    _check(scope, strategy, steps, population, top_k)
     names = [device] if isinstance(device, str) else list(device or ())
     profiles = _open_devices(names)
     chosen = load_space(space)
     if grid is not None:
         chosen = with_grid(chosen, grid)
-    rulers = Rulers(chosen, profiles, input_px, scope, tuple(float(w) for w in weights))
+    rulers = Rulers(chosen, profiles, input_px, scope, WEIGHTS if weights is None else tuple(float(w) for w in weights))
+    preferred, remarks = next(iter(ROW_SCORES)), []
+    if score is None:
+        score = fitting_scores(rulers)[0]
+        if score != preferred:
+            remarks.append(f"scored with {score}: {preferred}, the default, reads strides 8, 16 and 32, and space {chosen.name!r} ends at {rulers.strides[-1]}")
+    if weights is not None and not get_score(score).weighted:
+        raise BadInput(f"weights {', '.join(f'{w:g}' for w in rulers.weights)} are stage weights, and score {score!r} has none: use --score maxent, or leave out --weights")
     evaluator = Evaluator(rulers, whole_limits(rulers, budgets), score, seed)
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
     shape = Shape.of(strategy, evaluator.additive, workers, address, islands)
     settings: dict[str, Any] = {
         "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": _digest(chosen),
         "device_digest": _one_or_all([_digest(profile) for profile in profiles]), "strategy": strategy, "score": score,
-        "weights": [float(w) for w in weights], "scope": scope, "input_px": input_px, "grid": chosen.channel_step, "seed": seed,
+        "weights": list(rulers.weights), "scope": scope, "input_px": input_px, "grid": chosen.channel_step, "seed": seed,
     }  # fmt: skip
     if strategy != "exact":
         settings |= {"steps": steps, "population": population}
@@ -150,7 +161,7 @@ def search(
                     evaluator = SpreadEvaluator(rulers, evaluator.limits, score, seed, crew)
                 run = _Run(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress, shape.islands, crew)
                 result = run.go(start, top_k, pictures)
-            study.notes += shape.notes
+            study.notes += [*remarks, *shape.notes]
         else:
             study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
             result = study.result
@@ -203,7 +214,7 @@ class _Run:
         saved = time.monotonic()
         with EventWriter(self.study.folder / "events") as events:
             if pictures:
-                self.film = Film(events, Scale(self.rulers, self.evaluator.limits[0]), self.study.folder.name)
+                self.film = Film(events, Scale(self.rulers, self.evaluator.limits[0]), self.study.folder.name, self._score_title)
             try:
                 while not self.strategy.finished:
                     self._step(events, start, before)
@@ -336,6 +347,10 @@ class _Run:
         write_atomic(folder / "result.json", json.dumps(result, indent=1, allow_nan=False))
         return result
 
+    @property
+    def _score_title(self) -> str:
+        return f"zero-shot score {self.evaluator.score_name}"
+
     def _pictures(self, events: Any, best: Candidate, anchor: Candidate | None, lines: list[dict[str, Any]]) -> None:
         from nas.report.plots import architecture_png, front_png
         from nas.report.search_board import Scale
@@ -345,7 +360,7 @@ class _Run:
         references = [] if anchor is None else [(anchor.name, scale.of_costs(anchor.costs), anchor.score)]
         picture = front_png(
             xs, [line["score"] for line in lines], scale.label, best=(xs[-1], lines[-1]["score"]), budget_x=scale.budget,
-            references=references, title=self.study.folder.name,
+            references=references, title=self.study.folder.name, score=self._score_title,
         )  # fmt: skip
         write_atomic(self.study.folder / "front.png", picture)
         events.image("views/front", picture, self.seen)
@@ -392,16 +407,16 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
 
 
 def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
-    from nas.scores import get_score
-
-    rulers = evaluator.rulers
+    rulers, own = evaluator.rulers, evaluator.score_name
     measured = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope)
-    if score is None:
-        own = get_score(evaluator.score_name)
-        graph, px = Subject(name, arch).score_graph(rulers.input_px, own.deployed)
-        score = float(own(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
+    scores = {} if score is None else {own: score}
+    for other in dict.fromkeys((own, *fitting_scores(rulers))):
+        if other not in scores:
+            function = get_score(other)
+            graph, px = Subject(name, arch).score_graph(rulers.input_px, function.deployed)
+            scores[other] = float(function(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
     costs = {key: _number(value) for key, value in measured.costs.items()}
-    return Candidate(name, arch, score, costs, measured.parts_ms)
+    return Candidate(name, arch, scores[own], costs, measured.parts_ms, scores)
 
 
 def default_name(settings: dict[str, Any]) -> str:
@@ -424,12 +439,9 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _check(scope: str, score: str, strategy: str | None, steps: int, population: int, top_k: int) -> None:
-    from nas.scores import get_score
-
+def _check(scope: str, strategy: str | None, steps: int, population: int, top_k: int) -> None:
     if scope not in SCOPES:
         raise unknown_name("scope", scope, SCOPES)
-    get_score(score)
     if strategy is not None and strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
     for what, value in (("steps", steps), ("population", population), ("top-k", top_k)):
@@ -441,7 +453,7 @@ def _as_result(folder: Path, data: dict[str, Any], study: RunFolder) -> SearchRe
     def candidate(item: dict[str, Any] | None) -> Candidate | None:
         if item is None:
             return None
-        return Candidate(item["name"], Architecture.from_dict(item["architecture"]), item["score"], item["costs"], item["latency_ms_by_part"])
+        return Candidate(item["name"], Architecture.from_dict(item["architecture"]), item["score"], item["costs"], item["latency_ms_by_part"], item.get("scores", {}))
 
     best = candidate(data["best"])
     assert best is not None

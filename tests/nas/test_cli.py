@@ -58,6 +58,7 @@ BAD = {
     "exact deepmad": (["search", "--budget", "3ms", "--device", "t4", "--score", "deepmad", "--strategy", "exact"], "not a sum over blocks"),
     "input": (["search", "--budget", "3ms", "--device", "t4", "--input", "100"], "multiple of 32"),
     "weights": (["search", "--budget", "3ms", "--device", "t4", "--weights", "x"], "weights"),
+    "weights of the default": (["search", "--budget", "3ms", "--device", "t4", "--weights", "1,1,1"], "score 'calibrated' has none"),
     "scope": (["search", "--budget", "3ms", "--device", "t4", "--scope", "head"], "scope"),
     "name": (["search", "--budget", "3ms", "--device", "t4", "--name", "../x"], "plain folder name"),
     "other device": (["search", "--budget", "pi:3ms", "--device", "t4"], "'pi'"),
@@ -103,6 +104,9 @@ def test_search_end_to_end(tmp_path: Path) -> None:
     assert result["certificate"]["proved"] and result["certificate"]["front"] == "complete"
     assert result["best"]["costs"]["latency_ms"] <= 3.0
     assert result["best"]["score"] > result["anchor"]["score"]
+    assert result["settings"]["score"] == "calibrated", "the default follows the evidence"
+    for one in (result["best"], result["anchor"]):
+        assert list(one["scores"]) == ["calibrated", "maxent"] and one["scores"]["calibrated"] == pytest.approx(one["score"], rel=1e-9)
     folder = tmp_path / result["folder"]
     for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json"):
         assert (folder / name).stat().st_size > 0
@@ -176,7 +180,20 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
 def test_budgets_without_a_device(tmp_path: Path) -> None:
     done = run("search", "--budget", "20GFLOPs", "--grid", "32", "--scope", "backbone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "proved best" in done.stdout
+    assert "proved best" in done.stdout and "calibrated" in done.stdout and "maxent" in done.stdout
+
+
+def test_a_space_that_ends_elsewhere_is_searched_by_maxent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = yaml.safe_load((Path(__file__).parents[2] / "search_spaces" / "res.yaml").read_text(encoding="utf-8")) | {"name": "deeper"}
+    space["stages"][3]["stride"] = 2
+    (tmp_path / "deeper.yaml").write_text(yaml.safe_dump(space))
+    args = ["search", "--budget", "20GFLOPs", "--space", str(tmp_path / "deeper.yaml"), "--grid", "32", "--runs", str(tmp_path), "--no-pictures"]
+    assert main([*args, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["settings"]["score"] == "maxent" and list(result["best"]["scores"]) == ["maxent"]
+    assert any("'deeper'" in note and "calibrated" in note for note in result["notes"]), result["notes"]
+    assert main([*args, "--score", "calibrated"]) == 2
+    assert "strides 8, 16 and 32" in capsys.readouterr().err
 
 
 def test_python_api(tmp_path: Path) -> None:

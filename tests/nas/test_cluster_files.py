@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from nas.cli import build_parser
+from nas.scores.rows import ROW_SCORES
 from nas.search.shape import Shape
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def accepted(command: str) -> Any:
     words = shlex.split(command)
     assert words[0] == "nas"
     args = build_parser().parse_args(words[1:])
-    shape = Shape.of(args.strategy, args.score == "maxent", args.workers, args.address, args.islands)
+    shape = Shape.of(args.strategy, args.score is None or args.score in ROW_SCORES, args.workers, args.address, args.islands)
     assert shape.islands == args.islands
     return args
 

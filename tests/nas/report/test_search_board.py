@@ -91,7 +91,7 @@ def test_the_film_takes_few_pictures_however_often_it_is_asked(tmp_path: Path) -
     rows = space.sample(64, np.random.default_rng(1))
     front.add(rows, rulers.score(rows).astype(float), rulers.costs(rows)["latency_ms"])
     with EventWriter(tmp_path) as events:
-        film = Film(events, Scale(rulers, limit), "study")
+        film = Film(events, Scale(rulers, limit), "study", "score")
         for second in range(1, 1000):
             film.show(front, second * 100, float(second))
     frames = read(tmp_path).Images("views/front_over_time")
