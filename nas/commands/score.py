@@ -6,7 +6,6 @@ Closed forms (calibrated, maxent, deepmad, activations) take milliseconds and no
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 HELP = "zero-shot scores of an architecture or any network file"
 
@@ -27,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.quantity import parse_weights
     from nas.resolve import resolve_subject
     from nas.scores import SCORES, get_score
+    from nas.scores.calibrated import in_words
 
     names = args.score or ["calibrated", "maxent"]
     names = list(SCORES) if "all" in names else names
@@ -46,13 +46,6 @@ def run(args: argparse.Namespace) -> int:
     for line in lines:
         if "effectiveness" in line["notes"]:
             print(f"{line['name']}: DeepMAD effectiveness (depth against width) {line['notes']['effectiveness']:.3f}")
-        if "map" in line["notes"]:
-            print(_as_map(line["name"], line["notes"]))
+        if line["score"] == "calibrated":
+            print(f"{line['name']}: {in_words(line['value'], line['notes']['outside'])}")
     return 0
-
-
-def _as_map(name: str, notes: dict[str, Any]) -> str:
-    """What the calibrated score stands for, in points, and which of its terms the evidence behind it does not reach."""
-    own, low, high = (100 * notes[key] for key in ("map", "map_low", "map_high"))
-    outside = f"; beyond the evidence: {', '.join(notes['outside'])}" if notes["outside"] else ""
-    return f"{name}: mAP on VOC, trained from nothing, {own:.1f} (90 % of left-out detectors between {low:.1f} and {high:.1f}){outside}"

@@ -151,6 +151,12 @@ def _text(result: object) -> str:
         for i, s in enumerate(arch.stages, start=1)
     ]
     lines += ["", f"front by {scores[0]}: {len(result.front)} architectures from {_point(result.front[0])} to {_point(result.front[-1])}"]
+    if scores[0] == "calibrated":
+        from nas.scores.calibrated import in_words, shipped, terms_of
+        from search_spaces.lowering import lower
+
+        outside = shipped().outside(terms_of(lower(arch), result.settings["input_px"], shipped().form))
+        lines.append(f"{scores[0]} {result.best.score:.4f} stands for {in_words(result.best.score, outside)}")
     if result.certificate is not None:
         lines.append(_certificate(result.certificate))
     else:
