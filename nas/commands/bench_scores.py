@@ -3,6 +3,13 @@
 DATA is a folder with accuracy.csv (arch, input_px, columns of mAP), latency.csv (arch, input_px, columns ending in
 _ms) and graphs.jsonl.gz or NAME.onnx; or `zoo`, the published detectors. Every score is ranked against the accuracy over all
 points, at fixed input size, within families and among points of equal latency on each device.
+
+With --train the folder is made first: architectures of equal predicted latency, drawn from small copies of our own spaces, each trained
+briefly by one recipe. Interrupted, the same command goes on; without --train the folder is judged again.
+
+examples:
+  nas bench-scores --data runs/own-truth --train 24 --seeds 2
+  nas bench-scores --data runs/own-truth --score all --out runs/own-truth-judged
 """
 
 from __future__ import annotations
@@ -11,8 +18,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.evidence import options
+
 if TYPE_CHECKING:
     from nas.evidence.judge import Figure
+    from nas.evidence.noise import Ceiling
     from nas.evidence.trial import Trial
 
 HELP = "hold scores against detectors that were really trained"
@@ -23,19 +33,20 @@ ZOO = "zoo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas bench-scores``."""
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of trained detectors, or zoo")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of trained detectors, made by --train or brought along; or zoo")
     parser.add_argument("--score", action="append", nargs="+", metavar="NAME", help="scores and plain measures (flops, params, depth); 'closed': all that run no network (the default); 'all'")
     parser.add_argument("--target", metavar="COLUMN", help="column of accuracy.csv (default voc_scratch_map50_95, else the first)")
     parser.add_argument("--latency", nargs="+", default=[], metavar="COLUMN", help="columns of latency.csv, by their beginnings (default: all)")
     parser.add_argument("--px", nargs="+", type=int, default=[], metavar="PX", help="only points of these input sizes (default: all)")
-    parser.add_argument("--bins", type=int, metavar="N", help="quantile bins of latency within which points count as equally fast (default 12, for zoo 4)")
+    parser.add_argument("--bins", type=int, metavar="N", help="quantile bins of latency within which points count as equally fast (default 12, for zoo 4, for detectors of equal latency 1)")
     parser.add_argument("--refit", action="store_true", help="judge fitted scores also as refitted without the family they are judged on")
     parser.add_argument("--draws", type=int, default=1000, metavar="N", help="bootstrap draws of architectures (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of forward-pass scores and bootstrap (default 0)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="local Ray processes for forward-pass scores (default 1: without Ray)")
+    parser.add_argument("--seed", type=int, default=0, help="of forward-pass scores, bootstrap, and everything that --train draws (default 0)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="local Ray processes for forward-pass scores and trainings (default 1: without Ray)")
     parser.add_argument("--out", metavar="DIR", help=f"write verdicts.json and pictures there; it also keeps forward-pass scores, from which the same command goes on (default for the latter: {FOLDER})")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    options.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     from nas.console import Progress, print_json
     from nas.evidence import published
     from nas.evidence.columns import columns, is_slow
-    from nas.evidence.rank import BINS, LEAST
+    from nas.evidence.rank import LEAST, usual_bins
     from nas.evidence.read import TARGET, read_trained
     from nas.evidence.refit import fitted, left_out
     from nas.evidence.trial import hold
-    from search_spaces.errors import BadInput
+    from search_spaces.errors import BadInput, missing_package
 
     for option in ("draws", "bins", "jobs"):
         value = getattr(args, option)
@@ -58,6 +69,16 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(args.quiet)
     names = _names([name for group in args.score or [["closed"]] for name in group])
     zoo = args.data == ZOO
+    if zoo and args.train is not None:
+        raise BadInput("--data zoo are other people's detectors: with --train, name a folder to leave ours in")
+    try:
+        wish = options.wish_of(args)
+        if wish is not None:
+            from nas.evidence.train import train_evidence
+
+            train_evidence(wish, progress)
+    except ModuleNotFoundError as error:
+        raise missing_package("bench-scores --train", error.name, "train") from error
     points = published.zoo_detectors(progress) if zoo else read_trained(args.data)
     if args.px:
         points = points.part(np.isin(points.input_px, args.px))
@@ -71,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     found = columns(points, names, args.seed, args.jobs, journal, progress)
     if args.refit:
         found += [left_out(points, name, truth) for name in fitted() if name in names]
-    bins = args.bins or (published.BINS if zoo else BINS)
+    bins = args.bins or (published.BINS if zoo else usual_bins(devices.values()))
     trial = hold(points, found, target, devices, bins, args.draws, args.seed, published.LEAST if zoo else LEAST, progress)
     progress.done()
     blur = published.blur(points, bins) if zoo else None
@@ -107,13 +128,16 @@ def _names(asked: list[str]) -> list[str]:
 def _write(trial: Trial, folder: Path) -> None:
     import json
 
-    from nas.report.score_plot import picks_png, standing_png
+    from nas.report.score_plot import families_png, picks_png, standing_png
     from search_spaces.files import write_atomic
 
     write_atomic(folder / "verdicts.json", json.dumps(trial.to_json(), indent=2, allow_nan=False) + "\n")
     if trial.devices:
         write_atomic(folder / "equal-latency.png", standing_png(trial))
-        write_atomic(folder / "picks.png", picks_png(trial, next(iter(trial.devices))))
+        if trial.bins > 1:
+            write_atomic(folder / "picks.png", picks_png(trial, next(iter(trial.devices))))
+    if trial.families:
+        write_atomic(folder / "in-a-family.png", families_png(trial))
 
 
 def _print(trial: Trial) -> None:
@@ -133,12 +157,21 @@ def _print(trial: Trial) -> None:
         ])  # fmt: skip
     print(table(["score", "tau at equal latency", "90 %", f"ahead of {REFERENCE}", "tau, all", "Spearman", "at one size", "in a family", "regret, mAP points", "front found"], rows))
     print("\n" + table(["at equal latency", *trial.devices], [[v.name, *(_short(v.equal_latency_by_device[d].value) for d in trial.devices)] for v in ranked]))
+    if trial.families:
+        print("\n" + table(["in a family", *trial.families], [[v.name, *(_short(v.by_family[f].value) if f in v.by_family else "-" for f in trial.families)] for v in ranked]))
     if trial.ceiling is not None:
-        top = trial.ceiling
-        print(f"\nNoise: one training run scatters by about {top.deviation_points:.2f} mAP points, so a perfect score would reach {top.equal_latency:.2f} at equal latency and {top.tau:.2f} over all points.")
+        print("\n" + noise_text(trial.ceiling))
     for verdict in ranked:
         for name, reason in sorted(verdict.failures.items()):
             print(f"{verdict.name} has no value for {name}: {reason}")
+
+
+def noise_text(top: Ceiling) -> str:
+    """How far noise lets a score come, in a sentence."""
+    repeated = "" if top.between_runs is None else f" One seed orders them as another does with tau {top.between_runs:.2f}."
+    if top.tau != top.tau:
+        return f"Noise: one training run scatters by about {top.deviation_points:.2f} mAP points, no less than they differ by: scores cannot be told apart by these accuracies.{repeated}"
+    return f"Noise: one training run scatters by about {top.deviation_points:.2f} mAP points, so a perfect score would reach {top.equal_latency:.2f} at equal latency and {top.tau:.2f} over all points.{repeated}"
 
 
 def _short(value: float) -> str:

@@ -58,6 +58,7 @@ class Verdict:
     spearman: float
     fixed_size: Figure
     in_family: Figure
+    by_family: dict[str, Figure]
     equal_latency: Figure
     equal_latency_by_device: dict[str, Figure]
     regret_points: Figure
@@ -69,9 +70,10 @@ class Verdict:
         plain = {name: getattr(self, name).to_json() for name in ("tau", "fixed_size", "in_family", "equal_latency", "regret_points", "front_share")}
         rho = None if np.isnan(self.spearman) else round(self.spearman, 5)
         devices = {name: figure.to_json() for name, figure in self.equal_latency_by_device.items()}
+        families = {name: figure.to_json() for name, figure in self.by_family.items()}
         return {
             "score": self.name, "points": self.points, "architectures": self.architectures, "spearman": rho, **plain,
-            "equal_latency_by_device": devices, "failures": self.failures,
+            "equal_latency_by_device": devices, "by_family": families, "failures": self.failures,
         }  # fmt: skip
 
 
@@ -92,6 +94,7 @@ def judge(
     pairs = Pairs.of(score, truth, part.arch)
     by_size = GroupedPairs.of(score, truth, part.input_px, part.arch)
     by_family = GroupedPairs.of(score, truth, part.family, part.arch)
+    families = [_figure(lambda w, at=at: by_family.taus(w, family_least)[:, at], weight) for at in range(len(by_family.rows))]
     device_tau, regrets, shares = {}, [], []
     for name, latency in devices.items():
         ms = latency[known]
@@ -103,7 +106,8 @@ def judge(
         shares.append(_figure(lambda w, t=timed, g=group, m=ms[timed]: front_share(score[t], truth[t], m, g, TOP, w), weight[:, timed]))
     return Verdict(
         column.name, int(known.sum()), len(set(part.arch)), _figure(pairs.tau, weight), spearman(score, truth),
-        _figure(by_size.mean_tau, weight), _figure(lambda w: by_family.mean_tau(w, family_least), weight), _mean(list(device_tau.values())), device_tau,
+        _figure(by_size.mean_tau, weight), _figure(lambda w: by_family.mean_tau(w, family_least), weight),
+        {str(name): figure for name, figure in zip(np.unique(part.family), families, strict=True)}, _mean(list(device_tau.values())), device_tau,
         _mean(regrets, 100.0), _mean(shares), column.failures,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ across copies: they would agree with themselves and make every draw look surer t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from search_spaces.errors import BadInput
 
 BINS = 12
 """Quantile bins of a device's latency: points of one bin count as equally fast."""
+EQUAL = 1.05
+"""Points of latencies no farther apart than this factor are not cut into bins."""
 LEAST = 5
 """A group of fewer points (counted by weight) has no tau and takes no part in the mean."""
 
@@ -66,6 +69,12 @@ def latency_bins(latency: np.ndarray, bins: int = BINS) -> np.ndarray:
         return np.zeros(0, dtype=int)
     borders = np.quantile(latency, np.arange(1, bins) / bins)
     return np.searchsorted(borders, latency, side="right")
+
+
+def usual_bins(latencies: Iterable[np.ndarray]) -> int:
+    """``BINS``, or one where every column of latencies ``[n]`` lies within ``EQUAL``: such points were chosen to be equally fast."""
+    known = [column[~np.isnan(column)] for column in latencies]
+    return 1 if known and all(len(ms) and ms.max() <= EQUAL * ms.min() for ms in known) else BINS
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,13 @@ def _table(path: Path, suffix: str) -> tuple[list[tuple[str, int]], dict[str, np
         families.append((row.get("family") or "").strip() or family_of(row[named]))
         for name in wanted:
             text = (row[name] or "").strip()
-            value = positive(text, name, where) if text else math.nan
-            if not suffix and value > 1:
-                raise BadInput(f"{where}: {name}={text!r} must be a fraction of at most 1, not a percentage")
-            columns[name].append(value)
+            columns[name].append(math.nan if not text else positive(text, name, where) if suffix else _share(text, name, where))
     return list(keys), {name: np.array(values) for name, values in columns.items()}, families
+
+
+def _share(text: str, name: str, where: str) -> float:
+    """An accuracy; a detector that finds nothing has 0."""
+    value = 0.0 if text.strip("0") in ("", ".") else positive(text, name, where)
+    if value > 1:
+        raise BadInput(f"{where}: {name}={text!r} must be a fraction of at most 1, not a percentage")
+    return value

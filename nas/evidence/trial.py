@@ -11,7 +11,7 @@ import numpy as np
 from nas.console import Progress
 from nas.evidence.columns import Column
 from nas.evidence.judge import DRAWS, LEVEL, TOP, Figure, Verdict, judge, lead
-from nas.evidence.noise import Ceiling, ceiling
+from nas.evidence.noise import Ceiling, ceiling, ceiling_of_repeats
 from nas.evidence.rank import BINS, LEAST
 from nas.evidence.read import Trained
 
@@ -33,6 +33,13 @@ class Trial:
     draws: int
     seed: int
 
+    @property
+    def families(self) -> list[str]:
+        """Families in which some score has a tau; none where there is but one, which is the whole."""
+        if len(set(self.points.family)) < 2:
+            return []
+        return sorted({name for verdict in self.verdicts for name, figure in verdict.by_family.items() if not np.isnan(figure.value)})
+
     def lead(self, name: str, other: str = REFERENCE) -> Figure | None:
         """By how much a score is ahead of another at equal latency; None where either is missing."""
         found = {verdict.name: verdict for verdict in self.verdicts}
@@ -47,7 +54,7 @@ class Trial:
         for verdict in self.verdicts:
             ahead = self.lead(verdict.name)
             verdicts.append({**verdict.to_json(), "lead_over_" + REFERENCE: None if ahead is None else ahead.to_json()})
-        top = None if self.ceiling is None else {key: round(value, 5) for key, value in vars(self.ceiling).items()}
+        top = None if self.ceiling is None else self.ceiling.to_json()
         return {
             "data": self.points.source, "target": self.target, "points": int(known.sum()),
             "architectures": len(set(self.points.arch[known])), "families": sorted(set(map(str, self.points.family[known]))),
@@ -68,4 +75,5 @@ def hold(
         verdicts.append(judge(points, column, truth, devices, bins, draws, seed, family_least))
         if progress is not None:
             progress.show(f"{count} of {len(columns)} scores judged against {target}", force=count == len(columns))
-    return Trial(points, target, devices, tuple(columns), tuple(verdicts), ceiling(points, truth, devices, bins, seed), bins, draws, seed)
+    top = ceiling_of_repeats(points, target, devices, bins, seed) or ceiling(points, truth, devices, bins, seed)
+    return Trial(points, target, devices, tuple(columns), tuple(verdicts), top, bins, draws, seed)

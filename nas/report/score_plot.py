@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from nas.report.plots import BUDGET, FRONT, INK, _figure, _png
 from search_spaces.errors import BadInput
 
 if TYPE_CHECKING:
+    from nas.evidence.judge import Figure
     from nas.evidence.trial import Trial
 
 MOST_PICKS = 4
@@ -21,29 +22,41 @@ MOST_PICKS = 4
 
 def standing_png(trial: Trial) -> bytes:
     """One row a score, best on top: mean tau at equal latency with its 90 % interval, a small mark for every device."""
-    ranked = sorted(trial.verdicts, key=lambda verdict: verdict.equal_latency.value)
+    rows = [(verdict.name, verdict.equal_latency, verdict.equal_latency_by_device) for verdict in trial.verdicts]
+    return _rows_png(rows, "Kendall tau with trained mAP at equal latency (dot: mean, bar: 90 %)", None if trial.ceiling is None else trial.ceiling.equal_latency)
+
+
+def families_png(trial: Trial) -> bytes:
+    """One row a score, best on top: tau over all points with its 90 % interval, a small mark for every family of the trial."""
+    rows = [(verdict.name, verdict.tau, {name: verdict.by_family[name] for name in trial.families if name in verdict.by_family}) for verdict in trial.verdicts]
+    return _rows_png(rows, "Kendall tau with trained mAP (dot: over all, bar: 90 %, marks: within a family)", None if trial.ceiling is None else trial.ceiling.tau)
+
+
+def _rows_png(rows: Sequence[tuple[str, Figure, Mapping[str, Figure]]], label: str, ceiling: float | None) -> bytes:
+    """A row for every name, its figure, and the figures of its parts; ``ceiling`` is what noise leaves to reach."""
+    ranked = sorted(rows, key=lambda row: row[1].value)
     figure = _figure(7.6, 1.7 + 0.33 * len(ranked))
     axes = figure.add_subplot()
-    for row, verdict in enumerate(ranked):
-        mean = verdict.equal_latency
+    for row, (_, mean, parts) in enumerate(ranked):
         axes.plot((mean.low, mean.high), (row, row), color=FRONT, linewidth=5, alpha=0.35, solid_capstyle="butt")
         axes.plot(mean.value, row, "o", color=FRONT, markersize=7, zorder=4)
         axes.annotate(f"{mean.value:.2f}", (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK)
-        for place, (device, figure_of) in enumerate(verdict.equal_latency_by_device.items()):
+        for place, (part, figure_of) in enumerate(parts.items()):
             axes.plot(
                 figure_of.value, row, MARKERS[(place + 1) % len(MARKERS)], color=COLOURS[(place + 1) % len(COLOURS)], markersize=4,
-                markeredgewidth=0, alpha=0.9, zorder=3, linestyle="none", label=_label(device) if row == 0 else None,
+                markeredgewidth=0, alpha=0.9, zorder=3, linestyle="none", label=_label(part) if row == 0 else None,
             )  # fmt: skip
     axes.axvline(0, color=BUDGET, linewidth=0.8)
-    if trial.ceiling is not None:
-        axes.axvline(trial.ceiling.equal_latency, color=BUDGET, linestyle="--", linewidth=1.1, label="perfect score, by the noise")
-    axes.set_yticks(range(len(ranked)), [verdict.name for verdict in ranked], parse_math=False)
+    if ceiling is not None and not np.isnan(ceiling):
+        axes.axvline(ceiling, color=BUDGET, linestyle="--", linewidth=1.1, label="perfect score, by the noise")
+    axes.set_yticks(range(len(ranked)), [name for name, _, _ in ranked], parse_math=False)
     axes.set_ylim(-0.6, len(ranked) - 0.4)
-    axes.set_xlabel("Kendall tau with trained mAP at equal latency (dot: mean, bar: 90 %)")
+    axes.set_xlabel(label)
     axes.set_xlim(right=1.0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return _png(figure)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from nas.evidence.choice import front, front_share, regret
 from nas.evidence.columns import Column
 from nas.evidence.judge import judge, resampled
-from nas.evidence.noise import ceiling
+from nas.evidence.noise import ceiling, ceiling_of_repeats
+from nas.evidence.rank import tau
 from nas.evidence.read import TARGET, Trained, read_trained
 from nas.evidence.refit import fitted, left_out
 from nas.evidence.trial import hold
@@ -127,3 +129,47 @@ def test_a_fitted_score_is_judged_on_families_that_it_has_not_seen(points: Train
     one = points.part(points.family == "beta2")
     with pytest.raises(BadInput, match="1 family"):
         left_out(one, fitted()[0], one.target(TARGET))
+
+
+def test_every_family_has_its_own_figure(points: Trained) -> None:
+    truth = points.target(TARGET)
+    half = np.where(points.family == "alpha1", truth, -truth)
+    verdict = judge(points, Column("half", half), truth, points.devices(), draws=20)
+    assert {name: figure.value for name, figure in verdict.by_family.items()} == pytest.approx({"alpha1": 1.0, "beta2": -1.0})
+    assert verdict.in_family.value == pytest.approx(0) and verdict.to_json()["by_family"]["beta2"]["high"] == pytest.approx(-1)
+
+
+def repeated(points: Trained, deviation: float, seeds: int, truth: np.ndarray, draw: int = 0) -> Trained:
+    """The points trained ``seeds`` times, one of them once only, with known noise."""
+    runs = truth[:, None] + deviation * np.random.default_rng(draw).standard_normal((len(truth), seeds))
+    runs[0, 1:] = np.nan
+    columns = {"map": np.nanmean(runs, axis=1)} | {f"map_seed{seed}": runs[:, seed] for seed in range(seeds)}
+    return replace(points, accuracy=columns)
+
+
+def test_repeated_trainings_tell_the_noise(points: Trained) -> None:
+    truth = points.target(TARGET)
+    for seeds in (2, 4):
+        drawn = [repeated(points, 0.05, seeds, truth, draw) for draw in range(8)]
+        found = [ceiling_of_repeats(one, "map", {}) for one in drawn]
+        known = [one for one in found if one is not None]
+        assert len(known) == 8 and {one.architectures for one in known} == {len(points) - 1}
+        assert np.mean([one.deviation_points for one in known]) == pytest.approx(5.0, rel=0.05)
+        # What a score that knows the truth really reaches, and what one run says of another, which is less.
+        reached = np.mean([tau(truth, one.target("map")) for one in drawn])
+        assert np.mean([one.tau for one in known]) == pytest.approx(reached, abs=0.03)
+        assert all(one.between_runs is not None and one.between_runs < one.tau for one in known)
+    trial = hold(repeated(points, 0.05, 2, truth), [Column("truth", truth)], "map", points.devices(), draws=5)
+    assert trial.ceiling == ceiling_of_repeats(repeated(points, 0.05, 2, truth), "map", points.devices())
+
+
+def test_where_all_is_noise_there_is_no_ceiling(points: Trained) -> None:
+    same = replace(points, accuracy={"map": np.array([0.4, 0.6] * 72), "map_seed0": np.array([0.3, 0.9] * 72), "map_seed1": np.array([0.5, 0.3] * 72)})
+    flat = ceiling_of_repeats(same, "map", points.devices())
+    assert flat is not None and np.isnan(flat.tau) and flat.to_json()["tau"] is None and flat.between_runs == pytest.approx(-1)
+
+
+def test_without_repeats_there_is_nothing_to_tell(points: Trained) -> None:
+    assert ceiling_of_repeats(points, TARGET, points.devices()) is None
+    one = replace(points, accuracy={"map": points.target(TARGET), "map_seed0": points.target(TARGET)})
+    assert ceiling_of_repeats(one, "map", points.devices()) is None

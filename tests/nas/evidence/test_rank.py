@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nas.evidence.rank import GroupedPairs, Pairs, equal_latency_tau, latency_bins, spearman, tau
+from nas.evidence.rank import BINS, GroupedPairs, Pairs, equal_latency_tau, latency_bins, spearman, tau, usual_bins
 from search_spaces.errors import BadInput
 
 RNG = np.random.default_rng(0)
@@ -96,3 +96,9 @@ def test_groups_by_any_label() -> None:
     assert grouped.taus()[0].tolist() == [1.0, -1.0]
     assert grouped.mean_tau()[0] == 0.0
     assert math.isnan(grouped.mean_tau(least=6)[0])
+
+
+def test_points_of_one_latency_are_not_cut_into_bins() -> None:
+    near, far = np.array([10.0, 10.4, np.nan]), np.array([10.0, 11.0, 12.0])
+    assert usual_bins([near]) == usual_bins([near, 3 * near]) == 1
+    assert usual_bins([near, far]) == usual_bins([]) == usual_bins([np.array([np.nan])]) == BINS

@@ -67,3 +67,11 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         read_trained(tmp_path / "nowhere")
     with pytest.raises(BadInput, match=r"accuracy\.csv"):
         read_trained(tmp_path)
+
+
+def test_a_detector_that_finds_nothing_has_an_accuracy_of_zero(tmp_path: Path) -> None:
+    folder(tmp_path)
+    lines = (tmp_path / "accuracy.csv").read_text().splitlines()
+    lines[1:4] = ["alpha1w4d1,64,0.000000,", "alpha1w4d1,96,0,", "alpha1w4d1,128,0.0,"]
+    (tmp_path / "accuracy.csv").write_text("\n".join(lines) + "\n")
+    assert read_trained(tmp_path).target(TARGET)[:3].tolist() == [0, 0, 0]
