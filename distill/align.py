@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import BadInput
 from zoo.losses import full
+from zoo.parts import parts, whole_sum
 
 STANDARD_EPS = 1e-5
 """Added to a channel's variance before its root is divided by."""
@@ -86,7 +87,12 @@ def shares(fine: int, coarse: int, like: Tensor) -> Tensor:
 
 
 def standardised(x: Tensor) -> Tensor:
-    """``x`` ``[b, c, h, w]`` with mean 0 and variance 1 in every channel over all images and places."""
+    """``x`` ``[b, c, h, w]`` with mean 0 and variance 1 in every channel over all images of the batch and all places."""
     x = full(x)
-    middle = x - x.mean((0, 2, 3), keepdim=True)
-    return middle * (middle.square().mean((0, 2, 3), keepdim=True) + STANDARD_EPS).rsqrt()
+    middle = x - _means(x)
+    return middle * (_means(middle.square()) + STANDARD_EPS).rsqrt()
+
+
+def _means(x: Tensor) -> Tensor:
+    """The mean of every channel ``[1, c, 1, 1]``, over the images that other processes have too."""
+    return whole_sum(x.mean((0, 2, 3), keepdim=True)) / parts()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distill.options import number, whole
 from search_spaces.errors import BadInput
+from zoo.parts import whole_sum
 from zoo.targets import Phase
 
 PROBE_SCALE = 1024.0
@@ -126,10 +127,10 @@ class Balance(nn.Module):
 
 
 def gradient_norm(loss: Tensor, features: Sequence[Tensor]) -> float:
-    """Norm of the gradient of ``loss`` with respect to all ``features`` together; 0 where it does not depend on them."""
+    """Norm of the gradient of ``loss`` with respect to all ``features`` of the batch together; 0 where it does not depend on them."""
     wanted = [one for one in features if one.requires_grad]
     if not loss.requires_grad or not wanted:
         return 0.0
     found = torch.autograd.grad(loss * PROBE_SCALE, wanted, retain_graph=True, allow_unused=True)
     squares = [one.double().square().sum() for one in found if one is not None]
-    return math.sqrt(float(torch.stack(squares).sum())) / PROBE_SCALE if squares else 0.0
+    return math.sqrt(float(whole_sum(torch.stack(squares).sum()))) / PROBE_SCALE if squares else 0.0

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from distill.align import Aligner, standardised
 from distill.options import check_options, number
 from search_spaces.errors import BadInput, unknown_name
+from zoo.parts import parts, whole_draw
 from zoo.targets import Targets
 
 CONTEXT_STD = 0.01
@@ -35,7 +36,7 @@ class FeatureMethod(nn.Module, abc.ABC):
         """The loss of maps ``[b, c, h, w]``, a level each; true boxes are in pixels of an input of ``size`` (height, width)."""
         with torch.autocast(student[0].device.type, enabled=False):
             pairs = self.align(student, teacher)
-            return torch.stack([self.of_level(i, ours, theirs, targets, size) for i, (ours, theirs) in enumerate(pairs)]).sum()
+            return torch.stack([self.of_level(i, ours, theirs, targets, size) for i, (ours, theirs) in enumerate(pairs)]).sum() / parts()
 
     @abc.abstractmethod
     def of_level(self, level: int, student: Tensor, teacher: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
@@ -110,7 +111,7 @@ class MaskedGenerative(FeatureMethod):
         if self.standardise:
             student, teacher = standardised(student), standardised(teacher)
         b, _, h, w = student.shape
-        kept = torch.rand(b, 1, h, w, device=student.device) >= self.masked
+        kept = whole_draw(lambda n: torch.rand(n, 1, h, w, device=student.device), b) >= self.masked
         return self.weight * (self.generators[level](student * kept) - teacher).square().sum() / b
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from distill.balance import EAGER, Balance, Schedule
 from distill.data.views import Origin, View, Views
 from distill.loop import Loop
+from distill.parallel.group import group
 from distill.recipe import TrainRecipe
 from distill.teach import Lesson
 from distill.teacher_cache import TeacherCache
@@ -57,7 +58,7 @@ class Times:
 def measure(loop: Loop, lessons: Sequence[Lesson], balance: Balance, input_px: int) -> Times:
     """Time a step and the teachers, the second of two times each. Nothing is learnt from it."""
     detector = loop.task.detector
-    batch = Rehearsal.of(loop.recipe.batch, input_px, detector.classes, detector.preprocess)
+    batch = Rehearsal.of(loop.recipe.batch // group().world, input_px, detector.classes, detector.preprocess)
     calls = balance.get_buffer("calls")
     before = int(calls)
     # past the first calls, each of which measures gradients, and on none that does

@@ -1,7 +1,8 @@
 """The training loop: steps, and nothing else. Data, evaluation, files and pictures belong to ``distill.train``.
 
 All randomness of a step comes from (seed, step), and the learning rate from the step alone, so the whole state is
-weights, optimiser, average and a few numbers: what ``state`` gives is enough to go on to the same last bit.
+weights, optimiser, average and a few numbers: what ``state`` gives is enough to go on to the same last bit. Processes
+that share every batch (``distill.parallel``) have the same state after every step.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from distill.data.views import Origin
 from distill.ema import Average
 from distill.guard import batch_statistics_kept, first_overflow, hold_in_float32
 from distill.optimise import NORMS, make_optimiser, rate_share, set_rate
+from distill.parallel.group import group
+from distill.parallel.norms import share_norms
 from distill.recipe import TrainRecipe
 from distill.task import Task
 from search_spaces.errors import BadInput
@@ -71,16 +74,19 @@ class Trouble:
 
 
 class Loop:
-    """Trains ``task`` for ``steps`` steps; ``batch`` images a step, all accumulated ones together."""
+    """Trains ``task`` for ``steps`` steps, each on the images of all accumulated batches together."""
 
     def __init__(
         self, task: Task, recipe: TrainRecipe, steps: int, steps_per_epoch: int, *, seed: int = 0, device: str = "cpu", precision: str = "fp32"
     ) -> None:
         self.task, self.recipe, self.seed, self.device, self.precision = task.to(device), recipe, seed, torch.device(device), precision
+        group().align(task)
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
         self.optimiser = make_optimiser(task, recipe)
         self.average = Average(task.detector, recipe.ema_decay, recipe.ema_updates)
         task.follow(self.average)
+        if group().world > 1:
+            share_norms(task)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.trouble = Trouble()
         self.step = 0
@@ -95,7 +101,7 @@ class Loop:
         return Phase(self.step / max(1, self.steps), self.step >= closing_from)
 
     def advance(self, batches: Sequence[Batch]) -> Report:
-        """One step on the accumulated ``batches``. After an overflow the state is that of an earlier step."""
+        """One step on the accumulated ``batches``, or this process's part of each. After an overflow the state is that of an earlier step."""
         if self._snapshot is None or self.step % SNAPSHOT_STEPS == 0:
             self._snapshot = copy.deepcopy(self.state())
         self.task.train()
@@ -103,7 +109,8 @@ class Loop:
             for module in self.task.detector.backbone.modules():
                 if isinstance(module, NORMS):
                     module.eval()
-        images = sum(len(batch.targets) for batch in batches)
+        together = group()
+        images = sum(len(batch.targets) for batch in batches) * together.world
         rate = self.recipe.lr * images / self.recipe.nominal_batch * self.trouble.rate_factor
         rate *= rate_share(self.step, self.steps, round(self.recipe.warmup_epochs * self.steps_per_epoch), self.recipe.final_lr)
         set_rate(self.optimiser, rate)
@@ -114,13 +121,15 @@ class Loop:
             image, targets = self._placed(batch)
             with self._autocast():
                 losses = self.task.losses(image, targets, self.phase, batch.origin)
-            share = len(targets) / images
+            share = len(targets) * together.world / images
             whole = total(losses)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) * share
-            if not math.isfinite(float(whole.detach())):
+            *values, everything = together.sums([*losses.values(), whole])
+            for name, value in zip(losses, values, strict=True):
+                sums[name] = sums.get(name, 0.0) + value * share
+            if not math.isfinite(everything):
                 return self._roll_back(batch, rate)
             self.scaler.scale(whole * (share * self.recipe.loss_scale)).backward()
+        together.add_gradients(self.task.parameters())
         self.scaler.unscale_(self.optimiser)
         norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.recipe.clip_norm or math.inf))
         # Scaled gradients of fp16 overflow by design now and then: the scaler skips that step and scales less.
@@ -182,7 +191,8 @@ class Loop:
                 self.task.losses(image, targets, self.phase, batch.origin)
 
         with batch_statistics_kept(self.task):
-            layer = first_overflow(self.task, again)
+            found = group().everyone(first_overflow(self.task, again))
+        layer = next((name for name, _ in self.task.named_modules() if name in found), None)
         at = self.step
         trouble = copy.deepcopy(self.trouble)
         trouble.rollbacks += 1

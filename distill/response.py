@@ -27,6 +27,7 @@ from zoo.detector import Detector, Raw, centres_from_boxes
 from zoo.heads import ONE_TO_MANY
 from zoo.losses import box_iou, full, iou_pairwise
 from zoo.nms import nms
+from zoo.parts import whole_sum
 
 SYNONYMS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
 """Pascal VOC's words that COCO writes otherwise."""
@@ -222,7 +223,7 @@ class Scores(ResponseMethod):
         if not student.same_cells(teacher):
             return self.otherwise.parts(student, teacher)[0]
         ours, theirs = self.bridge.of_student(full(student.scores)), self.bridge.of_teacher(teacher.scores)
-        return soft_focal(ours, theirs, self.beta).sum() / theirs.amax(-1).sum().clamp(min=1)
+        return soft_focal(ours, theirs, self.beta).sum() / whole_sum(theirs.amax(-1).sum()).clamp(min=1)
 
 
 class Localisation(ResponseMethod):
@@ -249,7 +250,7 @@ class Localisation(ResponseMethod):
         goal = (theirs / self.temperature).log_softmax(-1)
         apart = (goal.exp() * (goal - own)).sum(-1).mean(-1) * self.temperature**2
         weights = self.weights(teacher)
-        return (apart * weights).sum() / weights.sum().clamp(min=1)
+        return (apart * weights).sum() / whole_sum(weights.sum()).clamp(min=1)
 
 
 class Boxes(ResponseMethod):
@@ -267,7 +268,7 @@ class Boxes(ResponseMethod):
             return self.otherwise.parts(student, teacher)[1]
         weights = self.weights(teacher)
         apart = 1 - box_iou(student.boxes, teacher.boxes, "giou")
-        return (apart * weights).sum() / weights.sum().clamp(min=1)
+        return (apart * weights).sum() / whole_sum(weights.sum()).clamp(min=1)
 
 
 class Match(NamedTuple):
@@ -334,7 +335,7 @@ class SoftTargetMethod(ResponseMethod):
             score_sums.append((soft_focal(scores[i], goals, self.beta).sum(-1) * taught).sum())
             apart = 1 - box_iou(boxes[i][match.predictions], soft.boxes[match.targets], "giou")
             box_sums.append((apart * best[match.targets] * match.shares).sum())
-        total = total.clamp(min=1)
+        total = whole_sum(total).clamp(min=1)
         return torch.stack(score_sums).sum() / total, torch.stack(box_sums).sum() / total
 
     @torch.no_grad()

@@ -177,6 +177,19 @@ class RunFolder:
         self._latest[kind] = data
 
 
+class Onlooker:
+    """A run folder for a process that leaves the writing to another one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def append(self, kind: str, data: dict[str, Any]) -> None:
+        """The other one writes it down."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def _refuse_constant(name: str) -> float:
     """JSON has no NaN or Infinity, and the journal never writes them."""
     raise ValueError(f"{name} in a journal")

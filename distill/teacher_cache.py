@@ -6,7 +6,9 @@ budget by themselves, and those within it together as soon as one of them is mis
 on to the same bits.
 
 The folder holds ``cache.json`` (what the records were made for) and two files a view: the records, and one mark each, which is
-written after its record and carries its checksum. A torn or damaged record is computed again.
+written after its record and carries its checksum. A torn or damaged record is computed again. Processes that share
+every batch (``distill.parallel``) share the files too, if they see the same disk: each writes the records of its pictures and
+finds those of the others.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor
 
 from distill.data.views import Origin, View, Views
+from distill.parallel.group import group
 from distill.record import Form, Kept
 from distill.taught import Taught
 from search_spaces.errors import BadInput
@@ -91,8 +94,13 @@ class TeacherCache:
         except OSError as error:
             raise BadInput(f"cannot write teacher cache {str(path)!r}: {error.strerror or error}; choose another with --cache") from error
         try:
-            _lock(lock, path)
-            _match(path, told)
+            together = group()
+            for turn in range(together.world):
+                if turn == together.rank:
+                    if together.writes:
+                        _lock(lock, path)
+                    _match(path, told)
+                together.wait()
             cache = TeacherCache(path, lock, views, used, forms, budget_bytes, say)
         except BaseException:
             lock.close()
@@ -215,7 +223,7 @@ class _ViewFile:
         return [self._read(index, row) for index, row in zip(indices, rows, strict=True)]
 
     def _read(self, index: int, row: np.ndarray) -> bool:
-        mark = int(self._marks[index])
+        mark = int(self._marks[index]) or self._mark_of_another(index)
         if not mark:
             return False
         try:
@@ -228,6 +236,17 @@ class _ViewFile:
             return False
         self._trusted[index] = True
         return True
+
+    def _mark_of_another(self, index: int) -> int:
+        """The mark of a record that another process of the run has written by now; 0 where there is none."""
+        if group().world == 1:
+            return 0
+        try:
+            written = os.pread(self._open[1], 8, 8 * index)
+        except OSError as error:
+            raise _cannot(self._path, error) from error
+        self._marks[index] = int.from_bytes(written, "little") if len(written) == 8 else 0
+        return int(self._marks[index])
 
     def write(self, index: int, record: np.ndarray) -> None:
         """Keep a record; its mark is written when the record is."""

@@ -1,7 +1,8 @@
 """A training run: data, loop, evaluation, checkpoints and curves in one folder that can be gone on with.
 
 ``resume.pt`` holds the loop's whole state; ``best.safetensors`` and ``last.safetensors`` hold the averaged weights,
-ready to use. Killed at any moment, the same command goes on from the last state and ends with the same bits.
+ready to use. Killed at any moment, the same command goes on from the last state and ends with the same bits. Of processes that
+share every batch (``distill.parallel``) the first one writes, and all of them take up what it reads.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from distill.data.dataset import DataSet
 from distill.data.loader import Batch, Loader
 from distill.evaluate import Verdict, detect, judge
 from distill.loop import Loop, Report
+from distill.parallel.group import agreed, group
 from distill.recipe import TrainRecipe
-from distill.run_folder import Products, RunFolder
+from distill.run_folder import Onlooker, Products, RunFolder
 from distill.task import Task
 from search_spaces.errors import BadInput
 from search_spaces.files import replacing
@@ -33,10 +35,12 @@ from zoo.checkpoint import save
 if TYPE_CHECKING:
     from distill.events import EventWriter
 
-PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache"))
+PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray"))
 STATE_FORMAT = "nas-training-1"
 SAVE_S = 120.0
 """The state is written after every epoch, and within an epoch when so many seconds have passed since the last time."""
+STOP, SAVE = 2, 1
+"""What a process may wish after a step; what any of them wishes most is done by all."""
 EVALUATIONS = 20
 """The average is evaluated about so often over a run, evenly, and after each of the last epochs that count."""
 DISK_MARGIN = 1.2
@@ -75,32 +79,38 @@ def evaluation_epochs(epochs: int) -> set[int]:
 
 
 def train(
-    task: Task, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder, *,
+    task: Task, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, *,
     input_px: int, seed: int = 0, device: str = "cpu", precision: str = "fp32", workers: int | None = None,
     provenance: dict[str, Any] | None = None, board: EventWriter | None = None, say: Callable[[str], None] = lambda text: None,
     ready: Callable[[Loop], None] = lambda loop: None, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:  # fmt: skip
     """Train ``task`` by ``recipe`` in ``folder``, or go on with what is there. The detector's class map is the data's.
 
     ``ready`` is called before the first step, if there is one to do: to say what lies ahead.
     ``enough`` is asked before every epoch with the records of those before; its yes ends the call there. The run stands as if
-    interrupted between two epochs, and another call goes on to the same bits as without the stop.
+    interrupted between two epochs, and another call goes on to the same bits as without the stop. ``asked_to_stop`` ends it as Ctrl-C does.
+
+    Processes that share every batch all call this; ``recipe.batch`` images are those of all of them.
     """
+    together = group()
     with Loader(
-        data, task.detector.preprocess, recipe.augmentation, input_px, recipe.batch, seed, workers=workers, multi_scale=recipe.multi_scale, views=recipe.views
-    ) as loader, interruptible() as stop:  # fmt: skip
+        data, task.detector.preprocess, recipe.augmentation, input_px, recipe.batch, seed, workers=workers, multi_scale=recipe.multi_scale, views=recipe.views,
+        rank=together.rank, world=together.world,
+    ) as loader, interruptible() as interrupted:  # fmt: skip
         steps_per_epoch = max(1, len(loader) // recipe.accumulate)
         loop = Loop(task, recipe, recipe.epochs * steps_per_epoch, steps_per_epoch, seed=seed, device=device, precision=precision)
-        check_disk(folder.folder, loop)
+        if together.writes:
+            check_disk(folder.folder, loop)
         progress = Progress([], -1.0, 0, [], 0.0)
         state_file = folder.folder / "resume.pt"
-        if state_file.exists():
+        if together.first(state_file.exists()):
             progress = _resume(state_file, loop)
             say(f"going on after step {loop.step} of {loop.steps}")
         if loop.step < loop.steps:
             ready(loop)
         run = _Run(loop, loader, val, recipe, folder, progress, input_px, provenance or {}, board, say)
-        run.until_done(stop, enough)
+        run.until_done(lambda: interrupted() or asked_to_stop(), enough)
         return run.outcome()
 
 
@@ -108,7 +118,7 @@ class _Run:
     """One run while it goes on."""
 
     def __init__(
-        self, loop: Loop, loader: Loader, val: DataSet, recipe: TrainRecipe, folder: RunFolder, progress: Progress,
+        self, loop: Loop, loader: Loader, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, progress: Progress,
         input_px: int, provenance: dict[str, Any], board: EventWriter | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.loop, self.loader, self.val, self.recipe, self.folder, self.progress = loop, loader, val, recipe, folder, progress
@@ -116,6 +126,7 @@ class _Run:
         self.began = self.saved_at = time.monotonic()
         self.before_s = progress.seconds
         self.evaluated_at = evaluation_epochs(recipe.epochs)
+        self.together = group()
 
     def until_done(self, stop: Callable[[], bool], enough: Callable[[list[dict[str, Any]]], bool]) -> None:
         """Epoch after epoch; an overflow sends the loop back, and its epoch is fed again from there."""
@@ -147,17 +158,17 @@ class _Run:
             self._tell(epoch, report, count, began)
             if self.loop.step % self.loop.steps_per_epoch == 0:
                 break
-            if stop():
+            wish = self.together.most(STOP if stop() else SAVE if time.monotonic() - self.saved_at > SAVE_S else 0)
+            if wish:
                 self.save_state()
+            if wish == STOP:
                 raise KeyboardInterrupt
-            if time.monotonic() - self.saved_at > SAVE_S:
-                self.save_state()
         passed = time.monotonic() - began
         self.progress.history.append({
             "epoch": epoch + 1, "step": self.loop.step, "rate": rate, "losses": {name: value / max(count, 1) for name, value in sums.items()},
             "steps_fed": count, "images_per_s": count * self.recipe.batch * self.recipe.accumulate / max(passed, 1e-9), "waited_share": self.loader.waited_share,
         })  # fmt: skip
-        if stop():
+        if self.together.most(STOP if stop() else 0):
             self._finish_epoch(epoch + 1)
             raise KeyboardInterrupt
         return True
@@ -165,7 +176,7 @@ class _Run:
     def _batches(self, epoch: int, done: int, closing: bool) -> Iterator[Batch]:
         """The rest of an epoch; when the data fail, what has been learnt is written before the error goes on."""
         try:
-            yield from self.loader.epoch(epoch, done * self.recipe.accumulate, closing)
+            yield from agreed(self.loader.epoch(epoch, done * self.recipe.accumulate, closing))
         except BadInput:
             self.save_state()
             raise
@@ -189,11 +200,24 @@ class _Run:
             write_curves(self.board, record, verdict, self.val, found)
 
     def _evaluate(self) -> tuple[Verdict, list[dict[str, Any]]]:
-        detector = self.loop.average.detector
-        found = detect(detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), say=self.say)
-        return judge(self.val, found), found
+        detector, together = self.loop.average.detector, self.together
+        shard = (together.rank, together.world)
+        readers = None if together.world == 1 else self.loader.workers
+        mine = detect(
+            detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), shard=shard, workers=readers, say=self.say
+        )
+        found = [one for part in together.everyone(mine) for one in part]
+        if together.world > 1:
+            places = {picture.id: place for place, picture in enumerate(self.val.pictures)}
+            found.sort(key=lambda one: places[one["image_id"]])
+        # one judge is enough: it takes memory
+        verdict = together.first(judge(self.val, found) if together.writes else None)
+        assert verdict is not None
+        return verdict, found
 
     def _save_weights(self, name: str, epoch: int, verdict: Verdict | None) -> None:
+        if not self.together.writes:
+            return
         detector = self.loop.average.detector
         told = {**self.provenance, "epoch": epoch, "recipe": self.recipe.to_dict(), "seed": self.loop.seed}
         if verdict is not None:
@@ -204,13 +228,18 @@ class _Run:
     def save_state(self) -> None:
         """Write ``resume.pt``; the one before stays until the new one is whole."""
         self.loop.task.settle()
+        self.together.wait()
         self.progress.seconds = self.before_s + time.monotonic() - self.began
+        if self.together.writes:
+            self._write_state()
+        self.saved_at = time.monotonic()
+
+    def _write_state(self) -> None:
         with replacing(self.folder.folder / "resume.pt") as temporary:
             try:
                 torch.save({"format": STATE_FORMAT, "loop": self.loop.state(), "progress": dataclasses.asdict(self.progress)}, temporary)
             except RuntimeError as error:  # torch's word for a disk that is full
                 raise OSError(f"{' '.join(str(error).split())[:120]} (is the disk full?)") from error
-        self.saved_at = time.monotonic()
 
     def _note(self, text: str) -> None:
         self.progress.notes.append(text)
@@ -240,14 +269,27 @@ class _Run:
 
 def _resume(file: Path, loop: Loop) -> Progress:
     """Bring ``loop`` to the state in ``file``; a damaged or foreign file is refused."""
+    together = group()
+    data = together.first(_read_state(file, loop.device if together.world == 1 else torch.device("cpu")) if together.writes else {})
     try:
-        data = torch.load(file, map_location=loop.device, weights_only=True)
-        if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
-            raise ValueError(f"its format is not {STATE_FORMAT!r}")
         loop.restore(data["loop"])
         return Progress(**data["progress"])
     except Exception as error:  # torch raises a different type for every kind of damage
-        raise BadInput(f"cannot go on from {str(file)!r}: {' '.join(str(error).split())[:200]}; start over with --fresh") from error
+        raise _cannot_go_on(file, error) from error
+
+
+def _read_state(file: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        data = torch.load(file, map_location=device, weights_only=True)
+        if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
+            raise ValueError(f"its format is not {STATE_FORMAT!r}")
+        return data
+    except Exception as error:  # of many types, too
+        raise _cannot_go_on(file, error) from error
+
+
+def _cannot_go_on(file: Path, error: Exception) -> BadInput:
+    return BadInput(f"cannot go on from {str(file)!r}: {' '.join(str(error).split())[:200]}; start over with --fresh")
 
 
 def disk_need(loop: Loop) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.console import Progress
+from nas.parallel import Spread, check_batch, check_spread_device
 from nas.teaching import Teaching, make_task, same_network
 from search_spaces.errors import BadInput, missing_package
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
     from distill.data.dataset import DataSet
     from distill.loop import Loop
     from distill.recipe import TrainRecipe
+    from distill.run_folder import RunFolder
     from distill.task import Task
     from distill.train import Outcome
     from zoo.detector import Detector
 
 DEVICES = ("cpu", "cuda")
+
+
+class Say(Protocol):
+    """What shows a line of progress; ``force`` shows it however fresh the last one is."""
+
+    def __call__(self, text: str, force: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class Request:
     device: str = "cpu"
     precision: str | None = None
     workers: int | None = None
+    """Processes that read images."""
     seed: int = 0
     deterministic: bool = False
     name: str | None = None
@@ -48,6 +57,8 @@ class Request:
     quiet: bool = False
     teaching: Teaching | None = None
     """What ``nas distill`` adds."""
+    spread: Spread | None = None
+    """The processes that train, unless it is this one."""
 
 
 def check_device(device: str) -> None:
@@ -96,33 +107,63 @@ class Prepared:
     """What a person should know before it begins."""
 
     def run(self, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False, title: str = "") -> Outcome:
-        """Train, or go on with what is in the folder; ``enough`` as in ``distill.train``. ``title`` stands before every progress line."""
+        """Train, or go on with what is in the folder; ``enough`` as in ``distill.train``. ``title`` stands before every progress line.
+
+        Other processes, where they are asked for, do not ask whether it is ``enough``.
+        """
+        progress = Progress(self.request.quiet)
+
+        def say(text: str, force: bool = False) -> None:
+            progress.show(title + text, force)
+
+        try:
+            if self.request.spread is None:
+                return self.train(say, enough)
+            from nas.parallel.on_ray import train_on_ray
+
+            return train_on_ray(self, say)
+        finally:
+            progress.done()
+
+    def open_folder(self) -> RunFolder:
+        """The run's folder, new or gone on with."""
         import torch
 
         import nas
-        from distill.events import EventWriter
         from distill.run_folder import RunFolder
-        from distill.train import PRODUCTS, train
+        from distill.train import PRODUCTS
 
-        request, progress = self.request, Progress(self.request.quiet)
         versions = {"nas": nas.__version__, "torch": str(torch.__version__)}
-        folder = RunFolder.open(Path(request.runs) / self.name, self.settings, versions, PRODUCTS, request.fresh)
+        return RunFolder.open(Path(self.request.runs) / self.name, self.settings, versions, PRODUCTS, self.request.fresh)
+
+    def train(
+        self, say: Say, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False, asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> Outcome:
+        """Train in this process, or do its part among those that share every batch; ``enough`` and ``asked_to_stop`` as in ``distill.train``."""
+        from distill.events import EventWriter
+        from distill.parallel.group import group
+        from distill.run_folder import Onlooker
+        from distill.train import train
+
+        request = self.request
+        folder = self.open_folder() if group().writes else Onlooker(Path(request.runs) / self.name)
         if self.remark:
-            progress.show(title + self.remark, force=True)
+            say(self.remark, force=True)
         told = f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; recipe {self.recipe.name}, {self.recipe.epochs} epochs"
-        progress.show(title + told, force=True)
+        say(told, force=True)
         try:
-            with EventWriter(folder.folder / "events") as board, self._remembering(folder.folder, title, progress) as ready:
+            with ExitStack() as stack:
+                board = stack.enter_context(EventWriter(folder.folder / "events")) if group().writes else None
+                ready = stack.enter_context(self._remembering(folder.folder, say))
                 return train(
                     self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed, device=request.device,
                     precision=self.recipe.precision, workers=request.workers, provenance=self.provenance, board=board,
-                    say=lambda text: progress.show(title + text), ready=ready, enough=enough,
+                    say=say, ready=ready, enough=enough, asked_to_stop=asked_to_stop,
                 )  # fmt: skip
         finally:
-            progress.done()
             folder.close()
 
-    def _remembering(self, run: Path, title: str, progress: Progress) -> AbstractContextManager[Callable[[Loop], None]]:
+    def _remembering(self, run: Path, say: Say) -> AbstractContextManager[Callable[[Loop], None]]:
         """A cache of what the teachers say, where views come round again."""
         from distill.keeping import remembering
 
@@ -130,7 +171,7 @@ class Prepared:
         return remembering(
             self.task, [{name: value for name, value in one.items() if name.startswith("teacher")} for one in told], self.data, self.recipe, run,
             input_px=self.input_px, seed=self.request.seed, device=self.request.device, folder=None if teaching is None else teaching.cache,
-            budget_gb=None if teaching is None else teaching.cache_gb, say=None if progress.quiet else lambda text: progress.show(title + text, force=True),
+            budget_gb=None if teaching is None else teaching.cache_gb, say=None if self.request.quiet else lambda text: say(text, force=True),
         )  # fmt: skip
 
 
@@ -152,7 +193,11 @@ def prepare(request: Request) -> Prepared:
         from distill.transfer import for_classes
     except ModuleNotFoundError as error:
         raise missing_package("training", error.name, "train") from error
-    check_device(request.device)
+    device = request.device if request.spread is None else request.spread.device
+    if request.spread is None:
+        check_device(device)
+    else:
+        check_spread_device(request.spread, request.device)
     if not 0 <= request.seed < 2**31:
         raise BadInput(f"--seed {request.seed} must be from 0 to {2**31 - 1}")
     if request.val is None:
@@ -167,7 +212,9 @@ def prepare(request: Request) -> Prepared:
     torch.manual_seed(request.seed)
     detector, fresh = for_classes(detector, data.classes)
     recipe = choose_recipe(request, detector.family, len(data))
-    recipe = dataclasses.replace(recipe, precision=request.precision or ("fp32" if request.device == "cpu" else recipe.precision))
+    recipe = dataclasses.replace(recipe, precision=request.precision or ("fp32" if device == "cpu" else recipe.precision))
+    if request.spread is not None:
+        check_batch(request.spread, recipe.batch)
     if request.deterministic:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
@@ -176,7 +223,7 @@ def prepare(request: Request) -> Prepared:
     task, taught = make_task(detector, request.teaching, request.seed, px)
     settings: dict[str, Any] = {
         "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(), "val_sha256": val.digest(),
-        "input_px": px, "seed": request.seed, "device": request.device, "recipe": recipe.to_dict(), **taught,
+        "input_px": px, "seed": request.seed, "device": device, "recipe": recipe.to_dict(), **taught,
     }  # fmt: skip
     provenance = {
         "trained_with": f"nas-workbench {nas.__version__}", "data": Path(request.data).name, "data_sha256": settings["data_sha256"],

@@ -17,6 +17,7 @@ from search_spaces.architecture import Head
 from zoo.assign import aligned_ota
 from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
 from zoo.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
+from zoo.parts import whole_count, whole_sum
 from zoo.targets import Targets
 
 ONE_TO_MANY, ONE_TO_ONE = "one_to_many", "one_to_one"
@@ -106,10 +107,10 @@ def zero_head_losses(
     qualities = torch.zeros_like(logits)
     qualities[found.rows, found.cells, found.labels] = found.ious
     taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
-    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(len(found), 1)
+    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(whole_count(len(found)), 1)
 
     weight = found.of(logits.detach()).amax(-1).sigmoid()
-    norm = weight.sum().clamp(min=1)
+    norm = whole_sum(weight.sum()).clamp(min=1)
     own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
     own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
     giou = box_iou(own_boxes, found.boxes, "giou")

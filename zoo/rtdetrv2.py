@@ -31,6 +31,7 @@ from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
 from zoo.losses import box_iou, full, varifocal
 from zoo.nms import Selection
+from zoo.parts import whole_count, whole_draw, whole_most
 from zoo.resnet_vd import ResNetVD
 from zoo.targets import Phase, Targets, inside
 
@@ -282,29 +283,30 @@ def noised_queries(
     the class ``classes`` ("no object") in the places left. ``size`` is the input's (height, width) in pixels. None where
     no image has an object. Randomness comes from torch's global generator.
     """
-    boxes, labels, there = targets.padded()
-    b, m = labels.shape
+    m = whole_most(targets.most_objects)
     if m == 0:
         return None
+    boxes, labels, there = targets.padded(m)
+    b = len(labels)
     groups = max(queries // m, 1)
     shape = (b, groups, 2, m)
     there = there[:, None, None].expand(shape)
     labels = labels[:, None, None].expand(shape).masked_fill(~there, classes)
-    wrong = torch.rand(shape, device=boxes.device) < LABEL_NOISE / 2
-    labels = torch.where(wrong & there, torch.randint_like(labels, classes), labels)
+    wrong = whole_draw(lambda n: torch.rand(n, *shape[1:], device=boxes.device), b) < LABEL_NOISE / 2
+    labels = torch.where(wrong & there, whole_draw(lambda n: torch.randint(classes, (n, *shape[1:]), device=boxes.device), b), labels)
 
     boxes = (full(boxes) / boxes.new_tensor([size[1], size[0]] * 2))[:, None, None].expand(*shape, 4)
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
-    signs = torch.randint_like(boxes, 2) * 2 - 1
-    shares = torch.rand(boxes.shape, device=boxes.device, dtype=boxes.dtype)
+    signs = whole_draw(lambda n: torch.randint(2, (n, *boxes.shape[1:]), device=boxes.device, dtype=boxes.dtype), b) * 2 - 1
+    shares = whole_draw(lambda n: torch.rand(n, *boxes.shape[1:], device=boxes.device, dtype=boxes.dtype), b)
     shares = shares + shares.new_tensor([0.0, 1.0])[:, None, None]
     moved = boxes + signs * shares * BOX_NOISE * torch.cat([half, half], -1)
     return labels, centres_from_boxes(moved.clamp(0, 1))
 
 
-def restored_pairs(targets: Targets, layers: int, groups: int) -> Pairs:
-    """Which noised query is to restore which object, in every layer."""
-    labels, there = targets.padded()[1:]
+def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> Pairs:
+    """Which noised query is to restore which object, in every layer; there are places for ``m`` objects an image."""
+    labels, there = targets.padded(m)[1:]
     m, device = labels.shape[1], labels.device
     group = torch.arange(groups, device=device)
     order = torch.arange(layers, device=device)
@@ -358,8 +360,9 @@ class RTDETRv2(Detector):
         losses |= {f"selected_{name}": values[0] for name, values in found.items()}
         if "denoising_logits" in raw:
             logits, boxes = torch.stack(raw["denoising_logits"]), torch.stack([full(x) for x in raw["denoising_boxes"]])
-            groups = logits.shape[2] // (2 * max(len(labels) for labels in targets.labels))
-            pairs = restored_pairs(targets, len(logits), groups)
+            m = whole_most(targets.most_objects)
+            groups = logits.shape[2] // (2 * m)
+            pairs = restored_pairs(targets, len(logits), groups, m)
             found = self._set_losses(logits, boxes, pairs, targets, size)
             losses |= {f"denoising_{name}": values.sum() / groups for name, values in found.items()}
         else:
@@ -371,7 +374,7 @@ class RTDETRv2(Detector):
         self, logits: Tensor, boxes: Tensor, pairs: Pairs, targets: Targets, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
-        logits, objects = full(logits), max(targets.objects, 1)
+        logits, objects = full(logits), max(whole_count(targets.objects), 1)
         truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
         at = (pairs.layers, pairs.images, pairs.queries)
         chosen = boxes[at]

@@ -35,9 +35,14 @@ class Targets:
         """The same on another device."""
         return Targets(*(tuple(one.to(device, non_blocking=True) for one in column) for column in (self.boxes, self.labels, self.ignored)))
 
-    def padded(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes ``[b, m, 4]``, labels ``[b, m]`` and which of them are there, bool ``[b, m]``; m is the most of any image."""
-        most = max((len(labels) for labels in self.labels), default=0)
+    @property
+    def most_objects(self) -> int:
+        """Objects of the image that has the most."""
+        return max((len(labels) for labels in self.labels), default=0)
+
+    def padded(self, most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes ``[b, m, 4]``, labels ``[b, m]`` and which of them are there, bool ``[b, m]``; m is ``most``, or the most of any image."""
+        most = self.most_objects if most is None else most
         boxes = torch.stack([_lengthened(one, most) for one in self.boxes])
         labels = torch.stack([_lengthened(one, most) for one in self.labels])
         there = torch.stack([torch.arange(most, device=one.device) < len(one) for one in self.labels])

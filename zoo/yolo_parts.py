@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from zoo.assign_task import TaskAligned
 from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
 from zoo.losses import box_iou, full, in_ignored
+from zoo.parts import whole_sum
 from zoo.targets import Targets
 
 HEAD_CHANNELS = 64
@@ -352,7 +353,7 @@ def task_aligned_lesson(logits: Tensor, boxes: Tensor, centres: Tensor, targets:
     positive = found.objects >= 0
     images, cells = positive.nonzero(as_tuple=True)
     objects, qualities = found.objects[images, cells], found.qualities[images, cells]
-    total = qualities.sum().clamp(min=1)
+    total = whole_sum(qualities.sum()).clamp(min=1)
 
     goal = torch.zeros_like(logits)
     goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)

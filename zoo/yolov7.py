@@ -34,6 +34,7 @@ from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
 from zoo.losses import box_iou, full, in_ignored
 from zoo.nms import Selection
+from zoo.parts import whole_count, whole_sum
 from zoo.targets import Phase, Targets
 
 ANCHORS_PX = (
@@ -390,7 +391,7 @@ class YOLOv7(Detector):
             objects, candidates = own.nonzero(as_tuple=True)
             chosen, places = level.values[objects, candidates], level.places[objects, candidates]
             overlaps = box_iou(level.boxes[objects, candidates], truth[objects], "ciou")
-            count = max(len(objects), 1)
+            count = max(whole_count(len(objects)), 1)
             sums["box"] = sums["box"] + (1 - overlaps).sum() / count
             goal = F.one_hot(labels[objects], self.classes).to(chosen.dtype)
             entropy = F.binary_cross_entropy_with_logits(chosen[:, 5:], goal, reduction="sum")
@@ -403,7 +404,7 @@ class YOLOv7(Detector):
             learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
-            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / learned.sum().clamp(min=1)
+            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / whole_sum(learned.sum()).clamp(min=1)
         area = size[0] * size[1] / WEIGHTS_PX**2
         return {
             "box": BOX_WEIGHT * len(targets) * sums["box"],

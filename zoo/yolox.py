@@ -28,6 +28,7 @@ from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
 from zoo.losses import box_iou, in_ignored, zero_if_finite
 from zoo.nms import Selection
+from zoo.parts import whole_count
 from zoo.targets import Phase, Targets
 
 PRIOR = 0.01
@@ -224,7 +225,7 @@ class YOLOX(Detector):
         centres = (corners + 0.5) * cell
         assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
         found = assignment.found(targets)
-        count = max(len(found), 1)
+        count = max(whole_count(len(found)), 1)
 
         taught = assignment.positive | ~in_ignored(centres, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")

@@ -14,6 +14,7 @@ examples:
   nas distill runs/search/best.yaml --teacher rtdetrv2-x --teacher-weights rtdetrv2-x.safetensors --data my-data
   nas distill yolox-s --teacher runs/train-damo-yolo-l-my-data/best.safetensors --data my-data --features cwd --responses overlap
   nas distill yolox-s --teacher damo-yolo-l.safetensors --data my-data --cache-views 8 --cache-gb 50
+  nas distill yolox-s --teacher damo-yolo-l.safetensors --data my-data --batch 64 --workers 16 --gpus-per-worker 1 --address auto
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.control and (args.seeds is not None or args.stop_when_harmful):
         raise BadInput("--seeds and --stop-when-harmful belong to --control: add it")
+    if args.stop_when_harmful and args.workers is not None:
+        raise BadInput("--stop-when-harmful looks into a run from its own process: leave it out, or leave out --workers")
 
     if args.cache_views is not None:
         args.changes.append(f"views={args.cache_views}")

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=int, metavar="PX", help="input side in pixels (default: the checkpoint's)")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a run (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read images (default: tuned)")
+    parser.add_argument("--readers", type=int, metavar="N", help="processes that read images (default: tuned)")
     parser.add_argument("--shard", default="0/1", metavar="K/N", help="only every N-th image from the K-th on; detects and judges nothing else")
     parser.add_argument("--results", nargs="+", metavar="FILE", help="judge these result files instead of detecting")
     parser.add_argument("--out", metavar="FILE", help="write detections in COCO's result form")
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if not trained:
             raise BadInput(f"{args.model!r} has no trained weights: train it first (nas train), or give a checkpoint")
         results = detect(
-            detector, data, input_px=args.input, batch=args.batch, device=args.device, shard=shard, workers=args.workers, say=progress.show
+            detector, data, input_px=args.input, batch=args.batch, device=args.device, shard=shard, workers=args.readers, say=progress.show
         )
         progress.done()
     seconds = time.perf_counter() - began

@@ -8,6 +8,7 @@ examples:
   nas train runs/search/best.yaml --data my-data
   nas train yolox-s --weights yolox_s.safetensors --data my-data --epochs 50
   nas train damo-yolo-t --data my-data --recipe damo-yolo --set lr=0.005 --batch 32 --device cuda
+  nas train damo-yolo-t --data my-data --batch 32 --workers 4 --gpus-per-worker 1
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=int, metavar="PX", help="input side in pixels (default: the model's own)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: fp32 on the CPU, the recipe's on a GPU)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read images (default: tuned)")
+    parser.add_argument("--readers", type=int, metavar="N", help="processes that read images, for each worker (default: tuned; with --workers its CPUs less one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="train in N processes of a local Ray, or of the cluster at --address (default: this process)")
+    parser.add_argument("--gpus-per-worker", type=int, metavar="G", help="with --workers: 1 for a GPU each (default: 0, on CPUs)")
+    parser.add_argument("--cpus-per-worker", type=int, metavar="C", help="with --workers: CPUs, and threads, of each (default: 1)")
+    parser.add_argument("--address", metavar="A", help="with --workers: join the Ray cluster at auto or HOST:PORT; its nodes must see data and runs under the same paths")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation (default: %(default)s)")
     parser.add_argument("--deterministic", action="store_true", help="same bits on a GPU too, slower")
     parser.add_argument("--name", help="name of the run (default: train-MODEL-DATA)")
@@ -54,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
 def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Request:
     """What the arguments ask for; ``nas distill`` adds what teaches."""
+    from nas.parallel import spread_of
     from nas.training import Request
 
     return Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
-        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=args.workers,
+        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=args.readers,
         seed=args.seed, deterministic=args.deterministic, name=args.name, runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json,
-        teaching=teaching,
+        teaching=teaching, spread=spread_of(args.workers, args.gpus_per_worker, args.cpus_per_worker, args.address),
     )  # fmt: skip
 
 

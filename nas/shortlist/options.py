@@ -33,10 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
     add("--train-input", type=int, metavar="PX", help="input side in training (default: --input)")
     add("--train-device", metavar="D", help="cpu (default) or cuda")
-    add("--train-workers", type=int, metavar="N", help="processes that read images (default: tuned)")
+    add("--train-readers", type=int, metavar="N", help="processes that read images (default: tuned)")
 
 
-OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_workers")
+OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_readers")
 
 
 def wish_of(args: argparse.Namespace) -> Wish | None:
@@ -57,7 +57,7 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
     teaching = None if args.teacher is None else Teaching(tuple(args.teacher), tuple(args.teacher_weights or ()))
     request = Request(
         model="", data=args.data, val=args.val, recipe=args.recipe, changes=tuple(args.changes or ()), epochs=EPOCHS if args.epochs is None else args.epochs,
-        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", workers=args.train_workers, seed=args.seed,
+        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", workers=args.train_readers, seed=args.seed,
         quiet=args.quiet or args.json, teaching=teaching,
     )  # fmt: skip
     return Wish(request, TOP if args.top is None else args.top, None if args.against is None else tuple(args.against))

@@ -25,7 +25,7 @@ from tests.distill.tiny import tiny_detector
 from tests.nas.process import nas
 from zoo.checkpoint import read_manifest, save
 
-ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]
+ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--readers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]
 CONTROL = ["distill", "student.safetensors", "--teacher", "teacher.safetensors", *ARGS, "--control", "--seeds", "2"]
 
 

@@ -26,7 +26,7 @@ from zoo.families import build
 
 EPOCHS = 4
 WITH = ["distill", "tiny.yaml", "--data", "data", "--teacher", "teacher.safetensors"]
-ARGS = [*WITH, "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--workers", "1", "--set", "closing_epochs=1"]
+ARGS = [*WITH, "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "1", "--set", "closing_epochs=1"]
 CACHED = ["--cache-views", "1"]
 KINDS = {"live": [], "cached": CACHED}
 PART = [*CACHED, "--cache-gb", "0.0002"]

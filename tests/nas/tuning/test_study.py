@@ -227,7 +227,7 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_trials_on_ray_with_a_teacher(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    done = nas("train", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "1", "--workers", "0", "--name", "teacher", "--quiet", cwd=home)
+    done = nas("train", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "1", "--readers", "0", "--name", "teacher", "--quiet", cwd=home)
     assert done.wait(timeout=200) == 0
     teacher = "runs/teacher/best.safetensors"
     args = [*TUNE, "--trials", "3", "--runs", str(tmp_path), "--workers", "2", "--teacher", teacher, "--vary", "share=0.1..0.5", "--vary", "lr=log:1e-4..1e-2"]

@@ -1,0 +1,1 @@
+"""Several processes that train one detector on parts of the same batch."""
