@@ -77,7 +77,7 @@ class Bench:
         args = self.args
         teaching = None if teacher is None else Teaching((str(self.teacher_file(teacher)),))
         return Request(
-            model, str(self.data), epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, workers=args.workers, seed=SEED,
+            model, str(self.data), epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, readers=args.readers, seed=SEED,
             runs=str(self.runs), quiet=args.quiet, teaching=teaching, changes=(*args.set, *([f"views={args.views}"] if args.views else [])),
         )  # fmt: skip
 
@@ -109,7 +109,7 @@ class Bench:
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
         prepared = prepare(self.request(pair.student, self.args.epochs, pair.teacher if arm == TAUGHT else None))
-        times = step_times(prepared, self.args.workers, EAGER + MEASURED_STEPS)[EAGER:]
+        times = step_times(prepared, self.args.readers, EAGER + MEASURED_STEPS)[EAGER:]
         if prepared.request.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 2**20
         else:
@@ -124,7 +124,7 @@ class Bench:
         seconds: dict[str, float] = {}
         for model in dict.fromkeys(name for pair in PAIRS for name in (pair.teacher, pair.student)):
             prepared = prepare(self.request(model, args.epochs))
-            seconds[model] = statistics.fmean(step_times(prepared, args.workers, 4)[2:])
+            seconds[model] = statistics.fmean(step_times(prepared, args.readers, 4)[2:])
         steps = -(-len(open_data(self.data, "train")) // args.batch)
         total = sum(seconds[teacher] * steps * args.teacher_epochs for teacher in {pair.teacher for pair in PAIRS})
         for pair in PAIRS:
@@ -135,11 +135,11 @@ class Bench:
         return 1.2 * total / 60
 
 
-def step_times(prepared: Prepared, workers: int | None, count: int) -> list[float]:
+def step_times(prepared: Prepared, readers: int | None, count: int) -> list[float]:
     """Seconds of each of the first ``count`` steps, without waiting for data."""
     recipe = prepared.recipe
     loader = Loader(
-        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=workers, multi_scale=recipe.multi_scale
+        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=readers, multi_scale=recipe.multi_scale
     )
     found: list[float] = []
     with loader:
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=0, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--readers", type=int, default=1, help="processes that read pictures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")

@@ -109,7 +109,7 @@ def train(
             say(f"going on after step {loop.step} of {loop.steps}")
         if loop.step < loop.steps:
             ready(loop)
-        run = _Run(loop, loader, val, recipe, folder, progress, input_px, provenance or {}, board, say)
+        run = _Run(loop, loader, val, recipe, folder, progress, input_px, workers, provenance or {}, board, say)
         run.until_done(lambda: interrupted() or asked_to_stop(), enough)
         return run.outcome()
 
@@ -119,10 +119,10 @@ class _Run:
 
     def __init__(
         self, loop: Loop, loader: Loader, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, progress: Progress,
-        input_px: int, provenance: dict[str, Any], board: EventWriter | None, say: Callable[[str], None],
+        input_px: int, readers: int | None, provenance: dict[str, Any], board: EventWriter | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.loop, self.loader, self.val, self.recipe, self.folder, self.progress = loop, loader, val, recipe, folder, progress
-        self.input_px, self.provenance, self.board, self.say = input_px, provenance, board, say
+        self.input_px, self.readers, self.provenance, self.board, self.say = input_px, readers, provenance, board, say
         self.began = self.saved_at = time.monotonic()
         self.before_s = progress.seconds
         self.evaluated_at = evaluation_epochs(recipe.epochs)
@@ -202,7 +202,7 @@ class _Run:
     def _evaluate(self) -> tuple[Verdict, list[dict[str, Any]]]:
         detector, together = self.loop.average.detector, self.together
         shard = (together.rank, together.world)
-        readers = None if together.world == 1 else self.loader.workers
+        readers = self.loader.workers if self.readers is None and together.world > 1 else self.readers
         mine = detect(
             detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), shard=shard, workers=readers, say=self.say
         )

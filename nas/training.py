@@ -47,7 +47,7 @@ class Request:
     input_px: int | None = None
     device: str = "cpu"
     precision: str | None = None
-    workers: int | None = None
+    readers: int | None = None
     """Processes that read images."""
     seed: int = 0
     deterministic: bool = False
@@ -157,7 +157,7 @@ class Prepared:
                 ready = stack.enter_context(self._remembering(folder.folder, say))
                 return train(
                     self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed, device=request.device,
-                    precision=self.recipe.precision, workers=request.workers, provenance=self.provenance, board=board,
+                    precision=self.recipe.precision, workers=request.readers, provenance=self.provenance, board=board,
                     say=say, ready=ready, enough=enough, asked_to_stop=asked_to_stop,
                 )  # fmt: skip
         finally:

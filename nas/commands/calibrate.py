@@ -6,7 +6,7 @@ measurements beside it, and serves --device from then on. Interrupt it as you li
 examples:
   nas calibrate --device cpu
   nas calibrate --device cpu --runtime openvino --threads 2 --minutes 10
-  nas search --budget 20ms --device cpu
+  nas search --budget 60ms --device cpu
 """
 
 from __future__ import annotations

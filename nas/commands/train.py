@@ -64,7 +64,7 @@ def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Re
 
     return Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
-        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=args.readers,
+        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, readers=args.readers,
         seed=args.seed, deterministic=args.deterministic, name=args.name, runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json,
         teaching=teaching, spread=spread_of(args.workers, args.gpus_per_worker, args.cpus_per_worker, args.address),
     )  # fmt: skip

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     readers = args.readers if args.readers is not None or args.workers is None else 0
     request = Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes), epochs=args.epochs,
-        batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, workers=readers, seed=args.seed, name=args.name,
+        batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, readers=readers, seed=args.seed, name=args.name,
         runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json, teaching=_teaching(args),
     )  # fmt: skip
     progress = Progress(args.quiet or args.json)

@@ -65,7 +65,7 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
     changes = (*(CHANGES if args.recipe is None else ()), *(args.changes or ()))
     request = Request(
         model="", data=args.pictures or "", recipe=given["recipe"], changes=changes, epochs=given["epochs"], batch=given["batch"], device=given["train_device"],
-        workers=0, seed=args.seed, fresh=bool(args.fresh),
+        readers=0, seed=args.seed, fresh=bool(args.fresh),
     )  # fmt: skip
     return Wish(
         Path(args.data), args.train, given["seeds"], args.repeat, tuple(given["spaces"]), given["shrink"], given["latency_of"], args.budget, given["input"], given["images"],

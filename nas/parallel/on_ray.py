@@ -35,7 +35,7 @@ def train_on_ray(prepared: Prepared, say: Callable[[str, bool], None]) -> Outcom
     assert spread is not None
     prepared.open_folder().close()  # what cannot be gone on with is refused now, and --fresh is obeyed once
     scratch = (Path(request.runs) / prepared.name / FOLDER).resolve()
-    told = dataclasses.replace(request, spread=None, fresh=False, device=spread.device, workers=spread.readers if request.workers is None else request.workers)
+    told = dataclasses.replace(request, spread=None, fresh=False, device=spread.device, readers=spread.readers if request.readers is None else request.readers)
     order = Order(told, prepared.settings, spread.cpus, os.getcwd(), versions())
     with RayWorkers(spread.workers, spread.address, spread.cpus, spread.gpus):
         try:

@@ -57,7 +57,7 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
     teaching = None if args.teacher is None else Teaching(tuple(args.teacher), tuple(args.teacher_weights or ()))
     request = Request(
         model="", data=args.data, val=args.val, recipe=args.recipe, changes=tuple(args.changes or ()), epochs=EPOCHS if args.epochs is None else args.epochs,
-        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", workers=args.train_readers, seed=args.seed,
+        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", readers=args.train_readers, seed=args.seed,
         quiet=args.quiet or args.json, teaching=teaching,
     )  # fmt: skip
     return Wish(request, TOP if args.top is None else args.top, None if args.against is None else tuple(args.against))

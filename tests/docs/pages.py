@@ -1,4 +1,4 @@
-"""The commands that the pages, the README and the help texts show."""
+"""What the pages, the README and the help texts show: commands, and code in Python."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from benchmarks.tutorial import commands
 from nas.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SYNOPSIS = re.compile(r"\[-|\.\.\.(\s|$)|\s[A-Z]{4,}\s|^nas COMMAND")
-"""What stands for a form of command and not for one: options in brackets, dots, a placeholder such as STUDENT or PATH."""
+OPTIONAL = re.compile(r"\[([^\]]*)\]")
+AND_SO_ON = re.compile(r"\s\.\.\.(?=\s|$)")
+STANDS_FOR = {
+    "MODEL": "yolox-s", "STUDENT": "yolox-s", "M": "yolox-nano", "T": "damo-yolo-l.safetensors", "CHECKPOINT": "best.safetensors",
+    "RECIPE": "small", "R": "small", "KEY=VALUE": "lr=0.001", "FILE": "damo-yolo-l.safetensors",
+    "PATH": "my-data", "OUT": "repaired", "DATA": "../shared/t4",
+}  # fmt: skip
+"""Words of a page that a reader puts something else for, and what stands there when the command is done. NAME is a run that is called so."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,45 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        """Without ``nas``, a redirection and a pipe."""
-        words = shlex.split(self.text)[1:]
+        """Without ``nas``, what stands in brackets, a redirection and a pipe; with real names in place of placeholders."""
+        return self._words(OPTIONAL.sub("", self.text))
+
+    @property
+    def all_words(self) -> list[str]:
+        """The same with what stands in brackets."""
+        return self._words(OPTIONAL.sub(r"\1", self.text))
+
+    @staticmethod
+    def _words(text: str) -> list[str]:
+        words = shlex.split(AND_SO_ON.sub("", text))[1:]
         ends = [words.index(sign) for sign in (">", "|") if sign in words]
-        return words[: min(ends)] if ends else words
+        return [STANDS_FOR.get(word, word) for word in (words[: min(ends)] if ends else words)]
 
     def __str__(self) -> str:
         return f"{self.page}: {self.text}"
 
 
+def pages() -> list[Path]:
+    """What people read, the README first."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "runs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def named(page: Path) -> str:
+    """A page as tests call it."""
+    return page.relative_to(ROOT).as_posix()
+
+
 def shown() -> list[Shown]:
-    """Every command, in the order of the pages."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    found = [Shown(page.relative_to(ROOT).as_posix(), command) for page in pages for command in commands(page.read_text(encoding="utf-8"))]
+    """Every ``nas`` command, in the order of the pages."""
+    found = [Shown(named(page), command) for page in pages() for command in commands(page.read_text(encoding="utf-8"))]
     for name in COMMANDS:
         module = importlib.import_module("nas.commands." + name.replace("-", "_"))
         lines = re.findall(r"^  (nas .*)$", module.__doc__ or "", re.MULTILINE)
         found += [Shown(f"nas {name} --help", re.split(r"\s{2,}|\s\(", line)[0]) for line in lines]
-    return [one for one in found if not SYNOPSIS.search(one.text)]
+    return found
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Code blocks of one language; those without a name have the language ``""``."""
+    found = re.findall(r"^```([a-z]*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == language]

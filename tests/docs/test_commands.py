@@ -1,8 +1,9 @@
-"""Every command that a page shows is one that the program takes; with NAS_RUN_PAGES=1 they are done, too, in a furnished folder."""
+"""Every command that a page or a help text shows is one that the program takes; marked slow, all of them are done in a furnished folder."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,75 +11,84 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tutorial import shortened
-from nas.cli import build_parser, main
-from tests.docs.pages import ROOT, Shown, shown
+from nas.cli import COMMANDS, build_parser, main
+from tests.docs import limits
+from tests.docs.pages import ROOT, Shown, named, pages, shown
+from tests.nas.process import nas
+from tests.test_foundation import subcommands
 
-MEASURED_ALONE = {"calibrate": "takes minutes on a quiet machine; tests/nas/latency runs it on a small set"}
-"""Commands that are not run here, and why."""
+DISTINCT = list({one.text: one for one in reversed(shown())}.values())[::-1]
+"""Each once, on the first page that shows it."""
+
+
+PARSER = build_parser()
 
 
 @pytest.mark.parametrize("command", shown(), ids=str)
 def test_is_understood(command: Shown) -> None:
-    args = build_parser().parse_args(command.words)
-    assert callable(args.run)
+    for words in (command.words, command.all_words):
+        assert callable(PARSER.parse_args(words).run)
 
 
 def test_many_are_found() -> None:
-    pages = {one.page for one in shown()}
-    assert {"README.md", "docs/cli.md", "docs/training.md", "docs/tutorial/index.md", "nas search --help"} <= pages
+    found = {one.page for one in shown()}
+    assert {"README.md", "docs/cli.md", "docs/training.md", "docs/tutorial/index.md", "nas search --help"} <= found
+    assert {one.words[0] for one in shown()} == set(COMMANDS), "every command is shown somewhere"
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The furnished folder; commands see what earlier ones have left, as a reader's do."""
-    for package in ("torch", "pycocotools", "cv2", "onnxruntime", "openvino"):
-        pytest.importorskip(package)
-    from tests.docs.world import furnish
-
-    folder = tmp_path_factory.mktemp("pages")
-    devices = folder / "devices"
-    devices.mkdir()
-    text = (ROOT / "nas" / "latency" / "devices" / "t4.yaml").read_text(encoding="utf-8")
-    (devices / "cpu.yaml").write_text(text.replace("name: t4", "name: cpu", 1), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("NAS_DEVICES", str(devices))
-        furnish(folder)
-    return folder
+def test_the_tables_of_limits_speak_of_commands_that_are_shown() -> None:
+    for needed in limits.LIMITS:
+        assert any(limits.begins(one.words, needed) for one in DISTINCT), needed
+    for word in limits.NOT_HERE:
+        assert any(word in one.words for one in DISTINCT), word
 
 
-DISTINCT = list({one.text: one for one in shown()}.values())
+def test_limits_replace_and_add() -> None:
+    given = ["train", "yolox-s", "--epochs", "50"]
+    assert limits.limited(given) == ["train", "yolox-s", "--epochs", "1", "--input", "64", "--readers", "0", "--fresh"]
+    assert given == ["train", "yolox-s", "--epochs", "50"]
+    assert limits.limited(["zoo", "show", "yolo26n"]) == ["zoo", "show", "yolo26n"]
+    assert limits.why_not(["calibrate"]) and not limits.why_not(["zoo"])
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_commands_in_running_text_name_what_there_is(page: Path) -> None:
+    """Those between single backticks: the command exists, and so do its options."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    parsers = subcommands(PARSER)
+    for found in re.findall(r"`nas ([a-z][^`\n]*)`", text):
+        first, options = found.split()[0], re.findall(r"--[a-z][a-z0-9-]*", found)
+        for name in first.split("|"):
+            assert name in parsers, found
+            known = {option for one in (parsers[name], *subcommands(parsers[name]).values()) for action in one._actions for option in action.option_strings}
+            assert set(options) <= known, found
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("NAS_RUN_PAGES" not in os.environ, reason="some commands still miss what they name in the furnished folder: NAS_RUN_PAGES=1 runs them")
 @pytest.mark.parametrize("command", DISTINCT, ids=str)
-def test_is_done(command: Shown, here: Path, shared_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = Shown(command.page, shortened(command.text)).words
-    if words[0] in MEASURED_ALONE:
-        pytest.skip(MEASURED_ALONE[words[0]])
-    if "cuda" in words:
-        torch = pytest.importorskip("torch")
-        if not torch.cuda.is_available():
-            pytest.skip("no GPU here")
-    words = [str(shared_dir / "t4") if word in ("DATA", "../shared/t4") else word for word in words]
-    if "--address" in words:
-        pytest.skip("no cluster here; tests/nas/search runs one of three nodes on this machine")
-    if words[0] in ("train", "distill"):
-        words += ["--input", "64", "--workers", "0"] + ([] if "--epochs" in words else ["--epochs", "1"])
-    if words[0] == "tune":
-        words += ["--input", "64", "--readers", "0"]
-    if words[:2] == ["data", "synth"]:
-        shutil.rmtree(here / words[2], ignore_errors=True)
-    if "--fix" in words:
-        shutil.rmtree(here / words[words.index("--fix") + 1], ignore_errors=True)
-    monkeypatch.setenv("NAS_DEVICES", str(here / "devices"))
-    monkeypatch.chdir(here)
+def test_is_done(command: Shown, here: Path) -> None:
+    """In this process; where Ray works along in one of its own, since Ray reads its settings when it is imported, and another test may have done that."""
+    words = limits.limited(command.words)
+    if reason := limits.why_not(words):
+        pytest.skip(reason)
+    for made in new_folders(words):
+        shutil.rmtree(made, ignore_errors=True)
     if words[0] == "board":
         serves(words, here)
         return
+    if "--workers" in command.words or "--jobs" in command.words:
+        done = nas(*words, cwd=here)
+        out, err = done.communicate(timeout=600)
+        assert done.returncode == 0, out + err
+        return
     assert main(words) == 0
+
+
+def new_folders(words: list[str]) -> list[str]:
+    """Folders that the command makes and does not write over: they are there if another page has named them before."""
+    if words[:2] == ["data", "synth"]:
+        return [words[2]]
+    return [words[words.index("--fix") + 1]] if "--fix" in words else []
 
 
 def serves(words: list[str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -11,17 +12,23 @@ from PIL import Image
 from nas.cli import main
 from search_spaces.architecture import Architecture
 from tests.docs.pages import ROOT
+from tests.nas.evidence import trained
+from tests.nas.latency.test_latency_fit import write as write_latencies
 from tests.zoo import official_files
 from zoo.checkpoint import load, save
 from zoo.detector import Detector, Recipe
 from zoo.families import build, build_recipe, family
 
-CHECKPOINTS = {"yolox-s": "yolox-s", "yolox_s": "yolox-s", "yolo26n": "yolo26n", "damo-yolo-l": "damo-yolo-l", "rtdetrv2-x": "rtdetrv2-x"}
-"""File to model; fresh weights will do."""
-RUNS = ("search", "A", "B")
+CHECKPOINTS = {
+    "yolox-s": "yolox-s", "yolox_s": "yolox-s", "yolox-l": "yolox-l", "yolo26n": "yolo26n", "damo-yolo-l": "damo-yolo-l", "rtdetrv2-x": "rtdetrv2-x",
+}  # fmt: skip
+"""File to model. Fresh weights will do, with the classes of my-data: a teacher that shares none of them is refused."""
+SEARCHES = ("search", "pico", "A", "B")
 """Copies of the one search, which is called NAME."""
-TRAINED = ("train-best-my-data", "train-damo-yolo-l-my-data")
-"""Runs of training whose checkpoint a page names."""
+TRAININGS = ("train-best-my-data", "train-search-my-data", "train-damo-yolo-l-my-data", "pico-shapes")
+"""Copies of the one training, whose checkpoints pages name."""
+DATA = ("shapes", "big", "photos")
+"""Copies of my-data."""
 
 
 def nas(*words: str) -> None:
@@ -38,29 +45,69 @@ def official(detector: Detector) -> dict[str, torch.Tensor]:
 
 
 def furnish(here: Path) -> None:
-    """Fill ``here``, which is the working folder."""
-    nas("search", "--budget", "3ms", "--device", "t4", "--name", "NAME", "--quiet")
-    for name in RUNS:
-        shutil.copytree("runs/NAME", f"runs/{name}")
+    """Fill ``here``, which is the working folder, and ``shared`` beside it."""
+    devices(here / "devices")
+    measurements(here.parent / "shared")
+    searches()
+    data()
+    detectors(here)
+    for part in range(4):
+        nas("eval", "best.safetensors", "--data", "big", "--shard", f"{part}/4", "--out", f"part{part}.json", "--quiet")
+
+
+def devices(folder: Path) -> None:
+    """A profile of this machine, which calibration would make; and where CONTRIBUTING.md puts a new one."""
+    folder.mkdir()
+    Path("nas/latency/devices").mkdir(parents=True)
+    text = (ROOT / "nas" / "latency" / "devices" / "intel-i7-10875h.yaml").read_text(encoding="utf-8")
+    (folder / "cpu.yaml").write_text(text.replace("name: intel-i7-10875h", "name: cpu", 1), encoding="utf-8")
+
+
+def measurements(shared: Path) -> None:
+    """Small stand-ins for what pages call ../shared: latencies, and detectors with their accuracies."""
+    for name in ("t4", "yolobench"):
+        (shared / name).mkdir(parents=True)
+    write_latencies(shared / "t4")
+    trained.folder(shared / "yolobench")
+    for file in ("accuracy.csv", "latency.csv"):
+        path = shared / "yolobench" / file
+        path.write_text(path.read_text().replace(",224,", ",320,"))
+
+
+def searches() -> None:
+    """Spaces, and a search under all its names."""
     shutil.copy(ROOT / "search_spaces" / "res.yaml", "my-space.yaml")
     shutil.copy(ROOT / "docs" / "tutorial" / "pico.yaml", "pico.yaml")
-    nas("data", "synth", "my-data", "--images", "24", "--quiet")
-    for name in ("big", "photos"):
+    nas("search", "--budget", "3ms", "--device", "t4", "--name", "NAME", "--quiet")
+    for name in SEARCHES:
+        shutil.copytree("runs/NAME", f"runs/{name}")
+
+
+def data() -> None:
+    """Drawn pictures under all their names, and single ones."""
+    nas("data", "synth", "my-data", "--images", "20", "--quiet")
+    for name in DATA:
         shutil.copytree("my-data", name)
     for path in ("photo.jpg", "photos/one.jpg"):
         Image.open(next(Path("my-data/images/val").iterdir())).convert("RGB").save(path)
-    nas("train", "yolox-nano", "--data", "my-data", "--epochs", "1", "--input", "64", "--workers", "0", "--name", "first", "--quiet")
+
+
+def detectors(here: Path) -> None:
+    """A trained network, fresh ones, and files as their authors publish them."""
+    nas("train", "yolox-nano", "--data", "my-data", "--epochs", "1", "--input", "64", "--readers", "0", "--name", "first", "--quiet")
     shutil.copy("runs/first/best.safetensors", "best.safetensors")
-    for name in TRAINED:
+    for name in TRAININGS:
         shutil.copytree("runs/first", f"runs/{name}")
+    names = load(here / "best.safetensors").info.class_names
     for file, model in CHECKPOINTS.items():
-        save(build(model), here / f"{file}.safetensors")
+        fresh = build(model, len(names))
+        fresh.info = dataclasses.replace(fresh.info, class_names=names)
+        save(fresh, here / f"{file}.safetensors")
     nas("export", "yolox-nano", "--format", "onnx", "--input", "320", "--out", "yolo.onnx", "--quiet")
-    official_files.save_plain(here / "yolox_s.pth", official(load(here / "yolox_s.safetensors")))
+    shutil.copy("yolo.onnx", "pico.onnx")
+    official_files.save_plain(here / "yolox_s.pth", official(build("yolox-s")))
     shutil.copy("yolox_s.pth", "my_yolox.pth")
     (here / "classes.txt").write_text("\n".join(f"kind {i}" for i in range(80)) + "\n")
     official_files.save_pickled_model(here / "yolo11n.pt", official(build("yolo11n")), names={i: f"kind {i}" for i in range(80)})
     found = Architecture.load("runs/NAME/best.yaml")
     official_files.save_plain(here / "mine.pth", official(build_recipe(Recipe("mine", 80, found))))
-    for part in range(4):
-        nas("eval", "best.safetensors", "--data", "big", "--shard", f"{part}/4", "--out", f"part{part}.json", "--quiet")
