@@ -30,9 +30,9 @@ from distill.data.loader import Loader
 from distill.data.readers import open_data
 from distill.data.synth import make
 from distill.loop import Loop
-from nas.control import PLAIN, TAUGHT, Control, control
-from nas.teaching import Teaching
-from nas.training import Prepared, Request, prepare, train_from
+from nas.training.control import PLAIN, TAUGHT, Control, control
+from nas.training.run import Prepared, Request, prepare, train_from
+from nas.training.teaching import Teaching
 from search_spaces.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import multiprocessing
 import os
 import statistics
 import subprocess
@@ -33,7 +32,7 @@ from nas.latency.calibrate import calibrate as in_house
 from nas.latency.fit import kendall
 from nas.latency.interval import interval_ms
 from nas.latency.profile import DeviceProfile, read_profile
-from nas.latency.runtimes import Network, choose_target, cpus, find_network, open_network
+from nas.latency.runtimes import Network, choose_target, cpus, find_network, open_network, with_file
 from nas.latency.timing import Clock, NoiseWatch, Plan, Timing, measure, timing_warnings
 from nas.rulers import Rulers
 from search_spaces.files import write_atomic
@@ -83,22 +82,8 @@ def searched(profile: DeviceProfile, profile_file: Path, runs: Path, progress: P
                 )  # fmt: skip
                 network = Network.of_graph(lower(result.best.architecture), (PX, PX))
                 label = f"{space}, {limit}"
-                found.append(Network(label, network.graph, network.size, network.onnx, network.module))
+                found.append(with_file(Network(label, network.graph, network.size, network.onnx, network.module)))
                 limit = f"{FASTER * profile.latency_ms(network.graph, network.table_px):.4g}ms"
-    return found
-
-
-def bench_apart(networks: list[Network], threads: int | None, plan: Plan, clock: Clock) -> tuple[list[Timing], list[str]]:
-    """``bench`` in a process of its own, as whoever gives the command twice has it: the second one finds no memory in use."""
-    ours, theirs = multiprocessing.get_context("fork").Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(bench(networks, threads, plan, clock, Progress())))
-    child.start()
-    theirs.close()
-    try:
-        found: tuple[list[Timing], list[str]] = ours.recv()
-    except EOFError as error:
-        raise SystemExit("a bench ended without an answer") from error
-    child.join()
     return found
 
 
@@ -110,7 +95,7 @@ def bench(networks: list[Network], threads: int | None, plan: Plan, clock: Clock
         progress.show(f"loading {network.name}")
         sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = measure(sessions, plan, progress.show, clock)
+    timings = measure(sessions, plan, progress.show, clock, reopen=lambda i: open_network(networks[i], target))
     return timings, watch.stop().warnings(cpus(), target.threads)
 
 
@@ -183,10 +168,10 @@ def main() -> None:
         else:
             file = args.profile
             profile = read_profile(file)
-        networks = [find_network(model, px) for model, px in ZOO.items()]
+        networks = [with_file(find_network(model, px)) for model, px in ZOO.items()]
         networks += searched(profile, file, folder / "runs", progress)
         predicted = [profile.latency_ms(network.graph, network.table_px) for network in networks]
-        benches = [bench_apart(networks, args.threads, Plan(args.seconds, rounds=args.rounds), clock or time.perf_counter_ns) for _ in range(2)]
+        benches = [bench(networks, args.threads, Plan(args.seconds, rounds=args.rounds), clock or time.perf_counter_ns, progress) for _ in range(2)]
     progress.done()
     text = report(profile, calibrated, networks, predicted, [timings for timings, _ in benches], [w for _, warnings in benches for w in warnings])
     if args.cpu_time:

@@ -41,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from nas.console import Progress, print_json
     from nas.latency.profile import load_device
-    from nas.latency.runtimes import choose_target, cpus, find_network, open_network
+    from nas.latency.runtimes import choose_target, cpus, find_network, open_network, with_file
     from nas.latency.timing import NoiseWatch, Plan, measure, timing_warnings
 
     plan = Plan(args.seconds, args.repeats, args.rounds)
     target = choose_target(args.device, args.runtime, args.threads, args.precision)
     profile = load_device(args.profile) if args.profile else own_profile(target)
-    networks = [find_network(text, args.input) for text in args.models]
+    networks = [with_file(find_network(text, args.input)) for text in args.models]
     sessions = []
     progress = Progress(args.quiet)
     try:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             progress.show(f"loading {network.name}", force=True)
             sessions.append(open_network(network, target))
         watch = NoiseWatch().start()
-        timings = measure(sessions, plan, progress.show)
+        timings = measure(sessions, plan, progress.show, reopen=lambda i: open_network(networks[i], target))
         noise = watch.stop()
     finally:
         progress.done()

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         from distill.data.readers import open_data
         from distill.evaluate import detect, judge, read_results
         from nas.resolve import resolve_detector
-        from nas.training import check_device
+        from nas.training.run import check_device
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
     check_device(args.device)

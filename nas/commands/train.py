@@ -17,8 +17,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.teaching import Teaching
-    from nas.training import Request
+    from nas.training.run import Request
+    from nas.training.teaching import Teaching
 
 HELP = "train a detector on your data, resumable"
 RESUMES = True
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Request:
     """What the arguments ask for; ``nas distill`` adds what teaches."""
-    from nas.parallel import spread_of
-    from nas.training import Request
+    from nas.training.parallel import spread_of
+    from nas.training.run import Request
 
     return Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
@@ -72,7 +72,7 @@ def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Re
 
 def finish(request: Request, as_json: bool) -> int:
     """Train what ``request`` says, and print what came of it."""
-    from nas.training import train_from
+    from nas.training.run import train_from
 
     outcome = train_from(request)
     if as_json:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.search.workers import Workers
-    from nas.teaching import Teaching
+    from nas.training.teaching import Teaching
     from nas.tuning.study import Tuned
 
 HELP = "search settings of training, resumable"
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cpus < 1 or args.gpus < 0:
         raise BadInput(f"--cpus {args.cpus} must be at least 1, and --gpus {args.gpus:g} at least 0")
     try:
-        from nas.training import Request
+        from nas.training.run import Request
         from nas.tuning.study import Wish, tune
     except ModuleNotFoundError as error:
         raise missing_package("nas tune", error.name, "train") from error
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _teaching(args: argparse.Namespace) -> Teaching | None:
-    from nas.teaching import Teaching
+    from nas.training.teaching import Teaching
     from search_spaces.errors import BadInput
 
     if args.teacher is None:

@@ -57,7 +57,7 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
                 raise BadInput(f"--{WORDS.get(name, name).replace('_', '-')} says how detectors are trained: add --train")
         return None
     from nas.evidence.train import Wish
-    from nas.training import Request
+    from nas.training.run import Request
 
     if args.pictures is not None and args.images is not None:
         raise BadInput(f"--images {args.images} is of the synthetic set: leave it out, or --pictures")

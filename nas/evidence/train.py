@@ -24,8 +24,8 @@ from nas.latency.profile import load_device
 from nas.quantity import parse_budget
 from nas.search.evaluate import one_thread
 from nas.search.workers import Workers, open_workers
-from nas.subruns import SubRuns, trial_of
-from nas.training import Request, prepare
+from nas.training.run import Request, prepare
+from nas.training.subruns import SubRuns, trial_of
 from nas.tuning.heard import heard
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic

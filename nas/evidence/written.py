@@ -17,7 +17,7 @@ from typing import Any
 from nas.evidence.drawn import Drawn
 from nas.evidence.noise import SEED
 from nas.quantity import LATENCY
-from nas.subruns import Trial
+from nas.training.subruns import Trial
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
 from search_spaces.lowering import lower

@@ -6,6 +6,8 @@ runs at batch 1 and is synchronous: when a run returns, its outputs are complete
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import os
 import platform
@@ -252,6 +254,11 @@ class Session(Protocol):
     """A network ready to run: calling it runs it once, to the end."""
 
     def __call__(self) -> None: ...
+
+
+def with_file(network: Network) -> Network:
+    """The same network for one that is loaded again and again: its ONNX file is made once, and kept in memory."""
+    return dataclasses.replace(network, onnx=functools.cache(network.onnx))
 
 
 def open_network(network: Network, target: Target) -> Session:

@@ -1,7 +1,7 @@
 """Time taken fairly: warm-up, turns, and an interval that another run of the same measurement keeps.
 
 Networks take turns, so that a slow drift of the machine hits all alike, and the turns come in rounds that are spread
-over the whole measurement. A round gives one median a network; the figure is the median of the rounds, and the spread
+over the whole measurement, each with the network loaded anew. A round gives one median a network; the figure is the median of the rounds, and the spread
 of the *rounds*, not of single runs, says how far another measurement may land from it.
 """
 
@@ -28,7 +28,7 @@ MOST_OTHERS = 0.05
 T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
 """97.5 % point of Student's t by degrees of freedom, from 1; the last one serves all above."""
 LEAST_HALF = 0.005
-"""Half an interval, as a share: below it lies what a fresh process changes, where memory comes to lie for instance."""
+"""Half an interval, as a share: below it nothing is claimed."""
 MEDIAN_TO_MEAN = 1.2533
 """The standard error of a median over that of a mean, for bell-shaped noise: sqrt(pi / 2)."""
 WARM_SHARE = 0.02
@@ -224,22 +224,28 @@ Rounds = list[list[tuple[float, ...]]]
 def measure(
     networks: Sequence[Callable[[], None]], plan: Plan, say: Callable[[str], None] = lambda text: None,
     clock: Clock = time.perf_counter_ns, before: Rounds | None = None, keep: Callable[[Rounds], None] = lambda rounds: None,
+    reopen: Callable[[int], Callable[[], None]] | None = None,
 ) -> list[Timing]:  # fmt: skip
     """Times of every network (a callable that runs it once, to the end), measured in turns.
 
     The order of the turns is reversed every second round, so that nobody always follows the same neighbour; the first
     run of a turn is not counted, for the neighbour has emptied the caches. ``before`` are whole rounds of an
-    interrupted measurement, which goes on after them; ``keep`` is told of all rounds after each one.
+    interrupted measurement, which goes on after them; ``keep`` is told of all rounds after each one. ``reopen`` loads a network
+    anew, by its place, and is asked before every turn but the first: where its memory comes to lie makes a network faster or slower
+    for as long as it is loaded, and rounds of one loading alone would not know how far the next loading may be off.
     """
     found: Rounds = [list(rounds) for rounds in before] if before else [[] for _ in networks]
     first = len(found[0]) if found else 0
-    warm = [warm_up(run, clock) if first < plan.rounds else (0, 0.0) for run in networks]
+    loaded = list(networks)
+    warm = [warm_up(run, clock) if first < plan.rounds else (0, 0.0) for run in loaded]
     slices = plan.seconds / plan.rounds
     for turn in range(first, plan.rounds):
         order = range(len(networks)) if turn % 2 == 0 else range(len(networks) - 1, -1, -1)
         for i in order:
             say(f"round {turn + 1} of {plan.rounds}, network {i + 1} of {len(networks)}")
-            found[i].append(turn_of(networks[i], slices, plan.repeats, clock))
+            if reopen is not None and turn > first:
+                loaded[i] = reopen(i)  # the old one goes after the new one has its place
+            found[i].append(turn_of(loaded[i], slices, plan.repeats, clock))
         keep(found)
     return [Timing(tuple(rounds), runs) for rounds, (runs, _) in zip(found, warm, strict=True)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.console import cell, table
-from nas.latency.runtimes import Network, Target, cpus, open_network
+from nas.latency.runtimes import Network, Target, cpus, open_network, with_file
 from nas.latency.timing import NoiseWatch, Plan, Rounds, measure, timing_warnings
 from nas.quantity import FLOPS, LATENCY, parse_budgets
 from nas.search.run import SearchResult
@@ -156,14 +156,14 @@ def measure_finalists(
         "networks": [arch.digest() for arch, _, _ in chosen], "seconds": plan.seconds, "repeats": plan.repeats, "rounds": plan.rounds,
     }  # fmt: skip
     state = _State(result.folder / "measuring.json", asked)
-    networks = [Network.of_graph(lower(arch, scope), (px, px)) for arch, _, _ in chosen]
+    networks = [with_file(Network.of_graph(lower(arch, scope), (px, px))) for arch, _, _ in chosen]
     sessions = []
     if not state.whole(plan):
         for name, network in zip(names, networks, strict=True):
             say(f"loading {name}")
             sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = measure(sessions or [_never] * len(chosen), plan, say, before=state.rounds, keep=state.keep)
+    timings = measure(sessions or [_never] * len(chosen), plan, say, before=state.rounds, keep=state.keep, reopen=lambda i: open_network(networks[i], target))
     if sessions:
         state.keep_warnings(watch.stop().warnings(cpus(), target.threads))
     finalists = []

@@ -47,8 +47,8 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
                 raise BadInput(f"--{'set' if name == 'changes' else name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
         return None
     from nas.shortlist.run import Wish
-    from nas.teaching import Teaching
-    from nas.training import Request
+    from nas.training.run import Request
+    from nas.training.teaching import Teaching
 
     if args.data is None:
         raise BadInput(f"--then {args.then} needs --data PATH: what the shortlist is trained on (nas data synth makes a set)")

@@ -19,8 +19,8 @@ from nas.search.run import SearchResult
 from nas.shortlist.halving import promoted, rungs, spent_epochs
 from nas.shortlist.pick import Candidate, Stock, pick, ruler, stock_models
 from nas.shortlist.result import Row, Trained, label
-from nas.subruns import History, SubRuns, Trial
-from nas.training import Prepared, Request, prepare
+from nas.training.run import Prepared, Request, prepare
+from nas.training.subruns import History, SubRuns, Trial
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
 

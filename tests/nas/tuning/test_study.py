@@ -20,7 +20,7 @@ from distill.recipe import load_recipe
 from nas.cli import main
 from nas.search.optuna_search import JOURNAL, open_study
 from nas.search.workers import Done, Workers
-from nas.training import Request
+from nas.training.run import Request
 from nas.tuning.halving import Halving, rungs
 from nas.tuning.heard import heard
 from nas.tuning.ranges import read_ranges

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from distill.control import ALARM, CONFIDENCE, IN_A_ROW, LEAST_HARM, Gain, harm, paired
 from nas.console import Progress, table
-from nas.subruns import History, SubRuns, Trial, curve_of, runs_folder
-from nas.training import Request, prepare, run_name
+from nas.training.run import Request, prepare, run_name
+from nas.training.subruns import History, SubRuns, Trial, curve_of, runs_folder
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
 
 if TYPE_CHECKING:
     from distill.events import EventWriter
-    from nas.training import Prepared
+    from nas.training.run import Prepared
 
 FORMAT = "nas-control-1"
 LEAD = 3

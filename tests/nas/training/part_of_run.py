@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nas.teaching import Teaching
-from nas.training import Request, prepare
+from nas.training.run import Request, prepare
+from nas.training.teaching import Teaching
 
 
 def distilled(home: Path, name: str) -> dict[str, Any]:

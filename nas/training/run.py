@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.console import Progress
-from nas.parallel import Spread, check_batch, check_spread_device
-from nas.teaching import Teaching, make_task, same_network
+from nas.training.parallel import Spread, check_batch, check_spread_device
+from nas.training.teaching import Teaching, make_task, same_network
 from search_spaces.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Prepared:
         try:
             if self.request.spread is None:
                 return self.train(say, enough)
-            from nas.parallel.on_ray import train_on_ray
+            from nas.training.parallel.on_ray import train_on_ray
 
             return train_on_ray(self, say)
         finally:

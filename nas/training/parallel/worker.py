@@ -16,7 +16,7 @@ from search_spaces.errors import BadInput
 
 if TYPE_CHECKING:
     from distill.train import Outcome
-    from nas.training import Prepared, Request
+    from nas.training.run import Prepared, Request
 
 EVERY_S = 1.0
 """Seconds between two words to the driver, unless it must know at once."""
@@ -123,7 +123,7 @@ def train_part(order: Order, desk: _AtDesk) -> Outcome:
 
     from distill.parallel.group import joined
     from nas.search.workers.on_ray import RETRIES
-    from nas.training import prepare
+    from nas.training.run import prepare
 
     os.chdir(order.where)
     if order.request.device == "cpu":

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.parallel.worker import Desk, Order, work
 from nas.search.workers import versions
 from nas.search.workers.on_ray import NODES_S, RETRIES, RayWorkers
+from nas.training.parallel.worker import Desk, Order, work
 from search_spaces.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
     from distill.train import Outcome
-    from nas.parallel import Spread
-    from nas.training import Prepared
+    from nas.training.parallel import Spread
+    from nas.training.run import Prepared
 
 LOOK_S = 0.3
 """Seconds between two looks at what the workers say."""
@@ -75,7 +75,7 @@ class _Fitting:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             from distill.parallel.meeting import TIMEOUT_S
-            from nas.parallel.one_machine import OneMachine
+            from nas.training.parallel.one_machine import OneMachine
         except ImportError as error:
             raise missing_package("training in several processes", error.name or "ray[train]", "ray") from error
         self._ray, self._spread = ray, spread

@@ -20,8 +20,8 @@ from nas.cli import main
 from tests.distill.parallel.processes import together
 from tests.distill.taught import taught, write_pictures
 from tests.distill.tiny import tiny_detector
-from tests.nas.part_of_run import distilled
 from tests.nas.process import ROOT, finish, nas
+from tests.nas.training.part_of_run import distilled
 from zoo.checkpoint import save
 
 EPOCHS = 12

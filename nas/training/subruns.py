@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.training import Request, prepare
+from nas.training.run import Request, prepare
 from search_spaces.errors import BadInput
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.teaching import SELF
-from nas.training import Request, plain_name, prepare, run_name, student_of
+from nas.training.run import Request, plain_name, prepare, run_name, student_of
+from nas.training.teaching import SELF
 from search_spaces.errors import BadInput
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ pytest.importorskip("pycocotools")
 
 from distill.run_folder import Products, RunFolder
 from nas.cli import main
-from nas.control import PLAIN, TAUGHT, Control, order
-from nas.subruns import SubRuns, Trial
-from nas.teaching import Teaching
+from nas.training.control import PLAIN, TAUGHT, Control, order
+from nas.training.subruns import SubRuns, Trial
+from nas.training.teaching import Teaching
 from search_spaces.errors import BadInput
 from tests.distill.taught import taught, untaught, write_pictures
 from tests.distill.tiny import tiny_detector
