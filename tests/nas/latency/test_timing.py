@@ -107,6 +107,30 @@ def test_another_run_lands_in_the_interval(between: float, follow: float) -> Non
     assert np.median(halves) < max(5 * float(np.std(spread)), 0.006)
 
 
+def test_another_loading_lands_in_the_interval_of_networks_loaded_anew() -> None:
+    """Every loading is up to a tenth faster or slower for as long as it lasts."""
+    rng = np.random.default_rng(0)
+
+    def bench(anew: bool) -> Timing:
+        machine = Machine()
+
+        def load(_: int = 0) -> Callable[[], None]:
+            ms = 10.0 * math.exp(rng.normal(0.0, 0.05))
+            return machine.network("a", lambda _: ms)
+
+        return measure([load()], Plan(1.0, 3, 8), clock=machine.clock, reopen=load if anew else None)[0]
+
+    def kept(anew: bool) -> float:
+        found = []
+        for _ in range(100):
+            low, high = bench(anew).interval_ms()
+            found.append(low <= bench(anew).p50_ms <= high)
+        return sum(found) / len(found)
+
+    assert kept(True) >= 0.9
+    assert kept(False) < 0.3
+
+
 def test_an_interval_misses_another_network() -> None:
     """An interval that held everything would agree with everything."""
     rng = np.random.default_rng(3)
