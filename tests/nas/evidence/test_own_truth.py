@@ -70,6 +70,7 @@ def test_it_is_judged_again_without_training(whole: Path, monkeypatch: pytest.Mo
     assert {path.name: path.stat().st_mtime_ns for path in (whole / "truth").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_weights(whole: Path, tmp_path: Path) -> None:
     process = nas(*TRAIN, cwd=tmp_path)
     journal = tmp_path / "truth" / "journal.jsonl"
