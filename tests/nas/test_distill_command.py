@@ -112,10 +112,10 @@ def kill_and_go_on(args: list[str], home: Path, moment: float) -> None:
 def test_a_cache_is_shared_stays_and_is_not_taken_for_another(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     shared = [*ARGS, *CACHED, "--cache", "kept", "--quiet"]
-    assert main([*shared, "--name", "first"]) == 0
+    assert nas(*shared, "--name", "first", cwd=home).wait(300) == 0
     files = {file: file.stat().st_mtime_ns for file in Path("kept").glob("*/*.records")}
     assert {file.name for file in files} == {"view-000.records", "closing-000.records"}
-    assert main([*shared, "--name", "second"]) == 0
+    assert nas(*shared, "--name", "second", cwd=home).wait(300) == 0
     # nothing was asked, hence nothing written
     assert {file: file.stat().st_mtime_ns for file in Path("kept").glob("*/*.records")} == files
     assert same_weights(home, "first", "cached") and same_weights(home, "second", "cached")
