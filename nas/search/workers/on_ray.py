@@ -47,6 +47,7 @@ LOCAL = {**JOINED, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "t
 the token."""
 
 _token = ""
+"""What the parts of a local Ray show one another; ray reads it once, when it is imported."""
 
 
 class RayWorkers(Workers):
@@ -58,6 +59,8 @@ class RayWorkers(Workers):
         self._keys: dict[Any, Hashable] = {}
         self._telling = ExitStack()
         self._before = {name: os.environ.get(name) for name in (*LOCAL, "RAY_AUTH_TOKEN")}
+        if address is None and not _token and "ray" in sys.modules:
+            raise BadInput("a local Ray cannot be started: this program imported ray before, and ray reads the token of a local Ray when it is imported; open the workers first, or join a cluster by its address")
         if address is None:
             os.environ.update(LOCAL, RAY_AUTH_TOKEN=_own_token())
         else:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("ray")
-from nas.search.workers.on_ray import FOLDER
-from nas.search.workers.on_ray import __file__ as on_ray_file
+from nas.search.workers import on_ray
+from search_spaces.errors import BadInput
 from tests.nas.process import ROOT, finish, nas
 
 SEARCH = ["search", "--budget", "3ms", "--device", "t4", "--strategy", "evolution", "--islands", "3", "--population", "128", "--steps", "60000", "--no-pictures", "--json"]
@@ -101,7 +101,7 @@ def open_to_others(pids: set[int]) -> list[str]:
 
 def left_behind(pid: int) -> list[str]:
     """What a local Ray of driver ``pid`` has left in the temporary folder."""
-    return [p.name for p in Path(tempfile.gettempdir()).glob(f"{FOLDER}{pid}-*")]
+    return [p.name for p in Path(tempfile.gettempdir()).glob(f"{on_ray.FOLDER}{pid}-*")]
 
 
 def test_a_worker_killed_at_work_changes_nothing_and_ray_leaves_nothing(expected: dict[str, Any], tmp_path: Path) -> None:
@@ -169,9 +169,16 @@ def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     assert process.returncode == 2 and "no Ray cluster answers at '127.0.0.1:1'" in err and len(err.strip().splitlines()) == 1
 
 
+def test_ray_imported_before_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts would not let one another in, after half a minute."""
+    monkeypatch.setattr(on_ray, "_token", "")
+    with pytest.raises(BadInput, match="imported ray before"):
+        on_ray.RayWorkers(1)
+
+
 def test_ray_is_imported_in_one_place() -> None:
     found = [p for p in (ROOT / "nas" / "search").rglob("*.py") if "import ray" in p.read_text(encoding="utf-8")]
-    assert found == [Path(on_ray_file)]
+    assert found == [Path(on_ray.__file__)]
 
 
 @pytest.mark.slow
