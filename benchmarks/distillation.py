@@ -1,10 +1,11 @@
 """Does a teacher help? Pairs of teacher and student on the synthetic set, several seeds with and without the teacher.
 
 Run ``python benchmarks/distillation.py --estimate`` for the minutes that it takes here, and then
-``python benchmarks/distillation.py --page docs/benchmarks/distillation.md``: the teachers are trained first, on the same pictures and
-for longer than their students; then every pair goes through ``nas distill --control``, and its table is written between
-the marks of the page. Everything is kept in ``--runs``, and the same command goes on after an interruption. Time and memory of a
-step are measured in a process of their own for each arm. ``--device cuda`` takes a GPU; larger sizes are then affordable.
+``python benchmarks/distillation.py --page docs/benchmarks/distillation.md``: the teachers are trained first, on other and more
+pictures than their students, as a teacher with official weights has been; then every pair goes through ``nas distill --control``,
+and its table is written between the marks of the page. Everything is kept in ``--runs``, and the same command goes on after an
+interruption. Time and memory of a step are measured in a process of their own for each arm. ``--device cuda`` takes a GPU; larger sizes
+are then affordable.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ from distill.balance import EAGER
 from distill.control import CONFIDENCE
 from distill.data.loader import Loader
 from distill.data.readers import open_data
-from distill.data.synth import make
 from distill.loop import Loop
+from nas.evidence.options import CHANGES, RECIPE
+from nas.evidence.pictures import make_easy
 from nas.training.control import PLAIN, TAUGHT, Control, control
 from nas.training.run import Prepared, Request, prepare, train_from
 from nas.training.teaching import Teaching
 from search_spaces.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-SEED = 0
+SEED, TEACHER_SEED = 0, 1
+"""Of the students' pictures and trainings (the first of them), and of the teachers'."""
 MEASURED_STEPS = 32
 """Steps whose mean time is taken, after those in which the balance measures every time; two of them measure."""
 
@@ -58,8 +61,12 @@ class Pair:
 PAIRS = (
     Pair("same family", "damo-yolo-t", "damo-yolo-ns"),
     Pair("dense to dense, across families", "damo-yolo-t", "yolox-nano"),
-    Pair("RT-DETRv2 to dense", "rtdetrv2-s", "yolo11n"),
+    Pair("RT-DETRv2 to dense", "rtdetrv2-s", "yolox-nano"),
 )
+SETTINGS = {"rtdetrv2-s": ("optimiser=adamw", "lr=0.0004", "clip_norm=0.5")}
+"""Of models that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million parameters."""
+
+TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
 
 class Bench:
@@ -67,34 +74,46 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.runs = args, Path(args.runs)
-        self.data = self.runs / f"synth-{args.images}"
-        if not self.data.exists():
-            self.runs.mkdir(parents=True, exist_ok=True)
-            make(self.data, args.images, SEED)
+        self.data = self._pictures(args.images, SEED)
 
-    def request(self, model: str, epochs: int, teacher: str | None = None) -> Request:
-        """A training of ``model``, with the trained ``teacher`` if one is named."""
+    def _pictures(self, images: int, seed: int) -> Path:
+        """The easy synthetic set, drawn once."""
+        folder = self.runs / f"easy-{images}-{self.args.input}px-seed{seed}"
+        if not folder.exists():
+            self.runs.mkdir(parents=True, exist_ok=True)
+            make_easy(folder, images, seed, self.args.input, lambda _: None)
+        return folder
+
+    def request(self, model: str, data: Path, epochs: int, **others: Any) -> Request:
+        """A training of ``model``."""
         args = self.args
-        teaching = None if teacher is None else Teaching((str(self.teacher_file(teacher)),))
+        changes = (*CHANGES, *SETTINGS.get(model, ()), *args.set, *others.pop("changes", ()))
         return Request(
-            model, str(self.data), epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, readers=args.readers, seed=SEED,
-            runs=str(self.runs), quiet=args.quiet, teaching=teaching, changes=(*args.set, *([f"views={args.views}"] if args.views else [])),
+            model, str(data), recipe=RECIPE, epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, readers=args.readers, seed=SEED,
+            runs=str(self.runs), quiet=args.quiet, changes=changes, **others,
         )  # fmt: skip
+
+    def student(self, pair: Pair, taught: bool) -> Request:
+        """Its training, with the trained teacher or alone."""
+        teaching = Teaching((str(self.teacher_file(pair.teacher)),)) if taught else None
+        changes = (f"views={self.args.views}",) if self.args.views else ()
+        return self.request(pair.student, self.data, self.args.epochs, teaching=teaching, name=pair.name, changes=changes)
+
+    def teacher(self, model: str) -> Request:
+        """Its training, on pictures of its own."""
+        return self.request(model, self._pictures(self.args.teacher_images, TEACHER_SEED), self.args.teacher_epochs or TEACHER_EPOCHS[model], name=f"teacher-{model}")
 
     def teacher_file(self, model: str) -> Path:
         """Where a trained teacher lies."""
         return self.runs / f"teacher-{model}" / "best.safetensors"
 
     def train_teacher(self, model: str) -> float:
-        """Its AP. Done once; a teacher sees new views in every epoch."""
-        request = self.request(model, self.args.teacher_epochs)
-        outcome = train_from(Request(**{**_fields(request), "name": f"teacher-{model}", "changes": tuple(self.args.set)}))
-        return float(outcome.verdict["ap"])
+        """Its AP on pictures that it has not seen. Done once."""
+        return float(train_from(self.teacher(model)).verdict["ap"])
 
     def compare(self, pair: Pair) -> Control:
         """With and without the teacher."""
-        request = self.request(pair.student, self.args.epochs, pair.teacher)
-        return control(Request(**{**_fields(request), "name": pair.name}), self.args.seeds)
+        return control(self.student(pair, taught=True), self.args.seeds)
 
     def cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds and memory of a step, measured in a process of its own, once."""
@@ -108,7 +127,7 @@ class Bench:
 
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
-        prepared = prepare(self.request(pair.student, self.args.epochs, pair.teacher if arm == TAUGHT else None))
+        prepared = prepare(self.student(pair, arm == TAUGHT))
         times = step_times(prepared, self.args.readers, EAGER + MEASURED_STEPS)[EAGER:]
         if prepared.request.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 2**20
@@ -121,18 +140,26 @@ class Bench:
     def estimate_minutes(self) -> float:
         """What all of it will take on this machine, from a few steps of every model; what is done already is not left out."""
         args = self.args
-        seconds: dict[str, float] = {}
-        for model in dict.fromkeys(name for pair in PAIRS for name in (pair.teacher, pair.student)):
-            prepared = prepare(self.request(model, args.epochs))
-            seconds[model] = statistics.fmean(step_times(prepared, args.readers, 4)[2:])
-        steps = -(-len(open_data(self.data, "train")) // args.batch)
-        total = sum(seconds[teacher] * steps * args.teacher_epochs for teacher in {pair.teacher for pair in PAIRS})
+        total = 0.0
+        for model in {pair.teacher for pair in PAIRS}:
+            total += self.step_s(self.teacher(model)) * self.steps(self.teacher(model))
         for pair in PAIRS:
+            alone, teacher = self.step_s(self.student(pair, taught=False)), self.step_s(self.teacher(pair.teacher))
+            steps = args.seeds * self.steps(self.student(pair, taught=False)) + EAGER + MEASURED_STEPS
             # a forward pass of the teacher is about a third of its training step
-            arms = 2 * seconds[pair.student] + seconds[pair.teacher] / 3
-            total += arms * (steps * args.epochs * args.seeds + EAGER + MEASURED_STEPS)
+            asked = min(args.views or args.epochs, args.epochs) / args.epochs
+            total += steps * (2 * alone + asked * teacher / 3)
         # evaluations, reading and starting
         return 1.2 * total / 60
+
+    def step_s(self, request: Request) -> float:
+        """Seconds of a step, from a few."""
+        return statistics.fmean(step_times(prepare(request), self.args.readers, 4)[2:])
+
+    def steps(self, request: Request) -> int:
+        """Of the whole training."""
+        assert request.epochs is not None
+        return request.epochs * -(-len(open_data(request.data, "train")) // self.args.batch)
 
 
 def step_times(prepared: Prepared, readers: int | None, count: int) -> list[float]:
@@ -156,10 +183,6 @@ def step_times(prepared: Prepared, readers: int | None, count: int) -> list[floa
     return found
 
 
-def _fields(request: Request) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__dataclass_fields__}
-
-
 def table(header: list[str], rows: list[list[str]]) -> str:
     """Markdown."""
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
@@ -178,9 +201,13 @@ def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, Con
             f"{100 * told['gain']:+.2f}", interval, word, f"{100 * (taught['step_s'] / plain['step_s'] - 1):+.0f} %", f"{taught['peak_mib'] - plain['peak_mib']:+.0f}",
         ])  # fmt: skip
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs ({platform.machine()}), torch with {torch.get_num_threads()} threads"
+    epochs = "; ".join(f"{model} {args.teacher_epochs or TEACHER_EPOCHS[model]}" for model in teachers)
     lines = [
-        f"Measured on {datetime.date.today()}: {where}. {args.images} synthetic pictures (a fifth of them to validate), {args.input} px, batches of {args.batch}; "
-        f"teachers {args.teacher_epochs} epochs, students {args.epochs}; seeds {SEED} to {SEED + args.seeds - 1}{f'; {args.views} views of each picture' if args.views else ''}{''.join(f'; {change}' for change in args.set)}. AP in %, after the last epoch.", "",
+        f"Measured on {datetime.date.today()}: {where}. The easy synthetic set of `nas bench-scores --train`, {args.input} px, one class; "
+        f"students: {args.images} pictures, a fifth of them to validate, {args.epochs} epochs, seeds {SEED} to {SEED + args.seeds - 1}"
+        f"{f', {args.views} views of each picture' if args.views else ''}; teachers: {args.teacher_images} other pictures, epochs: {epochs}. Batches of {args.batch}, "
+        f"recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}{''.join(f'; {model}: ' + ', '.join(SETTINGS[model]) for model in teachers if model in SETTINGS)}. "
+        "AP in %, of students after the last epoch, of teachers on pictures of their own set that they did not learn from.", "",
         table(["", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "", "time of a step", "MiB more"], rows), "",
         "Differences of every seed: " + "; ".join(f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in one.gain.differences) for pair, one, *_ in found) + ".",
     ]  # fmt: skip
@@ -192,15 +219,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default="runs/distillation-benchmark", help="folder of data and trainings")
     parser.add_argument("--page", help="Markdown file to write the table into")
-    parser.add_argument("--images", type=int, default=300)
-    parser.add_argument("--input", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=30, help="of students")
-    parser.add_argument("--teacher-epochs", type=int, default=60)
-    parser.add_argument("--views", type=int, default=0, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
+    parser.add_argument("--images", type=int, default=500, help="of the students")
+    parser.add_argument("--teacher-images", type=int, default=4000)
+    parser.add_argument("--input", type=int, default=96, help="side of the pictures and of the input in pixels")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=12, help="of students")
+    parser.add_argument("--teacher-epochs", type=int, help=f"of all teachers (default: {', '.join(f'{model} {epochs}' for model, epochs in TEACHER_EPOCHS.items())})")
+    parser.add_argument("--views", type=int, default=4, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--readers", type=int, default=1, help="processes that read pictures")
+    parser.add_argument("--readers", type=int, default=0, help="processes that read pictures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")

@@ -20,8 +20,9 @@ import numpy as np
 import yaml
 
 from nas.console import table
-from nas.evidence.rank import equal_latency_tau, latency_bins, tau
+from nas.evidence.rank import equal_latency_tau, latency_bins
 from nas.evidence.read import TARGET, Trained, read_trained
+from nas.kendall import kendall
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, spatial
 from nas.scores.calibrated import FILE, FORMAT, TERMS, Calibration, Form, layer_weight, layer_weights, width_of
@@ -72,7 +73,7 @@ class Evidence:
         latency = self.trained.devices(DEVICES)
         taus = {name: equal_latency_tau(score, truth, column) for name, column in latency.items()}
         regrets = [_regret(score, truth, column) for column in latency.values()]
-        return {**taus, "mean": float(np.mean(list(taus.values()))), "regret": float(np.mean(regrets)), "all": tau(score, truth)}
+        return {**taus, "mean": float(np.mean(list(taus.values()))), "regret": float(np.mean(regrets)), "all": kendall(score, truth)}
 
 
 def _every_layer(anatomy: Anatomy, half_width: float) -> float:
@@ -196,7 +197,7 @@ def report(evidence: Evidence, form: Form) -> dict[str, Any]:
     for family in np.unique(evidence.groups["family"]):
         own = evidence.groups["family"] == family
         by_family[str(family)] = {
-            "points": int(own.sum()), "bias": float(gap[own].mean()), "rmse": float(np.sqrt(np.mean(gap[own] ** 2))), "tau": tau(unseen[own], truth[own])
+            "points": int(own.sum()), "bias": float(gap[own].mean()), "rmse": float(np.sqrt(np.mean(gap[own] ** 2))), "tau": kendall(unseen[own], truth[own])
         }  # fmt: skip
     return {
         "form": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(form).items()},

@@ -28,8 +28,8 @@ import numpy as np
 
 import nas
 from nas.console import Progress
+from nas.kendall import kendall
 from nas.latency.calibrate import calibrate as in_house
-from nas.latency.fit import kendall
 from nas.latency.interval import interval_ms
 from nas.latency.profile import DeviceProfile, read_profile
 from nas.latency.runtimes import Network, choose_target, cpus, find_network, open_network, with_file

@@ -68,7 +68,8 @@ def beyond() -> None:
     """Fit to small images, to large images and to small networks; judge on the rest. Not used to choose anything."""
     import numpy as np
 
-    from nas.latency.fit import Setting, fit_model, kendall, networks_problem
+    from nas.kendall import kendall
+    from nas.latency.fit import Setting, fit_model, networks_problem
     from nas.latency.measured import read_measured
 
     print("| profile | images above 320 px: MAPE %, tau | images below 256 px | the larger third of the networks |")

@@ -6,7 +6,6 @@ cut off and the run goes on from the last state it finds; damage anywhere else i
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ import yaml
 
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
+from search_spaces.locks import hold
 
 FORMAT = 1
 
@@ -33,13 +33,15 @@ class Products:
     files: tuple[str, ...]
     """Names, or patterns with ``*``."""
     folders: tuple[str, ...]
+    option: str = "--name"
+    """What chooses another folder."""
 
 
 class RunFolder:
     """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str]) -> None:
-        self.folder, self.settings, self._lock = folder, settings, lock
+    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], option: str) -> None:
+        self.folder, self.settings, self._lock, self._option = folder, settings, lock, option
         self.notes: list[str] = []
         self._latest: dict[str, dict[str, Any]] = {}
         self._count = self._size = 0
@@ -48,7 +50,7 @@ class RunFolder:
             # Unbuffered: after a failed write nothing waits in memory that could land in the file later.
             self._journal = self._path.open("ab", buffering=0)
         except OSError as error:
-            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another --name") from error
+            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another {self._option}") from error
         try:
             self._replay()
         except BaseException:
@@ -64,18 +66,7 @@ class RunFolder:
         ``versions`` are written down but may change between runs. ``fresh`` drops the ``products`` of an earlier run.
         """
         path = Path(folder)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = (path / ".lock").open("w")
-        except OSError as error:
-            raise BadInput(f"cannot write run folder {str(path)!r}: {error.strerror or error}; choose another with --runs or --name") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            if not isinstance(error, BlockingIOError):
-                raise BadInput(f"cannot lock run folder {str(path)!r}: {error.strerror or error}; choose a local folder with --runs") from error
-            raise BadInput(f"run folder {str(path)!r} is in use by another run: wait for it, or choose another --name") from error
+        lock = hold(path, "run folder", products.option)
         try:
             return RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock)
         except BaseException:
@@ -97,17 +88,17 @@ class RunFolder:
                 if before.get(key) != settings.get(key):
                     raise BadInput(
                         f"run folder {str(path)!r} was made with {key}={before.get(key)!r}, not {settings.get(key)!r}: "
-                        "choose another --name, or --fresh to start over"
+                        f"choose another {products.option}, or --fresh to start over"
                     )
         else:
             journal = path / "journal.jsonl"
             if journal.is_file() and journal.stat().st_size:
                 raise BadInput(
                     f"run folder {str(path)!r} has a journal but no settings.yaml, so what it was for is unknown: "
-                    "restore that file, choose another --name, or --fresh to start over"
+                    f"restore that file, choose another {products.option}, or --fresh to start over"
                 )
             write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
-        return RunFolder(path, settings, lock)
+        return RunFolder(path, settings, lock, products.option)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
         """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""
@@ -153,7 +144,7 @@ class RunFolder:
                         return
                     self._take(line, number)
         except OSError as error:
-            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another --name") from error
+            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another {self._option}") from error
 
     def _take(self, line: bytes, number: int) -> None:
         """Accept one whole journal line, or refuse the journal."""
@@ -223,7 +214,7 @@ def _clear(path: Path, products: Products) -> None:
     if present and not _is_ours(path):
         raise BadInput(
             f"run folder {str(path)!r} holds {present[0]!r}, but no {products.made_by} made this folder, so --fresh leaves it alone: "
-            "choose another --name"
+            f"choose another {products.option}"
         )
     try:
         for folder in folders:
@@ -233,7 +224,7 @@ def _clear(path: Path, products: Products) -> None:
         for file in (*made, journal, settings):
             file.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInput(f"cannot clear {str(error.filename or path)!r}: {error.strerror or error}; remove it, or choose another --name") from error
+        raise BadInput(f"cannot clear {str(error.filename or path)!r}: {error.strerror or error}; remove it, or choose another {products.option}") from error
 
 
 def _is_ours(path: Path) -> bool:

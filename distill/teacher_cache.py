@@ -13,7 +13,6 @@ finds those of the others.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -33,6 +32,7 @@ from distill.record import Form, Kept
 from distill.taught import Taught
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
+from search_spaces.locks import hold
 
 FORMAT = 1
 THERE = 1 << 32
@@ -60,7 +60,7 @@ class TeacherCache:
     """Keeps what ``ask`` says. Use ``open``, and ``close`` it."""
 
     def __init__(
-        self, folder: Path, lock: IO[str], views: Views, used: Sequence[View], forms: Mapping[int, Form], budget_bytes: int,
+        self, folder: Path, lock: IO[str] | None, views: Views, used: Sequence[View], forms: Mapping[int, Form], budget_bytes: int,
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.folder, self.views, self.forms, self._lock, self._say = folder, views, forms, lock, say
@@ -88,22 +88,22 @@ class TeacherCache:
         path = Path(folder)
         forms = {side: Form(kept, ask(torch.zeros(1, 3, side, side, device=device))) for side in views.all_sides_px()}
         told = {"format": FORMAT, **key, "record_bytes": {str(side): form.bytes for side, form in forms.items()}}
+        together = group()
+        lock: IO[str] | None = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = (path / ".lock").open("w")
-        except OSError as error:
-            raise BadInput(f"cannot write teacher cache {str(path)!r}: {error.strerror or error}; choose another with --cache") from error
-        try:
-            together = group()
             for turn in range(together.world):
                 if turn == together.rank:
                     if together.writes:
-                        _lock(lock, path)
+                        # of the process: the loader's workers must not keep it when this one dies
+                        lock = hold(path, "teacher cache", "--cache", whole_process=True)
+                    else:
+                        _make(path)
                     _match(path, told)
                 together.wait()
             cache = TeacherCache(path, lock, views, used, forms, budget_bytes, say)
         except BaseException:
-            lock.close()
+            if lock is not None:
+                lock.close()
             raise
         try:
             cache.check_disk()
@@ -182,7 +182,8 @@ class TeacherCache:
         """Close the files. May be called again."""
         for file in self._files.values():
             file.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 class _ViewFile:
@@ -286,12 +287,12 @@ def _cannot(path: Path, error: OSError) -> BadInput:
     )
 
 
-def _lock(lock: IO[str], path: Path) -> None:
-    """One run at a time. A lock of the process, not of the file: the loader's workers must not keep it when this process dies."""
+def _make(path: Path) -> None:
+    """A worker's own folder, where it is on another machine than the one that holds the lock."""
     try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"teacher cache {str(path)!r} is in use by another run: wait for it, or choose another with --cache") from error
+        raise _cannot(path / "cache.json", error) from error
 
 
 def _match(path: Path, told: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nas.compare.rows import COST, MEASURED, Axis, Comparison, Row, Series
 from nas.compare.words import differences, listed, number
+from nas.pareto import unbeaten
 
 MOST_MAYBE = 8
 """So many names of those that might be on a front stand in a sentence; those that are on it are all named."""
@@ -39,14 +40,13 @@ class Bar:
 
 
 def front(rows: Sequence[Row], axis: str, series: str) -> Front:
-    """Who is beaten by nobody: a row is, by each that is no slower and no less accurate, and better in one of the two."""
+    """Who is beaten by nobody."""
     points = [(row, row.values[axis], row.accuracy.ap) for row in rows if row.accuracy and row.accuracy.series == series and axis in row.values]
     members, unsure = [], []
-    for row, time, ap in points:
-        others = [(t, a) for other, t, a in points if other is not row]
-        if not any(t.value <= time.value and a >= ap and (t.value < time.value or a > ap) for t, a in others):
+    for (row, time, ap), good in zip(points, unbeaten([time.value for _, time, _ in points], [ap for *_, ap in points]), strict=True):
+        if good:
             members.append((time.value, row.name))
-        elif not any(t.most < time.least and a >= ap for t, a in others):
+        elif not any(t.most < time.least and a >= ap for other, t, a in points if other is not row):
             unsure.append((time.value, row.name))
     return Front(axis, series, tuple(name for _, name in sorted(members)), tuple(name for _, name in sorted(unsure)), len(points))
 

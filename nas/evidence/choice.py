@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas.evidence.rank import LEAST, row_means
+from nas.pareto import unbeaten
 
 
 def regret(score: np.ndarray, target: np.ndarray, group: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -23,24 +24,13 @@ def regret(score: np.ndarray, target: np.ndarray, group: np.ndarray, weight: np.
     return row_means(np.stack(columns, axis=1))
 
 
-def front(cost: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Mask ``[n]`` of the points that no other one beats in both: cheaper at the same target or better at the same cost."""
-    order = np.lexsort((-target, cost))
-    mask = np.zeros(len(cost), dtype=bool)
-    best = -np.inf
-    for i in order:
-        if target[i] > best:
-            mask[i], best = True, target[i]
-    return mask
-
-
 def front_share(score: np.ndarray, target: np.ndarray, latency: np.ndarray, group: np.ndarray, top: int, weight: np.ndarray) -> np.ndarray:
     """Share of the true front (latency against target) that is among each group's ``top`` points by score, ``[draws]``.
 
     Arrays ``[n]``, weight ``[draws, n]``. The front is that of all points; a point drawn twice takes two of the places and
     counts twice if it is on the front. Where scores tie, the lower target is named first.
     """
-    true = front(latency, target)
+    true = unbeaten(latency, target)
     held, found = np.zeros(len(weight)), np.zeros(len(weight))
     for label in np.unique(group):
         rows = np.flatnonzero(group == label)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.evidence.rank import BINS, GroupedPairs, latency_bins, row_means, tau
+from nas.evidence.rank import BINS, GroupedPairs, latency_bins, row_means
 from nas.evidence.read import Trained
+from nas.kendall import kendall
 
 DEGREE = 3
 """Of the polynomial in ln(input side) that smooths one architecture's accuracies."""
@@ -99,7 +100,7 @@ def ceiling_of_repeats(
 
 def _tau_of_both(one: np.ndarray, other: np.ndarray) -> float:
     both = ~(np.isnan(one) | np.isnan(other))
-    return tau(one[both], other[both])
+    return kendall(one[both], other[both])
 
 
 def _reached(
@@ -112,7 +113,7 @@ def _reached(
         ms = latency[rows]
         timed = np.flatnonzero(~np.isnan(ms))
         cuts.append((timed, latency_bins(ms[timed], bins)))
-    overall = np.array([tau(oracle, run) for run in runs])
+    overall = np.array([kendall(oracle, run) for run in runs])
     equal = np.full(draws, np.nan)
     if cuts:
         each = [[float(GroupedPairs.of(oracle[timed], run[timed], group).mean_tau()[0]) for timed, group in cuts] for run in runs]

@@ -22,11 +22,6 @@ LEAST = 5
 """A group of fewer points (counted by weight) has no tau and takes no part in the mean."""
 
 
-def tau(score: np.ndarray, target: np.ndarray) -> float:
-    """Kendall's tau-b of two arrays ``[n]``; NaN when either is constant or ``n`` is below 2."""
-    return float(Pairs.of(score, target).tau()[0])
-
-
 def spearman(score: np.ndarray, target: np.ndarray) -> float:
     """Spearman's rank correlation of two arrays ``[n]``, ties at their mean rank; NaN when either is constant."""
     a, b = average_rank(score), average_rank(target)

@@ -14,8 +14,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from nas.latency.runtimes import Target, cpus, open_network
 from nas.latency.timing import Clock, NoiseWatch, turn_of, warm_up
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
+from search_spaces.locks import hold
 
 if TYPE_CHECKING:
     from nas.latency.measured import Measured
@@ -85,26 +85,6 @@ class Outcome:
         return self.noise_percent > statistics.fmean(abs(one.percent) for one in self.judged)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one calibration at a time writes into a folder; two would disturb each other besides."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise BadInput(f"cannot write into {str(folder)!r}: {error.strerror or error}") from error
-    with lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ModuleNotFoundError:
-            pass  # not on this system
-        except OSError as error:
-            raise BadInput(f"another calibration is at work in {str(folder)!r}: wait for it, or choose another --name") from error
-        yield
-
-
 def measure_tasks(
     chosen: Sequence[Task], target: Target, journal: Journal, until_s: float, say: Callable[[str], None], clock: Clock = time.perf_counter_ns
 ) -> None:
@@ -158,7 +138,7 @@ def calibrate(
     chosen = designed_tasks(design, seed)
     data = folder / f"{name}.measured"
     header = {"design": DESIGN, **dataclasses.asdict(design), "seed": seed, "hardware": target.hardware(), "runtime": target.describe(), "precision": target.precision}
-    with _alone(data):
+    with hold(data, "folder of a calibration", "--name"):
         journal = Journal(data / "journal.jsonl", header)
         before = journal.spent_s
         if journal.resumed and journal.visits:
@@ -224,7 +204,7 @@ def _profile(
     model: Any, fixed_ms: float, target: Target, name: str, points: int, judged: Sequence[Judged], noise: float, inner: float, command: str
 ) -> DeviceProfile:
     """The profile; its error is that on networks it did not see, or the noise where that is larger."""
-    from nas.latency.fit import kendall
+    from nas.kendall import kendall
     from nas.latency.profile import DeviceProfile
 
     mape = statistics.fmean(abs(one.percent) for one in judged)

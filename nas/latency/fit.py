@@ -7,7 +7,6 @@ that a board a thousand times slower than a GPU starts from the same physics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -251,12 +250,3 @@ def _in_units(name: str, start: Start, speed: Mapping[str, float]) -> float:
         # A start-up of 1 is a thousandth of the median network, in microseconds; the fixed time is a share of it.
         return start.value * speed[_START_UP]
     return start.value
-
-
-def kendall(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Kendall's tau-b of two rankings; NaN where there is no order."""
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]
-
-    if len(a) < 2:
-        return math.nan
-    return float(kendalltau(a, b).statistic)

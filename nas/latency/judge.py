@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nas.latency.fit import Problem, Setting, fit_model, kendall, left_out, networks_problem
+from nas.kendall import kendall
+from nas.latency.fit import Problem, Setting, fit_model, left_out, networks_problem
 from nas.latency.measured import Measured, MeasuredOps, is_op_table, read_measured, read_ops, taken
 from nas.latency.model import LatencyModel
 from nas.latency.profile import DeviceProfile

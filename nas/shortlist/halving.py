@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nas.pareto import beats, unbeaten
 from search_spaces.errors import BadInput
 
 KEPT = 2
@@ -29,7 +30,7 @@ class Point:
 
     def beats(self, other: Point) -> bool:
         """At least as accurate at no greater cost, and better in one of the two."""
-        return self.ap >= other.ap and self.cost <= other.cost and (self.ap > other.ap or self.cost < other.cost)
+        return bool(beats(self.cost, self.ap, other.cost, other.ap))
 
 
 def rungs(epochs: int, candidates: int, evaluated: Iterable[int]) -> list[tuple[int, int]]:
@@ -67,7 +68,8 @@ def promoted(points: Mapping[str, Point], count: int) -> list[str]:
 
 def pareto(points: Mapping[str, Point]) -> list[str]:
     """Names of the candidates that no other beats."""
-    return [name for name, point in points.items() if not any(other.beats(point) for other in points.values())]
+    mask = unbeaten([point.cost for point in points.values()], [point.ap for point in points.values()])
+    return [name for name, good in zip(points, mask, strict=True) if good]
 
 
 def spread(front: Sequence[tuple[str, Point]], count: int) -> list[str]:

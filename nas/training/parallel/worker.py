@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.search.workers import call
 from search_spaces.errors import BadInput
+from search_spaces.locks import InUse
 
 if TYPE_CHECKING:
     from distill.train import Outcome
@@ -149,7 +150,7 @@ def _let_go(prepared: Prepared) -> None:
         try:
             prepared.open_folder().close()
             return
-        except BadInput as error:
-            if "is in use" not in str(error) or time.monotonic() > deadline:
+        except InUse:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.evidence.choice import front, front_share, regret
+from nas.evidence.choice import front_share, regret
 from nas.evidence.columns import Column
 from nas.evidence.judge import judge, resampled
 from nas.evidence.noise import ceiling, ceiling_of_repeats
-from nas.evidence.rank import tau
 from nas.evidence.read import TARGET, Trained, read_trained
 from nas.evidence.refit import fitted, left_out
 from nas.evidence.trial import hold
+from nas.kendall import kendall
+from nas.pareto import unbeaten
 from search_spaces.errors import BadInput
 from tests.nas.evidence.trained import folder
 
@@ -90,7 +91,7 @@ def test_regret_by_hand() -> None:
 
 def test_front_by_hand() -> None:
     cost, target = np.array([1.0, 2, 2, 3, 4]), np.array([1.0, 3, 2, 3, 4])
-    assert front(cost, target).tolist() == [True, True, False, False, True]
+    assert unbeaten(cost, target).tolist() == [True, True, False, False, True]
     group = np.zeros(5, dtype=int)
     assert front_share(target, target, cost, group, 2, np.ones((1, 5)))[0] == pytest.approx(2 / 3)
     assert front_share(-target, target, cost, group, 1, np.ones((1, 5)))[0] == pytest.approx(1 / 3)
@@ -156,7 +157,7 @@ def test_repeated_trainings_tell_the_noise(points: Trained) -> None:
         assert len(known) == 8 and {one.architectures for one in known} == {len(points) - 1}
         assert np.mean([one.deviation_points for one in known]) == pytest.approx(5.0, rel=0.05)
         # What a score that knows the truth really reaches, and what one run says of another, which is less.
-        reached = np.mean([tau(truth, one.target("map")) for one in drawn])
+        reached = np.mean([kendall(truth, one.target("map")) for one in drawn])
         assert np.mean([one.tau for one in known]) == pytest.approx(reached, abs=0.03)
         assert all(one.between_runs is not None and one.between_runs < one.tau for one in known)
     trial = hold(repeated(points, 0.05, 2, truth), [Column("truth", truth)], "map", points.devices(), draws=5)

@@ -9,8 +9,9 @@ import pytest
 
 from nas.evidence.columns import columns
 from nas.evidence.noise import ceiling
-from nas.evidence.rank import equal_latency_tau, tau
+from nas.evidence.rank import equal_latency_tau
 from nas.evidence.read import TARGET, Trained, read_trained
+from nas.kendall import kendall
 
 DEVICES = ("jetson_nano", "intel_i7", "raspberrypi4_cpu_tflite_fp32", "nvidia_a40")
 
@@ -26,7 +27,7 @@ def points(shared_dir: Path) -> Trained:
 def test_plain_measures_stand_where_they_stood(points: Trained) -> None:
     truth = points.target(TARGET)
     found = {column.name: column.values for column in columns(points, ["flops", "params", "activations"])}
-    over_all = {name: tau(values, truth) for name, values in found.items()}
+    over_all = {name: kendall(values, truth) for name, values in found.items()}
     equal = {name: np.mean([equal_latency_tau(values, truth, ms) for ms in points.devices(DEVICES).values()]) for name, values in found.items()}
     assert over_all == pytest.approx({"flops": 0.731, "params": 0.423, "activations": 0.788}, abs=1e-3)
     assert equal == pytest.approx({"flops": 0.310, "params": -0.327, "activations": 0.518}, abs=1e-3)

@@ -225,8 +225,8 @@ def test_two_calibrations_do_not_share_a_folder(tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     folder = tmp_path / "mine.measured"
     folder.mkdir()
-    with (folder / "lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run([sys.executable, "-c", SMALL, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1 and "another calibration is at work" in done.stderr
+    assert done.returncode == 1 and "is in use by another run" in done.stderr
     assert not (tmp_path / "mine.yaml").exists()
