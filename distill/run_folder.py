@@ -40,9 +40,11 @@ class Products:
 class RunFolder:
     """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], option: str) -> None:
-        self.folder, self.settings, self._lock, self._option = folder, settings, lock, option
+    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: Products) -> None:
+        self.folder, self.settings, self._lock, self._products = folder, settings, lock, products
         self.notes: list[str] = []
+        self.new = False
+        """Whether the folder was made by this opening."""
         self._latest: dict[str, dict[str, Any]] = {}
         self._count = self._size = 0
         self._path = folder / "journal.jsonl"
@@ -50,7 +52,7 @@ class RunFolder:
             # Unbuffered: after a failed write nothing waits in memory that could land in the file later.
             self._journal = self._path.open("ab", buffering=0)
         except OSError as error:
-            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another {self._option}") from error
+            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another {self._products.option}") from error
         try:
             self._replay()
         except BaseException:
@@ -66,9 +68,12 @@ class RunFolder:
         ``versions`` are written down but may change between runs. ``fresh`` drops the ``products`` of an earlier run.
         """
         path = Path(folder)
+        new = not path.exists()
         lock = hold(path, "run folder", products.option)
         try:
-            return RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock)
+            opened = RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock)
+            opened.new = new
+            return opened
         except BaseException:
             lock.close()
             raise
@@ -98,7 +103,7 @@ class RunFolder:
                     f"restore that file, choose another {products.option}, or --fresh to start over"
                 )
             write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
-        return RunFolder(path, settings, lock, products.option)
+        return RunFolder(path, settings, lock, products)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
         """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""
@@ -133,6 +138,11 @@ class RunFolder:
         self._journal.close()
         self._lock.close()
 
+    def undo(self) -> None:
+        """Remove the folder of a run that came to nothing, if there was none before and nothing is written down to go on from."""
+        if self.new and not self._count:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _replay(self) -> None:
         """Read the journal line by line, keeping the last record of each kind; cut off a torn last line."""
         try:
@@ -144,7 +154,7 @@ class RunFolder:
                         return
                     self._take(line, number)
         except OSError as error:
-            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another {self._option}") from error
+            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another {self._products.option}") from error
 
     def _take(self, line: bytes, number: int) -> None:
         """Accept one whole journal line, or refuse the journal."""

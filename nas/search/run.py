@@ -166,6 +166,9 @@ def search(
             study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
             result = study.result
         return _as_result(folder, result, study)
+    except BadInput:
+        study.undo()
+        raise
     finally:
         progress.done()
         study.close()

@@ -219,3 +219,20 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
     again = open_study(tmp_path)
     assert again.latest("checkpoint") == {"seen": 3} and not again.notes
     again.close()
+
+
+def test_a_run_that_came_to_nothing_leaves_nothing_but_what_was_there(tmp_path: Path) -> None:
+    new = open_study(tmp_path / "new")
+    new.undo()
+    new.close()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old" / "top").mkdir(parents=True)
+    old = open_study(tmp_path / "old")
+    old.undo()
+    old.close()
+    assert (tmp_path / "old" / "top").is_dir()
+    kept = open_study(tmp_path / "kept")
+    kept.append("round", {"at": 1})
+    kept.undo()
+    kept.close()
+    assert open_study(tmp_path / "kept").latest("round") == {"at": 1}

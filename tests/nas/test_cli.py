@@ -76,6 +76,7 @@ def test_bad_input_is_one_line_and_exit_2(case: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     args, words = BAD[case]
     assert main(args) == 2
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert words in err
