@@ -17,7 +17,9 @@ from typing import Any
 
 import yaml
 
+from search_spaces.blocks import ANY_STYLE, KINDS
 from search_spaces.errors import BadInput, unknown_name
+from search_spaces.stage import Stage as Stage
 
 STYLES = ("res", "csp", "mob", "bottleneck")
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
@@ -39,21 +41,6 @@ class Stem:
     k: int = 3
     focus: bool = True
     stride: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """``depth`` blocks of one ``kind``; the first one has the ``stride``.
-
-    ``out`` output channels, ``btn`` inner (bottleneck) channels, ``k`` kernel size.
-    """
-
-    kind: str
-    out: int
-    btn: int
-    k: int = 3
-    stride: int = 2
-    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +185,6 @@ class Architecture:
 
 def check_architecture(arch: Architecture) -> None:
     """Raise ``BadInput`` for the first field that breaks a rule."""
-    from search_spaces.blocks import ANY_STYLE, KINDS
-
     if arch.style not in STYLES:
         raise unknown_name("backbone style", arch.style, STYLES)
     if arch.act not in ACTIVATIONS:
@@ -221,7 +206,7 @@ def check_architecture(arch: Architecture) -> None:
         _check_kernel(f"stages[{i}]: k", stage.k)
         if stage.stride not in (1, 2):
             raise BadInput(f"stages[{i}]: stride {stage.stride!r} must be 1 or 2")
-        KINDS[stage.kind].check(stage, i, arch)
+        KINDS[stage.kind].check(stage, i, arch.stages[i - 1] if i else None)
     if (arch.neck is None) != (arch.head is None):
         raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
     if arch.neck is not None and arch.head is not None:

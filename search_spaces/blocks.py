@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from search_spaces.errors import BadInput
 from search_spaces.graph import GraphBuilder, Num
-
-if TYPE_CHECKING:
-    from search_spaces.architecture import Architecture, Stage
-
+from search_spaces.stage import Stage
 
 ANY_STYLE = "any"
 """Style of a kind that may stand in a backbone of every style."""
@@ -68,8 +65,8 @@ class BlockKind(abc.ABC):
     max_depth: ClassVar[int | None] = None
     """Most blocks a stage may have; None for no limit."""
 
-    def check(self, stage: Stage, index: int, arch: Architecture) -> None:
-        """Rules of this kind beyond the common ones; raises ``BadInput``."""
+    def check(self, stage: Stage, index: int, before: Stage | None) -> None:
+        """Rules of this kind beyond the common ones, for the stage number ``index`` and the one ``before`` it; raises ``BadInput``."""
         if self.max_depth is not None and stage.depth > self.max_depth:
             raise BadInput(f"stages[{index}]: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
 
@@ -145,11 +142,11 @@ class KXKX(BlockKind):
 
     name, style, tinynas, layers_per_block = "kxkx", "csp", "SuperResKXKX", 2
 
-    def check(self, stage: Stage, index: int, arch: Architecture) -> None:
-        super().check(stage, index, arch)
+    def check(self, stage: Stage, index: int, before: Stage | None) -> None:
+        super().check(stage, index, before)
         if stage.out % 2:
             raise BadInput(f"stages[{index}]: out {stage.out} must be even: csp halves it")
-        if stage.stride == 1 and (index == 0 or arch.stages[index - 1].stride == 1):
+        if stage.stride == 1 and (before is None or before.stride == 1):
             raise BadInput(f"stages[{index}]: in style csp a stride-1 stage must follow a stride-2 stage")
 
     def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
