@@ -10,6 +10,7 @@ A method gives one number that does not grow with the number of images, in float
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from zoo.heads import ONE_TO_MANY
 from zoo.losses import box_iou, full, iou_pairwise
 from zoo.nms import nms
 from zoo.parts import whole_sum
+from zoo.targets import Targets
 
 SYNONYMS = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}
 """Pascal VOC's words that COCO writes otherwise."""
@@ -35,6 +37,8 @@ NO_SCORE = 1e-12
 """Scores are this far from 0 at least before a logarithm is taken."""
 NO_CHANCE = 1e-6
 """Least probability of a bin of a distribution that was brought to other bins."""
+RIGHT = 0.5
+"""A teacher's box that overlaps every true one less than this is somebody else's or nobody's: nothing is learned from where it lies."""
 LEFT_ALONE = 0.5
 """A prediction that overlaps a soft target more than this, and is not to answer it, is not taught background either."""
 ALIGN_SCORE, ALIGN_OVERLAP = 0.5, 6.0
@@ -61,6 +65,8 @@ class Answer:
     """Sides of the cells in pixels, level by level, where there is one prediction a cell; else None."""
     offset: float = 0.0
     """Where in its cell a prediction stands, in cells from the corner."""
+    right: Tensor | None = None
+    """How far each box is right, ``[b, n]`` in 0..1; None where that is not known."""
 
     @property
     def points(self) -> Tensor | None:
@@ -76,7 +82,21 @@ class Answer:
     def constant(self) -> Answer:
         """The same in float32 and without a gradient."""
         sides = None if self.distributions is None else constant(self.distributions)
-        return Answer(constant(self.boxes), constant(self.scores), self.size, sides, self.strides, self.offset)
+        return Answer(constant(self.boxes), constant(self.scores), self.size, sides, self.strides, self.offset, self.right)
+
+    @torch.no_grad()
+    def judged(self, targets: Targets, size: tuple[int, int]) -> Answer:
+        """The same with ``right``: the overlap with the nearest true box, and 0 below ``RIGHT``; ``targets`` are in pixels of an input of ``size``.
+
+        Of the many cells far from any object even a good teacher says something, each with a small score. Together they
+        weigh more than the few that found one, and what their boxes say is nothing to be learned.
+        """
+        ratio = full(self.boxes).new_tensor([self.size[1] / size[1], self.size[0] / size[0]] * 2)
+        found = []
+        for boxes, truth in zip(full(self.boxes), targets.boxes, strict=True):
+            overlap = iou_pairwise(boxes, truth.to(boxes) * ratio).amax(-1) if len(truth) else boxes.new_zeros(len(boxes))
+            found.append(overlap * (overlap >= RIGHT))
+        return dataclasses.replace(self, right=torch.stack(found))
 
     def same_cells(self, other: Answer) -> bool:
         """Whether prediction i of both stands in the same cell."""
@@ -202,8 +222,9 @@ class ResponseMethod(nn.Module, abc.ABC):
         """The same, in float32."""
 
     def weights(self, teacher: Answer) -> Tensor:
-        """The teacher's best score of the shared classes, ``[b, n]``."""
-        return self.bridge.of_teacher(teacher.scores).amax(-1)
+        """How much each of the teacher's boxes counts, ``[b, n]``: its best score of the shared classes, as far as the box is right."""
+        best = self.bridge.of_teacher(teacher.scores).amax(-1)
+        return best if teacher.right is None else best * teacher.right
 
 
 class Scores(ResponseMethod):
@@ -230,7 +251,7 @@ class Localisation(ResponseMethod):
     """LD (Zheng et al. 2022): the distribution of every box side follows the teacher's, cell by cell.
 
     Kullback-Leibler divergence at ``temperature``, times its square, as a mean over the four sides; cells count as much as
-    the teacher's best score, which covers both of the paper's regions.
+    the teacher's best score times how far its box is right, which leaves the paper's main region.
 
     Where bins differ in number, or distances are taken from another point of the cell, the teacher's distribution is
     brought to the student's bins first: every bin's probability goes to the two bins beside its distance, as the true
@@ -254,7 +275,8 @@ class Localisation(ResponseMethod):
 
 
 class Boxes(ResponseMethod):
-    """Boxes cell by cell, for heads without distributions: 1 - GIoU of both boxes, a mean weighted by the teacher's best score.
+    """Boxes cell by cell, for heads without distributions: 1 - GIoU of both boxes, a mean weighted by the teacher's best score
+    times how far its box is right.
 
     Answers in different cells go the way of ``Overlapping``, its boxes only.
     """
@@ -294,13 +316,16 @@ class SoftTargets:
     """``[q, 4]`` in pixels of the student's input."""
     scores: Tensor
     """``[q, m]`` of the shared classes, 0..1."""
+    weights: Tensor
+    """How much each box counts, ``[q]``: its best score, as far as the box is right."""
 
 
 class SoftTargetMethod(ResponseMethod):
     """The teacher's selected boxes as targets with soft classes: a prediction's goal is the target's scores times its quality.
 
     The loss is that of scores (as in ``Scores``; predictions far from every target learn 0) plus ``box_weight`` times
-    1 - GIoU, weighted by the target's best score and the prediction's share; both over the sum of these best scores, at least 1.
+    1 - GIoU, weighted by the target's best score, how far its box is right, and the prediction's share. The first is over the sum of
+    the best scores, the second over that of the targets' weights, each at least 1.
 
     Selected are boxes with a score above ``threshold``, of those of one class that overlap by more than ``iou_threshold`` the
     best, and ``most`` an image.
@@ -322,7 +347,7 @@ class SoftTargetMethod(ResponseMethod):
     def parts(self, student: Answer, teacher: Answer) -> tuple[Tensor, Tensor]:
         """The loss of the scores and that of the boxes, not yet weighted."""
         boxes, scores = full(student.boxes), self.bridge.of_student(full(student.scores))
-        score_sums, box_sums, total = [], [], boxes.new_zeros(())
+        score_sums, box_sums, scored, weighed = [], [], boxes.new_zeros(()), boxes.new_zeros(())
         for i, soft in enumerate(self.soft_targets(teacher, student.size)):
             with torch.no_grad():
                 match = self.match(boxes[i], scores[i], soft, student.size)
@@ -330,24 +355,24 @@ class SoftTargetMethod(ResponseMethod):
                 goals[match.predictions] = soft.scores[match.targets] * match.qualities[:, None]
                 taught = ~match.alone
                 taught[match.predictions] = True
-                best = soft.scores.amax(-1)
-                total = total + best.sum()
+                scored = scored + soft.scores.amax(-1).sum()
+                weighed = weighed + soft.weights.sum()
             score_sums.append((soft_focal(scores[i], goals, self.beta).sum(-1) * taught).sum())
             apart = 1 - box_iou(boxes[i][match.predictions], soft.boxes[match.targets], "giou")
-            box_sums.append((apart * best[match.targets] * match.shares).sum())
-        total = whole_sum(total).clamp(min=1)
-        return torch.stack(score_sums).sum() / total, torch.stack(box_sums).sum() / total
+            box_sums.append((apart * soft.weights[match.targets] * match.shares).sum())
+        scored, weighed = (whole_sum(x).clamp(min=1) for x in (scored, weighed))
+        return torch.stack(score_sums).sum() / scored, torch.stack(box_sums).sum() / weighed
 
     @torch.no_grad()
     def soft_targets(self, teacher: Answer, size: tuple[int, int]) -> list[SoftTargets]:
         """The teacher's boxes above the threshold, one an object, for a student whose input is of ``size`` (height, width)."""
         ratio = full(teacher.boxes).new_tensor([size[1] / teacher.size[1], size[0] / teacher.size[0]] * 2)
         found = []
-        for boxes, scores in zip(full(teacher.boxes), self.bridge.of_teacher(teacher.scores), strict=True):
+        for boxes, scores, weights in zip(full(teacher.boxes), self.bridge.of_teacher(teacher.scores), self.weights(teacher), strict=True):
             best, labels = scores.max(-1)
             there = (best > self.threshold).nonzero()[:, 0]
             there = there[nms(boxes[there], best[there], labels[there], self.iou_threshold, self.most)]
-            found.append(SoftTargets(boxes[there] * ratio, scores[there]))
+            found.append(SoftTargets(boxes[there] * ratio, scores[there], weights[there]))
         return found
 
     @abc.abstractmethod

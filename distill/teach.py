@@ -174,8 +174,8 @@ class Lesson(nn.Module):
         size = (image.shape[-2], image.shape[-1])
         found: dict[str, Tensor] = {name: method(features, taught.features, targets, size) for name, method in self.features.items()}
         if taught.answer is not None:
-            answer = answer_of(student, raw, size)
-            found |= {name: method(answer, taught.answer) for name, method in self.responses.items()}
+            answer, said = answer_of(student, raw, size), taught.answer.judged(targets, size)
+            found |= {name: method(answer, said) for name, method in self.responses.items()}
         return found
 
     def taught(self, image: Tensor, origin: Origin | None = None) -> Taught:

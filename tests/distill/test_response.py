@@ -385,3 +385,40 @@ def test_settings_and_pairs_are_checked() -> None:
     one = dataclasses.replace(random_answer(1), boxes=torch.zeros(1, 84, 4))
     with pytest.raises(BadInput, match="for 2 images and the teacher for 1"):
         method(random_answer(0), one)
+
+
+def truth_of(*images: list[list[float]]) -> Targets:
+    boxes = tuple(torch.tensor(one).reshape(-1, 4) for one in images)
+    return Targets(boxes, tuple(torch.zeros(len(one), dtype=torch.int64) for one in boxes), (torch.zeros(0, 4),) * len(boxes))
+
+
+def test_a_box_is_right_as_far_as_it_overlaps_a_true_one() -> None:
+    boxes = torch.tensor([[[0.0, 0, 20, 20], [0, 0, 20, 10], [0, 0, 20, 8], [40, 40, 60, 60]]]).repeat(2, 1, 1)
+    teacher = Answer(boxes, torch.full((2, 4, 3), 0.5), SIZE)
+    right = teacher.judged(truth_of([[0, 0, 20, 20], [100, 100, 110, 110]], []), SIZE).right
+    assert right is not None and right.tolist() == [[1.0, 0.5, 0.0, 0.0], [0.0] * 4]
+    # true boxes are in the student's pixels, and the teacher may look at another size
+    right = teacher.judged(truth_of([[0, 0, 40, 40]], []), (2 * PX, 2 * PX)).right
+    assert right is not None and right[0].tolist() == [1.0, 0.5, 0.0, 0.0]
+    assert teacher.judged(truth_of([[0, 0, 20, 20]], []), SIZE).constant().right is not None
+
+
+@pytest.mark.parametrize("name", ["localisation", "boxes", "overlap", "hungarian"])
+def test_nothing_is_learned_from_where_a_wrong_box_lies(name: str) -> None:
+    student, teacher = random_answer(0), random_answer(1)
+    teacher = dataclasses.replace(teacher, scores=torch.full_like(teacher.scores, 0.9))
+    method = make_response_method(name, BRIDGE, {"iou_threshold": 1.0} if name in ("overlap", "hungarian") else None)
+    places = student.distributions if name == "localisation" else student.boxes
+    assert places is not None
+
+    def pull(targets: Targets | None) -> Tensor:
+        said = teacher if targets is None else teacher.judged(targets, SIZE)
+        found = method(student, said)
+        return torch.autograd.grad(found, places, allow_unused=True, retain_graph=True)[0] if found.requires_grad else torch.zeros_like(places)
+
+    if not places.requires_grad:
+        places.requires_grad_()
+    assert pull(None).abs().sum() > 0
+    assert pull(truth_of([], [])).abs().sum() == 0
+    some = truth_of(teacher.boxes[0, :20].tolist(), [])
+    assert pull(some)[0].abs().sum() > 0 and pull(some)[1].abs().sum() == 0
