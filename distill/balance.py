@@ -62,9 +62,10 @@ class Balance(nn.Module):
 
     ``shares`` gives, for every loss that balances itself, the share of the own loss's gradient norm that its gradient is to
     have, with respect to the student's P3 to P5 together; ``fixed`` gives plain weights for the others. Gradients
-    are measured on the first calls and then on every ``every``-th. The logarithm of the weight is averaged, with
-    ``memory`` as the share that the past keeps: with 0.9 the weights of a run of a few hundred steps were still those of its first
-    steps, and the losses had a fifth of their share. All of this state is in buffers, so a resumed run goes on to the same bits.
+    are measured on the first calls and then on every ``every``-th. Both norms are averaged, with ``memory`` as the share that the
+    past keeps, and the weight follows from the averages: a batch that teaches next to nothing hardly changes them, where an average of
+    weights would remember how many times it had to be multiplied. With a memory of 0.9 the weights of a run of a few hundred steps
+    were still those of its first steps. All of this state is in buffers, so a resumed run goes on to the same bits.
     """
 
     def __init__(
@@ -80,13 +81,16 @@ class Balance(nn.Module):
         self.schedule, self.every, self.memory = schedule, whole("every", every), number("memory", memory, 0, 0.9999)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("measured", torch.zeros(len(self.shares), dtype=torch.int64))
-        self.register_buffer("log_weights", torch.zeros(len(self.shares), dtype=torch.float64))
+        self.register_buffer("norms", torch.zeros(len(self.shares), 2, dtype=torch.float64))
 
     def weights(self) -> dict[str, float]:
         """The weight of every loss now, schedule left aside; 0 for one that has not been measured yet."""
-        logs, measured = self.get_buffer("log_weights").tolist(), self.get_buffer("measured").tolist()
-        own = {name: math.exp(log) if count else 0.0 for name, log, count in zip(self.shares, logs, measured, strict=True)}
-        return {**own, **self.fixed}
+        norms, measured = self.get_buffer("norms").tolist(), self.get_buffer("measured").tolist()
+        found = {
+            name: min(share * goal / norm, MOST_WEIGHT) if count else 0.0
+            for (name, share), (goal, norm), count in zip(self.shares.items(), norms, measured, strict=True)
+        }
+        return {**found, **self.fixed}
 
     def forward(self, own: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], phase: Phase) -> dict[str, Tensor]:
         """``losses`` with their weights; ``own`` is the sum of the detector's own, ``features`` the student's P3 to P5.
@@ -113,17 +117,17 @@ class Balance(nn.Module):
         if not names:
             return
         goal = gradient_norm(own, features)
-        logs, measured = self.get_buffer("log_weights"), self.get_buffer("measured")
+        norms, measured = self.get_buffer("norms"), self.get_buffer("measured")
         for name in names:
             norm = gradient_norm(losses[name], features)
             # nothing to compare: a batch that teaches nothing, or numbers that overflowed and that the loop will see
             if not (0 < goal < math.inf and 0 < norm < math.inf):
                 continue
             at = list(self.shares).index(name)
-            wanted = math.log(min(self.shares[name] * goal / norm, MOST_WEIGHT))
             count = int(measured[at])
             kept = min(self.memory, count / (count + 1))
-            logs[at] = min(kept * float(logs[at]) + (1 - kept) * wanted, wanted + math.log(LEASH))
+            mean_goal, mean_norm = (kept * float(before) + (1 - kept) * now for before, now in zip(norms[at].tolist(), (goal, norm), strict=True))
+            norms[at] = torch.tensor([mean_goal, max(mean_norm, norm / goal * mean_goal / LEASH)], dtype=torch.float64)
             measured[at] = count + 1
 
 

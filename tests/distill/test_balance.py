@@ -78,11 +78,16 @@ def test_measured_at_first_every_time_then_now_and_then() -> None:
 def test_smoothing_by_hand() -> None:
     maps = features()
     balance = Balance({"a": 1.0}, memory=0.9)
-    for factor in (1.0, 0.25, 0.25):  # wanted weights 1, 4, 4: the mean of their logarithms so far, one after another
+    for factor in (1.0, 0.25, 0.25):  # as often as the memory is not full, plain means of the norms
         balance(square(maps), {"a": square(maps, factor)}, maps, START)
-    assert balance.weights()["a"] == pytest.approx(4 ** (2 / 3))
+    assert balance.weights()["a"] == pytest.approx(1 / 0.5)
+    # a batch that teaches next to nothing is not made up for afterwards
+    balance(square(maps), {"a": square(maps, 1e-9)}, maps, START)
+    assert balance.weights()["a"] == pytest.approx(4 / 1.5)
     # a gradient that has grown a thousandfold does not wait for the average
-    balance(square(maps), {"a": square(maps, 1000.0)}, maps, START)
+    balance = Balance({"a": 1.0}, memory=0.9)
+    for factor in (*[1.0] * 10, 1000.0):
+        balance(square(maps), {"a": square(maps, factor)}, maps, START)
     assert balance.weights()["a"] == pytest.approx(4 / 1000)
 
 
