@@ -35,15 +35,17 @@ class Products:
     folders: tuple[str, ...]
     option: str = "--name"
     """What chooses another folder."""
+    place: str = "--runs or --name"
+    """What puts it elsewhere."""
 
 
 class RunFolder:
     """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: Products) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: Products, new: bool) -> None:
         self.folder, self.settings, self._lock, self._products = folder, settings, lock, products
         self.notes: list[str] = []
-        self.new = False
+        self.new = new
         """Whether the folder was made by this opening."""
         self._latest: dict[str, dict[str, Any]] = {}
         self._count = self._size = 0
@@ -69,18 +71,16 @@ class RunFolder:
         """
         path = Path(folder)
         new = not path.exists()
-        lock = hold(path, "run folder", products.option)
+        lock = hold(path, "run folder", products.option, products.place)
         try:
-            opened = RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock)
-            opened.new = new
-            return opened
+            return RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock, new)
         except BaseException:
             lock.close()
             raise
 
     @staticmethod
     def _open_locked(
-        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: Products, fresh: bool, lock: IO[str]
+        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: Products, fresh: bool, lock: IO[str], new: bool
     ) -> RunFolder:
         file = path / "settings.yaml"
         # As the file will give them back: a tuple is a list there.
@@ -103,7 +103,7 @@ class RunFolder:
                     f"restore that file, choose another {products.option}, or --fresh to start over"
                 )
             write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
-        return RunFolder(path, settings, lock, products)
+        return RunFolder(path, settings, lock, products, new)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
         """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""

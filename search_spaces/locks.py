@@ -15,17 +15,17 @@ class InUse(BadInput):
     """Another process is at work there."""
 
 
-def hold(folder: Path, what: str, option: str, whole_process: bool = False) -> IO[str]:
+def hold(folder: Path, what: str, option: str, place: str = "", whole_process: bool = False) -> IO[str]:
     """Make ``folder`` and keep others out until the file that is returned is closed.
 
-    ``what`` the folder is and the ``option`` that names another stand in errors. Children of the process keep its hold
+    ``what`` the folder is and the ``option`` that names another stand in errors, and ``place`` where other options put it elsewhere. Children of the process keep its hold
     while they live; with ``whole_process`` they do not, and only other processes are kept out.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / NAME).open("w")
     except OSError as error:
-        raise BadInput(f"cannot write {what} {str(folder)!r}: {error.strerror or error}; choose another {option}") from error
+        raise BadInput(f"cannot write {what} {str(folder)!r}: {error.strerror or error}; choose another with {place or option}") from error
     try:
         import fcntl
     except ModuleNotFoundError:
@@ -36,5 +36,5 @@ def hold(folder: Path, what: str, option: str, whole_process: bool = False) -> I
         lock.close()
         if error.errno in (errno.EAGAIN, errno.EACCES):
             raise InUse(f"{what} {str(folder)!r} is in use by another run: wait for it, or choose another {option}") from error
-        raise BadInput(f"cannot lock {what} {str(folder)!r}: {error.strerror or error}; choose a folder of this machine with {option}") from error
+        raise BadInput(f"cannot lock {what} {str(folder)!r}: {error.strerror or error}; choose a folder of this machine with {place or option}") from error
     return lock

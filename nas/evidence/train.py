@@ -32,7 +32,7 @@ from search_spaces.files import write_atomic
 from search_spaces.space_file import load_space
 
 RUNS = "runs"
-PRODUCTS = Products("training of evidence", FILES, (RUNS,), "--data")
+PRODUCTS = Products("training of evidence", FILES, (RUNS,), "--data", "--data")
 CHECKED = "damo-yolo-t"
 """Stands for the architectures when the request is checked; they are of its family."""
 MOST = 10_000

@@ -59,9 +59,9 @@ class RayWorkers(Workers):
         self._keys: dict[Any, Hashable] = {}
         self._telling = ExitStack()
         self._before = {name: os.environ.get(name) for name in (*LOCAL, "RAY_AUTH_TOKEN")}
-        if address is None and not _token and "ray" in sys.modules:
-            raise BadInput("a local Ray cannot be started: this program imported ray before, and ray reads the token of a local Ray when it is imported; open the workers first, or join a cluster by its address")
         if address is None:
+            if not _token and "ray" in sys.modules:
+                raise BadInput("a local Ray cannot be started: this program imported ray before, and ray reads the token of a local Ray when it is imported; open the workers first, or join a cluster by its address")
             os.environ.update(LOCAL, RAY_AUTH_TOKEN=_own_token())
         else:
             os.environ.update(JOINED)
