@@ -67,7 +67,6 @@ SETTINGS = {"rtdetrv2-s": ("optimiser=adamw", "lr=0.0004", "clip_norm=0.5")}
 """Of teachers that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million parameters."""
 STUDENTS = ("optimiser=adamw", "lr=0.002", "momentum=0.9")
 """Of all students: the optimiser of the recipe. What a teacher does under Muon stands on the page."""
-
 TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
 
@@ -142,12 +141,13 @@ class Bench:
     def estimate_minutes(self) -> float:
         """What all of it will take on this machine, from a few steps of every model; what is done already is not left out."""
         args = self.args
-        total = 0.0
-        for model in {pair.teacher for pair in PAIRS}:
-            total += self.step_s(self.teacher(model)) * self.steps(self.teacher(model))
+        teachers = {pair.teacher: self.teacher(pair.teacher) for pair in PAIRS}
+        students = {pair.student: self.student(pair, taught=False) for pair in PAIRS}
+        step_s = {model: self.step_s(request) for model, request in (teachers | students).items()}
+        total = sum(step_s[model] * self.steps(request) for model, request in teachers.items())
         for pair in PAIRS:
-            alone, teacher = self.step_s(self.student(pair, taught=False)), self.step_s(self.teacher(pair.teacher))
-            steps = args.seeds * self.steps(self.student(pair, taught=False)) + EAGER + MEASURED_STEPS
+            alone, teacher = step_s[pair.student], step_s[pair.teacher]
+            steps = args.seeds * self.steps(students[pair.student]) + EAGER + MEASURED_STEPS
             # a forward pass of the teacher is about a third of its training step
             asked = min(args.views or args.epochs, args.epochs) / args.epochs
             total += steps * (2 * alone + asked * teacher / 3)
