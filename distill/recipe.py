@@ -69,6 +69,9 @@ class TrainRecipe:
     """What a GPU calculates in; a CPU always takes fp32 unless told."""
     freeze_norms: bool = False
     """Leave the statistics of batch norms in the backbone as they are."""
+    norm_images: int = 0
+    """Training pictures at a time over which the average's batch norms are measured before it is evaluated and kept; 0 leaves the statistics
+    that followed the training's batches."""
 
     def __post_init__(self) -> None:
         for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
@@ -87,7 +90,7 @@ class TrainRecipe:
             number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
         for name, least, most in (
             ("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("views", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024),
-            ("nominal_batch", 1, 65536),
+            ("nominal_batch", 1, 65536), ("norm_images", 0, 65536),
         ):  # fmt: skip
             whole(name, getattr(self, name), least, most)
 

@@ -7,6 +7,7 @@ share every batch (``distill.parallel``) the first one writes, and all of them t
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import shutil
@@ -24,6 +25,7 @@ from distill.data.dataset import DataSet
 from distill.data.loader import Batch, Loader
 from distill.evaluate import Verdict, detect, judge
 from distill.loop import Loop, Report
+from distill.norm_statistics import with_measured_norms
 from distill.parallel.group import agreed, group
 from distill.recipe import TrainRecipe
 from distill.run_folder import Onlooker, Products, RunFolder
@@ -34,6 +36,7 @@ from zoo.checkpoint import save
 
 if TYPE_CHECKING:
     from distill.events import EventWriter
+    from zoo.detector import Detector
 
 PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray"))
 STATE_FORMAT = "nas-training-1"
@@ -109,7 +112,7 @@ def train(
             say(f"going on after step {loop.step} of {loop.steps}")
         if loop.step < loop.steps:
             ready(loop)
-        run = _Run(loop, loader, val, recipe, folder, progress, input_px, workers, provenance or {}, board, say)
+        run = _Run(loop, loader, data, val, recipe, folder, progress, input_px, workers, provenance or {}, board, say)
         run.until_done(lambda: interrupted() or asked_to_stop(), enough)
         return run.outcome()
 
@@ -118,10 +121,10 @@ class _Run:
     """One run while it goes on."""
 
     def __init__(
-        self, loop: Loop, loader: Loader, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, progress: Progress,
+        self, loop: Loop, loader: Loader, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, progress: Progress,
         input_px: int, readers: int | None, provenance: dict[str, Any], board: EventWriter | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.loop, self.loader, self.val, self.recipe, self.folder, self.progress = loop, loader, val, recipe, folder, progress
+        self.loop, self.loader, self.data, self.val, self.recipe, self.folder, self.progress = loop, loader, data, val, recipe, folder, progress
         self.input_px, self.readers, self.provenance, self.board, self.say = input_px, readers, provenance, board, say
         self.began = self.saved_at = time.monotonic()
         self.before_s = progress.seconds
@@ -187,25 +190,51 @@ class _Run:
         verdict: Verdict | None = None
         found: list[dict[str, Any]] = []
         if epoch in self.evaluated_at:
-            verdict, found = self._evaluate()
+            detector = self._ready_for_use()
+            verdict, found = self._evaluate(detector)
             record |= {name: value for name, value in verdict.summary.items() if value is not None}
             if verdict.ap > self.progress.best_ap:
                 self.progress.best_ap, self.progress.best_epoch = verdict.ap, epoch
-                self._save_weights("best.safetensors", epoch, verdict)
-        if epoch == self.recipe.epochs:
-            self._save_weights("last.safetensors", epoch, verdict)
+                self._save_weights("best.safetensors", detector, epoch, verdict)
+            if epoch == self.recipe.epochs:
+                self._save_weights("last.safetensors", detector, epoch, verdict)
         self.save_state()
         self.folder.append("epoch", record)
         if self.board is not None:
             write_curves(self.board, record, verdict, self.val, found)
 
-    def _evaluate(self) -> tuple[Verdict, list[dict[str, Any]]]:
-        detector, together = self.loop.average.detector, self.together
-        shard = (together.rank, together.world)
-        readers = self.loader.workers if self.readers is None and together.world > 1 else self.readers
+    def _ready_for_use(self) -> Detector:
+        """The average as it is evaluated and kept; training goes on with the one that moves."""
+        average, together = self.loop.average.detector, self.together
+        if not self.recipe.norm_images:
+            return average
+        if not together.writes:
+            measured = None
+        else:
+            self.say(f"measuring batch norms over training pictures, {self.recipe.norm_images} at a time")
+            measured = with_measured_norms(
+                average, self.data, self.input_px, self.recipe.norm_images, device=str(self.loop.device), workers=self._val_readers,
+                frozen_backbone=self.recipe.freeze_norms,
+            )  # fmt: skip
+        if together.world == 1:
+            assert measured is not None
+            return measured
+        state = together.first(None if measured is None else {name: value.cpu() for name, value in measured.state_dict().items()})
+        assert state is not None
+        twin = copy.deepcopy(average)
+        twin.load_state_dict(state)
+        return twin
+
+    @property
+    def _val_readers(self) -> int | None:
+        return self.loader.workers if self.readers is None and self.together.world > 1 else self.readers
+
+    def _evaluate(self, detector: Detector) -> tuple[Verdict, list[dict[str, Any]]]:
+        together = self.together
         mine = detect(
-            detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), shard=shard, workers=readers, say=self.say
-        )
+            detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), shard=(together.rank, together.world),
+            workers=self._val_readers, say=self.say,
+        )  # fmt: skip
         found = [one for part in together.everyone(mine) for one in part]
         if together.world > 1:
             places = {picture.id: place for place, picture in enumerate(self.val.pictures)}
@@ -215,13 +244,11 @@ class _Run:
         assert verdict is not None
         return verdict, found
 
-    def _save_weights(self, name: str, epoch: int, verdict: Verdict | None) -> None:
+    def _save_weights(self, name: str, detector: Detector, epoch: int, verdict: Verdict) -> None:
         if not self.together.writes:
             return
-        detector = self.loop.average.detector
         told = {**self.provenance, "epoch": epoch, "recipe": self.recipe.to_dict(), "seed": self.loop.seed}
-        if verdict is not None:
-            told["val"] = {name: value for name, value in verdict.summary.items() if value is not None}
+        told["val"] = {name: value for name, value in verdict.summary.items() if value is not None}
         detector.info = dataclasses.replace(detector.info, input_px=self.input_px, provenance=told)
         save(detector, self.folder.folder / name)
 
