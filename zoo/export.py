@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.files import replacing
+from search_spaces.heard import heard
 from zoo.detector import Detector
 from zoo.gap import HALF_TOLERANCE, TOLERANCE, Gap, dense_gaps, prepared_scenes, rows_gap, worst
 from zoo.half import halve, has_half, layers, rounding, store_in_half
@@ -129,11 +130,13 @@ def export(detector: Detector, path: str | Path, kind: str, options: Options, sa
     how.require()
     reference = copy.deepcopy(detector).cpu().float().eval()
     folded = folded_copy(reference, options.keep)
-    with replacing(file) as temporary, _beside(temporary, file, how.beside):
+    with heard() as asked_to_stop, replacing(file) as temporary, _beside(temporary, file, how.beside):
         say(f"writing {file}")
         how.write(folded, temporary, options, None)
         say(f"measuring the gap of {file} to torch")
         gaps = measure_gap(reference, how.open(temporary, options), options)
+        if asked_to_stop():
+            raise KeyboardInterrupt  # raised before, where Python drops it: while an object was being freed
     return Exported(file, gaps, options.allowed)
 
 

@@ -26,9 +26,9 @@ from nas.search.evaluate import one_thread
 from nas.search.workers import Workers, open_workers
 from nas.training.run import Request, prepare
 from nas.training.subruns import SubRuns, trial_of
-from nas.tuning.heard import heard
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
+from search_spaces.heard import heard
 from search_spaces.space_file import load_space
 
 RUNS = "runs"

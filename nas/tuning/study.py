@@ -25,10 +25,10 @@ from distill.run_folder import Products, RunFolder
 from nas.search.optuna_search import load_optuna, open_study, without_notices
 from nas.search.workers import Done, Workers
 from nas.training.run import Request, prepare
-from nas.tuning.heard import heard
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
 from search_spaces.errors import BadInput
 from search_spaces.files import write_atomic
+from search_spaces.heard import heard
 
 if TYPE_CHECKING:
     import optuna

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -488,6 +489,27 @@ def test_interrupt_leaves_the_old_file(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted" in err and "Traceback" not in err
     assert [file.name for file in tmp_path.iterdir()] == ["yolov7.onnx"] and old.read_text() == "old"
+
+
+class Dropping:
+    """An interrupt comes while it is freed, where Python prints what is raised and goes on."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_heard_before_the_file_is_replaced(tmp_path: Path) -> None:
+    old = tmp_path / "nano.torchscript"
+    old.write_text("old")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            export(lively("yolox-nano"), old, "torchscript", Options(height=PX, width=PX), say=lambda text: Dropping() and None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [file.name for file in tmp_path.iterdir()] == [old.name] and old.read_text() == "old"
 
 
 def test_tinynas_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,9 +22,9 @@ from nas.search.optuna_search import JOURNAL, open_study
 from nas.search.workers import Done, Workers
 from nas.training.run import Request
 from nas.tuning.halving import Halving, rungs
-from nas.tuning.heard import heard
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, Trials, Wish, train_until
+from search_spaces.heard import heard
 from tests.distill.tiny import furnish
 from tests.nas.process import finish, nas
 

@@ -1,5 +1,8 @@
-"""Ctrl-C between two trainings. A training that is about to end takes note of the signal and ends as it would have; whoever has more
-to do afterwards must hear of it all the same."""
+"""Ctrl-C that somebody else has taken, or that was lost.
+
+A training that is about to end takes note of the signal and ends as it would have, and Python drops a ``KeyboardInterrupt`` that it raises
+while it frees an object. Whoever has more to do afterwards must hear of it all the same.
+"""
 
 from __future__ import annotations
 
