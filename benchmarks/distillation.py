@@ -66,8 +66,6 @@ PAIRS = (
 )
 SETTINGS = {"rtdetrv2-s": ("optimiser=adamw", "lr=0.0004", "clip_norm=0.5")}
 """Of teachers that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million parameters."""
-STUDENTS = ("optimiser=adamw", "lr=0.002", "momentum=0.9")
-"""Of all students: the optimiser of the recipe. What a teacher does under Muon stands on the page."""
 TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
 
@@ -98,7 +96,7 @@ class Bench:
     def student(self, pair: Pair, taught: bool) -> Request:
         """Its training, with the trained teacher or alone."""
         teaching = Teaching((str(self.teacher_file(pair.teacher)),)) if taught else None
-        changes = (*STUDENTS, *([f"views={self.args.views}"] if self.args.views else []))
+        changes = (f"views={self.args.views}",) if self.args.views else ()
         return self.request(pair.student, self.data, self.args.epochs, SEED, teaching=teaching, name=pair.name, changes=changes)
 
     def teacher(self, model: str) -> Request:
@@ -210,7 +208,7 @@ def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, Con
         f"Measured on {datetime.date.today()}: {where}. The easy synthetic set of `nas bench-scores --train`, {args.input} px, one class; "
         f"students: {args.images} pictures, a fifth of them to validate, {args.epochs} epochs, seeds {SEED} to {SEED + args.seeds - 1}"
         f"{f', {args.views} views of each picture' if args.views else ''}; teachers: {args.teacher_images} other pictures, epochs: {epochs}. Batches of {args.batch}, "
-        f"recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; students: {', '.join(STUDENTS)}{''.join(f'; {model}: ' + ', '.join(SETTINGS[model]) for model in teachers if model in SETTINGS)}. "
+        f"recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}{''.join(f'; {model}: ' + ', '.join(SETTINGS[model]) for model in teachers if model in SETTINGS)}. "
         "AP in %, of students after the last epoch, of teachers on pictures of their own set that they did not learn from.", "",
         table(["", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "", "time of a step", "MiB more"], rows), "",
         "Differences of every seed: " + "; ".join(f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in one.gain.differences) for pair, one, *_ in found) + ".",

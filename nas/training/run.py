@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from zoo.detector import Detector
 
 DEVICES = ("cpu", "cuda")
-MUON_REMARK = (
-    "Muon makes all directions of a gradient equally large, so that a teacher weighs more than its share; where that was measured it cost AP: "
-    "see whether this one helps with --control, or take --set optimiser=adamw"
-)
 
 
 class Say(Protocol):
@@ -234,10 +230,8 @@ def prepare(request: Request) -> Prepared:
         "val_sha256": settings["val_sha256"],
         "started_from": dict(detector.info.provenance) if trained else "random weights",
     }  # fmt: skip
-    remarks = [f"{len(fresh)} tensors start afresh for {len(data.classes)} classes: {', '.join(fresh[:4])} ..."] if fresh else []
-    if request.teaching is not None and recipe.optimiser == "muon":
-        remarks.append(MUON_REMARK)
-    return Prepared(request, task, data, val, recipe, px, run_name(request), settings, provenance, "; ".join(remarks))
+    remark = f"{len(fresh)} tensors start afresh for {len(data.classes)} classes: {', '.join(fresh[:4])} ..." if fresh else ""
+    return Prepared(request, task, data, val, recipe, px, run_name(request), settings, provenance, remark)
 
 
 def student_of(request: Request) -> tuple[Detector, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import time
@@ -18,7 +17,6 @@ pytest.importorskip("pycocotools")
 from distill.run_folder import Products, RunFolder
 from nas.cli import main
 from nas.training.control import PLAIN, TAUGHT, Control, order
-from nas.training.run import Request, prepare
 from nas.training.subruns import SubRuns, Trial
 from nas.training.teaching import Teaching
 from search_spaces.errors import BadInput
@@ -150,14 +148,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     err = capsys.readouterr().err
     assert err.startswith("nas: ") and words in err and len(err.strip().splitlines()) == 1
     assert not (home / "runs" / "bad").exists()
-
-
-@pytest.mark.parametrize(("optimiser", "warned"), [("muon", True), ("adamw", False)])
-def test_a_teacher_under_muon_is_warned_of(optimiser: str, warned: bool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home)
-    request = Request("student.safetensors", "data", recipe="small", changes=(f"optimiser={optimiser}",), input_px=64, teaching=Teaching(("teacher.safetensors",)))
-    assert ("take --set optimiser=adamw" in prepare(request).remark) == warned
-    assert "Muon" not in prepare(dataclasses.replace(request, teaching=None)).remark
 
 
 def test_weights_find_their_teachers() -> None:
