@@ -15,10 +15,10 @@ COUNT = 24
 SPACES = ("res", "csp", "mob")
 SHRINK, DEVICE, INPUT_PX = 4, "raspberry-pi-4", 96
 """On a T4 networks as small as these take as long as their number of kernels says; on a small CPU their sizes count."""
-IMAGES, EPOCHS, BATCH = 2000, 1, 8
-"""Of the easy synthetic set, a fifth of it to validate, and of a brief training: one epoch of many pictures, since every epoch ends with an evaluation."""
+IMAGES, EPOCHS, BATCH = 2000, 3, 8
+"""Of the easy synthetic set, a fifth of it to validate, and of a brief training: few epochs of many pictures, since every epoch ends with an evaluation."""
 RECIPE, CHANGES = "small", ("optimiser=muon", "lr=0.02", "momentum=0.95", "nominal_batch=8", "warmup_epochs=0.1", "closing_epochs=0", "ema_updates=150")
-"""What the recipe has is made for a hundred epochs; in two hundred steps it leads nowhere."""
+"""What the recipe has is made for a hundred epochs; in a few hundred steps it leads nowhere."""
 DEFAULTS: dict[str, Any] = {"recipe": RECIPE, "epochs": EPOCHS, "batch": BATCH, "spaces": SPACES, "shrink": SHRINK, "latency_of": DEVICE, "input": INPUT_PX, "images": IMAGES, "seeds": 1, "train_device": "cpu"}
 
 
