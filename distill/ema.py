@@ -9,6 +9,8 @@ import torch
 
 from zoo.detector import Detector
 
+STATISTICS = ("running_mean", "running_var")
+
 
 class Average:
     """A copy of ``detector`` whose weights follow it slowly; batch statistics too."""
@@ -19,14 +21,14 @@ class Average:
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, detector: Detector) -> None:
-        """One step towards ``detector``; the first ones are long."""
+    def update(self, detector: Detector, norms_held: bool = False) -> None:
+        """One step towards ``detector``; the first ones are long. Statistics that norms hold are taken over at once."""
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.updates_to_63))
         new = detector.state_dict()
         ours, theirs = [], []
         for name, value in self.detector.state_dict().items():
-            if value.dtype.is_floating_point:
+            if value.dtype.is_floating_point and not (norms_held and name.endswith(STATISTICS)):
                 ours.append(value)
                 theirs.append(new[name].to(value.dtype))
             else:

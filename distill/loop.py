@@ -100,13 +100,23 @@ class Loop:
         closing_from = self.steps - self.recipe.closing_epochs * self.steps_per_epoch
         return Phase(self.step / max(1, self.steps), self.step >= closing_from)
 
+    @property
+    def holds_from(self) -> int:
+        """The step from which on norms keep their statistics; ``steps`` where they never do."""
+        return self.steps - math.floor(self.recipe.norm_hold * self.steps)
+
+    @property
+    def norms_held(self) -> bool:
+        """Whether the next step trains with fixed statistics."""
+        return self.step >= self.holds_from
+
     def advance(self, batches: Sequence[Batch]) -> Report:
         """One step on the accumulated ``batches``, or this process's part of each. After an overflow the state is that of an earlier step."""
         if self._snapshot is None or self.step % SNAPSHOT_STEPS == 0:
             self._snapshot = copy.deepcopy(self.state())
         self.task.train()
-        if self.recipe.freeze_norms:
-            for module in self.task.detector.backbone.modules():
+        if self.norms_held or self.recipe.freeze_norms:
+            for module in (self.task.detector if self.norms_held else self.task.detector.backbone).modules():
                 if isinstance(module, NORMS):
                     module.eval()
         together = group()
@@ -137,7 +147,7 @@ class Loop:
             return self._roll_back(batches[-1], rate)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.average.update(self.task.detector)
+        self.average.update(self.task.detector, self.norms_held)
         self.step += 1
         return Report(sums, rate, norm)
 

@@ -72,6 +72,9 @@ class TrainRecipe:
     norm_images: int = 0
     """Training pictures at a time over which the average's batch norms are measured before it is evaluated and kept; 0 leaves the statistics
     that followed the training's batches."""
+    norm_hold: float = 0.0
+    """Share of the steps, at the end, in which batch norms train with fixed statistics: those measured at its beginning where ``norm_images``
+    says over what, else those that moved along."""
 
     def __post_init__(self) -> None:
         for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
@@ -86,6 +89,7 @@ class TrainRecipe:
         number("ema_decay", self.ema_decay, 0.0, 0.999999)
         number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
         number("multi_scale", self.multi_scale, 0.0, 0.9)
+        number("norm_hold", self.norm_hold, 0.0, 1.0)
         if self.clip_norm is not None:
             number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
         for name, least, most in (

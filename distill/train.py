@@ -149,6 +149,8 @@ class _Run:
             group.append(batch)
             if len(group) < self.recipe.accumulate:
                 continue
+            if self.loop.step == self.loop.holds_from:
+                self._fix_norms()
             report = self.loop.advance(group)
             group = []
             if report.rolled_back:
@@ -205,15 +207,26 @@ class _Run:
 
     def _ready_for_use(self) -> Detector:
         """The average as it is evaluated and kept; training goes on with the one that moves."""
-        average, together = self.loop.average.detector, self.together
+        average = self.loop.average.detector
+        # after the last step, too
+        return average if self.loop.step > self.loop.holds_from else self._measured(average)
+
+    def _fix_norms(self) -> None:
+        """From here on norms keep statistics, and they had better be good ones. Doing it twice at a step changes nothing."""
+        with torch.no_grad():
+            state = self._measured(self.loop.task.detector).state_dict()
+            self.loop.task.detector.load_state_dict(state)
+
+    def _measured(self, detector: Detector) -> Detector:
+        """``detector`` with norms measured over training pictures, where the recipe asks for it."""
+        together = self.together
         if not self.recipe.norm_images:
-            return average
-        if not together.writes:
-            measured = None
-        else:
+            return detector
+        measured = None
+        if together.writes:
             self.say(f"measuring batch norms over training pictures, {self.recipe.norm_images} at a time")
             measured = with_measured_norms(
-                average, self.data, self.input_px, self.recipe.norm_images, device=str(self.loop.device), workers=self._val_readers,
+                detector, self.data, self.input_px, self.recipe.norm_images, device=str(self.loop.device), workers=self._val_readers,
                 frozen_backbone=self.recipe.freeze_norms,
             )  # fmt: skip
         if together.world == 1:
@@ -221,7 +234,7 @@ class _Run:
             return measured
         state = together.first(None if measured is None else {name: value.cpu() for name, value in measured.state_dict().items()})
         assert state is not None
-        twin = copy.deepcopy(average)
+        twin = copy.deepcopy(detector)
         twin.load_state_dict(state)
         return twin
 

@@ -75,6 +75,23 @@ def test_another_seed_is_another_run_and_the_same_is_the_same() -> None:
     assert same(*runs)
 
 
+def test_norms_that_are_held_keep_their_statistics_and_learn_on() -> None:
+    loop, fed = loop_for(8, norm_hold=0.5), batches(8)
+    kept: list[dict[str, torch.Tensor]] = []
+    for batch in fed:
+        loop.advance([batch])
+        kept.append({name: value.clone() for name, value in loop.task.detector.state_dict().items()})
+    assert loop.holds_from == 4
+    moved = [{name for name in kept[0] if not torch.equal(kept[at][name], kept[at + 1][name])} for at in range(7)]
+    statistics = {name for name in kept[0] if "running" in name}
+    scales = {name.replace("running_mean", "weight") for name in statistics if "mean" in name}
+    assert statistics <= moved[2] and not statistics & moved[3] and not statistics & moved[6]
+    assert scales <= moved[6]
+    average = loop.average.detector.state_dict()
+    assert all(torch.equal(average[name], kept[-1][name]) for name in statistics)
+    assert not any(torch.equal(average[name], kept[-1][name]) for name in scales)
+
+
 def test_accumulated_batches_are_one_step_of_their_mean() -> None:
     fed = batches(2)
     loop = loop_for(accumulate=2, clip_norm=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +118,7 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
         return for_classes(tiny_detector(), data.classes)[0]
 
     for images in (8, 0):
-        recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "norm_images": images})
+        recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "norm_images": images, "norm_hold": 0.0})
         folder = RunFolder.open(tmp_path / f"run-{images}", {}, {}, PRODUCTS)
         train(Supervised(detector()), data, data, recipe, folder, input_px=PX, workers=0)
         folder.close()
@@ -127,3 +129,34 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
         expected = with_measured_norms(average, data, PX, images, workers=0) if images else average
         assert all(torch.equal(value, kept[name]) for name, value in expected.state_dict().items())
         assert images == 0 or not all(torch.equal(value, kept[name]) for name, value in average.state_dict().items())
+
+
+def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distill import train as training
+    from distill.loop import Loop
+    from distill.recipe import load_recipe
+    from distill.run_folder import RunFolder
+    from distill.task import Supervised
+    from distill.transfer import for_classes
+    from zoo.checkpoint import load
+
+    torch.manual_seed(0)
+    detector = for_classes(tiny_detector(), data.classes)[0]
+    recipe = load_recipe("small", {"epochs": 2, "batch": 4, "closing_epochs": 0, "norm_images": 8, "norm_hold": 0.3})
+    at_hold: list[Detector] = []
+
+    def advance(self: Loop, batches: Any) -> Any:
+        if self.step == self.holds_from - 1:
+            report = plain(self, batches)
+            at_hold.append(copy.deepcopy(self.task.detector))
+            return report
+        return plain(self, batches)
+
+    plain = Loop.advance
+    monkeypatch.setattr(Loop, "advance", advance)
+    folder = RunFolder.open(tmp_path / "run", {}, {}, training.PRODUCTS)
+    training.train(Supervised(detector), data, data, recipe, folder, input_px=PX, workers=0)
+    folder.close()
+    (before,) = at_hold
+    expected, kept = statistics(with_measured_norms(before, data, PX, 8, workers=0)), statistics(load(tmp_path / "run" / "last.safetensors"))
+    assert all(torch.equal(expected[name], kept[name]) for name in expected)
