@@ -24,7 +24,7 @@ from tests.nas.process import nas
 from zoo.checkpoint import read_manifest
 
 EPOCHS = 2
-ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "1", "--quiet", "--set", "closing_epochs=1"]
+ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "norm_hold=0.4"]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from zoo.checkpoint import save
 EPOCHS = 12
 TRAIN = [
     "train", "taught.safetensors", "--data", "data", "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "0", "--json",
-    "--set", "closing_epochs=1", "--set", "optimiser=sgd", "--set", "lr=0.001",
+    "--set", "closing_epochs=1", "--set", "optimiser=sgd", "--set", "lr=0.001", "--set", "norm_hold=0.3",
 ]  # fmt: skip
 """With SGD: an optimiser that divides by the gradient turns last bits into steps of full length."""
 NEAR = 1e-3
