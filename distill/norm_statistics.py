@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distill.data.dataset import DataSet
 from distill.data.loader import evaluation_batches
+from distill.parallel.norms import own_norms
 from zoo.detector import Detector
 
 MOST_BATCHES = 8
@@ -39,6 +40,7 @@ def with_measured_norms(
     """
     some, batch = pictures_to_measure(data, images)
     twin = copy.deepcopy(detector).eval().to(device)
+    own_norms(twin)
     kept = {id(one) for one in twin.backbone.modules()} if frozen_backbone else set()
     norms = [one for one in twin.modules() if type(one) is nn.BatchNorm2d and id(one) not in kept]
 

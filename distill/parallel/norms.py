@@ -70,6 +70,13 @@ class _Normalised(torch.autograd.Function):
         return back.to(x.dtype), own_weight.to(weight.dtype), own_bias.to(weight.dtype), None, None, None
 
 
+def own_norms(module: nn.Module) -> None:
+    """The other way round: every batch norm below ``module`` looks at what its own process sees."""
+    for one in module.modules():
+        if type(one) is SharedBatchNorm2d:
+            one.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+
+
 def share_norms(module: nn.Module) -> None:
     """Let every plain batch norm below ``module`` look at the whole batch, in place; names and values stay."""
     for one in module.modules():

@@ -17,6 +17,7 @@ from distill.data.loader import evaluation_batches
 from distill.data.readers import open_data
 from distill.data.synth import make
 from distill.norm_statistics import MOST_BATCHES, measure, pictures_to_measure, with_measured_norms
+from distill.parallel.norms import share_norms
 from tests.distill.tiny import PX, tiny_detector
 from zoo.detector import Detector
 
@@ -79,6 +80,14 @@ def test_a_frozen_backbone_keeps_its_norms(data: DataSet) -> None:
     before, after = statistics(detector), statistics(with_measured_norms(detector, data, PX, 8, workers=0, frozen_backbone=True))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if not name.startswith("backbone.")}
+
+
+def test_norms_that_processes_share_are_measured_by_one(data: DataSet) -> None:
+    plain, shared = tiny_detector(), tiny_detector()
+    share_norms(shared)
+    expected, found = (with_measured_norms(one, data, PX, 8, workers=0) for one in (plain, shared))
+    assert all(torch.equal(value, statistics(found)[name]) for name, value in statistics(expected).items())
+    assert statistics(found) != {} and not norms_of(shared)
 
 
 def test_a_branch_that_sees_nothing_keeps_its_norms() -> None:

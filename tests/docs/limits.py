@@ -7,6 +7,7 @@ import re
 LIMITS = {
     "bench": "--seconds 0.1 --rounds 3",
     "bench-scores --train": "--train 3 --images 10 --input 64 --shrink 8 --batch 4",
+    "bench-scores --repeat": "--repeat 1",
     "compare --device": "--only damo-yolo,yolo26n",
     "data synth": "--images 20",
     "distill": "--epochs 1 --input 64 --readers 0 --fresh",
