@@ -4,8 +4,9 @@
     python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 --batch 16 --device cuda --precision bf16
 
 All three take whole steps of the loop (forward, losses, backward, optimiser, average) on the same batches in alternating turns,
-so that a busy machine disturbs them alike; figures are medians of a run and ratios within it. Every so many steps with a teacher
-gradients are measured too, which balances the losses: such steps are timed by themselves and count as often as they occur. The
+so that a busy machine disturbs them alike; who begins changes from round to round. Overheads are medians of the ratios within rounds,
+with a 95 % interval from resampled rounds. Every so many steps with a teacher gradients are measured too, which balances the losses:
+such steps are timed by themselves and count as often as they occur. The
 cache is filled before; its records are read from files that the system may hold in memory. Weights are random. Prints a
 Markdown table.
 """
@@ -21,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from distill.balance import EAGER
@@ -33,6 +36,8 @@ from distill.task import Supervised
 from distill.teach import Distilled, Lessons, Teacher
 from distill.teacher_cache import TeacherCache
 from zoo.families import build
+
+Array = npt.NDArray[np.float64]
 
 CLASSES = 20
 BATCHES = 3
@@ -49,18 +54,14 @@ class Arm:
         self.task = task
         self.loop = Loop(task, recipe, 10**6, 1000, seed=args.seed, device=args.device, precision=args.precision)
         self.clock = args.clock
-        self.plain: list[float] = []
-        self.measuring: list[float] = []
 
-    def step(self, batch: Rehearsal, measuring: bool, counts: bool) -> None:
-        """One step; one that is ``measuring`` balances the losses too."""
+    def step(self, batch: Rehearsal, measuring: bool) -> float:
+        """Seconds of one step; one that is ``measuring`` balances the losses too."""
         if isinstance(self.task, Distilled):
             self.task.balance.get_buffer("calls").fill_(EAGER * self.task.balance.every + (not measuring))
         # the loop's snapshot in memory is none of the step's work
         self.loop.step = 1
-        passed = self.timed(lambda: self.loop.advance([batch]))
-        if counts:
-            (self.measuring if measuring else self.plain).append(passed)
+        return self.timed(lambda: self.loop.advance([batch]))
 
     def timed(self, do: Callable[[], object]) -> float:
         """Seconds that ``do`` takes, by the clock that was asked for."""
@@ -70,12 +71,28 @@ class Arm:
         do()
         return time.process_time() - began
 
-    def seconds(self) -> float:
-        """Of a step, on average."""
-        if not isinstance(self.task, Distilled):
-            return median(self.plain + self.measuring)
-        every = self.task.balance.every
-        return ((every - 1) * median(self.plain) + median(self.measuring)) / every
+
+class Steps:
+    """Seconds of the arms' steps by round: (rounds, arms), plain ones and those that measure gradients, once in ``every``."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.plain: list[list[float]] = []
+        self.measuring: list[list[float]] = []
+
+    def mean(self, of: Callable[[Array], Array]) -> Array:
+        """``of`` the plain steps and of those that measure, each as often as it occurs."""
+        return ((self.every - 1) * of(np.array(self.plain)) + of(np.array(self.measuring))) / self.every
+
+    def seconds(self) -> Array:
+        """Of a step of every arm: (arms,)."""
+        return self.mean(lambda steps: np.median(steps, axis=0))
+
+    def overheads(self, rng: np.random.Generator, draws: int = 2000) -> tuple[Array, Array, Array]:
+        """What the arms' steps take beyond those of the first arm, as shares of them: (arms,) each, median and 95 % interval."""
+        drawn = self.mean(lambda steps: np.median((steps / steps[:, :1])[rng.integers(len(steps), size=(draws, len(steps)))], axis=1))
+        low, high = np.quantile(drawn, (0.025, 0.975), axis=0) - 1
+        return self.mean(lambda steps: np.median(steps / steps[:, :1], axis=0)) - 1, low, high
 
 
 def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
@@ -97,16 +114,20 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     for at in range(BATCHES):
         plain = Rehearsal.of(args.batch, args.input, CLASSES, student.preprocess, args.seed + at)
         batches.append(replace(plain, origin=Origin(View(0), tuple(range(at * args.batch, (at + 1) * args.batch)), args.input)))
+    steps = Steps(task.balance.every)
     for round_number in range(-BATCHES, args.rounds):
-        batch = batches[round_number % BATCHES]
-        for arm in arms.values():
-            arm.step(batch, round_number % 4 == 0, round_number >= 0)
-    bare, live, cached = (arm.seconds() for arm in arms.values())
+        batch, measuring = batches[round_number % BATCHES], round_number % 4 == 0
+        turn = [(round_number + place) % len(arms) for place in range(len(arms))]
+        passed = {at: list(arms.values())[at].step(batch, measuring) for at in turn}
+        if round_number >= 0:
+            (steps.measuring if measuring else steps.plain).append([passed[at] for at in range(len(arms))])
+    bare, live, cached = steps.seconds()
+    overheads = [f"{100 * m:+.1f} % ({100 * low:.1f} to {100 * high:.1f})" for m, low, high in zip(*steps.overheads(np.random.default_rng(0)), strict=True)]
     asked = [arms["live"].timed(lambda: task.ask(batches[0].image.to(arms["live"].loop.device))) for _ in range(5)]
     megabytes = cache.size().wanted / (args.batch * BATCHES) / 1e6
     cache.close()
     return [
-        names[0], names[1], "+".join(task.names), f"{bare:.3f}", f"{live:.3f}", f"{cached:.3f}", f"{100 * (live / bare - 1):+.1f} %", f"{100 * (cached / bare - 1):+.1f} %",
+        names[0], names[1], "+".join(task.names), f"{bare:.3f}", f"{live:.3f}", f"{cached:.3f}", *overheads[1:],
         f"{median(asked) / bare * 100:.1f} %", f"{megabytes:.2f}",
     ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,9 +89,25 @@ def shares(fine: int, coarse: int, like: Tensor) -> Tensor:
 
 def standardised(x: Tensor) -> Tensor:
     """``x`` ``[b, c, h, w]`` with mean 0 and variance 1 in every channel over all images of the batch and all places."""
-    x = full(x)
-    middle = x - _means(x)
-    return middle * (_means(middle.square()) + STANDARD_EPS).rsqrt()
+    found: Tensor = _Standardised.apply(full(x))
+    return found
+
+
+class _Standardised(torch.autograd.Function):
+    """Its gradient takes half the passes over the maps that autograd's own way does. There is none for the second."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        middle = x - _means(x)
+        scale = (_means(middle.square()) + STANDARD_EPS).rsqrt()
+        found = middle.mul_(scale)
+        ctx.save_for_backward(found, scale)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        found, scale = ctx.saved_tensors
+        return (grads[0] - _means(grads[0])).sub_(found * _means(grads[0] * found)).mul_(scale)
 
 
 def _means(x: Tensor) -> Tensor:

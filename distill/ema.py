@@ -10,6 +10,7 @@ import torch
 from zoo.detector import Detector
 
 STATISTICS = ("running_mean", "running_var")
+"""Last parts of the names of what batch norms gather."""
 
 
 class Average:

@@ -213,29 +213,23 @@ class _Run:
 
     def _fix_norms(self) -> None:
         """From here on norms keep statistics, and they had better be good ones. Doing it twice at a step changes nothing."""
-        with torch.no_grad():
-            state = self._measured(self.loop.task.detector).state_dict()
-            self.loop.task.detector.load_state_dict(state)
+        detector = self.loop.task.detector
+        detector.load_state_dict(self._measured(detector).state_dict())
 
     def _measured(self, detector: Detector) -> Detector:
-        """``detector`` with norms measured over training pictures, where the recipe asks for it."""
-        together = self.together
+        """``detector`` with norms measured over training pictures by the first process, where the recipe asks for it."""
         if not self.recipe.norm_images:
             return detector
-        measured = None
-        if together.writes:
+        state: dict[str, torch.Tensor] = {}
+        if self.together.writes:
             self.say(f"measuring batch norms over training pictures, {self.recipe.norm_images} at a time")
             measured = with_measured_norms(
                 detector, self.data, self.input_px, self.recipe.norm_images, device=str(self.loop.device), workers=self._val_readers,
                 frozen_backbone=self.recipe.freeze_norms,
             )  # fmt: skip
-        if together.world == 1:
-            assert measured is not None
-            return measured
-        state = together.first(None if measured is None else {name: value.cpu() for name, value in measured.state_dict().items()})
-        assert state is not None
+            state = {name: value.cpu() for name, value in measured.state_dict().items()}
         twin = copy.deepcopy(detector)
-        twin.load_state_dict(state)
+        twin.load_state_dict(self.together.first(state))
         return twin
 
     @property

@@ -79,3 +79,8 @@ def test_what_does_not_fit_is_refused() -> None:
         aligner([torch.zeros(1, 4, 2, 2)] * 2, [torch.zeros(1, 6, 2, 2)])
     with pytest.raises(BadInput, match="of 1 images and the teacher of 2"):
         aligner([torch.zeros(1, 4, 2, 2)], [torch.zeros(2, 6, 2, 2)])
+
+
+def test_the_gradient_of_standardising_is_that_of_its_formula() -> None:
+    x = (torch.randn(2, 3, 4, 5, dtype=torch.float64) * torch.tensor([30.0, 1.0, 0.01])[:, None, None] + 2).requires_grad_()
+    assert torch.autograd.gradcheck(standardised, x)
