@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--teacher-epochs", type=int, help=f"of all teachers (default: {', '.join(f'{model} {epochs}' for model, epochs in TEACHER_EPOCHS.items())})")
     parser.add_argument("--views", type=int, default=4, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--readers", type=int, default=0, help="processes that read pictures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")

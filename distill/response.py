@@ -265,13 +265,14 @@ class Localisation(ResponseMethod):
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
         if student.distributions is None or teacher.distributions is None or not student.same_cells(teacher):
             raise BadInput("localisation distillation needs distributions on both sides and inputs of one size: take box distillation")
-        ours = full(student.distributions)
-        theirs = rebinned(teacher.distributions, ours.shape[-1], teacher.offset - student.offset)
+        weights = self.weights(teacher)
+        counted = weights > 0  # a few of many cells
+        ours = full(student.distributions[counted])
+        theirs = rebinned(teacher.distributions[counted], ours.shape[-1], teacher.offset - student.offset)
         own = (ours / self.temperature).log_softmax(-1)
         goal = (theirs / self.temperature).log_softmax(-1)
         apart = (goal.exp() * (goal - own)).sum(-1).mean(-1) * self.temperature**2
-        weights = self.weights(teacher)
-        return (apart * weights).sum() / whole_sum(weights.sum()).clamp(min=1)
+        return (apart * weights[counted]).sum() / whole_sum(weights.sum()).clamp(min=1)
 
 
 class Boxes(ResponseMethod):
@@ -289,8 +290,9 @@ class Boxes(ResponseMethod):
         if not student.same_cells(teacher):
             return self.otherwise.parts(student, teacher)[1]
         weights = self.weights(teacher)
-        apart = 1 - box_iou(student.boxes, teacher.boxes, "giou")
-        return (apart * weights).sum() / whole_sum(weights.sum()).clamp(min=1)
+        counted = weights > 0  # a few of many cells
+        apart = 1 - box_iou(student.boxes[counted], teacher.boxes[counted], "giou")
+        return (apart * weights[counted]).sum() / whole_sum(weights.sum()).clamp(min=1)
 
 
 class Match(NamedTuple):
