@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,12 +51,12 @@ SIGNS = (-1.0, -1.0, 1.0, 1.0)
 """How the distances to left, top, right and bottom change when the point they are taken from moves by -1, right and down."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What a detector answers to a batch, n predictions an image."""
 
-    boxes: Tensor
-    """``[b, n, 4]``: x1, y1, x2, y2 in pixels of the detector's own input."""
+    located: Tensor | Callable[[], Tensor]
+    """The boxes, or what calculates them: not every method wants those of a student."""
     scores: Tensor
     """``[b, n, classes]`` in 0..1."""
     size: tuple[int, int]
@@ -68,6 +70,11 @@ class Answer:
     right: Tensor | None = None
     """How far each box is right, ``[b, n]`` in 0..1; None where that is not known."""
 
+    @functools.cached_property
+    def boxes(self) -> Tensor:
+        """``[b, n, 4]``: x1, y1, x2, y2 in pixels of the detector's own input."""
+        return self.located if isinstance(self.located, Tensor) else self.located()
+
     @property
     def points(self) -> Tensor | None:
         """Where the predictions stand, x and y in pixels ``[n, 2]``; None unless there is one a cell."""
@@ -75,9 +82,9 @@ class Answer:
             return None
         found = []
         for stride in self.strides:
-            y, x = torch.meshgrid(*(torch.arange(side // stride, device=self.boxes.device) for side in self.size), indexing="ij")
+            y, x = torch.meshgrid(*(torch.arange(side // stride, device=self.scores.device) for side in self.size), indexing="ij")
             found.append((torch.stack([x, y], -1).reshape(-1, 2) + self.offset) * stride)
-        return torch.cat(found).to(self.boxes.dtype)
+        return torch.cat(found).to(self.scores.dtype)
 
     def constant(self) -> Answer:
         """The same in float32 and without a gradient."""
@@ -96,7 +103,7 @@ class Answer:
         for boxes, truth in zip(full(self.boxes), targets.boxes, strict=True):
             overlap = iou_pairwise(boxes, truth.to(boxes) * ratio).amax(-1) if len(truth) else boxes.new_zeros(len(boxes))
             found.append(overlap * (overlap >= RIGHT))
-        return dataclasses.replace(self, right=torch.stack(found))
+        return dataclasses.replace(self, located=self.boxes, right=torch.stack(found))
 
     def same_cells(self, other: Answer) -> bool:
         """Whether prediction i of both stands in the same cell."""
@@ -112,17 +119,28 @@ def answer_of(detector: Detector, raw: Raw, size: tuple[int, int], branch: str |
     if branch is None:
         branch = ONE_TO_MANY if ONE_TO_MANY in detector.selections and not detector.fused else detector.branch
     lifted = {name: _lifted(value) for name, value in raw.items()}
+    with _reading(detector, branch, _device(lifted)):
+        scores, distributions = detector.scores(lifted), detector.distributions(lifted)
+
+    def located() -> Tensor:
+        with _reading(detector, branch, _device(lifted)):
+            return detector.boxes(lifted, size)
+
+    if detector.anchor_offset is None:
+        return Answer(located, scores, size, distributions)
+    return Answer(located, scores, size, distributions, tuple(detector.strides), detector.anchor_offset)
+
+
+@contextmanager
+def _reading(detector: Detector, branch: str, device: str) -> Iterator[None]:
+    """In here ``detector`` decodes that branch, in the precision of what it is given."""
     before = detector.branch
     detector.choose_branch(branch)
     try:
-        with torch.autocast(_device(lifted), enabled=False):
-            boxes, scores = detector.decode(lifted, size)
-            distributions = detector.distributions(lifted)
+        with torch.autocast(device, enabled=False):
+            yield
     finally:
         detector.choose_branch(before)
-    if detector.anchor_offset is None:
-        return Answer(boxes, scores, size, distributions)
-    return Answer(boxes, scores, size, distributions, tuple(detector.strides), detector.anchor_offset)
 
 
 def _lifted(value: Any) -> Any:
@@ -212,9 +230,9 @@ class ResponseMethod(nn.Module, abc.ABC):
 
     def forward(self, student: Answer, teacher: Answer) -> Tensor:
         """The loss of both answers to the same view of the same images."""
-        if len(student.boxes) != len(teacher.boxes):
-            raise BadInput(f"the student answers for {len(student.boxes)} images and the teacher for {len(teacher.boxes)}: both must see the same batch")
-        with torch.autocast(student.boxes.device.type, enabled=False):
+        if len(student.scores) != len(teacher.scores):
+            raise BadInput(f"the student answers for {len(student.scores)} images and the teacher for {len(teacher.scores)}: both must see the same batch")
+        with torch.autocast(student.scores.device.type, enabled=False):
             return self.of_answers(student, teacher.constant())
 
     @abc.abstractmethod
@@ -443,14 +461,37 @@ def soft_focal(scores: Tensor, goals: Tensor, beta: float) -> Tensor:
 
     Takes scores rather than logits because some families' are products of two.
     """
-    ours, theirs = (_binary_logs(x) for x in (scores, goals))
-    apart = goals * (theirs[0] - ours[0]) + (1 - goals) * (theirs[1] - ours[1])
-    return apart * (goals - scores).abs().pow(beta)
+    found: Tensor = _SoftFocal.apply(scores, goals, beta)
+    return found
 
 
-def _binary_logs(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of ``x`` and of 1 - ``x``, both finite."""
-    return x.clamp(min=NO_SCORE).log(), (1 - x).clamp(min=torch.finfo(x.dtype).eps).log()
+class _SoftFocal(torch.autograd.Function):
+    """Its gradient, to the scores alone, takes half the passes over them that autograd's own way does. There is none for the second."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, goals: Tensor, beta: float) -> Tensor:
+        yes, no = _chances(scores)
+        goal_yes, goal_no = _chances(goals)
+        # cross entropy less the goal's own: g log(g / s) + (1 - g) log((1 - g) / (1 - s))
+        apart = goal_yes.div_(yes).log_().mul_(goals).add_(goal_no.div_(no).log_().mul_(1 - goals))
+        gap = scores - goals
+        ctx.save_for_backward(yes, no, apart, gap)
+        ctx.beta = beta
+        return gap.abs().pow_(beta).mul_(apart)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        yes, no, apart, gap = ctx.saved_tensors
+        size = gap.abs()
+        fall = size.pow(ctx.beta - 1)
+        # that of the cross entropy is (s - g) / (s (1 - s)), that of the distance's power beta |s - g|^(beta - 1)
+        slope = (gap / yes).div_(no).mul_(size).mul_(fall)
+        return slope.add_(fall.mul_(apart).mul_(gap.sign()), alpha=ctx.beta).mul_(grads[0]), None, None
+
+
+def _chances(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``x`` and 1 - ``x``, both far enough from 0 for a logarithm."""
+    return x.clamp(min=NO_SCORE), (1 - x).clamp_(min=torch.finfo(x.dtype).eps)
 
 
 def rebinned(logits: Tensor, bins: int, shift: float) -> Tensor:

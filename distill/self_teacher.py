@@ -6,12 +6,13 @@ and nothing of another network enters the student.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from distill.balance import Schedule
 from distill.ema import Average
 from distill.taught import Taught
-from distill.teach import Teacher
+from distill.teach import Teacher, level_channels
 from zoo.detector import Detector
 
 RISING = Schedule(0.0, 1.0, 0.0)
@@ -24,6 +25,7 @@ class SelfTeacher(Teacher):
     def __init__(self, student: Detector, half: bool = False) -> None:
         # not Teacher's: that one freezes the detector it is given
         self.detector, self.ratio, self.half = student, 1.0, half
+        self.channels = level_channels(student)
         self._followed = False
 
     def follow(self, average: Average) -> None:
@@ -32,6 +34,10 @@ class SelfTeacher(Teacher):
     def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
         assert self._followed, "the loop hands the average over before the first step"
         return super().__call__(image, with_answer)
+
+    def _settle_on(self, device: torch.device) -> None:
+        # its weights are those that the loop averages: they stay as they are
+        self.detector.eval().to(device)
 
     def _view(self, image: Tensor) -> Tensor:
         return image

@@ -95,17 +95,20 @@ class Teacher:
         if input_px < 64 or input_px % 32:
             raise BadInput(f"the teacher's input of {input_px} pixels must be a multiple of 32 of at least 64")
         self.detector = folded(detector)
+        self.channels = level_channels(self.detector)
+        """Of its P3, P4 and P5."""
         self.recolour = Recolour(student.preprocess, detector.preprocess)
         self.ratio = input_px / student_px
         self.half = half
+        self._narrowed = False
 
     @torch.no_grad()
     def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
         """Features, and unless told otherwise the answer, for the student's batch ``[b, 3, h, w]``."""
-        self.detector.eval().to(image.device)
+        self._settle_on(image.device)
         with torch.autocast(image.device.type, enabled=False):
             view = self._view(image.float()).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(image.device.type, torch.bfloat16 if image.device.type == "cpu" else torch.float16, enabled=self.half):
+        with torch.autocast(image.device.type, half_type(image.device.type), enabled=self.half):
             features = self.detector.features(view)
             raw = self.detector.head(features) if with_answer else None
         answer = None if raw is None else answer_of(self.detector, raw, (view.shape[-2], view.shape[-1])).constant()
@@ -119,12 +122,33 @@ class Teacher:
     def follow(self, average: Average) -> None:
         """Told of the student's moving average before training; a teacher with weights of its own has no use for it."""
 
+    def _settle_on(self, device: torch.device) -> None:
+        self.detector.eval().to(device)
+        if self.half and not self._narrowed:
+            self._narrowed = True
+            for module in self.detector.modules():
+                # what autocast would otherwise do in every step, because it keeps no copies of weights that do not train
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    module.to(half_type(device.type))
+
     def _view(self, image: Tensor) -> Tensor:
         view = self.recolour(image)
         if self.ratio == 1:
             return view
         h, w = (max(64, round(side * self.ratio / 32) * 32) for side in view.shape[-2:])
         return F.interpolate(view, (h, w), mode="bilinear", align_corners=False, antialias=h < view.shape[-2])
+
+
+def half_type(device: str) -> torch.dtype:
+    """What half precision is there: bfloat16, which overflows no sooner than float32, but on GPUs that do not calculate in it."""
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16
+
+
+def cpu_is_fast_in_half() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 (AMX). Those with vector instructions alone are slower in half."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def folded(detector: Detector) -> Detector:
@@ -151,7 +175,7 @@ class Lesson(nn.Module):
             responses = {name: {} for name in suited(student, teacher.detector, teacher.ratio == 1)}
         if responses:
             self.bridge = ClassBridge.of(student.info.class_names, teacher.detector.info.class_names)
-        ours, theirs = level_channels(student), level_channels(teacher.detector)
+        ours, theirs = level_channels(student), teacher.channels
         self.features = nn.ModuleDict({name: make_feature_method(name, ours, theirs, options) for name, options in lessons.features.items()})
         self.responses = nn.ModuleDict(
             {name: make_response_method(name, self.bridge, options) for name, options in responses.items() if self.bridge is not None}

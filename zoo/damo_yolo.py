@@ -17,7 +17,7 @@ from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
 from zoo.backbones import build_backbone
 from zoo.detector import Detector, Family, Raw, Recipe, flatten_levels
-from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, decode_zero_head, zero_head_losses
+from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, zero_head_boxes, zero_head_losses
 from zoo.images import Preprocess
 from zoo.layers import set_batch_norms
 from zoo.necks import RepGFPN
@@ -46,9 +46,11 @@ class DamoYolo(Detector):
         self.head = (DualZeroHead if arch.head.one_to_one else ZeroHead)(arch.neck.out, arch.head)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        prefix = self._prefix
-        return decode_zero_head(raw[prefix + "boxes"], raw[prefix + "classes"], self.strides, self.reg_max)
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        return zero_head_boxes(raw[self._prefix + "boxes"], self.strides, self.reg_max)
+
+    def scores(self, raw: Raw) -> Tensor:
+        return flatten_levels(raw[self._prefix + "classes"]).sigmoid()
 
     def distributions(self, raw: Raw) -> Tensor:
         return flatten_levels(raw[self._prefix + "boxes"]).unflatten(-1, (4, self.reg_max + 1))

@@ -117,11 +117,16 @@ class Detector(nn.Module, abc.ABC):
         return self.head(self.features(image))
 
     @abc.abstractmethod
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) and scores ``[b, n, classes]`` in 0..1.
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) of the branch in use, for an input of ``size`` (height, width in pixels)."""
 
-        ``size`` is the input's (height, width) in pixels.
-        """
+    @abc.abstractmethod
+    def scores(self, raw: Raw) -> Tensor:
+        """Scores ``[b, n, classes]`` in 0..1 of the branch in use, in the order of ``boxes``."""
+
+    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """``boxes`` and ``scores``. Families whose boxes and scores come from one calculation override it."""
+        return self.boxes(raw, size), self.scores(raw)
 
     def distributions(self, raw: Raw) -> Tensor | None:
         """Logits ``[b, n, 4, bins]`` of how far left, top, right and bottom side lie from the anchor point of a cell: bin k

@@ -78,11 +78,11 @@ def distances(boxes: Tensor, reg_max: int) -> Tensor:
     return (weights * torch.arange(reg_max + 1, device=boxes.device, dtype=boxes.dtype)).sum(-1)
 
 
-def decode_zero_head(boxes: Sequence[Tensor], classes: Sequence[Tensor], strides: Sequence[int], reg_max: int) -> tuple[Tensor, Tensor]:
-    """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in pixels) and scores ``[b, n, classes]``; cells are anchored at their corner."""
+def zero_head_boxes(boxes: Sequence[Tensor], strides: Sequence[int], reg_max: int) -> Tensor:
+    """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in pixels) from the raw box maps; cells are anchored at their corner."""
     corners, cell = points(boxes, strides, 0.0)
     reach = distances(flatten_levels(boxes), reg_max) * cell
-    return boxes_from_distances(reach, corners * cell), flatten_levels(classes).sigmoid()
+    return boxes_from_distances(reach, corners * cell)
 
 
 def zero_head_losses(

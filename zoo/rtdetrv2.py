@@ -331,11 +331,15 @@ class RTDETRv2(Detector):
         self.neck = HybridEncoder(backbone.channels, size)
         self.head: QueryDecoder = QueryDecoder([size.width] * 3, size, recipe.classes)
 
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         height, width = size
         cx, w = (raw["boxes"][..., 0::2] * width).split(1, -1)
         cy, h = (raw["boxes"][..., 1::2] * height).split(1, -1)
-        return torch.cat([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1), raw["logits"].sigmoid()
+        return torch.cat([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
+
+    def scores(self, raw: Raw) -> Tensor:
+        logits: Tensor = raw["logits"]
+        return logits.sigmoid()
 
     def training_raw(self, features: list[Tensor], targets: Targets) -> Raw:
         """The head's raw output with noised queries beside the ordinary ones."""

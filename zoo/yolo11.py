@@ -89,8 +89,11 @@ class YOLO11(Detector):
         self.head = Head(neck.channels, self.strides, recipe.classes)
         set_norms(self)
 
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        return self._boxes(raw["boxes"]), flatten_levels(raw["classes"]).sigmoid()
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        return self._boxes(raw["boxes"])
+
+    def scores(self, raw: Raw) -> Tensor:
+        return flatten_levels(raw["classes"]).sigmoid()
 
     def distributions(self, raw: Raw) -> Tensor:
         return flatten_levels(raw["boxes"]).unflatten(-1, (4, BINS))

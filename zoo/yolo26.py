@@ -99,11 +99,13 @@ class YOLO26(Detector):
     def drop_training_parts(self) -> None:
         self.head.keep(self.branch)
 
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        own = raw_of(raw, self.branch)
-        centres, strides = points(own["boxes"], self.strides, 0.5)
-        boxes = boxes_from_distances(flatten_levels(own["boxes"]), centres) * strides
-        return boxes, flatten_levels(own["classes"]).sigmoid()
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        maps = raw_of(raw, self.branch)["boxes"]
+        centres, strides = points(maps, self.strides, 0.5)
+        return boxes_from_distances(flatten_levels(maps), centres) * strides
+
+    def scores(self, raw: Raw) -> Tensor:
+        return flatten_levels(raw_of(raw, self.branch)["classes"]).sigmoid()
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, by the names ``one_to_many_box`` and so on."""

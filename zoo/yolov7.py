@@ -356,8 +356,16 @@ class YOLOv7(Detector):
         self.head = Head(numbers, size, recipe.classes, self.strides)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        """Three boxes a cell, anchor by anchor."""
+        return boxes_from_centres(self._predictions(raw)[..., :4])
+
+    def scores(self, raw: Raw) -> Tensor:
+        """Objectness times class probability."""
+        predictions = self._predictions(raw)
+        return predictions[..., 4:5] * predictions[..., 5:]
+
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Boxes and, as scores, objectness times class probability; three boxes a cell, anchor by anchor."""
         predictions = self._predictions(raw)
         return boxes_from_centres(predictions[..., :4]), predictions[..., 4:5] * predictions[..., 5:]
 

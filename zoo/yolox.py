@@ -206,10 +206,13 @@ class YOLOX(Detector):
         self.head = Head(size, recipe.classes)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
-    def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Boxes and, as scores, objectness times class probability."""
-        boxes, objectness, classes = self._predictions(raw)
-        return boxes_from_centres(boxes), objectness * classes
+    def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
+        return boxes_from_centres(self._centred(raw))
+
+    def scores(self, raw: Raw) -> Tensor:
+        """Objectness times class probability."""
+        objectness, classes = self._chances(raw)
+        return objectness * classes
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (1 - IoU squared, weight 5), ``objectness`` and ``classes`` (binary cross entropy) and, while
@@ -245,15 +248,19 @@ class YOLOX(Detector):
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """``neck_p3`` to ``neck_p5``, and ``decoded`` ``[b, n, 5 + classes]``: cx, cy, w, h, objectness, classes."""
         features = self.features(image)
+        raw = self.head(features)
         named = {f"neck_p{level}": feature for level, feature in zip((3, 4, 5), features, strict=True)}
-        return {**named, "decoded": torch.cat(self._predictions(self.head(features)), -1)}
+        return {**named, "decoded": torch.cat([self._centred(raw), *self._chances(raw)], -1)}
 
-    def _predictions(self, raw: Raw) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels, objectness ``[b, n, 1]`` and classes ``[b, n, classes]``."""
+    def _centred(self, raw: Raw) -> Tensor:
+        """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels."""
         corners, strides = points(raw["boxes"], self.strides, 0.0)
-        offsets = flatten_levels(raw["boxes"])
-        boxes = _in_pixels(offsets, corners, strides)
-        return boxes, flatten_levels(raw["objectness"]).sigmoid(), flatten_levels(raw["classes"]).sigmoid()
+        return _in_pixels(flatten_levels(raw["boxes"]), corners, strides)
+
+    @staticmethod
+    def _chances(raw: Raw) -> tuple[Tensor, Tensor]:
+        """Objectness ``[b, n, 1]`` and classes ``[b, n, classes]``."""
+        return flatten_levels(raw["objectness"]).sigmoid(), flatten_levels(raw["classes"]).sigmoid()
 
 
 def _in_pixels(offsets: Tensor, corners: Tensor, strides: Tensor) -> Tensor:

@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, metavar="N", help="with --control: so many seeds from --seed on (default: 3)")
     parser.add_argument("--stop-when-harmful", action="store_true", help="with --control: end it once the teacher is known to do harm")
     parser.add_argument("--teacher-input", type=int, metavar="PX", help="side at which the teacher looks (default: the student's)")
-    parser.add_argument("--teacher-half", action="store_true", help="run the teacher in half precision")
+    parser.add_argument(
+        "--teacher-half", action=argparse.BooleanOptionalAction,
+        help="run the teacher in half precision (default: where the student trains in it, and on CPUs that multiply matrices of bfloat16)",
+    )  # fmt: skip
     parser.add_argument("--features", nargs="*", default=["cwd"], metavar="M", help="feature methods: cwd, mgd, mimic, pkd, fgd (default: cwd; none after it: none)")
     parser.add_argument("--responses", nargs="*", metavar="M", help="response methods: scores, localisation, boxes, overlap, hungarian (default: what suits the pair)")
     parser.add_argument("--share", type=float, metavar="S", help="share of the student's own gradient that the teacher's losses have together (default: 0.3)")

@@ -220,6 +220,7 @@ def prepare(request: Request) -> Prepared:
         torch.backends.cudnn.benchmark = False
     if request.teaching is not None:
         check_cache(recipe, request.teaching.cache, request.teaching.cache_gb)
+        request = dataclasses.replace(request, teaching=request.teaching.decided(device, recipe.precision))
     task, taught = make_task(detector, request.teaching, request.seed, px)
     settings: dict[str, Any] = {
         "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(), "val_sha256": val.digest(),

@@ -31,7 +31,8 @@ class Teaching:
     features: tuple[str, ...] = ("cwd",)
     responses: tuple[str, ...] | None = None
     share: float | None = None
-    half: bool = False
+    half: bool | None = None
+    """Whether teachers calculate in half precision; None leaves it to ``decided``."""
     cache: str | None = None
     """Folder for what the teacher says of views that come round again; None keeps it with the run until that is done."""
     cache_gb: float | None = None
@@ -40,6 +41,17 @@ class Teaching:
     def caching_below(self, name: str) -> Teaching:
         """The same with a cache of its own: what is kept for one student and seed is of no use to another."""
         return self if self.cache is None else dataclasses.replace(self, cache=str(Path(self.cache) / name))
+
+    def decided(self, device: str, precision: str) -> Teaching:
+        """The same with ``half`` settled, for a student trained with ``precision``: yes where that is a half, and on CPUs that are faster so.
+
+        The student's own average is left in the student's precision: the two differ too little for one of them to be rounded.
+        """
+        if self.half is not None:
+            return self
+        from distill.teach import cpu_is_fast_in_half
+
+        return dataclasses.replace(self, half=precision != "fp32" or (device == "cpu" and SELF not in self.teachers and cpu_is_fast_in_half()))
 
     def sources(self) -> list[tuple[str, str]]:
         """Every teacher's name with the file of its weights; ``self`` has none."""
@@ -104,8 +116,10 @@ def _teacher(name: str, file: str, student: Detector, teaching: Teaching, seed: 
     from distill.teach import Teacher, student_lineage
     from nas.resolve import resolve_detector
 
+    half = teaching.half
+    assert half is not None, "it is settled with the recipe"
     if name == SELF:
-        return SelfTeacher(student, teaching.half), {"teacher": SELF, "teacher_half": teaching.half}
+        return SelfTeacher(student, half), {"teacher": SELF, "teacher_half": half}
     teacher, _ = resolve_detector(file, seed)
     if file != name:
         wanted, _ = resolve_detector(name, seed)
@@ -114,5 +128,5 @@ def _teacher(name: str, file: str, student: Detector, teaching: Teaching, seed: 
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     side = teaching.input_px or px
     student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))
-    fact = {"teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": side, "teacher_half": teaching.half}
-    return Teacher(teacher, student, side, px, teaching.half), fact
+    fact = {"teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": side, "teacher_half": half}
+    return Teacher(teacher, student, side, px, half), fact

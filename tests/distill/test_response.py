@@ -169,7 +169,7 @@ def test_soft_targets_that_are_answered_cost_nothing(name: str) -> None:
     answer = Answer(boxes, scores, SIZE)
     method = make_response_method(name, BRIDGE)
     assert method(answer, answer).item() == pytest.approx(0.0, abs=1e-6)
-    assert method(dataclasses.replace(answer, boxes=boxes + 2), answer).item() > 0.01
+    assert method(dataclasses.replace(answer, located=boxes + 2), answer).item() > 0.01
     assert method(dataclasses.replace(answer, scores=scores + 0.1), answer).item() > 1e-3
 
 
@@ -184,7 +184,7 @@ def test_scores_by_hand() -> None:
     student, teacher = one_cell([0.5, 0.2]), one_cell([0.8, 0.2])
     divergence = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
     assert make_response_method("scores", bridge)(student, teacher).item() == pytest.approx(0.3**2 * divergence, rel=1e-4)
-    many = (dataclasses.replace(x, boxes=x.boxes.expand(1, 4, 4), scores=x.scores.expand(1, 4, 2), size=(64, 64)) for x in (student, teacher))
+    many = (dataclasses.replace(x, located=x.boxes.expand(1, 4, 4), scores=x.scores.expand(1, 4, 2), size=(64, 64)) for x in (student, teacher))
     # four cells of 0.8: over 3.2 rather than 1
     assert make_response_method("scores", bridge)(*many).item() == pytest.approx(4 * 0.3**2 * divergence / 3.2, rel=1e-4)
 
@@ -201,6 +201,28 @@ def test_boxes_by_hand() -> None:
     bridge = ClassBridge.of(["a"], ["a"])
     student, teacher = one_cell([0.1], box=(0, 0, 8, 8)), one_cell([0.5], box=(0, 0, 16, 8))
     assert make_response_method("boxes", bridge)(student, teacher).item() == pytest.approx(0.5 * 0.5)
+
+
+@pytest.mark.parametrize("beta", [1.0, 1.5, 2.0])
+def test_gradient_of_scores_is_that_of_their_formula(beta: float) -> None:
+    scores, goals = torch.rand(3, 5, dtype=torch.float64).requires_grad_(), torch.rand(3, 5, dtype=torch.float64)
+    with torch.no_grad():
+        goals[0, 0], goals[0, 1] = 0.0, 1.0
+    assert torch.autograd.gradcheck(lambda x: soft_focal(x, goals, beta), scores)
+    certain = torch.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
+    soft_focal(certain, torch.tensor([0.0, 1.0, 1.0, 0.0]), beta).sum().backward()
+    assert certain.grad is not None and certain.grad.isfinite().all() and certain.grad[:2].abs().sum() == 0
+
+
+def test_boxes_that_no_method_wants_are_not_calculated() -> None:
+    def refuse() -> torch.Tensor:
+        raise AssertionError("nobody needs these boxes")
+
+    student, teacher = random_answer(0, bins=8), random_answer(1, bins=8)
+    for name in ("scores", "localisation"):
+        assert make_response_method(name, BRIDGE)(dataclasses.replace(student, located=refuse), teacher).isfinite()
+    with pytest.raises(AssertionError, match="nobody"):
+        make_response_method("boxes", BRIDGE)(dataclasses.replace(student, located=refuse), teacher)
 
 
 def test_soft_targets_by_hand() -> None:
@@ -224,7 +246,7 @@ def test_soft_targets_by_hand() -> None:
     second = soft_focal(torch.tensor([0.4]), torch.tensor([0.8]), 2.0).item()
     assert boxes.item() == pytest.approx(0.0, abs=1e-6)
     assert scores.item() == pytest.approx(second + 0.5**2 * -math.log(0.5) + background, rel=1e-4)
-    wider = dataclasses.replace(student, boxes=torch.tensor([[[0.0, 0, 12, 8], [0, 0, 16, 8], [40, 40, 50, 50]]]))
+    wider = dataclasses.replace(student, located=torch.tensor([[[0.0, 0, 12, 8], [0, 0, 16, 8], [40, 40, 50, 50]]]))
     assert hungarian.parts(wider, teacher)[0].item() == pytest.approx(second + background, rel=1e-4)
 
 
@@ -330,7 +352,7 @@ def test_images_are_averaged_and_empty_answers_do_no_harm(name: str) -> None:
     def twice(answer: Answer) -> Answer:
         sides = answer.distributions
         assert sides is not None
-        return dataclasses.replace(answer, boxes=answer.boxes.repeat(2, 1, 1), scores=answer.scores.repeat(2, 1, 1), distributions=sides.repeat(2, 1, 1, 1))
+        return dataclasses.replace(answer, located=answer.boxes.repeat(2, 1, 1), scores=answer.scores.repeat(2, 1, 1), distributions=sides.repeat(2, 1, 1, 1))
 
     student, teacher = random_answer(0), random_answer(1)
     torch.testing.assert_close(method(student, teacher), method(twice(student), twice(teacher)))
@@ -382,7 +404,7 @@ def test_settings_and_pairs_are_checked() -> None:
     for other in (random_answer(1, bins=None), random_answer(1, dense=False), random_answer(1, size=(128, 128))):
         with pytest.raises(BadInput, match="take box distillation"):
             method(random_answer(0), other)
-    one = dataclasses.replace(random_answer(1), boxes=torch.zeros(1, 84, 4))
+    one = dataclasses.replace(random_answer(1), located=torch.zeros(1, 84, 4))
     with pytest.raises(BadInput, match="for 2 images and the teacher for 1"):
         method(random_answer(0), one)
 

@@ -14,6 +14,7 @@ from distill.balance import Schedule
 from distill.loop import Loop
 from distill.recipe import load_recipe
 from distill.response import answer_of
+from distill.self_teacher import SelfTeacher
 from distill.teach import Distilled, Lessons, Recolour, Teacher, level_channels, student_lineage
 from search_spaces.errors import BadInput
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
@@ -94,6 +95,35 @@ def test_folding_changes_speed_only(model: str) -> None:
     # queries of one score may change places
     ours, theirs = (one.sort(1).values for one in (said.answer.scores, answer.scores))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", TEACHERS)
+def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
+    detector, student = teacher_of(model), tiny_detector()
+    whole, half = (Teacher(detector, student, PX, PX, half) for half in (False, True))
+    image = batches(1)[0].image
+    exact, said = whole(image), half(image)
+    assert any(p.dtype == torch.bfloat16 for p in half.detector.parameters())
+    assert all(p.dtype == torch.float32 for one in (detector, whole.detector) for p in one.parameters())
+    for ours, theirs in zip(said.features, exact.features, strict=True):
+        assert ours.dtype == torch.float32
+        apart = float((ours - theirs).norm() / theirs.norm())
+        assert 0 < apart < 0.03  # a number of bfloat16 is off by up to 0.4 %
+    assert said.answer is not None and exact.answer is not None and said.answer.boxes.dtype == torch.float32
+    # queries of nearly one score may change places
+    ours, theirs = (one.sort(1).values for one in (said.answer.scores, exact.answer.scores))
+    torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
+    assert torch.equal(half(image).answer.scores, said.answer.scores)
+    report = Loop(Distilled(student, half, Lessons(schedule=CONSTANT)), load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
+    assert not report.rolled_back and all(np.isfinite(value) for value in report.losses.values())
+
+
+def test_the_average_stays_whole_when_it_teaches_in_half_precision() -> None:
+    student = tiny_detector()
+    task = Distilled(student, SelfTeacher(student, half=True), Lessons(schedule=CONSTANT))
+    loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
+    assert not loop.advance(batches(1)).rolled_back
+    assert all(p.dtype == torch.float32 for p in [*loop.average.detector.parameters(), *student.parameters()])
 
 
 def test_aligners_train_and_go_with_the_state_but_not_with_the_student() -> None:

@@ -16,9 +16,12 @@ pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 from safetensors.torch import load_file
 
+import distill.teach
 from distill.data.readers import open_data
+from distill.teach import cpu_is_fast_in_half
 from distill.transfer import for_classes
 from nas.cli import main
+from nas.training.teaching import Teaching
 from tests.distill.tiny import furnish
 from tests.nas.process import nas
 from zoo.checkpoint import read_manifest, save
@@ -128,6 +131,23 @@ def test_a_cache_is_shared_stays_and_is_not_taken_for_another(home: Path, capsys
     assert main([*shared, "--name", "fourth"]) == 2
     err = capsys.readouterr().err
     assert "was made for seed=7, not 0" in err and "choose another with --cache" in err and len(err.strip().splitlines()) == 1
+
+
+def test_half_precision_of_the_teacher_is_settled_once(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    assert f"teacher_half: {str(cpu_is_fast_in_half()).lower()}" in Path("runs/live/settings.yaml").read_text()
+    other = "--no-teacher-half" if cpu_is_fast_in_half() else "--teacher-half"
+    assert main([*ARGS, "--name", "live", other, "--quiet"]) == 2
+    err = capsys.readouterr().err
+    assert "was made with teacher_half=" in err and len(err.strip().splitlines()) == 1
+    for able in (False, True):
+        monkeypatch.setattr(distill.teach, "cpu_is_fast_in_half", lambda able=able: able)
+        one, own = Teaching(("a.safetensors",)), Teaching(("a.safetensors", "self"))
+        assert one.decided("cpu", "fp32").half is able
+        assert not one.decided("cuda", "fp32").half and not own.decided("cpu", "fp32").half
+        assert all(each.decided(device, "bf16").half for each in (one, own) for device in ("cpu", "cuda"))
+        assert dataclasses.replace(one, half=True).decided("cuda", "fp32").half
+        assert dataclasses.replace(one, half=False).decided("cpu", "bf16").half is False
 
 
 def test_fresh_clears_a_cache_that_was_left(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

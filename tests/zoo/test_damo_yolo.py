@@ -17,9 +17,9 @@ from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from tests.zoo.checks import assert_folding_and_prediction, disturb
 from zoo.damo_yolo import DamoYolo
-from zoo.detector import Recipe
+from zoo.detector import Recipe, flatten_levels
 from zoo.families import build, build_recipe
-from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, decode_zero_head
+from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, zero_head_boxes
 
 
 def nms_free(name: str = "damo-yolo-ns", classes: int = 3) -> DamoYolo:
@@ -65,7 +65,8 @@ def test_nms_free_head_selects_without_suppression() -> None:
     with torch.no_grad():
         raw = detector(image)
         single = detector.decode(raw, (64, 64))
-        assert torch.equal(single[1], decode_zero_head(raw["one_to_one_boxes"], raw["one_to_one_classes"], detector.strides, detector.reg_max)[1])
+        assert torch.equal(single[0], zero_head_boxes(raw["one_to_one_boxes"], detector.strides, detector.reg_max))
+        assert torch.equal(single[1], flatten_levels(raw["one_to_one_classes"]).sigmoid())
         detector.choose_branch(ONE_TO_MANY)
         assert not detector.end2end
         many = detector.decode(raw, (64, 64))
@@ -121,9 +122,8 @@ def test_decoding_by_hand() -> None:
     boxes = torch.full((1, 4 * (reg_max + 1), 1, 1), -50.0)
     for side, bin_number in enumerate((0, 1, 2, 4)):
         boxes[0, side * (reg_max + 1) + bin_number] = 50.0
-    found, scores = decode_zero_head([boxes] * 3, [torch.zeros(1, 2, 1, 1)] * 3, (8, 16, 32), reg_max)
+    found = zero_head_boxes([boxes] * 3, (8, 16, 32), reg_max)
     assert torch.allclose(found[0], torch.tensor([[0.0 * s, -1 * s, 2 * s, 4 * s] for s in (8, 16, 32)]))
-    assert torch.equal(scores, torch.full((1, 3, 2), 0.5))
 
 
 def test_fresh_head_expects_little() -> None:

@@ -24,7 +24,7 @@ from zoo.assign import aligned_ota
 from zoo.damo_yolo import DamoYolo
 from zoo.detector import Recipe, flatten_levels, points
 from zoo.families import build_recipe
-from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, decode_zero_head, zero_head_losses
+from zoo.heads import ONE_TO_MANY, ONE_TO_ONE, zero_head_boxes, zero_head_losses
 from zoo.images import prepare
 from zoo.targets import Phase, Targets, total
 
@@ -72,7 +72,7 @@ def test_losses_and_gradients_are_the_official_ones(name: str, reg_max: int) -> 
 def test_an_object_teaches_one_cell_of_the_one_to_one_head() -> None:
     raw, targets = case("random", 16)
     corners, strides = points(raw["boxes"], STRIDES, 0.0)
-    boxes, _ = decode_zero_head(raw["boxes"], raw["classes"], STRIDES, 16)
+    boxes = zero_head_boxes(raw["boxes"], STRIDES, 16)
     inputs = boxes, flatten_levels(raw["classes"]), corners * strides, strides, targets
     many, single = aligned_ota(*inputs), aligned_ota(*inputs, one_to_one=True)
     for at, labels in enumerate(targets.labels):
