@@ -35,6 +35,7 @@ from distill.recipe import load_recipe
 from distill.task import Supervised
 from distill.teach import Distilled, Lessons, Teacher
 from distill.teacher_cache import TeacherCache
+from nas.training.teaching import Teaching
 from zoo.families import build
 
 Array = npt.NDArray[np.float64]
@@ -104,7 +105,7 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     arms = {"alone": Arm(Supervised(copy.deepcopy(student)), args)}
     for name in ("live", "cached"):
         mine = copy.deepcopy(student)
-        arms[name] = Arm(Distilled(mine, Teacher(copy.deepcopy(teacher), mine, args.input, args.input), lessons), args)
+        arms[name] = Arm(Distilled(mine, Teacher(copy.deepcopy(teacher), mine, args.input, args.input, args.teacher_half), lessons), args)
     task = arms["cached"].task
     assert isinstance(task, Distilled)
     views = Views(1, args.batch * BATCHES, args.batch, args.seed, find_preset("none"), args.input)
@@ -145,7 +146,10 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time, which other programs disturb less (CPU only)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--teacher-half", action=argparse.BooleanOptionalAction, help="the teacher in half precision (default: where nas distill has it so)")
     args = parser.parse_args()
+    args.teacher_half = Teaching(("teacher",), half=args.teacher_half).decided(args.device, args.precision).half
+    print(f"The teacher calculates in {'half' if args.teacher_half else 'single'} precision.\n")
     print("| student | teacher | methods | alone, s | live, s | cached, s | live | cached | the teacher alone | MB a picture |")
     print("|" + "---|" * 10)
     with tempfile.TemporaryDirectory() as folder:
