@@ -5,8 +5,8 @@
 
 All three take whole steps of the loop (forward, losses, backward, optimiser, average) on the same batches in alternating turns,
 so that a busy machine disturbs them alike; who begins changes from round to round. Overheads are medians of the ratios within rounds,
-with a 95 % interval from resampled rounds. Every so many steps with a teacher gradients are measured too, which balances the losses:
-such steps are timed by themselves and count as often as they occur. The
+with a 95 % interval from resampled rounds. In some steps with a teacher gradients are measured too, which balances the losses:
+such steps are timed by themselves and count as often as they occur in a run of --steps. The
 cache is filled before; its records are read from files that the system may hold in memory. Weights are random. Prints a
 Markdown table.
 """
@@ -74,16 +74,16 @@ class Arm:
 
 
 class Steps:
-    """Seconds of the arms' steps by round: (rounds, arms), plain ones and those that measure gradients, once in ``every``."""
+    """Seconds of the arms' steps by round: (rounds, arms), plain ones and those that measure gradients, of which there are ``often`` in one step."""
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, often: float) -> None:
+        self.often = often
         self.plain: list[list[float]] = []
         self.measuring: list[list[float]] = []
 
     def mean(self, of: Callable[[Array], Array]) -> Array:
         """``of`` the plain steps and of those that measure, each as often as it occurs."""
-        return ((self.every - 1) * of(np.array(self.plain)) + of(np.array(self.measuring))) / self.every
+        return (1 - self.often) * of(np.array(self.plain)) + self.often * of(np.array(self.measuring))
 
     def seconds(self) -> Array:
         """Of a step of every arm: (arms,)."""
@@ -115,7 +115,7 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     for at in range(BATCHES):
         plain = Rehearsal.of(args.batch, args.input, CLASSES, student.preprocess, args.seed + at)
         batches.append(replace(plain, origin=Origin(View(0), tuple(range(at * args.batch, (at + 1) * args.batch)), args.input)))
-    steps = Steps(task.balance.every)
+    steps = Steps(sum(map(task.balance.measures, range(args.steps))) / args.steps)
     for round_number in range(-BATCHES, args.rounds):
         batch, measuring = batches[round_number % BATCHES], round_number % 4 == 0
         turn = [(round_number + place) % len(arms) for place in range(len(arms))]
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--input", type=int, default=320)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=10_000, help="of the run that a step is taken from")
     parser.add_argument("--features", nargs="*", default=["cwd"])
     parser.add_argument("--responses", nargs="*")
     parser.add_argument("--device", default="cpu")

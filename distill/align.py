@@ -98,20 +98,29 @@ class _Standardised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        middle = x - _means(x)
-        spread = torch.linalg.vector_norm(middle, dim=(2, 3), keepdim=True).square() / (x.shape[2] * x.shape[3])
-        scale = (_means(spread) + STANDARD_EPS).rsqrt()
-        found = middle.mul_(scale)
+        found, scale = standardise(x)
         ctx.save_for_backward(found, scale)
         return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         found, scale = ctx.saved_tensors
-        return (grads[0] - _means(grads[0])).addcmul_(found, _means(grads[0] * found), value=-1).mul_(scale)
+        return (grads[0] - means(grads[0])).addcmul_(found, means(grads[0] * found), value=-1).mul_(scale)
 
 
-def _means(x: Tensor) -> Tensor:
+def standardise(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``standardised`` without a gradient, and what each channel was multiplied by ``[1, c, 1, 1]``."""
+    middle = x - means(x)
+    scale = (_over_images(torch.linalg.vector_norm(middle, dim=(2, 3), keepdim=True).square(), x) + STANDARD_EPS).rsqrt()
+    return middle.mul_(scale), scale
+
+
+def means(x: Tensor) -> Tensor:
     """The mean of every channel ``[1, c, 1, 1]``, over the images that other processes have too."""
-    # places first: torch takes them in one run through the memory, and both at once many times as long
-    return whole_sum(x.mean((2, 3), keepdim=True).mean(0, keepdim=True)) / parts()
+    # places first: torch takes them in one run through the memory, and both at once several times as long
+    return _over_images(x.sum((2, 3), keepdim=True), x)
+
+
+def _over_images(sums: Tensor, x: Tensor) -> Tensor:
+    """``sums`` over the places of ``x``, ``[b, c, 1, 1]``, as means over all places of all images."""
+    return whole_sum(sums.sum(0, keepdim=True)) / (parts() * len(x) * x.shape[2] * x.shape[3])

@@ -27,6 +27,8 @@ LEASH = 4.0
 """A smoothed weight is at most so many times what the last measurement asks for."""
 EAGER = 16
 """Gradients are measured on each of the first so many calls, while the student moves fastest."""
+SETTLING, RARER = 32, 3
+"""After so many measurements at one distance the next ones are twice as far apart; so many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Balance(nn.Module):
 
     ``shares`` gives, for every loss that balances itself, the share of the own loss's gradient norm that its gradient is to
     have, with respect to the student's P3 to P5 together; ``fixed`` gives plain weights for the others. Gradients
-    are measured on the first calls and then on every ``every``-th. Both norms are averaged, with ``memory`` as the share that the
+    are measured on the first calls and then on every ``every``-th, in long runs more rarely (``measures``). Both norms are averaged, with ``memory`` as the share that the
     past keeps, and the weight follows from the averages: a batch that teaches next to nothing hardly changes them, where an average of
     weights would remember how many times it had to be multiplied. With a memory of 0.9 the weights of a run of a few hundred steps
     were still those of its first steps. All of this state is in buffers, so a resumed run goes on to the same bits.
@@ -92,6 +94,10 @@ class Balance(nn.Module):
         }
         return {**found, **self.fixed}
 
+    def measures(self, call: int) -> bool:
+        """Whether gradients are measured on that call, from 0 on: what changes within a few hundred steps at first takes thousands later."""
+        return call < EAGER or call % (self.every << min(RARER, (call // (SETTLING * self.every)).bit_length())) == 0
+
     def forward(self, own: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], phase: Phase) -> dict[str, Tensor]:
         """``losses`` with their weights; ``own`` is the sum of the detector's own, ``features`` the student's P3 to P5.
 
@@ -107,7 +113,7 @@ class Balance(nn.Module):
             calls = self.get_buffer("calls")
             number_of_call = int(calls)
             calls += 1
-            if number_of_call < EAGER or number_of_call % self.every == 0:
+            if self.measures(number_of_call):
                 self._measure(own, losses, features)
         weights = self.weights()
         return {name: value * (weights[name] * share) for name, value in losses.items()}

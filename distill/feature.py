@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.align import Aligner, standardised
+from distill.align import Aligner, means, standardise, standardised
 from distill.options import check_options, number
 from search_spaces.errors import BadInput, unknown_name
 from zoo.parts import parts, whole_draw
@@ -23,6 +23,8 @@ from zoo.targets import Targets
 
 CONTEXT_STD = 0.01
 """Spread of the last weights of a fresh context block."""
+CACHED_NUMBERS = 2**16
+"""So many numbers of a map, in single precision, lie in a CPU's cache (L2) together with what is made of them."""
 
 
 class FeatureMethod(nn.Module, abc.ABC):
@@ -59,33 +61,46 @@ class ChannelWise(FeatureMethod):
         self.standardise = standardise
 
     def of_level(self, level: int, student: Tensor, teacher: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
-        if self.standardise:
-            student, teacher = standardised(student), standardised(teacher)
-        ours, theirs = student.flatten(2), teacher.flatten(2)
-        if self.temperature != 1:
-            ours, theirs = ours / self.temperature, theirs / self.temperature
-        apart: Tensor = Divergence.apply(ours, theirs)
-        return apart * self.temperature**2
+        apart: Tensor = _ChannelDivergence.apply(student, teacher, self.temperature, self.standardise)
+        return apart
 
 
-class Divergence(torch.autograd.Function):
-    """Kullback-Leibler divergence of two softmaxes over the last dimension, from their logits, as a mean over the others.
+class _ChannelDivergence(torch.autograd.Function):
+    """The formula of ``ChannelWise`` for maps ``[b, c, h, w]`` of one level. Its gradient is found with it; there is none for the second.
 
-    Its gradient is the difference of the two, which takes fewer passes over the maps than autograd's own way. There is none for
-    the second.
+    No channel needs to know of another, so on a CPU a few are taken at a time: all passes over them but the first then find them in its cache.
     """
 
     @staticmethod
-    def forward(ctx: Any, ours: Tensor, theirs: Tensor) -> Tensor:
-        own, goal_logs = ours.log_softmax(-1), theirs.log_softmax(-1)
-        goal = goal_logs.exp()
-        ctx.save_for_backward(own, goal)
-        return goal_logs.sub_(own).mul_(goal).sum(-1).mean()
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, standardised_first: bool) -> Tensor:
+        b, c = student.shape[:2]
+        # several processes would have to meet for every few channels
+        few = c if parts() > 1 or student.device.type != "cpu" else max(1, CACHED_NUMBERS * c // student.numel())
+        slopes, found = [], student.new_zeros(())
+        for low in range(0, c, few):
+            ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
+            if standardised_first:
+                (ours, scale), (theirs, _) = standardise(ours), standardise(theirs)
+            own, goal_logs = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
+            goal = goal_logs.exp()
+            slope = own.exp().sub_(goal).view_as(ours)
+            found += goal_logs.sub_(own).mul_(goal).sum()
+            if scale is not None:
+                # the slope is 0 on average over the places of each channel, so its mean has not to be taken off
+                slope.addcmul_(ours, means(slope * ours), value=-1).mul_(scale)
+            slopes.append(slope)
+        ctx.save_for_backward(*slopes)
+        ctx.weight = temperature / (b * c)
+        return found * (temperature**2 / (b * c))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        own, goal = ctx.saved_tensors
-        return own.exp().sub_(goal).mul_(grads[0] * (own.shape[-1] / own.numel())), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        slopes, weight = ctx.saved_tensors, grads[0] * ctx.weight
+        b, _, h, w = slopes[0].shape
+        gradient = slopes[0].new_empty(b, sum(one.shape[1] for one in slopes), h, w)
+        for slope, part in zip(slopes, gradient.split([one.shape[1] for one in slopes], 1), strict=True):
+            torch.mul(slope, weight, out=part)
+        return gradient, None, None, None
 
 
 class MaskedGenerative(FeatureMethod):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from typing import Any
 
 import pytest
@@ -73,6 +74,15 @@ def test_measured_at_first_every_time_then_now_and_then() -> None:
         balance(square(maps), {"a": square(maps)}, maps, START)
         counts.append(int(balance.get_buffer("measured")[0]))
     assert counts == [*range(1, EAGER + 1), *[EAGER + 1] * 8, *[EAGER + 2] * 8, EAGER + 3]
+
+
+def test_long_runs_measure_more_rarely() -> None:
+    balance = Balance({"a": 1.0})
+    calls = [call for call in range(20_000) if balance.measures(call)]
+    assert calls[:EAGER] == list(range(EAGER))
+    apart = {first: second - first for first, second in itertools.pairwise(calls[EAGER:])}
+    assert {apart[call] for call in apart if call < 1024} == {32} and {apart[call] for call in apart if call >= 4096} == {256}
+    assert sorted(set(apart.values())) == [32, 64, 128, 256] and list(apart.values()) == sorted(apart.values())
 
 
 def test_smoothing_by_hand() -> None:
