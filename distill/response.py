@@ -98,12 +98,12 @@ class Answer:
         Of the many cells far from any object even a good teacher says something, each with a small score. Together they
         weigh more than the few that found one, and what their boxes say is nothing to be learned.
         """
-        ratio = full(self.boxes).new_tensor([self.size[1] / size[1], self.size[0] / size[0]] * 2)
-        found = []
-        for boxes, truth in zip(full(self.boxes), targets.boxes, strict=True):
-            overlap = iou_pairwise(boxes, truth.to(boxes) * ratio).amax(-1) if len(truth) else boxes.new_zeros(len(boxes))
-            found.append(overlap * (overlap >= RIGHT))
-        return dataclasses.replace(self, located=self.boxes, right=torch.stack(found))
+        boxes = full(self.boxes)
+        ratio = boxes.new_tensor([self.size[1] / size[1], self.size[0] / size[0]] * 2)
+        # at least one, which overlaps nothing where there is no object
+        truth, _, _ = targets.padded(max(1, targets.most_objects))
+        overlap = iou_pairwise(truth.to(boxes) * ratio, boxes).amax(1)
+        return dataclasses.replace(self, located=self.boxes, right=overlap * (overlap >= RIGHT))
 
     def same_cells(self, other: Answer) -> bool:
         """Whether prediction i of both stands in the same cell."""
@@ -367,21 +367,26 @@ class SoftTargetMethod(ResponseMethod):
     def parts(self, student: Answer, teacher: Answer) -> tuple[Tensor, Tensor]:
         """The loss of the scores and that of the boxes, not yet weighted."""
         boxes, scores = full(student.boxes), self.bridge.of_student(full(student.scores))
-        score_sums, box_sums, scored, weighed = [], [], boxes.new_zeros(()), boxes.new_zeros(())
-        for i, soft in enumerate(self.soft_targets(teacher, student.size)):
-            with torch.no_grad():
-                match = self.match(boxes[i], scores[i], soft, student.size)
-                goals = torch.zeros_like(scores[i])
-                goals[match.predictions] = soft.scores[match.targets] * match.qualities[:, None]
-                taught = ~match.alone
-                taught[match.predictions] = True
-                scored = scored + soft.scores.amax(-1).sum()
-                weighed = weighed + soft.weights.sum()
-            score_sums.append((soft_focal(scores[i], goals, self.beta).sum(-1) * taught).sum())
-            apart = 1 - box_iou(boxes[i][match.predictions], soft.boxes[match.targets], "giou")
-            box_sums.append((apart * soft.weights[match.targets] * match.shares).sum())
-        scored, weighed = (whole_sum(x).clamp(min=1) for x in (scored, weighed))
-        return torch.stack(score_sums).sum() / scored, torch.stack(box_sums).sum() / weighed
+        with torch.no_grad():
+            soft = self.soft_targets(teacher, student.size)
+            goals, taught = torch.zeros_like(scores), torch.ones_like(scores[..., 0], dtype=torch.bool)
+            images, predictions, wanted, counts = [], [], [boxes[:0, 0]], [boxes[:0, 0, 0]]
+            for i, one in enumerate(soft):
+                if not len(one.boxes):
+                    continue
+                match = self.match(boxes[i], scores[i], one, student.size)
+                goals[i, match.predictions] = one.scores[match.targets] * match.qualities[:, None]
+                taught[i] = ~match.alone
+                taught[i, match.predictions] = True
+                images += [i] * len(match.predictions)
+                predictions.append(match.predictions)
+                wanted.append(one.boxes[match.targets])
+                counts.append(one.weights[match.targets] * match.shares)
+            scored, weighed = (whole_sum(torch.cat(x).sum()).clamp(min=1) for x in ([one.scores.amax(-1) for one in soft], [one.weights for one in soft]))
+        score_sum = (soft_focal(scores, goals, self.beta).sum(-1) * taught).sum()
+        chosen = boxes[images, torch.cat(predictions)] if predictions else boxes[:0, 0]
+        box_sum = ((1 - box_iou(chosen, torch.cat(wanted), "giou")) * torch.cat(counts)).sum()
+        return score_sum / scored, box_sum / weighed
 
     @torch.no_grad()
     def soft_targets(self, teacher: Answer, size: tuple[int, int]) -> list[SoftTargets]:

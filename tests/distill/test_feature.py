@@ -10,8 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
+import distill.feature
 from distill.feature import (
     FEATURE_METHODS,
+    ChannelWise,
     FeatureMethod,
     FocalGlobal,
     GlobalContext,
@@ -72,6 +74,25 @@ def test_cwd_with_the_channels_own_spread_by_hand() -> None:
     p, q = math.exp(1) / (math.exp(1) + math.exp(-1)), math.exp(-1) / (math.exp(1) + math.exp(-1))
     expected = p * math.log(p / q) + q * math.log(q / p)
     assert one_level("cwd", row(30.0, 10.0), row(200.0, 800.0)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize("few", [1, 2**16])
+def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_time(few: int, standardise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distill.feature, "CACHED_NUMBERS", few)
+    torch.manual_seed(0)
+    ours, theirs = ((torch.randn(2, 5, 4, 3, dtype=torch.float64) * 3 + 2) for _ in range(2))
+    level = ChannelWise([5], [5], temperature=2.5, standardise=standardise)
+    found = level.of_level(0, ours, theirs, targets(), SIZE)
+    logits = [(standardised_by_hand(x) if standardise else x).flatten(2) / 2.5 for x in (ours, theirs)]
+    expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 10 * 2.5**2
+    torch.testing.assert_close(found, expected)
+    assert torch.autograd.gradcheck(lambda x: level.of_level(0, x, theirs, targets(), SIZE), ours.requires_grad_())
+
+
+def standardised_by_hand(x: Tensor) -> Tensor:
+    middle = x - x.mean((0, 2, 3), keepdim=True)
+    return middle / (middle.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
 
 
 def test_mimic_by_hand() -> None:

@@ -404,7 +404,7 @@ def test_settings_and_pairs_are_checked() -> None:
     for other in (random_answer(1, bins=None), random_answer(1, dense=False), random_answer(1, size=(128, 128))):
         with pytest.raises(BadInput, match="take box distillation"):
             method(random_answer(0), other)
-    one = dataclasses.replace(random_answer(1), located=torch.zeros(1, 84, 4))
+    one = dataclasses.replace(random_answer(1), located=torch.zeros(1, 84, 4), scores=torch.zeros(1, 84, 3))
     with pytest.raises(BadInput, match="for 2 images and the teacher for 1"):
         method(random_answer(0), one)
 

@@ -1,0 +1,79 @@
+"""What half precision changes in what a teacher says: its AP, its features, scores and boxes, beside those in single precision.
+
+    python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors --data DATA --input 96
+
+Both teachers are folded and see the same pictures of the split val, as they would in training. Prints a Markdown table; scores and
+boxes are compared where the teacher in single precision gives a score above 0.2.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distill.data.readers import open_pair
+from distill.evaluate import as_results, judge
+from distill.taught import Taught
+from distill.teach import Teacher
+from nas.resolve import resolve_detector
+from zoo.nms import Detections, select
+
+SURE = 0.2
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help="checkpoints")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--input", type=int, required=True, help="side in pixels")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    print("| teacher | pictures | AP in single | AP in half | features differ by | scores, mean and 95 % | box sides, px, mean and 95 % |")
+    print("|" + "---|" * 7)
+    for file in args.teacher:
+        print("| " + " | ".join(row(file, args)) + " |", flush=True)
+
+
+def row(file: str, args: argparse.Namespace) -> list[str]:
+    """One of the table."""
+    from distill.data.loader import evaluation_batches
+
+    detector, _ = resolve_detector(file, 0)
+    _, val = open_pair(args.data)
+    whole, half = (Teacher(detector, detector, args.input, args.input, half) for half in (False, True))
+    found: list[list[dict[str, Any]]] = [[], []]
+    features, scores, boxes = [], [], []
+    for batch in evaluation_batches(val, detector.preprocess, args.input, args.batch):
+        said = [teacher(batch.image.to(args.device)) for teacher in (whole, half)]
+        features.append([float((a - b).norm() / a.norm()) for a, b in zip(said[0].features, said[1].features, strict=True)])
+        answers = [one.answer for one in said if one.answer is not None]
+        sure = answers[0].scores.amax(-1) > SURE
+        scores.append((answers[0].scores[sure] - answers[1].scores[sure]).abs().flatten())
+        boxes.append((answers[0].boxes[sure] - answers[1].boxes[sure]).abs().flatten())
+        for rows, one in zip(found, said, strict=True):
+            for detections, placement, index in zip(selected(detector, one), batch.placements, batch.indices, strict=True):
+                placed = Detections(placement.to_image(detections.boxes.cpu()), detections.scores.cpu(), detections.labels.cpu())
+                rows += as_results(placed, val.pictures[index], val)
+    aps = [f"{100 * judge(val, rows).ap:.2f}" for rows in found]
+    apart = ", ".join(f"{100 * sum(level) / len(level):.2f} %" for level in zip(*features, strict=True))
+    return [detector.recipe.model, str(len(val)), *aps, apart, spread(torch.cat(scores), 4), spread(torch.cat(boxes), 3)]
+
+
+def selected(detector: Any, said: Taught) -> list[Detections]:
+    """What the teacher finds in each picture, as its family selects it."""
+    assert said.answer is not None
+    return select(said.answer.boxes, said.answer.scores, detector.selection)
+
+
+def spread(x: Tensor, digits: int) -> str:
+    """Mean and 95 % quantile."""
+    return f"{float(x.mean()):.{digits}f}, {float(x.double().quantile(0.95)):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
