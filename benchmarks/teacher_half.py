@@ -1,14 +1,18 @@
-"""What half precision changes in what a teacher says: its AP, its features, scores and boxes, beside those in single precision.
+"""What half precision changes in what a teacher says, and how long it takes, beside single precision.
 
     python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors --data DATA --input 96
+    python benchmarks/teacher_half.py --time damo-yolo-t damo-yolo-s yolo11s rtdetrv2-s --input 256 --batch 4
 
-Both teachers are folded and see the same pictures of the split val, as they would in training. Prints a Markdown table; scores and
-boxes are compared where the teacher in single precision gives a score above 0.2.
+Both teachers are folded and see the same pictures, as they would in training. The first command judges AP on the split val, and compares
+features, and scores and boxes where the teacher in single precision gives a score above 0.2. The second takes the median time of passes in
+alternating turns, weights and pictures at random. Both print a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from statistics import median
 from typing import Any
 
 import torch
@@ -19,6 +23,7 @@ from distill.evaluate import as_results, judge
 from distill.taught import Taught
 from distill.teach import Teacher
 from nas.resolve import resolve_detector
+from zoo.families import build
 from zoo.nms import Detections, select
 
 SURE = 0.2
@@ -27,16 +32,40 @@ SURE = 0.2
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help="checkpoints")
-    parser.add_argument("--data", required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--teacher", nargs="+", metavar="FILE", help="checkpoints, with --data")
+    what.add_argument("--time", nargs="+", metavar="MODEL")
+    parser.add_argument("--data")
     parser.add_argument("--input", type=int, required=True, help="side in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=16)
     args = parser.parse_args()
+    if args.time:
+        print("| teacher | single, ms | half, ms |\n|---|---|---|")
+        for model in args.time:
+            print(f"| {model} | " + " | ".join(f"{1000 * seconds:.0f}" for seconds in times(model, args)) + " |", flush=True)
+        return
     print("| teacher | pictures | AP in single | AP in half | features differ by | scores, mean and 95 % | box sides, px, mean and 95 % |")
     print("|" + "---|" * 7)
     for file in args.teacher:
         print("| " + " | ".join(row(file, args)) + " |", flush=True)
+
+
+def times(model: str, args: argparse.Namespace) -> list[float]:
+    """Median seconds of a pass in single and in half precision."""
+    torch.manual_seed(0)
+    detector = build(model, 20)
+    teachers = [Teacher(detector, detector, args.input, args.input, half) for half in (False, True)]
+    image = torch.rand(args.batch, 3, args.input, args.input, device=args.device)
+    taken: list[list[float]] = [[], []]
+    for round_number in range(-2, args.rounds):
+        for seconds, teacher in zip(taken, teachers, strict=True):
+            began = time.perf_counter()
+            teacher(image).features[0].cpu()
+            if round_number >= 0:
+                seconds.append(time.perf_counter() - began)
+    return [median(seconds) for seconds in taken]
 
 
 def row(file: str, args: argparse.Namespace) -> list[str]:
