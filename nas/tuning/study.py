@@ -82,6 +82,7 @@ def tune(wish: Wish, open_workers: Callable[[], Workers], say: Callable[[str], N
     from nas.tuning.halving import Halving, rungs
 
     ready = prepare(wish.request)  # what is wrong is found before the first trial
+    wish = dataclasses.replace(wish, request=ready.request)  # what is settled here holds on every worker's machine
     taught = wish.request.teaching is not None
     ranges = read_ranges(wish.vary, wish.ranges_file, ready.recipe, taught)
     stops = rungs(ready.recipe.epochs, evaluation_epochs(ready.recipe.epochs)) if wish.prune else ()
