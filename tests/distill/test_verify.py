@@ -31,6 +31,7 @@ from zoo.astray import first_astray
 from zoo.export import FORMATS, Options, export, folded_copy
 from zoo.half import layer_of
 
+ONE_BOX = 0.01
 HALF = Options("nms", PX, PX, half=True)
 
 
@@ -88,7 +89,9 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     if kind == "openvino":
         pytest.importorskip("openvino")
     detector = taught(nms_free)
-    verified = export_verified(detector, tmp_path / ("x" + FORMATS[kind].suffix), kind, Options(form, PX, PX, batch, half=half), data)
+    # of sixteen pictures, one box that crosses one IoU threshold moves AP by 0.006
+    allowed = ONE_BOX if half else None
+    verified = export_verified(detector, tmp_path / ("x" + FORMATS[kind].suffix), kind, Options(form, PX, PX, batch, half=half), data, ap_tolerance=allowed)
     assert not verified.drifts and verified.check is verified.first and not verified.repaired and not verified.note
     compared = verified.check.compared
     assert compared.images == 16 and compared.torch.ap > 0.8
