@@ -97,7 +97,7 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     assert compared.images == 16 and compared.torch.ap > 0.8
     evaluated = judge(data, detect(detector, data, input_px=PX, workers=0))
     assert compared.torch.summary == evaluated.summary
-    assert abs(compared.file.ap - evaluated.ap) <= (0.005 if half else 1e-6)
+    assert abs(compared.file.ap - evaluated.ap) <= (ONE_BOX if half else 1e-6)
     assert set(compared.gaps) == {"boxes", "scores"} | ({"detections"} if form != "decoded" else set())
     assert all(gap.rows >= 16 for gap in compared.gaps.values())
 
