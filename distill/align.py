@@ -34,9 +34,9 @@ class Aligner(nn.Module):
             if min(channels) < 1:
                 raise BadInput(f"channels {list(channels)} of the {who}: every level needs at least 1")
         self.student_channels, self.teacher_channels = tuple(student_channels), tuple(teacher_channels)
-        self.levels = nn.ModuleList(nn.Conv2d(cin, cout, 1, bias=bias) for cin, cout in zip(student_channels, teacher_channels, strict=True))
+        self.levels = nn.ModuleList(Mix(cin, cout, 1, bias=bias) for cin, cout in zip(student_channels, teacher_channels, strict=True))
         for conv in self.levels:
-            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(conv, Mix)
             if conv.in_channels == conv.out_channels:
                 nn.init.dirac_(conv.weight)
                 if conv.bias is not None:
@@ -60,6 +60,36 @@ class Aligner(nn.Module):
         found = [one.shape[1] for one in maps]
         if found != list(channels):
             raise BadInput(f"the {who}'s maps have {found} channels: these aligners were made for {list(channels)}")
+
+
+class Mix(nn.Conv2d):
+    """A 1 x 1 convolution; on a CPU as matrix products, which two threads do in half the time of torch's convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[b, cin, h, w]`` to ``[b, cout, h, w]``."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        found: Tensor = _Mixed.apply(x.flatten(2), self.weight.flatten(1))
+        found = found.unflatten(2, x.shape[2:])
+        return found if self.bias is None else found + self.bias[:, None, None]
+
+
+class _Mixed(torch.autograd.Function):
+    """``weight`` ``[o, c]`` times each ``x`` ``[b, c, n]``. Asked for ``weight @ x``, torch first makes one matrix of all images."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(weight.expand(len(x), *weight.shape), x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        back = weight.T
+        return (
+            torch.bmm(back.expand(len(x), *back.shape), grads[0]) if ctx.needs_input_grad[0] else None,
+            torch.bmm(grads[0], x.mT).sum(0) if ctx.needs_input_grad[1] else None,
+        )
 
 
 def constant(x: Tensor) -> Tensor:

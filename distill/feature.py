@@ -23,7 +23,7 @@ from zoo.targets import Targets
 
 CONTEXT_STD = 0.01
 """Spread of the last weights of a fresh context block."""
-CACHED_NUMBERS = 2**16
+CACHED_NUMBERS = 2**17
 """So many numbers of a map, in single precision, lie in a CPU's cache (L2) together with what is made of them."""
 
 
@@ -81,10 +81,11 @@ class _ChannelDivergence(torch.autograd.Function):
             ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
             if standardised_first:
                 (ours, scale), (theirs, _) = standardise(ours), standardise(theirs)
-            own, goal_logs = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
-            goal = goal_logs.exp()
-            slope = own.exp().sub_(goal).view_as(ours)
-            found += goal_logs.sub_(own).mul_(goal).sum()
+            own, apart = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
+            goal = apart.exp()
+            # one of the two logarithms in place of the other, and the student's chances in place of theirs
+            found += apart.sub_(own).mul_(goal).sum()
+            slope = own.exp_().sub_(goal).view_as(ours)
             if scale is not None:
                 # the slope is 0 on average over the places of each channel, so its mean has not to be taken off
                 slope.addcmul_(ours, means(slope * ours), value=-1).mul_(scale)

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F
 
-from distill.align import Aligner, averaged, shares, standardised
+from distill.align import Aligner, Mix, averaged, shares, standardised
 from search_spaces.errors import BadInput
 
 
@@ -55,6 +55,21 @@ def test_it_calculates_in_float32(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype):
         ((a, b),) = aligner([torch.full((1, 4, 4, 4), 60000.0, dtype=dtype)], [torch.full((1, 4, 2, 2), 60000.0, dtype=dtype)])
     assert a.dtype == b.dtype == torch.float32 and a.isfinite().all() and b.isfinite().all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_mix_of_channels_is_a_convolution(bias: bool) -> None:
+    torch.manual_seed(0)
+    mix = Mix(5, 7, 1, bias=bias).double()
+    x = torch.randn(3, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    plain = F.conv2d(x, mix.weight, mix.bias)
+    slope = torch.randn_like(plain)
+    torch.testing.assert_close(mix(x), plain)
+    learned = [x, *mix.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(mix(x), learned, slope), torch.autograd.grad(plain, learned, slope))
+    seen = mix(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(seen, plain)
+    torch.testing.assert_close(torch.autograd.grad(seen, x, slope), torch.autograd.grad(F.conv2d(x, mix.weight, mix.bias), x, slope))
 
 
 def test_standardised_channels() -> None:
