@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class Aligner(nn.Module):
             if min(channels) < 1:
                 raise BadInput(f"channels {list(channels)} of the {who}: every level needs at least 1")
         self.student_channels, self.teacher_channels = tuple(student_channels), tuple(teacher_channels)
+        self.rounds = False
+        """Whether products may be rounded, see ``Mix``: for a teacher whose own maps are."""
         self.levels = nn.ModuleList(Mix(cin, cout, 1, bias=bias) for cin, cout in zip(student_channels, teacher_channels, strict=True))
         for conv in self.levels:
             assert isinstance(conv, Mix)
@@ -52,7 +55,7 @@ class Aligner(nn.Module):
                 if len(ours) != len(theirs):
                     raise BadInput(f"the student has maps of {len(ours)} images and the teacher of {len(theirs)}: both must see the same batch")
                 h, w = (min(a, b) for a, b in zip(ours.shape[-2:], theirs.shape[-2:], strict=True))
-                pairs.append((conv(averaged(full(ours), h, w)), averaged(constant(theirs), h, w)))
+                pairs.append((conv(averaged(full(ours), h, w), self.rounds), averaged(constant(theirs), h, w)))
         return pairs
 
     @staticmethod
@@ -63,33 +66,65 @@ class Aligner(nn.Module):
 
 
 class Mix(nn.Conv2d):
-    """A 1 x 1 convolution; on a CPU as matrix products, which two threads do in half the time of torch's convolution."""
+    """A 1 x 1 convolution. On a CPU as matrix products, which take half the time of torch's convolution where there are several threads.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[b, cin, h, w]`` to ``[b, cout, h, w]``."""
+    """
+
+    def forward(self, x: Tensor, rounds: bool = False) -> Tensor:
+        """``[b, cin, h, w]`` to ``[b, cout, h, w]``.
+
+        With ``rounds`` the numbers that a CPU multiplies are rounded to bfloat16, as GPUs round those of convolutions to TF32; sums
+        are in single precision.
+        """
         if x.device.type != "cpu":
             return super().forward(x)
-        found: Tensor = _Mixed.apply(x.flatten(2), self.weight.flatten(1))
+        found: Tensor = _Mixed.apply(x.flatten(2), self.weight.flatten(1), rounds)
         found = found.unflatten(2, x.shape[2:])
         return found if self.bias is None else found + self.bias[:, None, None]
 
 
 class _Mixed(torch.autograd.Function):
-    """``weight`` ``[o, c]`` times each ``x`` ``[b, c, n]``. Asked for ``weight @ x``, torch first makes one matrix of all images."""
+    """``weight`` ``[o, c]`` times each ``x`` ``[b, c, n]``: image by image, or all in one where the weight is larger than an image's part."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, rounds: bool) -> Tensor:
+        ctx.together, ctx.rounds = x.shape[2] < x.shape[1], rounds
         ctx.save_for_backward(x, weight)
+        return _product(weight, x, ctx.together, rounds)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (x, weight), slope = ctx.saved_tensors, grads[0]
+        into_x = _product(weight.T, slope, ctx.together, ctx.rounds) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return into_x, None, None
+        with _rounded(ctx.rounds):
+            return into_x, _in_a_row(slope) @ _in_a_row(x).T if ctx.together else torch.bmm(slope, x.mT).sum(0), None
+
+
+def _product(weight: Tensor, x: Tensor, together: bool, rounds: bool) -> Tensor:
+    """``[o, c]`` times each ``[b, c, n]``."""
+    with _rounded(rounds):
+        if together:
+            return (weight @ _in_a_row(x)).unflatten(1, (len(x), -1)).transpose(0, 1).contiguous()
         return torch.bmm(weight.expand(len(x), *weight.shape), x)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        back = weight.T
-        return (
-            torch.bmm(back.expand(len(x), *back.shape), grads[0]) if ctx.needs_input_grad[0] else None,
-            torch.bmm(grads[0], x.mT).sum(0) if ctx.needs_input_grad[1] else None,
-        )
+
+def _in_a_row(x: Tensor) -> Tensor:
+    """``[b, c, n]`` as ``[c, b * n]``."""
+    return x.transpose(0, 1).flatten(1)
+
+
+@contextmanager
+def _rounded(rounds: bool) -> Iterator[None]:
+    """In here a CPU's matrix products take their numbers in bfloat16, if it ``rounds``."""
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = products.fp32_precision
+    products.fp32_precision = "bf16" if rounds else before
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 def constant(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Feature distillation: a student's P3 to P5 learn from a teacher's. One class a method, each with its own learners.
 
 A method is made with the channels of both sides and called with both sides' maps, the true boxes and the student's input
-size; it gives one number, a sum over levels of means over images, in float32 whatever the networks calculate in. No
-gradient reaches the teacher; aligners, generators and context blocks are submodules and train with the student.
+size; it gives one number, a sum over levels of means over images, in float32 whatever the networks calculate in (aligners
+of a teacher in half precision may multiply rounded numbers). No gradient reaches the teacher; aligners, generators and context blocks are submodules and train with the student.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class _ChannelDivergence(torch.autograd.Function):
             ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
             if standardised_first:
                 (ours, scale), (theirs, _) = standardise(ours), standardise(theirs)
-            own, apart = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
-            goal = apart.exp()
-            # one of the two logarithms in place of the other, and the student's chances in place of theirs
-            found += apart.sub_(own).mul_(goal).sum()
+            own, goal_logs = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
+            goal = goal_logs.exp()
+            # each takes the place of what is not needed any more
+            found += goal_logs.sub_(own).mul_(goal).sum()
             slope = own.exp_().sub_(goal).view_as(ours)
             if scale is not None:
                 # the slope is 0 on average over the places of each channel, so its mean has not to be taken off

@@ -23,6 +23,8 @@ from zoo.targets import Targets
 
 OBJECTS = 4
 """Objects on each picture that a step is timed with."""
+DEAR = 0.4
+"""Teachers that take more than this part of what the step takes without them are worth a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,10 @@ def announce(loop: Loop, lessons: Sequence[Lesson], balance: Balance, pictures: 
     bare_s = left * (times.step - times.teachers)
     live_s = bare_s + taught * times.teachers
     if not caches:
+        way_out = "; --cache-views would ask it once for each view of a picture" if times.teachers > DEAR * (times.step - times.teachers) else ""
         return (
             f"teacher: asked in {taught:,} of {left:,} steps, {100 * times.teachers / times.step:.0f} % of each; about {duration(live_s)} on this machine, "
-            f"{duration(taught * times.teachers)} of it the teacher's"
+            f"{duration(taught * times.teachers)} of it the teacher's{way_out}"
         )
     visits = taught_views(recipe, balance.schedule, caches[0].views)
     asked = sum(cache.missing(view) + (pictures - cache.fits(view)) * times_seen for cache in caches for view, times_seen in visits.items()) / len(caches)

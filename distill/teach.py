@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.align import Aligner
 from distill.balance import Balance, Schedule
 from distill.data.views import Origin
 from distill.ema import Average
@@ -177,6 +178,9 @@ class Lesson(nn.Module):
             self.bridge = ClassBridge.of(student.info.class_names, teacher.detector.info.class_names)
         ours, theirs = level_channels(student), teacher.channels
         self.features = nn.ModuleDict({name: make_feature_method(name, ours, theirs, options) for name, options in lessons.features.items()})
+        for aligner in self.features.modules():
+            if isinstance(aligner, Aligner):
+                aligner.rounds = teacher.half
         self.responses = nn.ModuleDict(
             {name: make_response_method(name, self.bridge, options) for name, options in responses.items() if self.bridge is not None}
         )

@@ -358,16 +358,14 @@ class YOLOv7(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         """Three boxes a cell, anchor by anchor."""
-        return boxes_from_centres(self._predictions(raw)[..., :4])
+        return _located(self._predictions(raw))
 
     def scores(self, raw: Raw) -> Tensor:
-        """Objectness times class probability."""
-        predictions = self._predictions(raw)
-        return predictions[..., 4:5] * predictions[..., 5:]
+        return _scored(self._predictions(raw))
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         predictions = self._predictions(raw)
-        return boxes_from_centres(predictions[..., :4]), predictions[..., 4:5] * predictions[..., 5:]
+        return _located(predictions), _scored(predictions)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         """``head_in_p3`` to ``head_in_p5``, and ``decoded`` ``[b, n, 5 + classes]``: cx, cy, w, h, objectness, classes."""
@@ -474,6 +472,16 @@ def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Ten
     centre = (values[..., :2] * 2 + corners) * stride
     extent = (values[..., 2:4] * 2) ** 2 * (anchors * stride)
     return torch.cat([centre, extent], -1)
+
+
+def _located(predictions: Tensor) -> Tensor:
+    """Boxes ``[b, n, 4]`` of decoded ``predictions`` ``[b, n, 5 + classes]``."""
+    return boxes_from_centres(predictions[..., :4])
+
+
+def _scored(predictions: Tensor) -> Tensor:
+    """Objectness times class probability ``[b, n, classes]`` of the same."""
+    return predictions[..., 4:5] * predictions[..., 5:]
 
 
 def _count_classes(shapes: Mapping[str, Sequence[int]]) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from distill.align import Aligner
 from distill.balance import Schedule
 from distill.loop import Loop
 from distill.recipe import load_recipe
@@ -114,7 +115,9 @@ def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
     ours, theirs = (one.sort(1).values for one in (said.answer.scores, exact.answer.scores))
     torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
     assert torch.equal(half(image).answer.scores, said.answer.scores)
-    report = Loop(Distilled(student, half, Lessons(schedule=CONSTANT)), load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
+    task = Distilled(student, half, Lessons(schedule=CONSTANT))
+    assert [one.rounds for one in task.modules() if isinstance(one, Aligner)] == [True]
+    report = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
     assert not report.rolled_back and all(np.isfinite(value) for value in report.losses.values())
 
 

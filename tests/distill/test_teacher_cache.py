@@ -22,7 +22,7 @@ from distill.data.presets import PRESETS, Preset, Sizes
 from distill.data.readers import open_data
 from distill.data.synth import make
 from distill.data.views import Origin, View, Views
-from distill.forecast import Rehearsal, announce, taught_views
+from distill.forecast import Rehearsal, Times, announce, taught_views
 from distill.keeping import cache_key, check_cache, remembering
 from distill.loop import Loop
 from distill.recipe import load_recipe
@@ -435,6 +435,16 @@ def test_what_a_run_takes_is_said_and_nothing_is_learnt_from_measuring(data: Dat
         one.advance([batch])
     ours, theirs = task.state_dict(), twin.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(("teachers", "dear"), [(0.2, False), (0.3, True)])
+def test_a_dear_teacher_is_announced_with_the_way_out(teachers: float, dear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0.25 and 0.43 of what a step of one second takes without the teacher
+    monkeypatch.setattr("distill.forecast.measure", lambda *given: Times(1.0, teachers))
+    task = task_of()
+    loop = Loop(task, load_recipe("small", {"epochs": 3, "batch": BATCH, "nominal_batch": BATCH}), 9, 3)
+    text = announce(loop, [task], task.balance, PICTURES, PX, [])
+    assert f"{100 * teachers:.0f} % of each" in text and ("--cache-views" in text) == dear
 
 
 def test_the_views_that_need_a_teacher() -> None:
