@@ -3,8 +3,9 @@
     python benchmarks/distill_overhead.py                                   # damo-yolo-t taught by damo-yolo-s and others, 320 px
     python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 --batch 16 --device cuda --precision bf16
 
-All three take whole steps of the loop (forward, losses, backward, optimiser, average) on the same batches in alternating turns,
-so that a busy machine disturbs them alike; who begins changes from round to round. Overheads are medians of the ratios within rounds,
+All three take whole steps of the loop (forward, losses, backward, optimiser, average) on the same batches, one after another,
+so that a busy machine disturbs them alike; in which order is drawn anew for each round, so that none always comes after the same other.
+Overheads are medians of the ratios within rounds,
 with a 95 % interval from resampled rounds. In some steps with a teacher gradients are measured too, which balances the losses:
 such steps are timed by themselves and count as often as they occur in a run of --steps. The
 cache is filled before; its records are read from files that the system may hold in memory. Weights are random, but what a teacher
@@ -144,11 +145,10 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     views = Views(1, args.batch * BATCHES, args.batch, args.seed, find_preset("none"), args.input)
     cache = TeacherCache.open(folder / pair, {}, views, [View(0)], task.kept, task.ask, torch.device(args.device), 10**12)
     task.memory = cache
-    steps = Steps(sum(map(task.balance.measures, range(args.steps))) / args.steps)
+    steps, rng = Steps(sum(map(task.balance.measures, range(args.steps))) / args.steps), np.random.default_rng(args.seed)
     for round_number in range(-BATCHES, args.rounds):
         batch, measuring = batches[round_number % BATCHES], round_number % 4 == 0
-        turn = [(round_number + place) % len(arms) for place in range(len(arms))]
-        passed = {at: list(arms.values())[at].step(batch, measuring) for at in turn}
+        passed = {at: list(arms.values())[at].step(batch, measuring) for at in rng.permutation(len(arms)).tolist()}
         if round_number >= 0:
             (steps.measuring if measuring else steps.plain).append([passed[at] for at in range(len(arms))])
     bare, live, cached = steps.seconds()
