@@ -66,9 +66,7 @@ class Aligner(nn.Module):
 
 
 class Mix(nn.Conv2d):
-    """A 1 x 1 convolution. On a CPU as matrix products, which take half the time of torch's convolution where there are several threads.
-
-    """
+    """A 1 x 1 convolution. On a CPU as matrix products, which take half the time of torch's convolution where there are several threads."""
 
     def forward(self, x: Tensor, rounds: bool = False) -> Tensor:
         """``[b, cin, h, w]`` to ``[b, cout, h, w]``.
@@ -118,9 +116,11 @@ def _in_a_row(x: Tensor) -> Tensor:
 @contextmanager
 def _rounded(rounds: bool) -> Iterator[None]:
     """In here a CPU's matrix products take their numbers in bfloat16, if it ``rounds``."""
+    if not rounds:
+        yield
+        return
     products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = products.fp32_precision
-    products.fp32_precision = "bf16" if rounds else before
+    before, products.fp32_precision = products.fp32_precision, "bf16"
     try:
         yield
     finally:
