@@ -157,8 +157,8 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     megabytes = cache.size().wanted / (args.batch * BATCHES) / 1e6
     cache.close()
     return [
-        names[0], names[1], "+".join(task.names), f"{bare:.3f}", f"{live:.3f}", f"{cached:.3f}", *overheads[1:],
-        f"{median(asked) / bare * 100:.1f} %", f"{megabytes:.2f}",
+        names[0], names[1], *overheads[1:], f"{bare:.3f}", f"{live:.3f}", f"{cached:.3f}", f"{median(asked) / bare * 100:.1f} %",
+        f"{megabytes:.2f}", "+".join(task.names),
     ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     args = parser.parse_args()
     args.teacher_half = Teaching(("teacher",), half=args.teacher_half).decided(args.device, args.precision).half
     print(f"The teacher calculates in {'half' if args.teacher_half else 'single'} precision.\n")
-    print("| student | teacher | methods | alone, s | live, s | cached, s | live | cached | the teacher alone | MB a picture |")
+    print("| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB a picture | methods |")
     print("|" + "---|" * 10)
     with tempfile.TemporaryDirectory() as folder:
         for pair in args.pairs:
