@@ -82,11 +82,11 @@ class Mix(nn.Conv2d):
 
 
 class _Mixed(torch.autograd.Function):
-    """``weight`` ``[o, c]`` times each ``x`` ``[b, c, n]``: image by image, or all in one where the weight is larger than an image's part."""
+    """``weight`` ``[o, c]`` times each ``x`` ``[b, c, n]``: image by image, or all in one where the weight is larger than one image."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, rounds: bool) -> Tensor:
-        ctx.together, ctx.rounds = x.shape[2] < x.shape[1], rounds
+        ctx.together, ctx.rounds = x.shape[2] < len(weight), rounds
         ctx.save_for_backward(x, weight)
         return _product(weight, x, ctx.together, rounds)
 

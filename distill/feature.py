@@ -2,7 +2,8 @@
 
 A method is made with the channels of both sides and called with both sides' maps, the true boxes and the student's input
 size; it gives one number, a sum over levels of means over images, in float32 whatever the networks calculate in (aligners
-of a teacher in half precision may multiply rounded numbers). No gradient reaches the teacher; aligners, generators and context blocks are submodules and train with the student.
+to a teacher in half precision may multiply rounded numbers). No gradient reaches the teacher; aligners, generators and
+context blocks are submodules and train with the student.
 """
 
 from __future__ import annotations
