@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=16)
     args = parser.parse_args()
+    if args.teacher and not args.data:
+        parser.error("--teacher needs --data: pictures that are judged")
     if args.time:
         print("| teacher | single, ms | half, ms |\n|---|---|---|")
         for model in args.time:

@@ -93,11 +93,13 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (x, weight), slope = ctx.saved_tensors, grads[0]
-        into_x = _product(weight.T, slope, ctx.together, ctx.rounds) if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[1]:
-            return into_x, None, None
-        with _rounded(ctx.rounds):
-            return into_x, _in_a_row(slope) @ _in_a_row(x).T if ctx.together else torch.bmm(slope, x.mT).sum(0), None
+        into_x = into_weight = None
+        if ctx.needs_input_grad[0]:
+            into_x = _product(weight.T, slope, ctx.together, ctx.rounds)
+        if ctx.needs_input_grad[1]:
+            with _rounded(ctx.rounds):
+                into_weight = _in_a_row(slope) @ _in_a_row(x).T if ctx.together else torch.bmm(slope, x.mT).sum(0)
+        return into_x, into_weight, None
 
 
 def _product(weight: Tensor, x: Tensor, together: bool, rounds: bool) -> Tensor:

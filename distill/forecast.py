@@ -91,7 +91,7 @@ def announce(loop: Loop, lessons: Sequence[Lesson], balance: Balance, pictures: 
     bare_s = left * (times.step - times.teachers)
     live_s = bare_s + taught * times.teachers
     if not caches:
-        way_out = "; --cache-views would ask it once for each view of a picture" if times.teachers > DEAR * (times.step - times.teachers) else ""
+        way_out = "; nas distill --cache-views would ask it once for each view of a picture" if times.teachers > DEAR * (times.step - times.teachers) else ""
         return (
             f"teacher: asked in {taught:,} of {left:,} steps, {100 * times.teachers / times.step:.0f} % of each; about {duration(live_s)} on this machine, "
             f"{duration(taught * times.teachers)} of it the teacher's{way_out}"
