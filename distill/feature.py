@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ CONTEXT_STD = 0.01
 """Spread of the last weights of a fresh context block."""
 CACHED_NUMBERS = 2**17
 """So many numbers of a map, in single precision, lie in a CPU's cache (L2) together with what is made of them."""
+SAFE_POWER = 70.0
+"""e to that power, times the places of any map, is a number of single precision."""
 
 
 class FeatureMethod(nn.Module, abc.ABC):
@@ -74,35 +77,55 @@ class _ChannelDivergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, standardised_first: bool) -> Tensor:
-        b, c = student.shape[:2]
+        b, c, h, w = student.shape
         # several processes would have to meet for every few channels
         few = c if parts() > 1 or student.device.type != "cpu" else max(1, CACHED_NUMBERS * c // student.numel())
-        slopes, found = [], student.new_zeros(())
+        # if all of a standardised channel is one number, that is how large it is
+        most = math.sqrt(parts() * b * h * w) / temperature if standardised_first else math.inf
+        slopes, scales, found = [], [], student.new_zeros(())
         for low in range(0, c, few):
-            ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
+            ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], student.new_ones(())
             if standardised_first:
                 (ours, scale), (theirs, _) = standardise(ours), standardise(theirs)
-            own, goal_logs = ((x.flatten(2) if temperature == 1 else x.flatten(2) / temperature).log_softmax(-1) for x in (ours, theirs))
-            goal = goal_logs.exp()
-            # each takes the place of what is not needed any more
-            found += goal_logs.sub_(own).mul_(goal).sum()
-            slope = own.exp_().sub_(goal).view_as(ours)
-            if scale is not None:
+            own, goal = (x.flatten(2) if temperature == 1 else x.flatten(2) / temperature for x in (ours, theirs))
+            (chances, own_log), (wanted, goal_log) = _chances(own, most), _chances(goal, most)
+            # what is not needed any more gives its place, which the cache has: standardised maps are our own, others are not
+            apart = torch.sub(goal, own, out=goal if standardised_first else None)
+            found += torch.vdot(apart.flatten(), wanted.flatten()) + (own_log - goal_log).sum()
+            slope = chances.sub_(wanted).view_as(ours)
+            if standardised_first:
                 # the slope is 0 on average over the places of each channel, so its mean has not to be taken off
-                slope.addcmul_(ours, means(slope * ours), value=-1).mul_(scale)
+                slope.addcmul_(ours, means(torch.mul(slope, ours, out=wanted.view_as(ours))), value=-1)
             slopes.append(slope)
-        ctx.save_for_backward(*slopes)
+            scales.append(scale)
+        ctx.save_for_backward(*slopes, *scales)
         ctx.weight = temperature / (b * c)
         return found * (temperature**2 / (b * c))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        slopes, weight = ctx.saved_tensors, grads[0] * ctx.weight
+        pieces, weight = len(ctx.saved_tensors) // 2, grads[0] * ctx.weight
+        slopes, scales = ctx.saved_tensors[:pieces], ctx.saved_tensors[pieces:]
         b, _, h, w = slopes[0].shape
         gradient = slopes[0].new_empty(b, sum(one.shape[1] for one in slopes), h, w)
-        for slope, part in zip(slopes, gradient.split([one.shape[1] for one in slopes], 1), strict=True):
-            torch.mul(slope, weight, out=part)
+        for slope, scale, part in zip(slopes, scales, gradient.split([one.shape[1] for one in slopes], 1), strict=True):
+            torch.mul(slope, scale * weight, out=part)
         return gradient, None, None, None
+
+
+def _chances(x: Tensor, most: float) -> tuple[Tensor, Tensor]:
+    """The softmax of ``x`` ``[b, c, n]``, whose numbers are at most ``most``, and the logarithm of the sum of their powers of e ``[b, c, 1]``.
+
+    With passes that a CPU makes many numbers at a time, where torch's own softmax of a few hundred takes twice as long.
+    """
+    if most <= SAFE_POWER:
+        powers = x.exp()
+        sums = powers.sum(-1, keepdim=True)
+        return powers.mul_(sums.reciprocal()), sums.log_()
+    top = x.amax(-1, keepdim=True)
+    powers = (x - top).exp_()
+    sums = powers.sum(-1, keepdim=True)
+    return powers.mul_(sums.reciprocal()), sums.log_().add_(top)
 
 
 class MaskedGenerative(FeatureMethod):
