@@ -90,6 +90,28 @@ def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_t
     assert torch.autograd.gradcheck(lambda x: level.of_level(0, x, theirs, targets(), SIZE), ours.requires_grad_())
 
 
+@pytest.mark.parametrize(("standardise", "side", "temperature"), [(True, 69, 1.0), (True, 90, 1.0), (True, 69, 0.5), (False, 8, 1.0)])
+def test_cwd_of_channels_with_one_place_far_from_the_others(standardise: bool, side: int, temperature: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(2, 1, 3, side, side)
+    for x, place in ((ours, 0), (theirs, 5)):
+        # standardised, the first channel's number is the largest there can be
+        x[0, 0] = 0
+        x[0, 0, 0, place] = 500
+        x[0, 1] += 3e4
+    before = theirs.clone()
+    level = ChannelWise([3], [3], temperature=temperature, standardise=standardise)
+    learned = ours.clone().requires_grad_()
+    found = level.of_level(0, learned, theirs, targets(), SIZE)
+    exact = ours.double().requires_grad_()
+    logits = [(standardised_by_hand(x) if standardise else x).flatten(2) / temperature for x in (exact, theirs.double())]
+    expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 3 * temperature**2
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
+    slopes = [torch.autograd.grad(loss, x)[0].double() for loss, x in ((found, learned), (expected, exact))]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-2, atol=1e-3 * float(slopes[1].abs().max()))
+    assert torch.equal(theirs, before)
+
+
 def standardised_by_hand(x: Tensor) -> Tensor:
     middle = x - x.mean((0, 2, 3), keepdim=True)
     return middle / (middle.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
