@@ -118,12 +118,9 @@ def _chances(x: Tensor, most: float) -> tuple[Tensor, Tensor]:
 
     With passes that a CPU makes many numbers at a time, where torch's own softmax of a few hundred takes twice as long.
     """
-    if most <= SAFE_POWER:
-        powers = x.exp()
-        sums = powers.sum(-1, keepdim=True)
-        return powers.mul_(sums.reciprocal()), sums.log_()
-    top = x.amax(-1, keepdim=True)
-    powers = (x - top).exp_()
+    safe = most <= SAFE_POWER
+    top = x.new_zeros(()) if safe else x.amax(-1, keepdim=True)
+    powers = x.exp() if safe else (x - top).exp_()
     sums = powers.sum(-1, keepdim=True)
     return powers.mul_(sums.reciprocal()), sums.log_().add_(top)
 
