@@ -80,43 +80,41 @@ class _ChannelDivergence(torch.autograd.Function):
         b, c, h, w = student.shape
         # several processes would have to meet for every few channels
         few = c if parts() > 1 or student.device.type != "cpu" else max(1, CACHED_NUMBERS * c // student.numel())
-        # if all of a standardised channel is one number, that is how large it is
+        # the number of a standardised channel's place that differs where all others are alike; there is no larger one
         most = math.sqrt(parts() * b * h * w) / temperature if standardised_first else math.inf
-        slopes, scales, found = [], [], student.new_zeros(())
+        slopes, found = [], student.new_zeros(())
         for low in range(0, c, few):
-            ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], student.new_ones(())
+            ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
             if standardised_first:
                 (ours, scale), (theirs, _) = standardise(ours), standardise(theirs)
             own, goal = (x.flatten(2) if temperature == 1 else x.flatten(2) / temperature for x in (ours, theirs))
-            (chances, own_log), (wanted, goal_log) = _chances(own, most), _chances(goal, most)
+            (chances, own_log), (wanted, goal_log) = _softmax(own, most), _softmax(goal, most)
             # what is not needed any more gives its place, which the cache has: standardised maps are our own, others are not
-            apart = torch.sub(goal, own, out=goal if standardised_first else None)
+            apart = torch.sub(goal, own, out=None if scale is None else goal)
             found += torch.vdot(apart.flatten(), wanted.flatten()) + (own_log - goal_log).sum()
             slope = chances.sub_(wanted).view_as(ours)
-            if standardised_first:
+            if scale is not None:
                 # the slope is 0 on average over the places of each channel, so its mean has not to be taken off
-                slope.addcmul_(ours, means(torch.mul(slope, ours, out=wanted.view_as(ours))), value=-1)
+                slope.addcmul_(ours, means(torch.mul(slope, ours, out=wanted.view_as(ours))), value=-1).mul_(scale)
             slopes.append(slope)
-            scales.append(scale)
-        ctx.save_for_backward(*slopes, *scales)
+        ctx.save_for_backward(*slopes)
         ctx.weight = temperature / (b * c)
         return found * (temperature**2 / (b * c))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        pieces, weight = len(ctx.saved_tensors) // 2, grads[0] * ctx.weight
-        slopes, scales = ctx.saved_tensors[:pieces], ctx.saved_tensors[pieces:]
+        slopes, weight = ctx.saved_tensors, grads[0] * ctx.weight
         b, _, h, w = slopes[0].shape
         gradient = slopes[0].new_empty(b, sum(one.shape[1] for one in slopes), h, w)
-        for slope, scale, part in zip(slopes, scales, gradient.split([one.shape[1] for one in slopes], 1), strict=True):
-            torch.mul(slope, scale * weight, out=part)
+        for slope, part in zip(slopes, gradient.split([one.shape[1] for one in slopes], 1), strict=True):
+            torch.mul(slope, weight, out=part)
         return gradient, None, None, None
 
 
-def _chances(x: Tensor, most: float) -> tuple[Tensor, Tensor]:
+def _softmax(x: Tensor, most: float) -> tuple[Tensor, Tensor]:
     """The softmax of ``x`` ``[b, c, n]``, whose numbers are at most ``most``, and the logarithm of the sum of their powers of e ``[b, c, 1]``.
 
-    With passes that a CPU makes many numbers at a time, where torch's own softmax of a few hundred takes twice as long.
+    On a CPU torch's own softmax takes half as long again as these passes, and the logarithm would have to be found besides.
     """
     safe = most <= SAFE_POWER
     top = x.new_zeros(()) if safe else x.amax(-1, keepdim=True)
