@@ -1,13 +1,13 @@
 # Two commands to start with: `make search` and `make test`. Everything else is for those who change the code.
 #
 # Each environment step leaves a stamp in .venv and runs again only when pyproject.toml, constraints.txt
-# or nas/__init__.py (the version) is newer. PYTHON chooses the interpreter that makes .venv.
+# or workbench/__init__.py (the version) is newer. PYTHON chooses the interpreter that makes .venv.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-PINS   := pyproject.toml constraints.txt nas/__init__.py
+PINS   := pyproject.toml constraints.txt workbench/__init__.py
 # Processes of the test run; `make test JOBS=0` runs everything in one.
 JOBS   ?= 2
 

@@ -27,17 +27,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from distill.balance import EAGER
-from distill.data.presets import find_preset
-from distill.data.views import Origin, View, Views
-from distill.forecast import Rehearsal
-from distill.loop import Loop
-from distill.recipe import load_recipe
-from distill.task import Supervised
-from distill.taught import Taught
-from distill.teach import Distilled, Lessons, Teacher
-from distill.teacher_cache import TeacherCache
-from nas.training.teaching import Teaching
+from distill.data.feed.presets import find_preset
+from distill.data.feed.views import Origin, View, Views
+from distill.teach.balance import EAGER
+from distill.teach.cache.forecast import Rehearsal
+from distill.teach.cache.store import TeacherCache
+from distill.teach.request import Teaching
+from distill.teach.task import Distilled, Lessons, Teacher
+from distill.teach.taught import Taught
+from distill.train.loop import Loop
+from distill.train.recipe import load_recipe
+from distill.train.task import Supervised
 from zoo.families import build
 
 Array = npt.NDArray[np.float64]

@@ -25,17 +25,17 @@ from typing import Any
 
 import torch
 
-from distill.balance import EAGER
-from distill.control import CONFIDENCE
-from distill.data.loader import Loader
-from distill.data.readers import open_data
-from distill.loop import Loop
+from distill.data.feed.loader import Loader
+from distill.data.formats.readers import open_data
+from distill.request import Prepared, Request, prepare, train_from
+from distill.study.control import PLAIN, TAUGHT, Control, control
+from distill.study.gain import CONFIDENCE
+from distill.teach.balance import EAGER
+from distill.teach.request import Teaching
+from distill.train.loop import Loop
 from nas.evidence.options import CHANGES, RECIPE
 from nas.evidence.pictures import make_easy
-from nas.training.control import PLAIN, TAUGHT, Control, control
-from nas.training.run import Prepared, Request, prepare, train_from
-from nas.training.teaching import Teaching
-from search_spaces.files import write_atomic
+from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SEED, TEACHER_PICTURES, TEACHER_SEED = 20, 1, 0

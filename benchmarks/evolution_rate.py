@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from nas.latency.profile import load_device
-from nas.quantity import parse_budgets
-from nas.rulers import Rulers
-from nas.search.evaluate import Evaluator, whole_limits
-from nas.search.evolution import EvolutionSearch
-from nas.search.optuna_search import Nsga2Search, TpeSearch
-from nas.search.random_search import RandomSearch
-from nas.search.strategy import Settings, Strategy
-from search_spaces.errors import unknown_name
+from nas.budgets import parse_budgets
+from nas.costs import Rulers
+from nas.devices.profile import load_device
+from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.strategies.evolution import EvolutionSearch
+from nas.strategies.optuna_samplers import Nsga2Search, TpeSearch
+from nas.strategies.random import RandomSearch
+from nas.strategies.strategy import Settings, Strategy
 from search_spaces.space_file import load_space
+from workbench.errors import unknown_name
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": EvolutionSearch,

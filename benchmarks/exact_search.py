@@ -15,12 +15,12 @@ import sys
 import time
 from typing import Any
 
-from nas.latency.profile import load_device
-from nas.quantity import parse_budgets
-from nas.rulers import SCORE_TICK, Rulers, measure_architecture
+from nas.budgets import parse_budgets
+from nas.costs import SCORE_TICK, Rulers, measure_architecture
+from nas.devices.profile import load_device
 from nas.scores import get_score
-from nas.search.evaluate import whole_limits
-from nas.search.exact import solve
+from nas.searcher.evaluate import whole_limits
+from nas.strategies.exact.search import solve
 from search_spaces.lowering import count_layers, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid

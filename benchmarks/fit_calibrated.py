@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.console import table
 from nas.evidence.rank import equal_latency_tau, latency_bins
 from nas.evidence.read import TARGET, Trained, read_trained
 from nas.kendall import kendall
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, spatial
 from nas.scores.calibrated import FILE, FORMAT, TERMS, Calibration, Form, layer_weight, layer_weights, width_of
-from search_spaces.files import write_atomic
+from workbench.console import table
+from workbench.files import write_atomic
 
 DEVICES = ("jetson_nano_gpu_ort_fp32", "intel_i7_10875h_cpu_openvino_fp32", "raspberrypi4_cpu_tflite_fp32", "nvidia_a40_gpu_tensorrt")
 GROUPS = ("family", "merged", "architecture")

@@ -27,17 +27,17 @@ from typing import Any
 import numpy as np
 
 import nas
-from nas.console import Progress
+from nas.costs import Rulers
+from nas.devices.calibrate import calibrate as in_house
+from nas.devices.interval import interval_ms
+from nas.devices.profile import DeviceProfile, read_profile
+from nas.devices.runtimes import Network, choose_target, cpus, find_network, open_network, with_file
+from nas.devices.timing import Clock, NoiseWatch, Plan, Timing, measure, timing_warnings
 from nas.kendall import kendall
-from nas.latency.calibrate import calibrate as in_house
-from nas.latency.interval import interval_ms
-from nas.latency.profile import DeviceProfile, read_profile
-from nas.latency.runtimes import Network, choose_target, cpus, find_network, open_network, with_file
-from nas.latency.timing import Clock, NoiseWatch, Plan, Timing, measure, timing_warnings
-from nas.rulers import Rulers
-from search_spaces.files import write_atomic
 from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
+from workbench.console import Progress
+from workbench.files import write_atomic
 
 ZOO = {"damo-yolo-ns": 416, "yolox-nano": 416, "yolo11n": 640, "yolo26n": 640, "rtdetrv2-s": 640, "yolov7": 640}
 """The smallest model of every family, at its own input side in pixels."""

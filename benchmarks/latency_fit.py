@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nas.latency.profile import DeviceProfile, load_device
+from nas.devices.profile import DeviceProfile, load_device
 
 OUT = "nas/latency/devices"
 YOLOBENCH = "../shared/yolobench"
@@ -68,9 +68,9 @@ def beyond() -> None:
     """Fit to small images, to large images and to small networks; judge on the rest. Not used to choose anything."""
     import numpy as np
 
+    from nas.devices.fit import Setting, fit_model, networks_problem
+    from nas.devices.measured import read_measured
     from nas.kendall import kendall
-    from nas.latency.fit import Setting, fit_model, networks_problem
-    from nas.latency.measured import read_measured
 
     print("| profile | images above 320 px: MAPE %, tau | images below 256 px | the larger third of the networks |")
     print("|---|---|---|---|")

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from distill.data.dataset import DataSet
-from distill.data.loader import Loader
-from distill.data.presets import PRESETS
-from distill.data.readers import open_data
-from distill.data.synth import make
+from distill.data.feed.loader import Loader
+from distill.data.feed.presets import PRESETS
+from distill.data.formats.readers import open_data
+from distill.data.synthetic.synth import make
 from zoo.images import Preprocess
 
 STRETCHED = ("damo", "detr")

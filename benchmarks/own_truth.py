@@ -14,13 +14,13 @@ from pathlib import Path
 from scores import about, markdown, number, ranked, span, write_page  # the script beside this one
 
 from nas.commands.bench_scores import FOLDER, noise_text
-from nas.console import Progress
 from nas.evidence.columns import columns, known_names
 from nas.evidence.rank import usual_bins
 from nas.evidence.read import read_trained
 from nas.evidence.trial import REFERENCE, Trial, hold
 from nas.report.score_plot import families_png
-from search_spaces.files import write_atomic
+from workbench.console import Progress
+from workbench.files import write_atomic
 
 
 def main() -> None:

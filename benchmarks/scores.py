@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from nas.commands.bench_scores import FOLDER
-from nas.console import Progress
 from nas.evidence import published
 from nas.evidence.columns import Column, columns, is_slow, known_names
 from nas.evidence.judge import Figure, Verdict
@@ -24,8 +23,9 @@ from nas.evidence.read import TARGET, Trained, read_trained
 from nas.evidence.refit import fitted, left_out
 from nas.evidence.trial import REFERENCE, Trial, hold
 from nas.report.score_plot import picks_png, standing_png
-from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
+from workbench.console import Progress
+from workbench.errors import BadInput
+from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DEVICES = {

@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import nas
-from distill.run_folder import RunFolder
-from nas.latency.profile import load_device
-from nas.quantity import parse_budgets
-from nas.rulers import Rulers
-from nas.search.evaluate import Evaluator, whole_limits
-from nas.search.front import Front
-from nas.search.islands import IslandSearch
-from nas.search.run import PRODUCTS
-from nas.search.strategy import Settings
-from nas.search.workers import Workers
-from nas.search.workers.in_process import InProcess
-from search_spaces.files import write_atomic
+from nas.budgets import parse_budgets
+from nas.costs import Rulers
+from nas.devices.profile import load_device
+from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.front import Front
+from nas.searcher.run import PRODUCTS
+from nas.strategies.islands import IslandSearch
+from nas.strategies.strategy import Settings
 from search_spaces.space_file import load_space
+from workbench.files import write_atomic
+from workbench.run_folder import RunFolder
+from workbench.workers import Workers
+from workbench.workers.in_process import InProcess
 
 
 def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
 def _crew(workers: int) -> AbstractContextManager[Workers]:
     if not workers:
         return InProcess()
-    from nas.search.workers.on_ray import RayWorkers
+    from workbench.workers.on_ray import RayWorkers
 
     return RayWorkers(workers)
 

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.data.readers import open_pair
-from distill.evaluate import as_results, judge
-from distill.taught import Taught
-from distill.teach import Teacher
-from nas.resolve import resolve_detector
+from distill.data.formats.readers import open_pair
+from distill.teach.task import Teacher
+from distill.teach.taught import Taught
+from distill.train.evaluate import as_results, judge
 from zoo.families import build
 from zoo.nms import Detections, select
+from zoo.resolve import resolve_detector
 
 SURE = 0.2
 
@@ -72,7 +72,7 @@ def times(model: str, args: argparse.Namespace) -> list[float]:
 
 def row(file: str, args: argparse.Namespace) -> list[str]:
     """One of the table."""
-    from distill.data.loader import evaluation_batches
+    from distill.data.feed.loader import evaluation_batches
 
     detector, _ = resolve_detector(file, 0)
     _, val = open_pair(args.data)

@@ -20,12 +20,12 @@ import torch
 from loader_speed import AFTER_EPOCHS, memory_mib
 
 from distill.data.dataset import DataSet
-from distill.data.loader import Loader
-from distill.data.readers import open_data
-from distill.data.synth import make
-from distill.loop import Loop
-from distill.recipe import load_recipe
-from distill.task import Supervised
+from distill.data.feed.loader import Loader
+from distill.data.formats.readers import open_data
+from distill.data.synthetic.synth import make
+from distill.train.loop import Loop
+from distill.train.recipe import load_recipe
+from distill.train.task import Supervised
 from zoo.families import build
 
 

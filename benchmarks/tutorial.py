@@ -22,8 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.latency.runtimes import cpus
-from search_spaces.files import write_atomic
+from nas.devices.runtimes import cpus
+from workbench.files import write_atomic
 
 BEGIN, END = "<!-- printed: begin -->", "<!-- printed: end -->"
 MOST_LINES = 14

@@ -1,7 +1,7 @@
 """Every family against numbers measured on its official implementation: the largest gaps, training form and folded.
 
 Run ``PYTHONPATH=. python benchmarks/zoo_parity.py`` with the folder shared/ beside the project. Weights follow from the
-tensors' names and the image from the model's (see tests/zoo/parity.py), so there is no seed. The table is that of
+tensors' names and the image from the model's (see tests/zoo/families/parity.py), so there is no seed. The table is that of
 docs/benchmarks/zoo-parity.md: largest |ours - official| over max(1, largest official value) of all sampled numbers.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import torch
 
-from tests.zoo import parity
+from tests.zoo.families import parity
 from zoo.families import build
-from zoo.official import load_official
+from zoo.weights.official import load_official
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.card import Card, load_cards
 from zoo.detector import Detector
 from zoo.families import build
+from zoo.families.card import Card, load_cards
 from zoo.layers import ConvBN
 
 COUNTS = ("folded", "+ products", "+ biases", "+ norms", "training")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from workbench import __version__ as __version__
 
 
 def __getattr__(name: str) -> Any:
@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "search":
-        return importlib.import_module("nas.search")
+        return importlib.import_module("nas.searcher.run").search
     if name in ("score", "cost"):
         return getattr(importlib.import_module("nas.api"), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.resolve import Subject, resolve_subject
-from nas.rulers import Measured, measure
+from nas.costs import Measured, measure
 from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from search_spaces.lowering import count_layers
+from zoo.resolve import Subject, resolve_subject
 
 
 def score(
@@ -31,7 +31,7 @@ def cost(
     subject = _subject(what)
     profile: Any = None
     if device is not None:
-        from nas.latency.profile import load_device
+        from nas.devices.profile import load_device
 
         profile = load_device(device)
     layers = None if subject.arch is None else count_layers(subject.arch)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import nas
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 COMMANDS = ("search", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion")
 """In the order in which help lists them: the journey first."""

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from search_spaces.blocks import ANY_STYLE, KINDS
-from search_spaces.errors import BadInput, unknown_name
 from search_spaces.stage import Stage as Stage
+from workbench.errors import BadInput, unknown_name
 
 STYLES = ("res", "csp", "mob", "bottleneck")
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""

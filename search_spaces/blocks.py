@@ -17,9 +17,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from search_spaces.errors import BadInput
 from search_spaces.graph import GraphBuilder, Num
 from search_spaces.stage import Stage
+from workbench.errors import BadInput
 
 ANY_STYLE = "any"
 """Style of a kind that may stand in a backbone of every style."""

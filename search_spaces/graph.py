@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
     import networkx

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage
 from search_spaces.blocks import KINDS, Flow, StageNumbers
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder, Num
+from workbench.errors import BadInput
 
 SCOPES = ("detector", "backbone")
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
-from search_spaces.errors import BadInput
 from search_spaces.lowering import divisible
+from workbench.errors import BadInput
 
 OUT, BTN, K, DEPTH = range(4)
 """Offsets of a stage's genes within a row."""

@@ -12,8 +12,8 @@ import yaml
 
 from search_spaces.architecture import ACTIVATIONS, STYLES, Head, Neck, read_fields
 from search_spaces.blocks import ANY_STYLE, KINDS
-from search_spaces.errors import BadInput, unknown_name
 from search_spaces.space import Rules, Space, StageChoices
+from workbench.errors import BadInput, unknown_name
 
 _RANGE = re.compile(r"^\s*(\d+)\s*\.\.\s*(\d+)\s*(?:step\s+(\d+))?\s*$")
 _TOP = {"name", "doc", "style", "act", "spp", "channels", "stem", "stages", "rules", "neck", "head"}
@@ -111,7 +111,7 @@ class _Reader:
 
 def space_names() -> list[str]:
     """Spaces that ship."""
-    return sorted(p.name.removesuffix(".yaml") for p in resources.files("search_spaces").iterdir() if p.name.endswith(".yaml"))
+    return sorted(p.name.removesuffix(".yaml") for p in resources.files("search_spaces.spaces").iterdir() if p.name.endswith(".yaml"))
 
 
 def load_space(name_or_path: str) -> Space:
@@ -124,7 +124,7 @@ def load_space(name_or_path: str) -> Space:
             raise BadInput(f"cannot read space {name_or_path!r}: {error}") from error
     if name_or_path not in space_names():
         raise unknown_name("space", name_or_path, space_names())
-    text = resources.files("search_spaces").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    text = resources.files("search_spaces.spaces").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
     return read_space(text, f"{name_or_path}.yaml")
 
 

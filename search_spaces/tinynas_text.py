@@ -14,8 +14,8 @@ from typing import Any
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import ANY_STYLE, KINDS
-from search_spaces.errors import BadInput, unknown_name
 from search_spaces.lowering import divisible
+from workbench.errors import BadInput, unknown_name
 
 SPELLINGS = ("tinynas", "damo")
 STEM_CLASS = "ConvKXBNRELU"

@@ -15,11 +15,11 @@ import pytest
 
 import nas
 from nas.cli import COMMANDS, build_parser
-from search_spaces.errors import BadInput
 from search_spaces.space_file import load_space, read_space, space_names
+from workbench.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("search_spaces", "zoo", "distill", "nas")
+ROOMS = ("workbench", "search_spaces", "zoo", "distill", "nas")
 """From the ground up: a room may import itself and the rooms before it."""
 
 GUESTS = ("torch", "ray", "optuna", "matplotlib", "scipy", "cv2", "onnx", "onnxruntime", "tensorboard", "pycocotools")
@@ -48,14 +48,14 @@ def upward(source: str, room: str) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("path", MODULES, ids=IDS)
 def test_imports_run_one_way(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
-    assert not upward(path.read_text(encoding="utf-8"), room), "imports run nas -> distill -> zoo -> search_spaces"
+    assert not upward(path.read_text(encoding="utf-8"), room), "imports run nas -> distill -> zoo -> search_spaces -> workbench"
 
 
 @pytest.mark.parametrize(
     ("source", "room", "climbs"),
     [
-        ("from nas.rulers import measure", "zoo", True),
-        ("def f():\n    import distill.task", "search_spaces", True),
+        ("from nas.costs import measure", "zoo", True),
+        ("def f():\n    import distill.train.task", "search_spaces", True),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import nas", "distill", True),
         ("import zoo, search_spaces", "nas", False),
         ("import zoological", "search_spaces", False),

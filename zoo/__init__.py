@@ -22,13 +22,13 @@ def build(model: str, classes: int = 80) -> Detector:
 
 def load(path: str | Path) -> Detector:
     """The detector of one of our checkpoints, in evaluation mode on the CPU."""
-    from zoo import checkpoint
+    from zoo.weights import checkpoint
 
     return checkpoint.load(path)
 
 
 def save(detector: Detector, path: str | Path) -> None:
     """Write a detector as a checkpoint that rebuilds itself."""
-    from zoo import checkpoint
+    from zoo.weights import checkpoint
 
     checkpoint.save(detector, path)

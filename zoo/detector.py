@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from search_spaces.errors import BadInput, unknown_name
+from workbench.errors import BadInput, unknown_name
 from zoo.coco_names import COCO_NAMES
 from zoo.images import Preprocess
 from zoo.layers import fold_all
+from zoo.learning.targets import Phase, Targets
 from zoo.nms import Detections, Selection, select
-from zoo.targets import Phase, Targets
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
@@ -165,7 +165,7 @@ class Detector(nn.Module, abc.ABC):
 
         Outputs are the raw maps; ``with_decode`` adds what turns them into boxes and scores, as part ``decode``.
         """
-        from zoo.trace import trace
+        from zoo.graphs.trace import trace
 
         size = (input_px, input_px) if isinstance(input_px, int) else input_px
         if min(size) < 32 or size[0] % 32 or size[1] % 32:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from search_spaces.errors import BadInput, unknown_name
+from workbench.errors import BadInput, unknown_name
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 BLOCK, BLOCK_CPU = 1024, 256
 """Boxes settled in one step: the caches decide on a CPU, the number of kernels elsewhere."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)

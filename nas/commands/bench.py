@@ -15,8 +15,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.latency.profile import DeviceProfile
-    from nas.latency.runtimes import Network, Target
+    from nas.devices.profile import DeviceProfile
+    from nas.devices.runtimes import Network, Target
 
 HELP = "measure networks on this machine, predicted beside measured"
 
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from nas.console import Progress, print_json
-    from nas.latency.profile import load_device
-    from nas.latency.runtimes import choose_target, cpus, find_network, open_network, with_file
-    from nas.latency.timing import NoiseWatch, Plan, measure, timing_warnings
+    from nas.devices.profile import load_device
+    from nas.devices.runtimes import choose_target, cpus, find_network, open_network, with_file
+    from nas.devices.timing import NoiseWatch, Plan, measure, timing_warnings
+    from workbench.console import Progress, print_json
 
     plan = Plan(args.seconds, args.repeats, args.rounds)
     target = choose_target(args.device, args.runtime, args.threads, args.precision)
@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def own_profile(target: Target) -> DeviceProfile | None:
     """The profile that ``nas calibrate`` made for this very machine, runtime, threads and precision, if there is one."""
-    from nas.latency.profile import read_profile, user_folder
-    from search_spaces.errors import BadInput
+    from nas.devices.profile import read_profile, user_folder
+    from workbench.errors import BadInput
 
     hardware, runtime = target.hardware(), target.describe()
     for path in sorted(user_folder().glob("*.yaml")):
@@ -99,7 +99,7 @@ def own_profile(target: Target) -> DeviceProfile | None:
 
 
 def _print(rows: list[dict[str, Any]], target: Target, profile: DeviceProfile | None, warnings: list[str], networks: list[Network]) -> None:
-    from nas.console import cell, table
+    from workbench.console import cell, table
 
     header = ["network", "pixels", "p50 ms", "interval ms", "p95 ms", "ratio"] + (["predicted ms", "error %"] if profile else [])
     cells: list[list[Any]] = []

@@ -53,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
     """Judge and print."""
     import numpy as np
 
-    from nas.console import Progress, print_json
     from nas.evidence import published
     from nas.evidence.columns import columns, is_slow
     from nas.evidence.rank import LEAST, usual_bins
     from nas.evidence.read import TARGET, read_trained
     from nas.evidence.refit import fitted, left_out
     from nas.evidence.trial import hold
-    from search_spaces.errors import BadInput, missing_package
+    from workbench.console import Progress, print_json
+    from workbench.errors import BadInput, missing_package
 
     for option in ("draws", "bins", "jobs"):
         value = getattr(args, option)
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 def _names(asked: list[str]) -> list[str]:
     """Names once each, with 'closed' and 'all' written out."""
     from nas.evidence.columns import is_slow, known_names
-    from search_spaces.errors import unknown_name
+    from workbench.errors import unknown_name
 
     every = known_names()
     unknown = [word for word in asked if word not in ("all", "closed", *every)]
@@ -129,7 +129,7 @@ def _write(trial: Trial, folder: Path) -> None:
     import json
 
     from nas.report.score_plot import families_png, picks_png, standing_png
-    from search_spaces.files import write_atomic
+    from workbench.files import write_atomic
 
     write_atomic(folder / "verdicts.json", json.dumps(trial.to_json(), indent=2, allow_nan=False) + "\n")
     if trial.devices:
@@ -141,8 +141,8 @@ def _write(trial: Trial, folder: Path) -> None:
 
 
 def _print(trial: Trial) -> None:
-    from nas.console import table
     from nas.evidence.trial import REFERENCE
+    from workbench.console import table
 
     about = trial.to_json()
     print(f"{about['points']:,} points, {about['architectures']} architectures of {len(about['families'])} families, accuracy {trial.target} of {trial.points.source}\n")

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     import subprocess
     import sys
 
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     folders = [Path(name) for name in args.run_folders or ["runs"]]
     for folder in folders:
@@ -66,7 +66,7 @@ def _check_free(port: int) -> None:
     """Refuse a port that is taken before its address is printed: it would lead to somebody else's pages."""
     import socket
 
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     with socket.socket() as probe:
         # As servers do: a port that was closed a moment ago counts as free.

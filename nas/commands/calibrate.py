@@ -36,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import shlex
 
-    from nas.console import Progress, cell, print_json, table
-    from nas.latency.calibrate import calibrate
-    from nas.latency.profile import user_folder
-    from nas.latency.runtimes import choose_target
-    from search_spaces.errors import BadInput
+    from nas.devices.calibrate import calibrate
+    from nas.devices.profile import user_folder
+    from nas.devices.runtimes import choose_target
+    from workbench.console import Progress, cell, print_json, table
+    from workbench.errors import BadInput
 
     if args.seed < 0:
         raise BadInput(f"seed {args.seed} must be at least 0")

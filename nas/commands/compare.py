@@ -38,15 +38,15 @@ def run(args: argparse.Namespace) -> int:
     """Gather, write the three files, and say who is on the front."""
     from pathlib import Path
 
-    from nas.compare.fronts import verdicts
-    from nas.compare.gather import compare
-    from nas.compare.page import page
-    from nas.compare.plain import to_dict
-    from nas.compare.table import markdown
-    from nas.console import Progress, print_json
+    from nas.comparison.fronts import verdicts
+    from nas.comparison.gather import compare
+    from nas.comparison.page import page
+    from nas.comparison.plain import to_dict
+    from nas.comparison.table import markdown
     from nas.report.compare_plot import compare_png
-    from search_spaces.errors import BadInput
-    from search_spaces.files import write_atomic
+    from workbench.console import Progress, print_json
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
 
     devices = _names(args.device, "--device") or ["t4"]
     only = _names(args.only, "--only")
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(given: list[str] | None, option: str) -> list[str]:
     """Names from an option that takes several with commas."""
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     names = [name.strip() for text in given or () for name in text.split(",")]
     if not all(names):

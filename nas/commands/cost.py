@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line a subject."""
     from nas.api import cost
-    from nas.console import print_json, table
+    from workbench.console import print_json, table
 
     measured = [(name, cost(name, args.device, input_px=args.input, scope=args.scope)) for name in args.subject]
     if args.json:

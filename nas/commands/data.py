@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distill.data.check.doctor import Report
     from distill.data.dataset import DataSet
-    from distill.data.doctor import Report
 
 HELP = "check, repair, show or synthesise detection data"
 MOSAIC = 16
@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code."""
-    from nas.console import Progress
-    from search_spaces.errors import missing_package
+    from workbench.console import Progress
+    from workbench.errors import missing_package
 
     try:
         import PIL  # noqa: F401
@@ -64,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
-    from distill.data.doctor import examine
-    from distill.data.readers import find_sources
-    from distill.data.repair import check_place, repair
-    from nas.console import print_json
-    from search_spaces.errors import BadInput
+    from distill.data.check.doctor import examine
+    from distill.data.check.repair import check_place, repair
+    from distill.data.formats.readers import find_sources
+    from workbench.console import print_json
+    from workbench.errors import BadInput
 
     if not 32 <= args.input <= 8192:
         raise BadInput(f"--input {args.input} must be from 32 to 8192 pixels")
@@ -99,7 +99,7 @@ def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable
 
 def _print_report(report: Report) -> None:
     """Splits, then findings from the worst to the least."""
-    from nas.console import table
+    from workbench.console import table
 
     classes = len(report.splits[0].claims.categories)
     rows = [[one.name, len(one.claims), len(one.claims.boxes), int(one.verdict.usable.sum())] for one in report.splits]
@@ -120,9 +120,9 @@ def _summary(report: Report) -> str:
 
 
 def _show(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
-    from distill.data.readers import accept, find_sources, read_claims
-    from nas.console import print_json, table
-    from search_spaces.errors import unknown_name
+    from distill.data.formats.readers import accept, find_sources, read_claims
+    from workbench.console import print_json, table
+    from workbench.errors import unknown_name
 
     splits = {source.name or "all": accept(read_claims(source, say), args.path) for source in find_sources(args.path)}
     if args.split is not None and args.split not in splits:
@@ -176,8 +176,8 @@ def _mosaic(data: DataSet, out: Path, seed: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from search_spaces.errors import BadInput
-    from search_spaces.files import replacing
+    from workbench.errors import BadInput
+    from workbench.files import replacing
     from zoo.images import draw, read_image
 
     if out.suffix.lower() != ".png":
@@ -201,9 +201,9 @@ def _mosaic(data: DataSet, out: Path, seed: int) -> None:
 
 
 def _synth(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
-    from distill.data.synth import make
-    from nas.console import print_json
-    from search_spaces.errors import BadInput
+    from distill.data.synthetic.synth import make
+    from workbench.console import print_json
+    from workbench.errors import BadInput
 
     if args.images < 1:
         raise BadInput(f"--images {args.images} must be at least 1")
@@ -217,6 +217,6 @@ def _synth(args: argparse.Namespace, say: Callable[[str], None], done: Callable[
 
 
 def _plain(text: str) -> str:
-    from zoo.checkpoint import plain
+    from zoo.weights.checkpoint import plain
 
     return plain(text)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.latency.judge import Forecast
-    from nas.latency.profile import DeviceProfile
+    from nas.devices.judge import Forecast
+    from nas.devices.profile import DeviceProfile
 
 HELP = "list, show, fit and judge latency profiles of devices"
 DATA_HELP = "folder with latency.csv and graphs.jsonl.gz or NAME.onnx files; or a table of convolutions (.csv, .csv.gz)"
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from nas.console import print_json, table
-    from nas.latency.profile import device_names, load_device, user_folder
+    from nas.devices.profile import device_names, load_device, user_folder
+    from workbench.console import print_json, table
 
     profiles = [load_device(name) for name in device_names()]
     if args.json:
@@ -76,8 +76,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from nas.console import print_json, table
-    from nas.latency.profile import load_device
+    from nas.devices.profile import load_device
+    from workbench.console import print_json, table
 
     profile = load_device(args.device)
     data = profile.to_dict()
@@ -98,9 +98,9 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from nas.console import print_json
-    from nas.latency.judge import check, figures, worst
-    from nas.latency.profile import load_device
+    from nas.devices.judge import check, figures, worst
+    from nas.devices.profile import load_device
+    from workbench.console import print_json
 
     count = _worst(args)
     profile = load_device(args.device)
@@ -123,10 +123,10 @@ def _check(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from nas.console import print_json
-    from nas.latency.judge import fit_report
-    from search_spaces.errors import BadInput
-    from search_spaces.files import write_atomic
+    from nas.devices.judge import fit_report
+    from workbench.console import print_json
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
 
     count = _worst(args)
     out = Path(args.out)
@@ -156,7 +156,7 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _worst(args: argparse.Namespace) -> int:
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     if args.worst < 0:
         raise BadInput(f"--worst {args.worst} must be at least 0")
@@ -167,8 +167,8 @@ def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Forecas
     """Forecasts for the data named, or for what the profile was fitted to."""
     from pathlib import Path
 
-    from nas.latency.judge import check, recorded
-    from search_spaces.errors import BadInput
+    from nas.devices.judge import check, recorded
+    from workbench.errors import BadInput
 
     data = args.data or recorded(profile, "DATA")
     if data is None or not (args.data or Path(data).exists()):
@@ -180,8 +180,8 @@ def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Forec
     from pathlib import Path
 
     from nas.report.fit_plot import predicted_png
-    from search_spaces.errors import BadInput
-    from search_spaces.files import write_atomic
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
 
     if Path(args.png).suffix.lower() != ".png":
         raise BadInput(f"--png {args.png!r} must end in .png")
@@ -189,8 +189,8 @@ def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Forec
 
 
 def _print_worst(rows: Sequence[Forecast], count: int) -> None:
-    from nas.console import table
-    from nas.latency.judge import worst
+    from nas.devices.judge import worst
+    from workbench.console import table
 
     if not count:
         return
@@ -200,7 +200,7 @@ def _print_worst(rows: Sequence[Forecast], count: int) -> None:
 
 def _print_error(error: Mapping[str, Any], rows: Sequence[Forecast] = ()) -> None:
     """Single figures, then one table of all figures by family."""
-    from nas.console import table
+    from workbench.console import table
 
     plain = [[key, float(value)] for key, value in error.items() if not isinstance(value, Mapping)]
     if plain:

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil, and say how good the student got."""
-    from nas.training.teaching import Teaching
-    from search_spaces.errors import BadInput
+    from distill.teach.request import Teaching
+    from workbench.errors import BadInput
 
     if not args.control and (args.seeds is not None or args.stop_when_harmful):
         raise BadInput("--seeds and --stop-when-harmful belong to --control: add it")
@@ -73,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     request = training.request_of(args, teaching)
     if args.chain is not None:
-        from nas.training.chain import links, taught_by_chain
+        from distill.study.chain import links, taught_by_chain
 
         request, _ = taught_by_chain(request, links(args.chain))
     if not args.control:
         return training.finish(request, args.json)
-    from nas.console import print_json
-    from nas.training.control import DEFAULT_SEEDS, control
+    from distill.study.control import DEFAULT_SEEDS, control
+    from workbench.console import print_json
 
     found = control(request, DEFAULT_SEEDS if args.seeds is None else args.seeds, args.stop_when_harmful)
     if args.json:

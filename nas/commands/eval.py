@@ -42,15 +42,15 @@ def run(args: argparse.Namespace) -> int:
     import time
     from pathlib import Path
 
-    from nas.console import Progress, print_json
-    from search_spaces.errors import BadInput, missing_package
-    from search_spaces.files import write_atomic
+    from workbench.console import Progress, print_json
+    from workbench.errors import BadInput, missing_package
+    from workbench.files import write_atomic
 
     try:
-        from distill.data.readers import open_data
-        from distill.evaluate import detect, judge, read_results
-        from nas.resolve import resolve_detector
-        from nas.training.run import check_device
+        from distill.data.formats.readers import open_data
+        from distill.request import check_device
+        from distill.train.evaluate import detect, judge, read_results
+        from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
     check_device(args.device)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     first, slash, second = text.partition("/")
     if not slash or not first.isdigit() or not second.isdigit() or int(second) < 1 or int(first) >= int(second):
@@ -99,7 +99,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _print(verdict: Any, names: tuple[str, ...], args: argparse.Namespace) -> None:
-    from nas.console import table
+    from workbench.console import table
 
     rows = [[name.upper().replace("_", " "), value] for name, value in verdict.summary.items()]
     print(table(["", "value"], rows))

@@ -20,11 +20,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.evaluate import Verdict
-    from distill.verify import Verified
-    from nas.console import Progress
+    from distill.train.evaluate import Verdict
+    from distill.verify.export import Verified
+    from workbench.console import Progress
     from zoo.detector import Detector
-    from zoo.export import Options
+    from zoo.export.write import Options
 
 HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the gap measured"
 
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the file, print its gap."""
     from dataclasses import asdict
 
-    from nas.console import Progress, print_json, table
-    from search_spaces.errors import BadInput
+    from workbench.console import Progress, print_json, table
+    from workbench.errors import BadInput
 
     if args.ap_tolerance is not None and args.verify is None:
         raise BadInput("--ap-tolerance says how far AP may change, which --verify DATA measures: give both or neither")
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         if args.verify is not None:
             raise BadInput("--verify: a TinyNAS text is a structure and cannot run; verify another format")
         return _tinynas(args)
-    from nas.resolve import resolve_detector
-    from zoo.export import FORMATS, Options, export, plain_gap
+    from zoo.export.write import FORMATS, Options, export, plain_gap
+    from zoo.resolve import resolve_detector
 
     detector, trained = resolve_detector(args.model, args.seed)
     if args.branch:
@@ -108,13 +108,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _verified(detector: Detector, name: str, args: argparse.Namespace, options: Options, progress: Progress) -> Verified:
     """Write the file and judge it on the data, with a line for every step."""
-    from search_spaces.errors import missing_package
+    from workbench.errors import missing_package
 
     try:
         import pycocotools  # noqa: F401
 
-        from distill.data.readers import open_data
-        from distill.verify import export_verified
+        from distill.data.formats.readers import open_data
+        from distill.verify.export import export_verified
     except ModuleNotFoundError as error:
         raise missing_package("verifying an export", error.name, "train") from error
     return export_verified(detector, name, args.format, options, open_data(args.verify, "val"), args.ap_tolerance, progress.show)
@@ -122,7 +122,7 @@ def _verified(detector: Detector, name: str, args: argparse.Namespace, options: 
 
 def _print_verified(verified: Verified, data: str) -> None:
     """AP before and after, what was repaired, and the verdict."""
-    from nas.console import table
+    from workbench.console import table
 
     check = verified.check
     files = [("file before the repair", verified.first.compared)] if verified.repaired else []
@@ -161,7 +161,7 @@ def _file_stem(text: str, model: str) -> str:
 
 def _size(text: str) -> tuple[int, int]:
     """``640`` or ``480x640`` as (height, width) in pixels."""
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
@@ -171,10 +171,10 @@ def _size(text: str) -> tuple[int, int]:
 
 def _tinynas(args: argparse.Namespace) -> int:
     """The structure text that the official DAMO-YOLO code reads."""
-    from nas.resolve import resolve_subject
-    from search_spaces.errors import BadInput
-    from search_spaces.files import write_atomic
     from search_spaces.tinynas_text import to_text
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
+    from zoo.resolve import resolve_subject
 
     arch = resolve_subject(args.model).arch
     if arch is None:

@@ -15,8 +15,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.latency.profile import DeviceProfile
-    from nas.latency.runtimes import Network
+    from nas.devices.profile import DeviceProfile
+    from nas.devices.runtimes import Network
 
 HELP = "foretell latency on a device, by part and by layer"
 TOP = 10
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     """Print tables or JSON; draw where asked."""
     from pathlib import Path
 
-    from nas.console import print_json
-    from nas.latency.profile import load_device
-    from nas.latency.runtimes import find_network
-    from search_spaces.errors import BadInput
-    from search_spaces.files import write_atomic
+    from nas.devices.profile import load_device
+    from nas.devices.runtimes import find_network
+    from workbench.console import print_json
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
 
     names = [name.strip() for text in args.device for name in text.split(",")]
     if not all(names):
@@ -68,7 +68,7 @@ def foretell(network: Network, profile: DeviceProfile) -> dict[str, Any]:
     """Latency of one network on one device: whole, interval, parts and layers, in milliseconds (layers costliest first)."""
     import numpy as np
 
-    from nas.latency.interval import interval_ms
+    from nas.devices.interval import interval_ms
     from search_spaces.graph import DECODE_PART
 
     table = network.graph.table(network.table_px)
@@ -99,7 +99,7 @@ def _bar(found: dict[str, Any]) -> Any:
 
 
 def _print(found: list[dict[str, Any]], profiles: list[DeviceProfile], networks: list[Network], all_layers: bool) -> None:
-    from nas.console import cell, table
+    from workbench.console import cell, table
 
     parts = list(dict.fromkeys(part for one in found for part in one["parts_ms"]))
     parts = [part for part in parts if part != "fixed"] + ["fixed"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.console import Progress
+    from workbench.console import Progress
     from zoo.detector import Detector
 
 HELP = "find objects in images with a checkpoint"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, write, print one line an image. A bad image is refused before anything is predicted or written."""
-    from search_spaces.errors import BadInput, missing_package
+    from workbench.errors import BadInput, missing_package
 
     try:
         import PIL  # noqa: F401
@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
         raise missing_package("prediction", error.name, "torch") from error
     import json
 
-    from nas.console import Progress, print_json
-    from nas.resolve import resolve_detector
-    from search_spaces.files import write_atomic
-    from zoo.checkpoint import INPUT_PX, plain
+    from workbench.console import Progress, print_json
+    from workbench.files import write_atomic
     from zoo.images import image_files
+    from zoo.resolve import resolve_detector
+    from zoo.weights.checkpoint import INPUT_PX, plain
 
     if not 0 <= args.score < 1:
         raise BadInput(f"--score {args.score} must be from 0 up to, not including, 1")
@@ -89,7 +89,7 @@ def _predict_all(
     """What was found in every image, in the layout of predictions.json; pictures are written on the way."""
     import dataclasses
 
-    from search_spaces.files import replacing
+    from workbench.files import replacing
     from zoo.images import draw, prepare, read_image
 
     for n, file in enumerate(files, 1):  # a second of reading, against a run of minutes that fails at its last image
@@ -117,7 +117,7 @@ def _predict_all(
 
 def _picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
     """A file name in the output folder for every image; equal names from different folders are numbered."""
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     used: set[str] = set()
     names = {}

@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a subject and score."""
-    from nas.console import print_json, table
-    from nas.quantity import parse_weights
-    from nas.resolve import resolve_subject
+    from nas.budgets import parse_weights
     from nas.scores import SCORES, get_score
     from nas.scores.calibrated import in_words
+    from workbench.console import print_json, table
+    from zoo.resolve import resolve_subject
 
     names = args.score or ["calibrated", "maxent"]
     names = list(SCORES) if "all" in names else names

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from nas.shortlist import options
 
 if TYPE_CHECKING:
-    from nas.latency.runtimes import Target
+    from nas.devices.runtimes import Target
 
 HELP = "find the best architecture under budgets, with a proof"
 RESUMES = True
@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, then print the table (or JSON)."""
-    from nas.quantity import parse_weights
-    from nas.search.run import search
+    from nas.budgets import parse_weights
+    from nas.searcher.run import search
 
     target, wish = _target(args), options.wish_of(args)  # what is not here is refused before the search
     if wish is not None:
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     finalists = None
     if target is not None:
-        from nas.console import Progress
-        from nas.search.measured_finalists import measure_finalists
+        from nas.searcher.measured_finalists import measure_finalists
+        from workbench.console import Progress
 
         progress = Progress(args.quiet or args.json)
         try:
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
         trained = train_shortlist(result, wish, not args.no_pictures)
     if args.json:
-        from nas.console import print_json
+        from workbench.console import print_json
 
         more = {"measured": finalists, "trained": trained}
         print_json(result.to_dict() | {name: found.to_dict() for name, found in more.items() if found is not None})
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _target(args: argparse.Namespace) -> Target | None:
     """Where finalists are measured; None where nobody asked for it."""
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     if args.measure is None:
         if args.runtime is not None or args.threads is not None or args.measure_on != "cpu":
@@ -122,16 +122,16 @@ def _target(args: argparse.Namespace) -> Target | None:
         return None
     if args.measure < 1:
         raise BadInput(f"--measure {args.measure} must be at least 1: so many of the front are measured")
-    from nas.latency.runtimes import choose_target
+    from nas.devices.runtimes import choose_target
 
     return choose_target(args.measure_on, args.runtime, args.threads)
 
 
 def _text(result: object) -> str:
-    from nas.console import table
-    from nas.quantity import LATENCY, quantity_of
-    from nas.search.run import SearchResult
+    from nas.budgets import LATENCY, quantity_of
+    from nas.searcher.run import SearchResult
     from search_spaces.lowering import count_layers
+    from workbench.console import table
 
     assert isinstance(result, SearchResult)
     rows = []
@@ -167,7 +167,7 @@ def _text(result: object) -> str:
 
 
 def _point(line: dict[str, float]) -> str:
-    from nas.quantity import QUANTITIES, quantity_of, show
+    from nas.budgets import QUANTITIES, quantity_of, show
 
     name = next(n for n in line if quantity_of(n) in QUANTITIES)
     return f"{line['score']:.5g} at {show(name, line[name])}"

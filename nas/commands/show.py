@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.latency.profile import DeviceProfile
+    from nas.devices.profile import DeviceProfile
     from search_spaces.architecture import Architecture
     from search_spaces.graph import Graph
 
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for."""
-    from nas.resolve import resolve_subject
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
+    from zoo.resolve import resolve_subject
 
     if args.png and not args.png.lower().endswith(".png"):
         raise BadInput(f"--png {args.png!r} must end in .png")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     subject = resolve_subject(args.subject)
     profile = None
     if args.device:
-        from nas.latency.profile import load_device
+        from nas.devices.profile import load_device
 
         profile = load_device(args.device)
     if subject.arch is None:
@@ -64,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     facts = _facts(arch, args.input, profile) if args.png or args.json else {}
     if args.png:
         from nas.report.plots import architecture_png
-        from search_spaces.files import write_atomic
+        from workbench.files import write_atomic
 
         write_atomic(args.png, architecture_png(arch, [_line(facts, args)]))
     if text:
         print(text, end="")
     elif args.json:
-        from nas.console import print_json
+        from workbench.console import print_json
 
         print_json({"name": subject.name, "architecture": arch.to_dict(), "digest": arch.digest(), **facts})
     else:
@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> int:
-    from nas.console import print_json
     from nas.report.draw import graph_text
-    from search_spaces.errors import BadInput
+    from workbench.console import print_json
+    from workbench.errors import BadInput
 
     for option in ("png", "tinynas", "yaml"):
         if getattr(args, option):
@@ -106,8 +106,8 @@ def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile |
 
 def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> dict[str, Any]:
     """Input side (pixels), device, costs of the whole in base units and costs by stage."""
+    from nas.costs import measure_architecture
     from nas.report.draw import piece_costs
-    from nas.rulers import measure_architecture
 
     pieces = piece_costs(arch, input_px, profile)
     scope = "detector" if arch.neck is not None else "backbone"
@@ -118,7 +118,7 @@ def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> 
 
 def _line(facts: dict[str, Any], args: argparse.Namespace) -> str:
     """The costs in one line for the foot of the picture."""
-    from nas.quantity import LATENCY, show
+    from nas.budgets import LATENCY, show
 
     parts = [show(name, value) + (f" on {facts['device']}" if name == LATENCY else "") for name, value in facts["costs"].items()]
     return "   ".join([f"{args.input} x {args.input} pixels", *parts])

@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, show or check."""
-    from nas.console import print_json, table
-    from search_spaces.errors import BadInput
     from search_spaces.space import with_grid
     from search_spaces.space_file import load_space, space_names
+    from workbench.console import print_json, table
+    from workbench.errors import BadInput
 
     if args.action != "list" and not args.space:
         raise BadInput(f"nas spaces {args.action} needs a space: a name ({', '.join(space_names())}) or a YAML file")

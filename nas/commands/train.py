@@ -17,8 +17,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.training.run import Request
-    from nas.training.teaching import Teaching
+    from distill.request import Request
+    from distill.teach.request import Teaching
 
 HELP = "train a detector on your data, resumable"
 RESUMES = True
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Request:
     """What the arguments ask for; ``nas distill`` adds what teaches."""
-    from nas.training.parallel import spread_of
-    from nas.training.run import Request
+    from distill.request import Request
+    from distill.train.parallel.spread import spread_of
 
     return Request(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
@@ -72,18 +72,18 @@ def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Re
 
 def finish(request: Request, as_json: bool) -> int:
     """Train what ``request`` says, and print what came of it."""
-    from nas.training.run import train_from
+    from distill.request import train_from
 
     outcome = train_from(request)
     if as_json:
-        from nas.console import print_json
+        from workbench.console import print_json
 
         print_json({
             "folder": str(outcome.folder), "best": str(outcome.best), "last": str(outcome.last), "best_epoch": outcome.best_epoch,
             "val": outcome.verdict, "history": outcome.history, "notes": outcome.notes, "seconds": outcome.seconds,
         })  # fmt: skip
         return 0
-    from nas.console import table
+    from workbench.console import table
 
     rows = [[name.upper().replace("_", " "), value] for name, value in outcome.verdict.items()]
     print(table([f"val, epoch {outcome.best_epoch}", "value"], rows))

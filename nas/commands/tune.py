@@ -18,9 +18,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.search.workers import Workers
-    from nas.training.teaching import Teaching
+    from distill.teach.request import Teaching
     from nas.tuning.study import Tuned
+    from workbench.workers import Workers
 
 HELP = "search settings of training, resumable"
 RESUMES = True
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune, and say which settings were best."""
-    from nas.console import Progress, print_json
-    from nas.search.workers import check_workers
-    from search_spaces.errors import BadInput, missing_package
+    from workbench.console import Progress, print_json
+    from workbench.errors import BadInput, missing_package
+    from workbench.workers import check_workers
 
     check_workers(args.workers, args.address)
     if args.workers is None and (args.cpus != 1 or args.gpus):
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cpus < 1 or args.gpus < 0:
         raise BadInput(f"--cpus {args.cpus} must be at least 1, and --gpus {args.gpus:g} at least 0")
     try:
-        from nas.training.run import Request
+        from distill.request import Request
         from nas.tuning.study import Wish, tune
     except ModuleNotFoundError as error:
         raise missing_package("nas tune", error.name, "train") from error
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _teaching(args: argparse.Namespace) -> Teaching | None:
-    from nas.training.teaching import Teaching
-    from search_spaces.errors import BadInput
+    from distill.teach.request import Teaching
+    from workbench.errors import BadInput
 
     if args.teacher is None:
         if args.teacher_weights:
@@ -109,16 +109,16 @@ def _teaching(args: argparse.Namespace) -> Teaching | None:
 
 def _workers(args: argparse.Namespace) -> Workers:
     if args.workers is None:
-        from nas.search.workers.in_process import InProcess
+        from workbench.workers.in_process import InProcess
 
         return InProcess()
-    from nas.search.workers.on_ray import RayWorkers
+    from workbench.workers.on_ray import RayWorkers
 
     return RayWorkers(args.workers, args.address, args.cpus, args.gpus)
 
 
 def _text(found: Tuned, args: argparse.Namespace) -> str:
-    from nas.console import table
+    from workbench.console import table
 
     assert found.best is not None
     complete = sorted((t for t in found.trials if t["state"] == "complete"), key=lambda t: (-t["ap"], t["number"]))

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from nas.console import print_json, table
-    from zoo.card import load_cards
+    from workbench.console import print_json, table
+    from zoo.families.card import load_cards
 
     cards = load_cards().values()
     if args.json:
@@ -63,9 +63,9 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from nas.console import print_json, table
-    from zoo.card import find_card
-    from zoo.licence import of_card
+    from workbench.console import print_json, table
+    from zoo.families.card import find_card
+    from zoo.weights.licence import of_card
 
     if args.model.endswith(".safetensors"):
         return _show_checkpoint(args)
@@ -91,11 +91,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _show_checkpoint(args: argparse.Namespace) -> int:
-    from nas.console import print_json
+    from workbench.console import print_json
 
     _need_torch("reading a checkpoint")
-    from zoo.checkpoint import plain, read_manifest
-    from zoo.licence import of_weights
+    from zoo.weights.checkpoint import plain, read_manifest
+    from zoo.weights.licence import of_weights
 
     manifest = read_manifest(args.model)
     use = of_weights(manifest.info.provenance, manifest.info.lineage)
@@ -118,13 +118,13 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from nas.console import print_json
-    from nas.resolve import resolve_subject
-    from search_spaces.errors import BadInput
+    from workbench.console import print_json
+    from workbench.errors import BadInput
+    from zoo.resolve import resolve_subject
 
     _need_torch("importing weights")
-    from zoo.checkpoint import save
-    from zoo.official import import_official
+    from zoo.weights.checkpoint import save
+    from zoo.weights.official import import_official
 
     out = Path(args.out or Path(args.file).with_suffix(".safetensors").name)
     if out.suffix != ".safetensors":
@@ -156,7 +156,7 @@ def _import(args: argparse.Namespace) -> int:
 
 def _need_torch(what: str) -> None:
     """The error for a missing guest package, before anything is imported that needs it."""
-    from search_spaces.errors import missing_package
+    from workbench.errors import missing_package
 
     try:
         import safetensors  # noqa: F401
@@ -169,7 +169,7 @@ def _read_names(path: str) -> list[str]:
     """Class names from a text file, one a line; empty lines do not count."""
     from pathlib import Path
 
-    from search_spaces.errors import BadInput
+    from workbench.errors import BadInput
 
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()

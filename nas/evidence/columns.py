@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from nas.console import Progress
 from nas.evidence.plain import PLAIN
 from nas.evidence.read import Trained
 from nas.scores import SCORES, get_score
-from nas.search.evaluate import one_thread
-from nas.search.workers import open_workers
-from search_spaces.errors import BadInput, missing_package, unknown_name
+from nas.searcher.evaluate import one_thread
 from search_spaces.graph import Graph
+from workbench.console import Progress
+from workbench.errors import BadInput, missing_package, unknown_name
+from workbench.workers import open_workers
 
 VERSION = 2
 """Raised when a forward-pass score changes its values, so that journals of before are not taken for the new ones."""
@@ -178,11 +178,11 @@ class _Kept:
         self._memory: dict[str, dict[str, Any]] = {}
         self._folder = None
         if folder is not None:
-            import nas
-            from distill.run_folder import Products, RunFolder
+            import workbench
+            from workbench.run_folder import Products, RunFolder
 
             settings = {"kind": "bench-scores", "seed": seed, "version": VERSION}
-            self._folder = RunFolder.open(Path(folder) / f"seed-{seed}-version-{VERSION}", settings, {"nas": nas.__version__}, Products("bench-scores", (), ()))
+            self._folder = RunFolder.open(Path(folder) / f"seed-{seed}-version-{VERSION}", settings, {"nas": workbench.__version__}, Products("bench-scores", (), ()))
 
     def __enter__(self) -> _Kept:
         return self

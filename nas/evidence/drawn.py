@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.latency.profile import DeviceProfile
-from nas.quantity import LATENCY, Budget, parse_budget
-from nas.rulers import Rulers, measure_architecture
-from nas.search.evaluate import Limit, whole_limits
+from nas.budgets import LATENCY, Budget, parse_budget
+from nas.costs import Rulers, measure_architecture
+from nas.devices.profile import DeviceProfile
+from nas.searcher.evaluate import Limit, whole_limits
 from search_spaces.architecture import Architecture
-from search_spaces.errors import BadInput
 from search_spaces.space import Space
+from workbench.errors import BadInput
 
 LEAST_STEP = 4
 """Channels of a shrunk space are multiples of this, or of the space's own step shrunk."""

@@ -17,7 +17,7 @@ from nas.evidence.choice import front_share, regret
 from nas.evidence.columns import Column
 from nas.evidence.rank import BINS, LEAST, GroupedPairs, Pairs, latency_bins, row_means, spearman
 from nas.evidence.read import Trained
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 DRAWS = 1000
 LEVEL = 0.9

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
     from nas.evidence.train import Wish
@@ -56,8 +56,8 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{WORDS.get(name, name).replace('_', '-')} says how detectors are trained: add --train")
         return None
+    from distill.request import Request
     from nas.evidence.train import Wish
-    from nas.training.run import Request
 
     if args.pictures is not None and args.images is not None:
         raise BadInput(f"--images {args.images} is of the synthetic set: leave it out, or --pictures")

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from distill.data.synth import SPLITS, VAL_EVERY, SynthPicture, draw_picture
-from search_spaces.errors import BadInput
-from search_spaces.files import new_folder, write_atomic
+from distill.data.synthetic.synth import SPLITS, VAL_EVERY, SynthPicture, draw_picture
+from workbench.errors import BadInput
+from workbench.files import new_folder, write_atomic
 
 LEAST_SHARE = 1 / 6
 """Of the picture's longer side: objects whose box has a smaller side, as the root of its area, are left alone."""

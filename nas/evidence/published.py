@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.console import Progress
 from nas.evidence.rank import equal_latency_tau
 from nas.evidence.read import Trained
-from search_spaces.errors import missing_package
 from search_spaces.graph import DECODE_PART
+from workbench.console import Progress
+from workbench.errors import missing_package
 
 TARGET = "coco_val_map50_95"
 DEVICE = "t4_trt_fp16_ms"
@@ -42,8 +42,8 @@ def zoo_detectors(progress: Progress | None = None) -> Trained:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package("the zoo's detectors", error.name, "torch") from error
-    from nas.resolve import resolve_subject
-    from zoo.card import load_cards
+    from zoo.families.card import load_cards
+    from zoo.resolve import resolve_subject
 
     cards = list(load_cards().values())
     graphs = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 BINS = 12
 """Quantile bins of a device's latency: points of one bin count as equally fast."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.latency.measured import csv_rows, family_of, graphs_of, positive
-from search_spaces.errors import BadInput, unknown_name
+from nas.devices.measured import csv_rows, family_of, graphs_of, positive
 from search_spaces.graph import Graph
+from workbench.errors import BadInput, unknown_name
 
 TARGET = "voc_scratch_map50_95"
 """The accuracy that scores are held against unless another is named: trained from nothing, as scores assume."""

@@ -13,7 +13,7 @@ from nas.evidence.columns import Column
 from nas.evidence.read import Trained
 from nas.scores import SCORES, get_score
 from nas.scores.calibrated import TERMS as CALIBRATED
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 TERMS: dict[str, tuple[str, ...]] = {"calibrated": CALIBRATED}
 """Fitted scores, and the notes that hold their terms."""

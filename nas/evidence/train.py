@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.data.readers import open_pair
-from distill.run_folder import Products, RunFolder
-from nas.console import Progress
+from distill.data.formats.readers import open_pair
+from distill.request import Request, prepare
+from distill.study.subruns import SubRuns, trial_of
+from nas.budgets import parse_budget
+from nas.devices.profile import load_device
 from nas.evidence.drawn import Drawn, draw, shrunk
 from nas.evidence.pictures import make_easy
 from nas.evidence.written import FILES, Run, write_folder
-from nas.latency.profile import load_device
-from nas.quantity import parse_budget
-from nas.search.evaluate import one_thread
-from nas.search.workers import Workers, open_workers
-from nas.training.run import Request, prepare
-from nas.training.subruns import SubRuns, trial_of
-from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
-from search_spaces.heard import heard
+from nas.searcher.evaluate import one_thread
 from search_spaces.space_file import load_space
+from workbench.console import Progress
+from workbench.errors import BadInput
+from workbench.files import write_atomic
+from workbench.run_folder import Products, RunFolder
+from workbench.signals import heard
+from workbench.workers import Workers, open_workers
 
 RUNS = "runs"
 PRODUCTS = Products("training of evidence", FILES, (RUNS,), "--data", "--data")
@@ -79,7 +79,7 @@ def train_evidence(wish: Wish, progress: Progress) -> None:
     """Do what ``wish`` asks for in its folder, or go on with it; in the end the folder can be read by ``read_trained``."""
     import torch
 
-    import nas
+    import workbench
 
     wish.check()
     synthetic = not wish.request.data
@@ -99,7 +99,7 @@ def train_evidence(wish: Wish, progress: Progress) -> None:
     }  # fmt: skip
     for own in ("model", "weights"):
         settings.pop(own)
-    folder = RunFolder.open(wish.folder, settings, {"nas": nas.__version__, "torch": str(torch.__version__)}, PRODUCTS, wish.request.fresh)
+    folder = RunFolder.open(wish.folder, settings, {"nas": workbench.__version__, "torch": str(torch.__version__)}, PRODUCTS, wish.request.fresh)
     try:
         with open_workers(None if wish.jobs == 1 else wish.jobs, None) as workers:
             runs = _Trainings(folder, request, wish, drawn, workers, progress).go()

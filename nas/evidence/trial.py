@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from nas.console import Progress
 from nas.evidence.columns import Column
 from nas.evidence.judge import DRAWS, LEVEL, TOP, Figure, Verdict, judge, lead
 from nas.evidence.noise import Ceiling, ceiling, ceiling_of_repeats
 from nas.evidence.rank import BINS, LEAST
 from nas.evidence.read import Trained
+from workbench.console import Progress
 
 REFERENCE = "activations"
 """The plain measure that a score has to beat."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill.study.subruns import Trial
+from nas.budgets import LATENCY
 from nas.evidence.drawn import Drawn
 from nas.evidence.noise import SEED
-from nas.quantity import LATENCY
-from nas.training.subruns import Trial
-from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
 from search_spaces.lowering import lower
+from workbench.errors import BadInput
+from workbench.files import write_atomic
 
 FILES = ("trained.jsonl", "accuracy.csv", "latency.csv", "graphs.jsonl.gz")
 TARGET = "map50_95"

@@ -6,8 +6,8 @@ import math
 import textwrap
 from typing import Any
 
-from nas.compare.fronts import Front, front
-from nas.compare.rows import COST, ZOO, Axis, Comparison, Row, Series
+from nas.comparison.fronts import Front, front
+from nas.comparison.rows import COST, ZOO, Axis, Comparison, Row, Series
 from nas.report.plots import BEST, BUDGET, FRONT, INK, _figure, _png
 
 FAMILY_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#7A5195", "#555555", "#8C6D31")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search_spaces.architecture import Architecture, Stage
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower, stage_flags
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.latency.profile import DeviceProfile
+    from nas.devices.profile import DeviceProfile
 
 WIDTH = 110
 """Columns that every drawing fits."""

@@ -10,7 +10,7 @@ import numpy as np
 from nas.report.plots import ANCHOR, FRONT, INK, _figure, _png
 
 if TYPE_CHECKING:
-    from nas.latency.judge import Forecast
+    from nas.devices.judge import Forecast
 
 COLOURS = (FRONT, ANCHOR, "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#B8A800")
 MARKERS = "osD^vP*X<>hp"

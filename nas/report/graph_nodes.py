@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from distill.events import Node
 from search_spaces.graph import Graph
+from workbench.events import Node
 
 IMAGE = "image"
 

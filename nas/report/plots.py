@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from search_spaces.architecture import Architecture, Stage
-from search_spaces.errors import BadInput
 from search_spaces.lowering import stage_flags
+from workbench.errors import BadInput
 
 INK, FRONT, BEST, ANCHOR, BUDGET = "#222222", "#0072B2", "#D55E00", "#009E73", "#666666"
 """Okabe-Ito colours, told apart by colour-blind readers; markers differ in shape as well."""

@@ -10,7 +10,7 @@ import numpy as np
 from nas.evidence.rank import LEAST, latency_bins
 from nas.report.fit_plot import COLOURS, MARKERS
 from nas.report.plots import BUDGET, FRONT, INK, _figure, _png
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
     from nas.evidence.judge import Figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.quantity import show
+from nas.budgets import show
 from nas.report.graph_nodes import graph_nodes
 from nas.report.plots import architecture_png, front_png
 from search_spaces.architecture import Architecture
@@ -16,10 +16,10 @@ from search_spaces.lowering import lower
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
-    from distill.events import EventWriter
-    from nas.rulers import Rulers
-    from nas.search.evaluate import Limit
-    from nas.search.front import Front
+    from nas.costs import Rulers
+    from nas.searcher.evaluate import Limit
+    from nas.searcher.front import Front
+    from workbench.events import EventWriter
 
 FIRST_FRAME_S, GROWTH, DRAWING_SHARE = 2.0, 1.6, 0.05
 """The first picture of the growing front comes after so many seconds, the next ones after so many times the last moment;

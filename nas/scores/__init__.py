@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search_spaces.errors import BadInput, missing_package, unknown_name
 from search_spaces.graph import Graph
+from workbench.errors import BadInput, missing_package, unknown_name
 
 WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
 """Stage weights of DAMO-YOLO's searches, coarsest last: P3 and P4 once, P5 sixteen times."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.errors import BadInput
 from search_spaces.graph import CONV_KINDS, DECODE_PART, POOL_KINDS, Graph, level_strides
+from workbench.errors import BadInput
 
 LEVELS = 3
 HALVINGS = 4

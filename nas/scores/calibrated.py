@@ -20,8 +20,8 @@ import yaml
 
 from nas.scores import ScoreResult
 from nas.scores.anatomy import Anatomy, skippable, spatial
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
+from workbench.errors import BadInput
 
 FILE = Path(__file__).with_name("calibrated.yaml")
 FORMAT = "nas-calibrated-1"

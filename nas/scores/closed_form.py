@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 from nas.scores import ScoreResult
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, level_strides
+from workbench.errors import BadInput
 
 
 @dataclass(frozen=True)

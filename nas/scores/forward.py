@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from nas.scores import ScoreResult
 from nas.scores.forward_net import GraphNet, Net, gaussian, images, log_of, seeded, side
 from nas.scores.forward_observers import Agreement, Correlation, Expressivity, Observer, Patterns
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
+from workbench.errors import BadInput
 
 ZEN_BATCH, ZEN_REPEATS, ZEN_MIX = 8, 2, 1e-2
 BATCH = 16

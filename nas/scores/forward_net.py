@@ -13,9 +13,9 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from search_spaces.errors import BadInput
 from search_spaces.graph import CONV_KINDS, Graph, Op
-from zoo.torch_graph import ACTIVATIONS, build_module
+from workbench.errors import BadInput
+from zoo.graphs.to_torch import ACTIVATIONS, build_module
 
 MOST_PX = 64
 """Largest image side (pixels) unless the caller asks for more: these scores rank networks alike at small sizes,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nas.scores.forward_net import is_active
-from search_spaces.errors import BadInput
 from search_spaces.graph import CONV_KINDS, Graph, Op, level_strides
+from workbench.errors import BadInput
 
 EXACT = 1 << 23
 """Units counted at a time: float32 counts whole numbers exactly up to twice this."""

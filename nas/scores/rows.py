@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from search_spaces.blocks import KINDS
-from search_spaces.errors import BadInput
 from search_spaces.graph import Num
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.rulers import Rulers
+    from nas.costs import Rulers
 
 SCORE_TICK = 2.0**-32
 """Resolution of an additive score: 2.3e-10, far below any difference that means something."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from nas.scores import ScoreResult
-from search_spaces.errors import BadInput
 from search_spaces.graph import CONV_KINDS, DECODE_PART, Graph
+from workbench.errors import BadInput
 
 
 def activations(graph: Graph, input_px: int, weights: tuple[float, ...]) -> ScoreResult:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.pareto import beats, unbeaten
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 KEPT = 2
 """One in so many goes on from a rung, rounded up."""

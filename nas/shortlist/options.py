@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 if TYPE_CHECKING:
     from nas.shortlist.run import Wish
@@ -46,9 +46,9 @@ def wish_of(args: argparse.Namespace) -> Wish | None:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{'set' if name == 'changes' else name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
         return None
+    from distill.request import Request
+    from distill.teach.request import Teaching
     from nas.shortlist.run import Wish
-    from nas.training.run import Request
-    from nas.training.teaching import Teaching
 
     if args.data is None:
         raise BadInput(f"--then {args.then} needs --data PATH: what the shortlist is trained on (nas data synth makes a set)")

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.quantity import FLOPS, LATENCY, LAYERS, QUANTITIES, parse_budgets, quantity_of
-from nas.resolve import resolve_subject
-from nas.rulers import measure
-from nas.search.run import SearchResult
+from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, parse_budgets, quantity_of
+from nas.costs import measure
+from nas.searcher.run import SearchResult
 from search_spaces.architecture import Architecture
-from search_spaces.errors import BadInput
 from search_spaces.space import with_grid
 from search_spaces.space_file import load_space
-from zoo.card import find_card, load_cards
+from workbench.errors import BadInput
+from zoo.families.card import find_card, load_cards
+from zoo.resolve import resolve_subject
 
 FROM_SHARE = 0.5
 """Candidates are spread from this part of the best one's cost on: below, the front is of networks that nobody asked for."""
@@ -111,7 +111,7 @@ def _families(px: int) -> dict[str, list[tuple[str, float]]]:
 
 def _costed(result: SearchResult, model: str) -> Stock:
     """A model on the search's ruler, at the search's input side."""
-    from nas.latency.profile import load_device
+    from nas.devices.profile import load_device
 
     px, devices = int(result.settings["input_px"]), result.settings["device"]
     profiles = [load_device(one) for one in ([devices] if isinstance(devices, str) else devices or ())]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.console import table
-from nas.quantity import LATENCY, quantity_of, show
+from nas.budgets import LATENCY, quantity_of, show
 from nas.shortlist.halving import Point, pareto
+from workbench.console import table
 
 FORMAT = "nas-trained-1"
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.console import Progress
-from nas.search.run import SearchResult
+from distill.request import Prepared, Request, prepare
+from distill.study.subruns import History, SubRuns, Trial
+from nas.searcher.run import SearchResult
 from nas.shortlist.halving import promoted, rungs, spent_epochs
 from nas.shortlist.pick import Candidate, Stock, pick, ruler, stock_models
 from nas.shortlist.result import Row, Trained, label
-from nas.training.run import Prepared, Request, prepare
-from nas.training.subruns import History, SubRuns, Trial
-from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
+from workbench.console import Progress
+from workbench.errors import BadInput
+from workbench.files import write_atomic
 
 CHECKED = "damo-yolo-t"
 """Stands for the candidates when the request is checked before the search; they are of its family."""
@@ -40,7 +40,7 @@ class Wish:
 
     def check(self) -> None:
         """Refuse what is not there before anything is searched."""
-        from zoo.card import find_card
+        from zoo.families.card import find_card
 
         if self.top < 1:
             raise BadInput(f"--top {self.top} must be at least 1: so many of the front are trained")
@@ -53,9 +53,9 @@ def train_shortlist(result: SearchResult, wish: Wish, pictures: bool = True) -> 
     """Train what ``wish`` asks for in ``result.folder``/trained, or go on with what is there."""
     import torch
 
-    import nas
-    from distill.events import EventWriter
-    from distill.run_folder import Products, RunFolder
+    import workbench
+    from workbench.events import EventWriter
+    from workbench.run_folder import Products, RunFolder
 
     if result.settings["scope"] != "detector":
         raise BadInput(f"--then trains whole detectors, and the search was for the {result.settings['scope']} alone: leave --scope out")
@@ -65,7 +65,7 @@ def train_shortlist(result: SearchResult, wish: Wish, pictures: bool = True) -> 
     shared = {key: value for key, value in first.settings.items() if key not in ("model", "weights")}
     settings = {**shared, "candidates": [one.architecture.digest() for one in candidates], "against": None if wish.against is None else list(wish.against)}
     products = Products("training of a shortlist", ("trained.json", "trained.csv", "front.png", "*.yaml"), (BELOW, "events"))
-    folder = RunFolder.open(where, settings, {"nas": nas.__version__, "torch": str(torch.__version__)}, products, wish.request.fresh)
+    folder = RunFolder.open(where, settings, {"nas": workbench.__version__, "torch": str(torch.__version__)}, products, wish.request.fresh)
     progress = Progress(wish.request.quiet)
     try:
         found = _Shortlist(result, wish, candidates, first, folder, progress.show).run()
@@ -87,7 +87,7 @@ class _Shortlist:
     """One shortlist while it is trained."""
 
     def __init__(self, result: SearchResult, wish: Wish, candidates: Sequence[Candidate], first: Prepared, folder: Any, say: Callable[..., None]) -> None:
-        from distill.train import evaluation_epochs
+        from distill.train.run import evaluation_epochs
 
         self.result, self.candidates, self.folder, self.say = result, candidates, folder, say
         # the same budget for everyone, whatever their families' recipes say

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from distill.recipe import TrainRecipe
-from search_spaces.errors import BadInput, unknown_name
+from distill.train.recipe import TrainRecipe
+from workbench.errors import BadInput, unknown_name
 
 if TYPE_CHECKING:
     import optuna
@@ -155,7 +155,7 @@ def _value(name: str, text: str, kind: str) -> Any:
 
 def _try(one: Range, recipe: TrainRecipe) -> None:
     """Refuse a range with an end that the recipe refuses."""
-    from distill.data.presets import find_preset
+    from distill.data.feed.presets import find_preset
 
     for value in one.ends:
         try:

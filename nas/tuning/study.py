@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from distill.recipe import load_recipe
-from distill.run_folder import Products, RunFolder
-from nas.search.optuna_search import load_optuna, open_study, without_notices
-from nas.search.workers import Done, Workers
-from nas.training.run import Request, prepare
+from distill.request import Request, prepare
+from distill.train.recipe import load_recipe
+from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
-from search_spaces.errors import BadInput
-from search_spaces.files import write_atomic
-from search_spaces.heard import heard
+from workbench.errors import BadInput
+from workbench.files import write_atomic
+from workbench.run_folder import Products, RunFolder
+from workbench.signals import heard
+from workbench.workers import Done, Workers
 
 if TYPE_CHECKING:
     import optuna
 
-    from distill.recipe import TrainRecipe
+    from distill.train.recipe import TrainRecipe
 
 PRODUCTS = Products("tuning", ("best.yaml", "trials.csv", "result.json", "optuna.log*"), ("trials",))
 NAME = "nas-tune"
@@ -74,7 +74,7 @@ class Wish:
 
 def tune(wish: Wish, open_workers: Callable[[], Workers], say: Callable[[str], None] = lambda text: None) -> Tuned:
     """Go on with the study in the request's folder, or begin it, until it has as many trials as wished for."""
-    from distill.train import evaluation_epochs
+    from distill.train.run import evaluation_epochs
 
     if not 1 <= wish.trials <= MOST_TRIALS:
         raise BadInput(f"--trials {wish.trials} must be from 1 to {MOST_TRIALS}")
@@ -252,6 +252,6 @@ def _csv(records: list[dict[str, Any]], ranges: Sequence[Range]) -> str:
 def _versions() -> dict[str, str]:
     import torch
 
-    import nas
+    import workbench
 
-    return {"nas": nas.__version__, "torch": str(torch.__version__), "optuna": str(load_optuna().__version__)}
+    return {"nas": workbench.__version__, "torch": str(torch.__version__), "optuna": str(load_optuna().__version__)}

@@ -15,7 +15,7 @@ from torch import nn
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
 from zoo.detector import Detector, Recipe
 from zoo.families import build_recipe
-from zoo.targets import Phase
+from zoo.learning.targets import Phase
 
 NAMES, IDS = ("red", "green", "blue"), (7, 90, 113)
 STEPS = 150

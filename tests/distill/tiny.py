@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.data.views import Origin
-from distill.loop import Batch
+from distill.data.feed.views import Origin
+from distill.train.loop import Batch
 from search_spaces.space_file import load_space
 from zoo.detector import Detector, Recipe
 from zoo.families import build_recipe
-from zoo.targets import Targets
+from zoo.learning.targets import Targets
 
 PX, CLASSES = 64, 3
 
@@ -43,7 +43,7 @@ def tiny_detector(seed: int = 0) -> Detector:
 
 def furnish(folder: Path, images: int) -> None:
     """A synthetic set ``data`` and ``tiny_detector`` as ``tiny.yaml``, for commands."""
-    from distill.data.synth import make  # brings OpenCV, which most tests of this detector do without
+    from distill.data.synthetic.synth import make  # brings OpenCV, which most tests of this detector do without
 
     make(folder / "data", images, 0, lambda text: None)
     arch = tiny_detector().recipe.architecture

@@ -25,8 +25,8 @@ LIMITS = {
 done in seconds; ``--fresh`` because examples beside one another would otherwise be refused the run folder of the one before."""
 
 NOT_HERE = {
-    "calibrate": "five minutes on a quiet machine, and it refuses a busy one; tests/nas/latency/test_calibrate.py runs it on a small set",
-    "--address": "joins a Ray cluster; tests/nas/search/test_ray.py runs searches on one of three nodes",
+    "calibrate": "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/test_calibrate.py runs it on a small set",
+    "--address": "joins a Ray cluster; tests/nas/searcher/test_ray.py runs searches on one of three nodes",
     "cuda": "needs a GPU",
     "--gpus-per-worker": "needs a GPU for each worker",
 }
@@ -40,9 +40,9 @@ ELSEWHERE = {
     "kubectl": "needs a Kubernetes cluster; tests/nas/test_cluster_files.py checks the manifest",
     "optuna-dashboard": "is a package of its own, which serves until it is stopped; tests/nas/tuning reads the storage",
     "python3 -m venv": "makes an environment",
-    "ray": "starts and stops nodes of a cluster; tests/nas/search/test_ray.py does",
+    "ray": "starts and stops nodes of a cluster; tests/nas/searcher/test_ray.py does",
     "sbatch": "needs Slurm; tests/nas/test_cluster_files.py checks the script",
-    "source": "tests/nas/test_cli.py checks the scripts that completion prints",
+    "source": "tests/nas/commands/test_cli.py checks the scripts that completion prints",
     "tensorboard": "is what nas board starts, which is run",
 }
 """Beginnings of lines that are no ``nas`` command, why they are not run, and who looks after them."""

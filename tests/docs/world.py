@@ -12,12 +12,12 @@ from PIL import Image
 from nas.cli import main
 from search_spaces.architecture import Architecture
 from tests.docs.pages import ROOT
+from tests.nas.devices.test_latency_fit import write as write_latencies
 from tests.nas.evidence import trained
-from tests.nas.latency.test_latency_fit import write as write_latencies
-from tests.zoo import official_files
-from zoo.checkpoint import load, save
+from tests.zoo.weights import official_files
 from zoo.detector import Detector, Recipe
 from zoo.families import build, build_recipe, family
+from zoo.weights.checkpoint import load, save
 
 CHECKPOINTS = {
     "yolox-s": "yolox-s", "yolox_s": "yolox-s", "yolox-l": "yolox-l", "yolo26n": "yolo26n", "damo-yolo-l": "damo-yolo-l", "rtdetrv2-x": "rtdetrv2-x",
@@ -59,7 +59,7 @@ def devices(folder: Path) -> None:
     """A profile of this machine, which calibration would make; and where CONTRIBUTING.md puts a new one."""
     folder.mkdir()
     Path("nas/latency/devices").mkdir(parents=True)
-    text = (ROOT / "nas" / "latency" / "devices" / "intel-i7-10875h.yaml").read_text(encoding="utf-8")
+    text = (ROOT / "nas" / "devices" / "profiles" / "intel-i7-10875h.yaml").read_text(encoding="utf-8")
     (folder / "cpu.yaml").write_text(text.replace("name: intel-i7-10875h", "name: cpu", 1), encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def measurements(shared: Path) -> None:
 
 def searches() -> None:
     """Spaces, and a search under all its names."""
-    shutil.copy(ROOT / "search_spaces" / "res.yaml", "my-space.yaml")
+    shutil.copy(ROOT / "search_spaces" / "spaces" / "res.yaml", "my-space.yaml")
     shutil.copy(ROOT / "docs" / "tutorial" / "pico.yaml", "pico.yaml")
     nas("search", "--budget", "3ms", "--device", "t4", "--name", "NAME", "--quiet")
     for name in SEARCHES:

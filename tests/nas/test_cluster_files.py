@@ -14,7 +14,7 @@ import yaml
 
 from nas.cli import build_parser
 from nas.scores.rows import ROW_SCORES
-from nas.search.shape import Shape
+from nas.searcher.shape import Shape
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "cluster"

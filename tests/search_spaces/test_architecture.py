@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.architecture import Architecture, Stage
-from search_spaces.errors import BadInput
 from search_spaces.lowering import count_layers
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from search_spaces.tinynas_text import SPELLINGS, parse, parse_structure, to_structure, to_text
+from workbench.errors import BadInput
 
 FIXTURE = Path(__file__).parents[1] / "data" / "tinynas_scores.json"
 

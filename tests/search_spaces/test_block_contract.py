@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from nas.scores.closed_form import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
 from search_spaces.blocks import ANY_STYLE, KINDS, StageNumbers
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder
 from search_spaces.lowering import count_layers, lower, skeleton
 from search_spaces.tinynas_text import parse, to_text
+from workbench.errors import BadInput
 
 CHANNELS = st.integers(1, 12).map(lambda n: 8 * n)
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.latency.profile import load_device
-from nas.rulers import Rulers, measure_architecture
-from search_spaces.errors import BadInput
+from nas.costs import Rulers, measure_architecture
+from nas.devices.profile import load_device
 from search_spaces.graph import Graph, fused_ops, level_strides, same_graph
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
+from workbench.errors import BadInput
 
 OFFICIAL = {"damo-yolo-t": "DAMO-YOLOt", "damo-yolo-s": "DAMO-YOLOs", "damo-yolo-l": "DAMO-YOLOl"}
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid
 from search_spaces.space_file import load_space, read_space, space_names
+from workbench.errors import BadInput
 
 TINY = """\
 name: tiny

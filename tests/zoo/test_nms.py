@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 torch = pytest.importorskip("torch")
 

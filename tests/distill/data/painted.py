@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from distill.data.augment import Scene
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
-from distill.data.synth import KINDS, draw_picture
+from distill.data.feed.augment import Scene
+from distill.data.synthetic.synth import KINDS, draw_picture
 
 LIT = 64
 """A pixel as bright as this shows an object, even half covered or mixed half and half."""

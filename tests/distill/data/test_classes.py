@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.data.classes import ClassMap, check_same
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 MAP = ClassMap.of([(90, "bolt"), (7, "nut"), (13, "washer")])
 

@@ -14,9 +14,9 @@ from nas.evidence import columns as module
 from nas.evidence.columns import columns, is_slow, known_names
 from nas.evidence.plain import PLAIN
 from nas.evidence.read import Trained, read_trained
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, Op
 from tests.nas.evidence.trained import folder, network
+from workbench.errors import BadInput
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from nas.budgets import parse_budget
+from nas.devices.profile import load_device
 from nas.evidence.drawn import BAND, common_band, draw, shrunk
 from nas.evidence.options import DEVICE, INPUT_PX, SHRINK, SPACES
-from nas.latency.profile import load_device
-from nas.quantity import parse_budget
-from search_spaces.errors import BadInput
 from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
+from workbench.errors import BadInput
 
 SMALL = [shrunk(load_space(name), SHRINK, 12) for name in SPACES]
 

@@ -17,8 +17,8 @@ from nas.evidence.refit import fitted, left_out
 from nas.evidence.trial import hold
 from nas.kendall import kendall
 from nas.pareto import unbeaten
-from search_spaces.errors import BadInput
 from tests.nas.evidence.trained import folder
+from workbench.errors import BadInput
 
 
 @pytest.fixture(scope="module")

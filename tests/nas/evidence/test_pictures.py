@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("cv2")
 pytest.importorskip("torch")
 
-from distill.data.readers import open_pair
-from distill.data.synth import draw_picture
+from distill.data.formats.readers import open_pair
+from distill.data.synthetic.synth import draw_picture
 from nas.evidence.pictures import CLASS, LEAST_SHARE, make_easy
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 
 def test_large_things_of_one_class_are_left(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_without_offsets_nothing_is_blurred() -> None:
 @pytest.mark.slow
 def test_every_model_of_the_zoo_has_a_graph_without_its_decoding() -> None:
     pytest.importorskip("torch")
-    from zoo.card import load_cards
+    from zoo.families.card import load_cards
 
     points = zoo_detectors()
     assert list(points.arch) == list(load_cards())

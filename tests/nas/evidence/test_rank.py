@@ -10,7 +10,7 @@ import pytest
 
 from nas.evidence.rank import BINS, GroupedPairs, Pairs, equal_latency_tau, latency_bins, spearman, usual_bins
 from nas.kendall import kendall
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nas.evidence.read import TARGET, read_trained
-from search_spaces.errors import BadInput
 from tests.nas.evidence.trained import SIZES, folder
+from workbench.errors import BadInput
 
 
 def test_points_and_columns(tmp_path: Path) -> None:

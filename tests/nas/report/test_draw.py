@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nas.latency.profile import load_device
+from nas.costs import measure_architecture
+from nas.devices.profile import load_device
 from nas.report.draw import WIDTH, architecture_text, graph_text, piece_costs
-from nas.rulers import measure_architecture
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
-from search_spaces.errors import BadInput
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
+from workbench.errors import BadInput
 
 HUGE = Architecture(
     "mob", Stem(1024, 31), tuple(Stage("k1dwsek1", 4096, 24576, 31, s, 20) for s in (2, 2, 2, 1, 2)), "silu",

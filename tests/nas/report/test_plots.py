@@ -7,11 +7,11 @@ import io
 import numpy as np
 import pytest
 
-from distill.events import PNG_SIGNATURE, png_size
 from nas.report.plots import MOST_POINTS, _thinned, architecture_png, front_png
 from search_spaces.architecture import Architecture, Stage, Stem
-from search_spaces.errors import BadInput
 from search_spaces.published import PUBLISHED
+from workbench.errors import BadInput
+from workbench.events import PNG_SIGNATURE, png_size
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.events import METRIC_FOLDER, EventWriter, png_size
-from nas.latency.profile import load_device
-from nas.quantity import parse_budgets
+from nas.budgets import parse_budgets
+from nas.costs import Rulers, measure_architecture
+from nas.devices.profile import load_device
 from nas.report.graph_nodes import IMAGE, graph_nodes
 from nas.report.search_board import Film, Scale, finalist_settings, show_embedding
-from nas.rulers import Rulers, measure_architecture
-from nas.search.evaluate import whole_limits
-from nas.search.front import Front
-from nas.search.run import search
+from nas.searcher.evaluate import whole_limits
+from nas.searcher.front import Front
+from nas.searcher.run import search
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space
+from workbench.events import METRIC_FOLDER, EventWriter, png_size
 
 pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

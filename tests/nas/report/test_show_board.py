@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from distill.events import PNG_SIGNATURE, EventWriter
 from nas.cli import main
-from nas.latency.profile import load_device
+from nas.devices.profile import load_device
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.tinynas_text import parse
+from workbench.events import PNG_SIGNATURE, EventWriter
 
 ROOT = Path(__file__).parents[3]
 

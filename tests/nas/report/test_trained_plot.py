@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from distill.events import png_size
 from nas.report.trained_plot import Mark, trained_png
+from workbench.events import png_size
 
 
 @pytest.mark.parametrize(

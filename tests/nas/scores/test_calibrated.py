@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.budgets import parse_budgets
 from nas.cli import main
-from nas.latency.profile import load_device
-from nas.quantity import parse_budgets
-from nas.rulers import SCORE_TICK, Rulers, measure_architecture
+from nas.costs import SCORE_TICK, Rulers, measure_architecture
+from nas.devices.profile import load_device
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, skippable, spatial
 from nas.scores.calibrated import Calibration, Form, as_map, shipped, terms_of
-from nas.search.evaluate import whole_limits
-from nas.search.exact import solve
+from nas.searcher.evaluate import whole_limits
+from nas.strategies.exact.search import solve
 from search_spaces.architecture import Architecture
-from search_spaces.errors import BadInput
 from search_spaces.graph import GraphBuilder
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid
 from search_spaces.space_file import load_space, space_names
-from tests.nas.search.test_exact import all_rows, assert_is_brute_force, random_space
+from tests.nas.strategies.test_exact import all_rows, assert_is_brute_force, random_space
+from workbench.errors import BadInput
 
 YOLOBENCH = Path(__file__).parents[4] / "shared" / "yolobench"
 DATA = pytest.mark.skipif(not (YOLOBENCH / "graphs.jsonl.gz").is_file(), reason="needs ../shared/yolobench")

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.rulers import SCORE_TICK, Rulers
+from nas.costs import SCORE_TICK, Rulers
 from nas.scores import get_score
 from nas.scores.closed_form import effectiveness, levels
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from search_spaces.tinynas_text import parse_structure
+from workbench.errors import BadInput
 
 OFFICIAL = json.loads((Path(__file__).parents[2] / "data" / "tinynas_scores.json").read_text())
 

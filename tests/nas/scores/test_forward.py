@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from nas.scores import SCORES, forward
 from nas.scores.forward_net import GraphNet, images, seeded
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder
+from workbench.errors import BadInput
 
 PX = 32
 

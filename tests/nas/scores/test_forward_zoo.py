@@ -16,7 +16,7 @@ from nas.scores.forward import OBSERVERS, ZICO_BATCHES, observed, synflow, synfl
 from nas.scores.forward_net import GraphNet, gaussian, images, seeded
 from search_spaces.graph import CONV_KINDS
 from zoo.families import build
-from zoo.torch_graph import ACTIVATIONS
+from zoo.graphs.to_torch import ACTIVATIONS
 
 MODELS = ("yolox-nano", "damo-yolo-ns", pytest.param("yolov7", marks=pytest.mark.slow))
 PX = 64

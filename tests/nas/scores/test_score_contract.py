@@ -9,9 +9,9 @@ import pytest
 
 from nas.scores import SCORES
 from search_spaces.architecture import Architecture, Stage, Stem
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower, skeleton
+from workbench.errors import BadInput
 
 KINDS = {"res": "k1kx", "csp": "kxkx", "mob": "k1dwk1", "bottleneck": "k1kxk1"}
 
@@ -79,7 +79,7 @@ def test_synflow_by_hand() -> None:
     g.conv(-1, 1, bias=False)
     graph = g.finish()
     torch.manual_seed(5)
-    from zoo.torch_graph import build_module
+    from zoo.graphs.to_torch import build_module
 
     with torch.random.fork_rng():
         torch.manual_seed(5)

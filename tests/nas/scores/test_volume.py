@@ -7,8 +7,8 @@ import math
 import pytest
 
 from nas.scores import get_score
-from search_spaces.errors import BadInput
 from search_spaces.graph import Graph, GraphBuilder, Op
+from workbench.errors import BadInput
 
 
 def test_convolutions_count_and_nothing_else() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nas.shortlist.halving import Point, pareto, promoted, rungs, spent_epochs, spread
 from nas.shortlist.result import Row, Trained
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 
 def test_rungs_halve_candidates_and_double_epochs() -> None:

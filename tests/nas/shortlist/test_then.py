@@ -15,11 +15,11 @@ pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
 from nas.cli import main
-from nas.search.run import search
+from nas.searcher.run import search
 from nas.shortlist.pick import pick, ruler, stock_models
 from tests.distill.taught import taught, write_pictures
 from tests.nas.process import nas
-from zoo.checkpoint import read_manifest, save
+from zoo.weights.checkpoint import read_manifest, save
 
 SPACE = """
 name: little

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("cv2")
-from distill.recipe import load_recipe, parse_changes
+from distill.train.recipe import load_recipe, parse_changes
 from nas.tuning.ranges import Range, changes, read_ranges
-from search_spaces.errors import BadInput
+from workbench.errors import BadInput
 
 SMALL = load_recipe("small")
 

@@ -16,17 +16,17 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 optuna = pytest.importorskip("optuna")
-from distill.recipe import load_recipe
+from distill.request import Request
+from distill.train.recipe import load_recipe
 from nas.cli import main
-from nas.search.optuna_search import JOURNAL, open_study
-from nas.search.workers import Done, Workers
-from nas.training.run import Request
+from nas.strategies.optuna_samplers import JOURNAL, open_study
 from nas.tuning.halving import Halving, rungs
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, Trials, Wish, train_until
-from search_spaces.heard import heard
 from tests.distill.tiny import furnish
 from tests.nas.process import finish, nas
+from workbench.signals import heard
+from workbench.workers import Done, Workers
 
 EPOCHS, EVALUATED = 9, {1, 3, 5, 7, 9}
 RECIPE = load_recipe("small", {"epochs": EPOCHS})

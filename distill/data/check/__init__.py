@@ -1,0 +1,1 @@
+"""Checks of data sets: findings, the doctor that explains them, and repair."""

@@ -1,0 +1,1 @@
+"""From images on disk to batches: augmentation, cache, loader and data workers."""

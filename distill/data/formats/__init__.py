@@ -1,0 +1,1 @@
+"""Readers of COCO JSON, YOLO text and Pascal VOC data sets."""

@@ -1,0 +1,126 @@
+"""Paths that come from data: found without leaving the data's folder, read without being taken in.
+
+Data may be hostile. A path is followed only if what it leads to, symbolic links resolved, lies inside the root and is a
+regular file. Folders are listed once and kept, so that checking a hundred thousand paths costs a few listings.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from workbench.errors import BadInput
+
+MOST_TEXT_BYTES = 64 * 2**20
+"""Of a label file or a list of images."""
+MOST_YAML_BYTES = 2**20
+MOST_YAML_DEPTH = 20
+
+OUTSIDE = "outside"
+MISSING = "missing"
+
+
+class Places:
+    """The files below ``root``, by paths relative to any folder in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        self._prefix = str(self.root).rstrip(os.sep) + os.sep
+        self._listed: dict[str, tuple[str, dict[str, bool]] | str] = {}
+
+    def inside(self, path: str | Path) -> bool:
+        """Whether ``path``, links resolved, is the root or below it."""
+        real = os.path.realpath(path)
+        return real == str(self.root) or real.startswith(self._prefix)
+
+    def find(self, folder: Path, name: str) -> Path | str:
+        """The regular file ``name`` below ``folder`` (or an absolute one), or ``OUTSIDE``, or ``MISSING``."""
+        if "\0" in name or not name:
+            return MISSING
+        if "\\" in name:
+            name = PureWindowsPath(name).as_posix()
+        parent, base = os.path.split(os.path.join(str(folder), name))
+        listing = self._list(parent)
+        if isinstance(listing, str):
+            return listing
+        real, names = listing
+        kind = names.get(base)
+        if kind is None:
+            return MISSING if self.inside(os.path.join(real, base)) else OUTSIDE
+        if kind:
+            return Path(real + os.sep + base)
+        # a link, or no regular file
+        target = os.path.realpath(os.path.join(real, base))
+        if not self.inside(target):
+            return OUTSIDE
+        return Path(target) if os.path.isfile(target) else MISSING
+
+    def files(self, folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+        """Names of regular files and links right in ``folder`` with one of ``suffixes``, sorted; hidden ones do not count."""
+        listing = self._list(str(folder))
+        if isinstance(listing, str):
+            return []
+        return sorted(n for n in listing[1] if n.lower().endswith(suffixes) and not n.startswith("."))
+
+    def _list(self, folder: str) -> tuple[str, dict[str, bool]] | str:
+        """Resolved path of ``folder`` and what is in it: names, true for regular files, false for links and the rest."""
+        known = self._listed.get(folder)
+        if known is None:
+            known = self._listed[folder] = self._read(folder)
+        return known
+
+    def _read(self, folder: str) -> tuple[str, dict[str, bool]] | str:
+        try:
+            if not self.inside(folder):
+                return OUTSIDE
+            real = os.path.realpath(folder)
+            with os.scandir(real) as entries:
+                return real, {e.name: e.is_file(follow_symlinks=False) for e in entries if not e.is_dir(follow_symlinks=False)}
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return MISSING
+        except OSError as error:
+            if len(folder) > 1000:
+                return MISSING  # a name too long for any file system
+            raise BadInput(f"{folder}: cannot be listed ({error.strerror or error})") from error
+
+
+def read_text(file: Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
+    """The text of a regular file in UTF-8, a byte order mark taken off."""
+    try:
+        if not file.is_file():
+            raise BadInput(f"{file}: no such file" if not file.exists() else f"{file}: not a regular file")
+        size = file.stat().st_size
+        if size > most_bytes:
+            raise BadInput(f"{file}: {size:,} bytes, at most {most_bytes:,} are read: is it the right file?")
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A mapping from a YAML file; aliases are refused, because a few lines of them can stand for billions of values."""
+    import yaml
+
+    text = read_text(file, MOST_YAML_BYTES)
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            # nesting costs time by its square, so it is stopped on the way
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_YAML_DEPTH:
+                raise BadInput(f"{file}: nested deeper than {MOST_YAML_DEPTH} levels, which no description of data is")
+            if isinstance(event, yaml.AliasEvent):
+                raise BadInput(f"{file}: has the alias *{event.anchor}: write the value out, aliases are not read")
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{file}: not YAML ({error})") from error
+    except ValueError as error:  # such as a date that is none, or a number of ten thousand digits
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{file}: {error}") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"{file}: must be a mapping with train, val and names, and is a {type(data).__name__}")
+    return data

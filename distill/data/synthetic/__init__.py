@@ -1,0 +1,1 @@
+"""Synthetic data sets, the same for the same seed."""

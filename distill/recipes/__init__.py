@@ -1,1 +1,0 @@
-"""Recipes as YAML files; ``distill.recipe`` reads them."""

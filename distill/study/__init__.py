@@ -1,0 +1,1 @@
+"""Studies of several trainings: controls with and without a teacher, chains of teachers."""

@@ -1,0 +1,1 @@
+"""Distillation: teachers, feature and response methods, loss balance and the teacher cache."""

@@ -1,0 +1,45 @@
+"""How the workers of one machine find one another: through a file and the loopback device.
+
+Ray Train's own way is a server that listens on every network device, which a cluster needs and one machine does not.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train.backend import Backend
+from ray.train.torch import TorchConfig
+
+from distill.train.parallel.meeting import meet, part
+
+
+@dataclass
+class OneMachine(TorchConfig):
+    """Ray Train's settings for torch, with a ``folder`` that all workers see instead of a server."""
+
+    folder: str = ""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """What starts the process group."""
+        return _ByFile
+
+
+class _ByFile(Backend):
+    share_cuda_visible_devices = True
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Join all workers; those of every new group meet in a file of their own."""
+        meeting = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
+        count = len(worker_group)
+        ray.get([
+            worker_group.execute_single_async(rank, meet, meeting, rank, count, backend_config.backend, backend_config.timeout_s) for rank in range(count)
+        ])  # fmt: skip
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        """Let go of one another."""
+        ray.get(worker_group.execute_async(part))

@@ -1,0 +1,168 @@
+"""Training recipes: how a family was trained by its makers, and what small data want instead.
+
+A recipe is one YAML under ``distill/recipes`` (or a file of your own): every field of ``TrainRecipe`` that differs
+from its default. The learning rate is stated for ``nominal_batch`` images a step and scales with the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.checks import number, whole
+from workbench.errors import BadInput, unknown_name
+
+OPTIMISERS = ("sgd", "adamw", "muon")
+PRECISIONS = ("fp32", "bf16", "fp16")
+SMALL_IMAGES = 5000
+"""Below so many training images the recipe ``small`` is the default; the families' own were made for COCO's 118,287."""
+MOST_EPOCHS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """How to train. Times are in epochs, sizes in pixels."""
+
+    name: str = ""
+    source: str = ""
+    """Where the values come from."""
+    optimiser: str = "sgd"
+    lr: float = 0.01
+    """Learning rate after warm-up for a batch of ``nominal_batch`` images."""
+    nominal_batch: int = 64
+    loss_scale: float = 1.0
+    """What the mean loss is multiplied by: some families state their rates for losses that grow with the batch."""
+    momentum: float = 0.9
+    """Of SGD and Muon; the first beta of AdamW."""
+    weight_decay: float = 5e-4
+    """Of weights with two or more dimensions; biases, scales and norms have none."""
+    backbone_lr: float = 1.0
+    """Learning rate of the backbone as a share of the others'."""
+    final_lr: float = 0.05
+    """Share of the learning rate that is left at the end of the cosine."""
+    warmup_epochs: float = 5.0
+    epochs: int = 300
+    closing_epochs: int = 15
+    """Last epochs, without mosaic, mixup and the like."""
+    ema_decay: float = 0.9998
+    ema_updates: float = 2000.0
+    """Updates after which the average's memory has reached 63 % of its length."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together; None leaves them."""
+    augmentation: str = "light"
+    """A preset of ``distill.data.feed.presets``."""
+    multi_scale: float = 0.0
+    """Batches vary in size by up to this share of the input side, both ways."""
+    views: int = 0
+    """Augmented views of each picture, which come round again; 0 makes a new one in every epoch."""
+    batch: int = 16
+    """Images a step unless the command says otherwise."""
+    accumulate: int = 1
+    """Batches whose gradients are added before one step."""
+    precision: str = "fp32"
+    """What a GPU calculates in; a CPU always takes fp32 unless told."""
+    freeze_norms: bool = False
+    """Leave the statistics of batch norms in the backbone as they are."""
+    norm_images: int = 0
+    """Training pictures at a time over which the average's batch norms are measured before it is evaluated and kept; 0 leaves the statistics
+    that followed the training's batches."""
+    norm_hold: float = 0.0
+    """Share of the steps, at the end, in which batch norms train with fixed statistics: those measured at its beginning where ``norm_images``
+    says over what, else those that moved along."""
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise unknown_name(what, value, known)
+        number("lr", self.lr, 0.0, 10.0, above=True)
+        number("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
+        number("momentum", self.momentum, 0.0, 0.9999)
+        for name in ("weight_decay", "backbone_lr", "final_lr"):
+            number(name, getattr(self, name), 0.0, 1.0)
+        number("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
+        number("ema_decay", self.ema_decay, 0.0, 0.999999)
+        number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
+        number("multi_scale", self.multi_scale, 0.0, 0.9)
+        number("norm_hold", self.norm_hold, 0.0, 1.0)
+        if self.clip_norm is not None:
+            number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
+        for name, least, most in (
+            ("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("views", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024),
+            ("nominal_batch", 1, 65536), ("norm_images", 0, 65536),
+        ):  # fmt: skip
+            whole(name, getattr(self, name), least, most)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, every field."""
+        return dataclasses.asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship."""
+    return sorted(f.name.removesuffix(".yaml") for f in resources.files("distill.train.recipes").iterdir() if f.name.endswith(".yaml"))
+
+
+def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
+    """The recipe that ``text`` names (one that ships, or a YAML file), with some fields changed."""
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            content = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"cannot read recipe {text!r}: {error}") from error
+        name = path.stem
+    elif text in recipe_names():
+        content, name = resources.files("distill.train.recipes").joinpath(f"{text}.yaml").read_text(encoding="utf-8"), text
+    else:
+        raise unknown_name("recipe", text, recipe_names())
+    try:
+        data = yaml.safe_load(content)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadInput(f"recipe {text!r} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"recipe {text!r} must be a table of settings, not {type(data).__name__}")
+    return _made({**data, "name": name, **(changes or {})}, f"recipe {text!r}")
+
+
+def _made(data: Mapping[str, Any], where: str) -> TrainRecipe:
+    fields = {field.name for field in dataclasses.fields(TrainRecipe)}
+    for key in data:
+        if key not in fields:
+            raise BadInput(f"{where}: unknown setting {key!r}; it has {', '.join(sorted(fields))}")
+    try:
+        return TrainRecipe(**data)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+
+
+def parse_changes(words: list[str]) -> dict[str, Any]:
+    """``key=value`` words as changes to a recipe; values are read as YAML scalars."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise BadInput(f"--set {word!r} must be KEY=VALUE, for instance lr=0.005")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInput(f"--set {word!r}: {value!r} is not a value") from error
+        if isinstance(found[key.strip()], str):
+            # YAML 1.1 takes 1e-3 for a text.
+            try:
+                found[key.strip()] = float(value)
+            except ValueError:
+                found[key.strip()] = value
+    return found
+
+
+def default_recipe(family: str, images: int) -> str:
+    """Name of the recipe for a family and so many training images."""
+    if images < SMALL_IMAGES or family not in recipe_names():
+        return "small"
+    return family

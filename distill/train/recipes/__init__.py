@@ -1,0 +1,1 @@
+"""Recipes as YAML files; ``distill.train.recipe`` reads them."""

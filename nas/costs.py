@@ -1,0 +1,227 @@
+"""Rulers over Graphs and over whole populations: FLOPs, parameters, activations, layers, latency, entropy.
+
+``measure`` costs one Graph. ``Rulers`` costs rows of a Space, thousands at once, stage by stage, through
+the same lowering with arrays in place of ints. All costs are whole numbers (FLOPs, parameters, bytes,
+layers, latency in the profile's ticks), and the additive score is kept in ticks of ``SCORE_TICK``, so sums
+are exact in any order and ties are real ties.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
+from nas.scores import WEIGHTS
+from nas.scores.rows import ROW_SCORES, RowScore
+from nas.scores.rows import SCORE_TICK as SCORE_TICK
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import KINDS, StageNumbers
+from search_spaces.graph import Graph, GraphBuilder, Num, OpTable
+from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
+from search_spaces.space import BTN, DEPTH, OUT, K, Space
+from workbench.errors import BadInput
+
+if TYPE_CHECKING:
+    from nas.devices.profile import DeviceProfile
+
+ACTIVATION_BYTES = 2
+"""Bytes of one activation number (FP16)."""
+
+
+def latency_profiles(device: DeviceProfile | Sequence[DeviceProfile] | None) -> dict[str, DeviceProfile]:
+    """Profiles by the name of their cost: plain latency where there is one device, else latency on each."""
+    profiles = [] if device is None else list(device) if isinstance(device, Sequence) else [device]
+    if len(profiles) == 1:
+        return {LATENCY: profiles[0]}
+    named = {latency_on(profile.name): profile for profile in profiles}
+    if len(named) < len(profiles):
+        raise BadInput(f"a device is named twice: {', '.join(p.name for p in profiles)}")
+    return named
+
+
+def table_costs(table: OpTable, profiles: Mapping[str, DeviceProfile]) -> dict[str, Num]:
+    """Whole-number costs of a table: a scalar each, or ``[N]``. Latencies in the profiles' ticks, without their fixed parts."""
+    stored = np.where(table.fused > 0, 0.0, table.out_elems)
+    costs = {
+        FLOPS: 2 * table.total(table.macs),
+        PARAMS: table.total(table.params),
+        ACT: ACTIVATION_BYTES * table.total(stored),
+    }
+    for name, profile in profiles.items():
+        costs[name] = table.total(profile.op_ticks(table))
+    return {name: np.rint(value).astype(np.int64) for name, value in costs.items()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Costs of one graph in base units, and latency by part (ms) on the first device."""
+
+    costs: dict[str, float]
+    parts_ms: dict[str, float]
+
+
+def measure(
+    graph: Graph, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, layers: int | None = None
+) -> Measured:
+    """Cost one scalar graph at ``input_px``; ``layers`` where the caller knows them."""
+    profiles = latency_profiles(device)
+    size = None if graph.fixed_px else input_px
+    ticks = table_costs(graph.table(size), profiles)
+    costs = {name: float(value) for name, value in ticks.items() if name not in profiles}
+    for name, profile in profiles.items():
+        costs[name] = float(int(ticks[name]) + profile.fixed_ticks) * profile.tick_ms
+    if layers is not None:
+        costs[LAYERS] = float(layers)
+    parts = next(iter(profiles.values())).parts_ms(graph, size) if profiles else {}
+    return Measured({name: costs[name] for name in cost_names(profiles) if name in costs}, parts)
+
+
+def measure_architecture(
+    arch: Architecture, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, scope: str = "detector"
+) -> Measured:
+    """Cost one architecture, whole or backbone alone."""
+    return measure(lower(arch, scope), input_px, device, count_layers(arch))
+
+
+def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
+    """Every cost in the order of ``QUANTITIES``; latency once a device."""
+    return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
+
+
+class Rulers:
+    """Every additive ruler over the rows of one space, for one scope, input size and device."""
+
+    def __init__(
+        self, space: Space, device: DeviceProfile | Sequence[DeviceProfile] | None, input_px: int = 640, scope: str = "detector",
+        weights: tuple[float, ...] = WEIGHTS,
+    ) -> None:  # fmt: skip
+        if input_px % 32 or input_px < 64:
+            raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32")
+        self.space, self.input_px, self.scope = space, input_px, scope
+        self.profiles = latency_profiles(device)
+        self.weights = weights
+        self.strides = [space.stem_stride if not space.focus else 2]
+        for stage in space.stages:
+            self.strides.append(self.strides[-1] * stage.stride)
+        found = {s: i for i, s in enumerate(self.strides[1:])}
+        missing = [s for s in (8, 16, 32) if s not in found]
+        if missing and scope == "detector":
+            raise BadInput(f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; use --scope backbone")
+        self.taps: tuple[int, ...] = () if missing else (found[8], found[16], found[32])
+        self._score: RowScore = ROW_SCORES["maxent"](self)
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """Costs this ruler knows; latency once a device."""
+        return cost_names(self.profiles)
+
+    @property
+    def devices(self) -> tuple[DeviceProfile, ...]:
+        """The device profiles, in the order given."""
+        return tuple(self.profiles.values())
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """Costs that every candidate pays: the profiles' constants, and the stem as one layer."""
+        fixed = dict.fromkeys(self.cost_names, 0) | {LAYERS: 1}
+        for name, profile in self.profiles.items():
+            fixed[name] = int(profile.fixed_ticks)
+        return fixed
+
+    def unit(self, name: str) -> float:
+        """Base units of one whole number of this cost: ms a tick for latency, else 1."""
+        return self.profiles[name].tick_ms if name in self.profiles else 1.0
+
+    def stem_costs(self, out: Num) -> dict[str, Num]:
+        """Costs of the stem for output widths ``[N]``."""
+        space = self.space
+        g = GraphBuilder(3)
+        lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act)
+        return self._costs(g.finish(), 1)
+
+    def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
+        """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
+        costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth), self.strides[index])
+        costs[LAYERS] = depth * KINDS[self.space.stages[index].kind].layers_per_block
+        return costs
+
+    def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Graph:
+        """Stage ``index`` alone, as the deployed detector has it, for arrays ``[N]`` of its numbers."""
+        choices = self.space.stages[index]
+        kind = KINDS[choices.kind]
+        flags = stage_flags(self.space.style, [s.stride for s in self.space.stages], index, self.space.spp)
+        numbers = StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act, **flags)
+        g = GraphBuilder(3)
+        kind.lower(g, kind.entry(g, numbers), numbers)
+        return g.finish()
+
+    def tail_costs(self, c3: Num, c4: Num, c5: Num) -> dict[str, Num]:
+        """Costs of neck and head behind backbone widths ``[N]``; nothing when only the backbone counts."""
+        if self.scope == "backbone":
+            zeros = np.zeros(np.shape(c5), dtype=np.int64)
+            return dict.fromkeys(self.cost_names, zeros)
+        g = GraphBuilder(c3)
+        tensors = [-1, g.input(c4), g.input(c5)]
+        lower_neck_head(g, tensors, self.space.neck, self.space.head)
+        graph = g.finish()
+        sizes = [self.input_px // s for s in (8, 16, 32)]
+        table = Graph(graph.ops, [(c, s, s) for c, s in zip((c3, c4, c5), sizes, strict=True)]).table()
+        return self._named(table)
+
+    def _costs(self, graph: Graph, entry_stride: int) -> dict[str, Num]:
+        """Costs of a piece alone; its inputs (all at one stride) are graph inputs of known size."""
+        side = self.input_px // entry_stride
+        return self._named(Graph(graph.ops, [(shape[0], side, side) for shape in graph.inputs]).table())
+
+    def _named(self, table: OpTable) -> dict[str, Num]:
+        costs = table_costs(table, self.profiles)
+        return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
+
+    def scoring(self, score: str) -> Rulers:
+        """These rulers with another additive score; see ``nas.scores.rows``."""
+        other = copy.copy(self)
+        other._score = ROW_SCORES[score](other)
+        return other
+
+    def stem_score(self, out: Num) -> Num:
+        """What the stem adds to the score, in score ticks."""
+        return self._score.stem(out)
+
+    def stage_score(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
+        """What stage ``index`` adds to the score, in score ticks."""
+        return self._score.stage(index, cin, out, btn, k, depth)
+
+    def score(self, rows: np.ndarray) -> np.ndarray:
+        """Additive score of rows in ticks, int64 ``[N]``; multiply by ``SCORE_TICK``."""
+        total = self.stem_score(rows[:, 0])
+        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
+            total = total + self.stage_score(index, cin, out, btn, k, depth)
+        return np.asarray(total)
+
+    def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Costs of rows as whole numbers, int64 ``[N]`` each (latency in ticks, fixed part included)."""
+        pieces = [self.stem_costs(rows[:, 0])]
+        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
+            pieces.append(self.stage_costs(index, cin, out, btn, k, depth))
+        if self.taps:
+            # Neck and head see only three widths, which repeat within a population: cost each triple once.
+            triples = rows[:, [self.space.column(i, OUT) for i in self.taps]]
+            unique, where = np.unique(triples, axis=0, return_inverse=True)
+            tail = self.tail_costs(*unique.T)
+            pieces.append({name: value[where.reshape(-1)] for name, value in tail.items()})
+        fixed = self.fixed
+        return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
+
+    def _stages(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        out = []
+        cin = rows[:, 0]
+        for i in range(len(self.space.stages)):
+            genes = tuple(rows[:, self.space.column(i, gene)] for gene in (OUT, BTN, K, DEPTH))
+            out.append((cin, *genes))
+            cin = genes[0]
+        return out

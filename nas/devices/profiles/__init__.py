@@ -1,0 +1,1 @@
+"""Latency profiles of devices as YAML files; ``nas.devices.profile`` reads them."""

@@ -1,0 +1,1 @@
+"""One search from a problem to its run folder: driver, front, products, measured finalists."""

@@ -1,0 +1,1 @@
+"""Exact search: label setting over the stages, with a certificate."""

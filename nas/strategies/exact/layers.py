@@ -1,0 +1,220 @@
+"""The search as a layered graph: states between stages, arcs through them, costs in whole numbers.
+
+A *node* before stage i is a width ``cin`` with the tap widths that earlier stages have fixed, because
+neck and head are costed from all three tap widths together. An *arc* ``(cin, out)`` of stage i carries
+the options ``(btn, k, depth)`` with their score and costs. Everything an exact strategy needs, and
+nothing about how it searches.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.costs import Rulers
+
+
+@dataclass(frozen=True)
+class Options:
+    """The ways through one arc (or to the end): parallel arrays ``[n]``, sorted by genes.
+
+    ``genes``: ``[n, 4]`` out, btn, k, depth. ``score``: ticks. ``costs``: ``[n, resources]`` whole numbers.
+    """
+
+    genes: np.ndarray
+    score: np.ndarray
+    costs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, index: np.ndarray) -> Options:
+        """The options at ``index``."""
+        return Options(self.genes[index], self.score[index], self.costs[index])
+
+
+class Layers:
+    """All arcs of a space under a set of budgeted resources, costed once, vectorised a stage at a time."""
+
+    def __init__(self, rulers: Rulers, resources: tuple[str, ...], limits: dict[str, int]) -> None:
+        """``limits``: the whole-number budget of every resource, fixed costs already taken off."""
+        self.rulers, self.space, self.resources = rulers, rulers.space, resources
+        self.limits = np.array([limits[name] for name in resources], dtype=np.int64)
+        self.taps = rulers.taps if rulers.scope == "detector" else ()
+        self.depth = len(self.space.stages)
+        self.widths = self._reachable()
+        self._arcs = [self._cost_stage(i) for i in range(self.depth)]
+        self.stem = self._cost_stem()
+        self._tails = self._cost_tails()
+        self.cheapest_after = self._cheapest_after()
+        self.cheapest_before = self._cheapest_before()
+
+    def arc(self, stage: int, cin: int, out: int) -> Options:
+        """Options of stage ``stage`` between two widths."""
+        return self._arcs[stage][(cin, out)]
+
+    def outs(self, stage: int, cin: int) -> list[int]:
+        """Widths that stage ``stage`` may have after ``cin``, ascending."""
+        return [out for out in self.widths[stage + 1] if (cin, out) in self._arcs[stage]]
+
+    def combos(self, stage: int, cin: int) -> list[tuple[int, ...]]:
+        """Tap widths fixed before stage ``stage`` at node width ``cin`` (sorted)."""
+        return self._combos[stage][cin]
+
+    def next_combo(self, stage: int, combo: tuple[int, ...], out: int) -> tuple[int, ...]:
+        """The tap widths after ``stage`` put out ``out``."""
+        return (*combo, out) if stage in self.taps else combo
+
+    def tail(self, combo: tuple[int, ...]) -> np.ndarray:
+        """Costs of neck and head behind three tap widths, ``[resources]``."""
+        return self._tails[combo]
+
+    @property
+    def arcs(self) -> int:
+        """Number of arc options in the layered graph."""
+        return sum(len(o) for stage in self._arcs for o in stage.values()) + len(self.stem)
+
+    def _reachable(self) -> list[list[int]]:
+        """Widths per layer (0 = stem) from which both ends can be reached; fills the tap combinations too."""
+        space = self.space
+        layers: list[list[int]] = [list(space.stem_outs)]
+        for i, stage in enumerate(space.stages):
+            fits = [o for o in stage.outs if space.btn_values(i, o) and any(bool(space.allows(i, np.int64(c), np.int64(o))) for c in layers[-1])]
+            layers.append(fits)
+        for i in reversed(range(self.depth)):
+            layers[i] = [c for c in layers[i] if any(bool(space.allows(i, np.int64(c), np.int64(o))) for o in layers[i + 1])]
+        self._combos: list[dict[int, list[tuple[int, ...]]]] = [{c: [()] for c in layers[0]}]
+        for i in range(self.depth):
+            after: dict[int, set[tuple[int, ...]]] = {o: set() for o in layers[i + 1]}
+            for c in layers[i]:
+                for o in layers[i + 1]:
+                    if bool(space.allows(i, np.int64(c), np.int64(o))):
+                        after[o] |= {self.next_combo(i, combo, o) for combo in self._combos[i][c]}
+            self._combos.append({o: sorted(s) for o, s in after.items()})
+        return layers
+
+    def _pick(self, costs: dict[str, np.ndarray], n: int) -> np.ndarray:
+        return np.stack([np.broadcast_to(np.asarray(costs[name]), (n,)) for name in self.resources], axis=1).astype(np.int64)
+
+    def _cost_stem(self) -> Options:
+        outs = np.array(self.widths[0], dtype=np.int64)
+        genes = np.stack([outs, outs * 0, outs * 0, outs * 0], axis=1)
+        return Options(genes, np.asarray(self.rulers.stem_score(outs)), self._pick(self.rulers.stem_costs(outs), len(outs)))
+
+    def _cost_stage(self, stage: int) -> dict[tuple[int, int], Options]:
+        """Every arc of one stage; costs are linear in depth, so two depths a (cin, out, btn, k) suffice."""
+        choices = self.space.stages[stage]
+        rows: list[tuple[int, int, int, int]] = []
+        keys: list[tuple[int, int, int, int]] = []
+        depths = np.array(choices.depths, dtype=np.int64)
+        for cin in self.widths[stage]:
+            for out in self.widths[stage + 1]:
+                if not bool(self.space.allows(stage, np.int64(cin), np.int64(out))):
+                    continue
+                inner = [(cin, out, b, k) for b in self.space.btn_values(stage, out) for k in choices.ks]
+                keys.append((cin, out, len(rows), len(rows) + len(inner)))
+                rows += inner
+        cin_, out_, btn_, k_ = np.array(rows, dtype=np.int64).T
+        # Depth 1 differs in kind (csp drops its wrapping), so it is costed itself; from 2 on every block adds the same.
+        known = {d: self._stage_numbers(stage, cin_, out_, btn_, k_, d) for d in {1, 2, 3} & set(range(1, int(np.max(depths)) + 1))}
+        arcs: dict[tuple[int, int], Options] = {}
+        per_depth = []
+        for d in depths.tolist():
+            if d in known:
+                per_depth.append(known[d])
+            else:
+                step_s, step_c = known[3][0] - known[2][0], known[3][1] - known[2][1]
+                per_depth.append((known[2][0] + (d - 2) * step_s, known[2][1] + (d - 2) * step_c))
+        score = np.stack([s for s, _ in per_depth], axis=1)
+        costs = np.stack([c for _, c in per_depth], axis=1)
+        for cin, out, a, b in keys:
+            n = b - a
+            genes = np.stack([
+                np.repeat(out_[a:b], len(depths)), np.repeat(btn_[a:b], len(depths)),
+                np.repeat(k_[a:b], len(depths)), np.tile(depths, n),
+            ], axis=1)  # fmt: skip
+            arcs[(cin, out)] = Options(genes, score[a:b].reshape(-1), costs[a:b].reshape(n * len(depths), -1))
+        return arcs
+
+    def _stage_numbers(
+        self, stage: int, cin: np.ndarray, out: np.ndarray, btn: np.ndarray, k: np.ndarray, depth: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        depths = np.full(len(cin), depth, dtype=np.int64)
+        costs = self.rulers.stage_costs(stage, cin, out, btn, k, depths)
+        return np.asarray(self.rulers.stage_score(stage, cin, out, btn, k, depths)), self._pick(costs, len(cin))
+
+    def _cost_tails(self) -> dict[tuple[int, ...], np.ndarray]:
+        combos = sorted({combo for group in self._combos[-1].values() for combo in group})
+        if not self.taps:
+            return {combo: np.zeros(len(self.resources), dtype=np.int64) for combo in combos}
+        c3, c4, c5 = np.array(combos, dtype=np.int64).T
+        costs = self._pick(self.rulers.tail_costs(c3, c4, c5), len(combos))
+        return dict(zip(combos, costs, strict=True))
+
+    def _cheapest_after(self) -> list[dict[int, np.ndarray]]:
+        """Per layer and width: least cost of each resource from there to the end (resource by resource)."""
+        tables: list[dict[int, np.ndarray]] = [{} for _ in range(self.depth + 1)]
+        for out, group in self._combos[-1].items():
+            tables[-1][out] = np.min([self._tails[c] for c in group], axis=0)
+        for i in reversed(range(self.depth)):
+            for cin in self.widths[i]:
+                ways = [self._arc_least[i][(cin, o)] + tables[i + 1][o] for o in self.outs(i, cin)]
+                tables[i][cin] = np.min(ways, axis=0)
+        return tables
+
+    def _cheapest_before(self) -> list[dict[int, np.ndarray]]:
+        """Per layer and width: least cost of each resource from the image to there."""
+        tables: list[dict[int, np.ndarray]] = [{int(g[0]): c for g, c in zip(self.stem.genes, self.stem.costs, strict=True)}]
+        for i in range(self.depth):
+            here: dict[int, np.ndarray] = {}
+            for (cin, out), least in self._arc_least[i].items():
+                way = tables[i][cin] + least
+                here[out] = np.minimum(here[out], way) if out in here else way
+            tables.append(here)
+        return tables
+
+    @functools.cached_property
+    def _arc_least(self) -> list[dict[tuple[int, int], np.ndarray]]:
+        return [{key: options.costs.min(axis=0) for key, options in stage.items()} for stage in self._arcs]
+
+    def common_unit(self, column: int) -> int:
+        """Greatest whole number that divides every arc's cost of one resource."""
+        return math.gcd(*(int(v) for stage in self._arcs for options in stage.values() for v in np.unique(options.costs[:, column])))
+
+    def least_total(self) -> np.ndarray:
+        """Least reachable total of each resource alone, ``[resources]`` (fixed costs not included)."""
+        ways = [self.cheapest_before[0][c] + self.cheapest_after[0][c] for c in self.widths[0]]
+        return np.asarray(np.min(ways, axis=0))
+
+    def greatest_total(self) -> np.ndarray:
+        """Greatest reachable total of each resource alone, ``[resources]``."""
+        best = {out: np.max([self._tails[c] for c in group], axis=0) for out, group in self._combos[-1].items()}
+        for i in reversed(range(self.depth)):
+            best = {
+                cin: np.max([self._arcs[i][(cin, o)].costs.max(axis=0) + best[o] for o in self.outs(i, cin)], axis=0)
+                for cin in self.widths[i]
+            }
+        stem = {int(g[0]): c for g, c in zip(self.stem.genes, self.stem.costs, strict=True)}
+        return np.asarray(np.max([stem[c] + best[c] for c in self.widths[0]], axis=0))
+
+
+def undominated(options: Options, columns: tuple[int, ...]) -> np.ndarray:
+    """Indices (ascending) of options that no other beats: costs in one or two ``columns`` no higher, score no lower.
+
+    Among equals in all of these the one with the smallest genes stays, so ties resolve the same way
+    everywhere. The second column should take few different values (layers).
+    """
+    main = options.costs[:, columns[0]]
+    second = options.costs[:, columns[1]] if len(columns) == 2 else np.zeros(len(main), dtype=np.int64)
+    order = np.lexsort((*options.genes.T[::-1], second, main, -options.score))
+    kept = []
+    for units in np.unique(second):
+        rivals = order[second[order] <= units]
+        least = np.minimum.accumulate(main[rivals])
+        survives = np.r_[True, main[rivals][1:] < least[:-1]]
+        winners = rivals[survives]
+        kept.append(winners[second[winners] == units])
+    return np.sort(np.concatenate(kept))

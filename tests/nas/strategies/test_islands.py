@@ -1,0 +1,286 @@
+"""Islands: the answer depends on seed and number of islands, and on nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.budgets import parse_budgets
+from nas.costs import Rulers
+from nas.devices.profile import load_device
+from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.front import Front
+from nas.searcher.shape import Shape
+from nas.searcher.spread import SpreadEvaluator, score_rows
+from nas.strategies.evolution import EvolutionSearch, Settlers
+from nas.strategies.islands import KEPT, SETTLERS, IslandSearch, Plan, evolve, pack, unpack
+from nas.strategies.strategy import Settings
+from search_spaces.space_file import load_space
+from workbench.errors import BadInput
+from workbench.workers import Done, Workers, check_workers
+from workbench.workers.base import call as call_job
+from workbench.workers.base import versions
+from workbench.workers.in_process import InProcess
+
+STEPS, POPULATION = 480, 8
+
+
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two generations a round: many rounds in little time."""
+    monkeypatch.setattr("nas.strategies.islands.GENERATIONS", 2)
+
+
+class Disorder(Workers):
+    """Does jobs in a drawn order, some of them twice, and forgets the first answer, as a cluster with dying nodes would."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.random, self.done = count, random.Random(seed), 0
+        self.jobs: dict[Hashable, tuple[Callable[..., Any], str]] = {}
+        self.most = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.jobs)
+
+    def start(self, key: Hashable, function: Callable[..., Any], *arguments: Any) -> None:
+        plan, *rest = arguments
+        self.jobs[key] = (lambda *later: function(plan, *later), json.dumps(rest))
+        self.most = max(self.most, len(self.jobs))
+
+    def wait(self) -> Done:
+        key = self.random.choice(sorted(self.jobs, key=str))
+        function, text = self.jobs.pop(key)
+        if self.random.random() < 0.3:
+            function(*json.loads(text))
+        self.done += 1
+        return Done(key, function(*json.loads(text)))
+
+    def close(self) -> None:
+        self.jobs.clear()
+
+
+def settings(steps: int = STEPS, seed: int = 0, score: str = "maxent") -> Settings:
+    space = load_space("res")
+    rulers = Rulers(space, load_device("t4"))
+    return Settings(space, Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), score), seed, steps, POPULATION)
+
+
+def whole(islands: IslandSearch, front: Front | None = None) -> Front:
+    front = front or Front(islands.plan.settings.space.genes)
+    while not islands.finished:
+        islands.step(front)
+    return front
+
+
+def same(a: Front, b: Front) -> bool:
+    return a.rows.tolist() == b.rows.tolist() and a.score.tolist() == b.score.tolist() and a.cost.tolist() == b.cost.tolist()
+
+
+def test_one_island_is_the_plain_evolution() -> None:
+    islands = IslandSearch(settings(), 1, InProcess())
+    found = whole(islands)
+    plain, front = EvolutionSearch(settings()), Front(load_space("res").genes)
+    while not plain.finished:
+        rows = plain.ask()
+        judged = plain.settings.evaluator.judge(rows)
+        plain.tell(rows, judged)
+        good = np.flatnonzero(judged.feasible)
+        front.add(rows[good], judged.score[good], judged.costs["latency_ms"][good])
+    assert islands.told == STEPS and same(found, front)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_order_workers_and_repeated_jobs_change_nothing(seed: int) -> None:
+    one = IslandSearch(settings(), 4, InProcess())
+    crew = Disorder(1 + seed, seed)
+    other = IslandSearch(settings(), 4, crew)
+    assert same(whole(one), whole(other))
+    assert one.states == other.states
+    assert one.told == STEPS and crew.most == 1 + seed
+
+
+def test_islands_far_apart_still_find_what_was_sent() -> None:
+    """However the rounds fall, an island reads what its neighbour sent two rounds before, or nothing once that one is over."""
+    for seed in range(3):
+        islands = IslandSearch(settings(STEPS, seed), 3, Disorder(4, seed))
+        front = Front(load_space("res").genes)
+        while not islands.finished:
+            islands.step(front)
+            rounds = [0 if state is None else state["round"] for state in islands.states]
+            live = [i for i, state in enumerate(islands.states) if state is None or not state["finished"]]
+            for i in live:
+                source = islands.states[i - 1]
+                if rounds[i] >= 2 and source is not None and not source["finished"] and source["round"] >= rounds[i] - 1:
+                    assert islands._arrived(i) is not None
+        assert all(state is not None and len(state["sent"]) <= KEPT for state in islands.states)
+
+
+def test_another_seed_or_number_of_islands_gives_other_populations() -> None:
+    first = IslandSearch(settings(), 2, InProcess())
+    whole(first)
+    for other in (IslandSearch(settings(seed=1), 2, InProcess()), IslandSearch(settings(), 3, InProcess())):
+        whole(other)
+        assert first.states[0] != other.states[0]
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_restored_it_goes_on_and_repeats_only_what_was_in_flight(stop: int) -> None:
+    through = Disorder(3, 0)
+    expected = whole(IslandSearch(settings(), 3, through))
+    first = IslandSearch(settings(), 3, Disorder(3, 1))
+    for _ in range(stop):
+        first.step(Front(load_space("res").genes))
+    saved = json.dumps(first.states)
+    crew = Disorder(2, 2)
+    resumed, front = IslandSearch(settings(), 3, crew), Front(load_space("res").genes)
+    for island, state in enumerate(json.loads(saved)):
+        if state is not None:
+            resumed.restore(island, state, front)
+    assert resumed.told == first.told
+    assert same(whole(resumed, front), expected)
+    assert crew.done == through.done - stop
+
+
+def test_settlers_take_their_places() -> None:
+    plan = Plan(settings(), 2)
+    best = EvolutionSearch(plan.own(0))
+    while not best.finished:
+        rows = best.ask()
+        best.tell(rows, best.settings.evaluator.judge(rows))
+    sent = best.emigrants(SETTLERS)
+    assert 0 < len(sent.rows) <= SETTLERS and sent.score[0] == best.score[0]
+    state, _ = evolve(plan, 1, None, None)
+    apart, _ = evolve(plan, 1, state, None)
+    together, _ = evolve(plan, 1, state, sent.to_dict())
+    held = Settlers.of(unpack(together["memory"])["strategy"], best.settings.space.genes)
+    assert held.score[0] >= sent.score[0] > Settlers.of(unpack(apart["memory"])["strategy"], best.settings.space.genes).score[0]
+    assert together["told"] == apart["told"], "settlers count for no steps"
+    assert same_dict(Settlers.of(sent.to_dict(), best.settings.space.genes), sent)
+
+
+def same_dict(a: Settlers, b: Settlers) -> bool:
+    return a.to_dict() == b.to_dict()
+
+
+def test_memory_survives_packing_and_damage_is_named() -> None:
+    data = {"rows": [[1, 2]], "score": [None, 0.1 + 0.2]}
+    assert unpack(pack(data)) == data
+    with pytest.raises(BadInput, match="--fresh"):
+        unpack(pack(data)[:-5])
+
+
+class Broken(Workers):
+    """Fails every job that holds a marked row; the others are done at once."""
+
+    count = 2
+
+    def __init__(self, marked: list[list[int]]) -> None:
+        self.marked, self.inner, self.most = marked, InProcess(), 0
+
+    @property
+    def in_flight(self) -> int:
+        return self.inner.in_flight
+
+    def start(self, key: Hashable, function: Callable[..., Any], *arguments: Any) -> None:
+        bad = any(row in self.marked for row in arguments[1].tolist())
+        self.inner.start(key, (lambda *_: None) if bad else function, *arguments)
+        self.most = max(self.most, self.in_flight)
+
+    def wait(self) -> Done:
+        done = self.inner.wait()
+        return Done(done.key, failure="its worker died") if done.value is None else done
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_spread_scores_are_those_of_one_process_and_a_failure_is_a_reason() -> None:
+    plain = settings(score="deepmad").evaluator
+    rows = plain.rulers.space.sample(200, np.random.default_rng(0))
+    expected = plain.judge(rows)
+    inside = rows[expected.over == 0]
+    marked = inside[[3, 20]].tolist()
+    crew = Broken(marked)
+    spread = SpreadEvaluator(plain.rulers, plain.limits, "deepmad", 0, crew)
+    judged = spread.judge(rows)
+    lost = np.array([row in marked for row in rows.tolist()])
+    assert np.array_equal(judged.score[~lost], expected.score[~lost], equal_nan=True)
+    assert np.isnan(judged.score[lost]).all() and not np.isnan(expected.score[lost]).all()
+    assert sorted(f["row"] for f in spread.failed) == sorted(marked) and {f["reason"] for f in spread.failed} == {"its worker died"}
+    assert crew.most <= 2 * crew.count, "work in flight is bounded"
+    assert score_rows(plain, inside)[1] == spread.ineffective + sum(np.isnan(expected.score[lost]))
+
+
+def test_an_island_that_cannot_be_evolved_ends_the_search_with_the_reason() -> None:
+    class Dead(InProcess):
+        def wait(self) -> Done:
+            return Done(super().wait().key, failure="node lost")
+
+    with pytest.raises(BadInput, match=r"node lost.*goes on from its last round"):
+        IslandSearch(settings(), 2, Dead()).step(Front(load_space("res").genes))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"strategy": "exact", "islands": 2}, "exact has none"),
+        ({"strategy": "evolution", "islands": 0}, "at least 1"),
+        ({"strategy": "evolution", "workers": 0}, "--workers 0"),
+        ({"strategy": "evolution", "address": "auto"}, "add --workers N"),
+        ({"strategy": "evolution", "workers": 2, "address": "http://host:1"}, "must be auto or HOST:PORT"),
+        ({"strategy": "evolution", "workers": 2, "address": "host"}, "must be auto or HOST:PORT"),
+        ({"strategy": "tpe", "workers": 2}, "leave out --workers"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(asked: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"additive": True, "workers": None, "address": None, "islands": None, **asked}
+    with pytest.raises(BadInput, match=words):
+        Shape.of(**given)
+
+
+def test_the_usual_shape() -> None:
+    def shape(strategy: str, additive: bool, workers: int | None, islands: int | None = None) -> tuple[int, bool, int]:
+        made = Shape.of(strategy, additive, workers, None, islands)
+        return made.islands, made.spreads, len(made.notes)
+
+    assert shape("evolution", True, None) == (0, False, 0)
+    assert shape("evolution", True, 8) == (8, False, 0)
+    assert shape("evolution", True, 8, 3) == (3, False, 0)
+    assert shape("evolution", False, 8) == (0, True, 0)
+    assert shape("tpe", False, 8) == (0, True, 0)
+    assert shape("exact", True, 8) == (0, False, 1)
+    with Shape.of("exact", True, 8, None, None).open() as crew:
+        assert isinstance(crew, InProcess), "the exact search starts no Ray"
+    check_workers(2, "10.0.0.5:6379")
+
+
+def test_fewer_steps_than_islands_are_refused() -> None:
+    with pytest.raises(BadInput, match="lower --islands"):
+        IslandSearch(settings(steps=3), 4, InProcess())
+
+
+def test_another_version_on_a_node_is_refused() -> None:
+    assert call_job(versions(), max, 1, 2) == 2
+    with pytest.raises(BadInput, match=r"instead of 0\.0"):
+        call_job({**versions(), "numpy": "0.0"}, max, 1, 2)
+
+
+def test_islands_in_one_process_import_no_guest(tmp_path: Path) -> None:
+    code = (
+        "import sys; from nas.cli import main; "
+        "code = main('search --budget 3ms --device t4 --grid 32 --strategy evolution --islands 2 --steps 64 --quiet --no-pictures'.split()); "
+        "guests = {'torch', 'ray', 'optuna'} & set(sys.modules); assert not guests, guests; sys.exit(code)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,34 @@
+"""Atomic writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import BadInput
+from workbench.files import replacing, write_atomic
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a" / "b.txt", "one")
+    write_atomic(tmp_path / "a" / "b.txt", b"two")
+    assert (tmp_path / "a" / "b.txt").read_text() == "two"
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "b.txt", "old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "b.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "b.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadInput, match="folder"):
+        write_atomic(tmp_path / "folder", "x")
+    with pytest.raises(BadInput, match="cannot write"):
+        write_atomic("/proc/nope/x", "x")

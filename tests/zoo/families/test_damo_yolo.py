@@ -1,0 +1,139 @@
+"""DAMO-YOLO beyond parity: any searched architecture, the NMS-free head, folding, tensor names."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from search_spaces.architecture import Architecture
+from search_spaces.lowering import lower
+from search_spaces.published import PUBLISHED
+from search_spaces.space_file import load_space, space_names
+from tests.zoo.families.checks import assert_folding_and_prediction, disturb
+from workbench.errors import BadInput
+from zoo.detector import Recipe, flatten_levels
+from zoo.families import build, build_recipe
+from zoo.families.damo_yolo import DamoYolo
+from zoo.families.parts.zero_head import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, zero_head_boxes
+
+
+def nms_free(name: str = "damo-yolo-ns", classes: int = 3) -> DamoYolo:
+    """An NMS-free detector with spread weights, in evaluation mode."""
+    arch = PUBLISHED[name]
+    assert arch.head is not None
+    head = dataclasses.replace(arch.head, one_to_one=True)
+    detector = build_recipe(Recipe(name, classes, dataclasses.replace(arch, head=head)))
+    assert isinstance(detector, DamoYolo)
+    disturb(detector)
+    return detector.eval()
+
+
+@pytest.mark.parametrize("space", space_names())
+def test_a_searched_architecture_folds_and_predicts(space: str) -> None:
+    torch.manual_seed(0)
+    found = load_space(space)
+    arch = found.decode(found.sample(1, np.random.default_rng(1))[0], "searched")
+    detector = build_recipe(Recipe("searched", 5, arch)).eval()
+    assert arch.head is not None
+    assert detector.recipe.architecture == dataclasses.replace(arch, head=dataclasses.replace(arch.head, classes=5))
+    disturb(detector)
+    assert_folding_and_prediction(detector, torch.rand(2, 3, 64, 96))
+
+
+def test_channels_and_strides_are_stated_once() -> None:
+    arch = PUBLISHED["damo-yolo-s"]
+    with torch.device("meta"):
+        detector = build("damo-yolo-s").eval()
+        levels = detector.features(torch.empty(1, 3, 320, 256))
+        backbone = detector.backbone(torch.empty(1, 3, 320, 256))
+    assert arch.neck is not None
+    assert [x.shape[1] for x in backbone] == list(arch.tap_channels)
+    assert [x.shape[1] for x in levels] == list(arch.neck.out)
+    assert [tuple(x.shape[2:]) for x in levels] == [(320 // s, 256 // s) for s in detector.strides]
+
+
+def test_nms_free_head_selects_without_suppression() -> None:
+    torch.manual_seed(0)
+    detector = nms_free()
+    image = torch.rand(1, 3, 64, 64) * 255
+    assert isinstance(detector.head, DualZeroHead) and detector.end2end and list(detector.selections) == [ONE_TO_ONE, ONE_TO_MANY]
+    with torch.no_grad():
+        raw = detector(image)
+        single = detector.decode(raw, (64, 64))
+        assert torch.equal(single[0], zero_head_boxes(raw["one_to_one_boxes"], detector.strides, detector.reg_max))
+        assert torch.equal(single[1], flatten_levels(raw["one_to_one_classes"]).sigmoid())
+        detector.choose_branch(ONE_TO_MANY)
+        assert not detector.end2end
+        many = detector.decode(raw, (64, 64))
+    assert not torch.allclose(single[1], many[1])
+
+
+@pytest.mark.parametrize("branch", [ONE_TO_ONE, ONE_TO_MANY])
+def test_nms_free_head_deploys_as_one_plain_head(branch: str) -> None:
+    torch.manual_seed(0)
+    detector = nms_free()
+    detector.choose_branch(branch)
+    image = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        before = detector.decode(detector(image), (64, 64))
+        detector.fuse()
+        after = detector.decode(detector(image), (64, 64))
+    for ours, folded in zip(before, after, strict=True):
+        torch.testing.assert_close(ours, folded, rtol=1e-3, atol=1e-3)
+    assert type(detector.head) is ZeroHead
+    arch = detector.recipe.architecture
+    assert arch is not None and arch.head is not None
+    # Deployed, an NMS-free detector costs what the plain one costs, by every door.
+    plain = dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=False))
+    assert lower(arch).digest() == lower(plain).digest()
+    params = sum(p.numel() for p in detector.parameters())
+    table = lower(dataclasses.replace(plain, head=dataclasses.replace(arch.head, classes=3))).table(640)
+    assert params == int(table.total(table.params))
+    with pytest.raises(BadInput, match="before folding"):
+        detector.choose_branch(ONE_TO_MANY if branch == ONE_TO_ONE else ONE_TO_ONE)
+
+
+@pytest.mark.parametrize("branch", [ONE_TO_ONE, ONE_TO_MANY])
+def test_both_branches_teach_the_features(branch: str) -> None:
+    torch.manual_seed(0)
+    detector = nms_free().train()
+    raw = detector(torch.rand(2, 3, 64, 64) * 255)
+    sum(x.sum() for name, maps in raw.items() if name.startswith(ONE_TO_ONE) == (branch == ONE_TO_ONE) for x in maps).backward()
+    for part in (detector.backbone, detector.neck, detector.head.get_submodule(branch)):
+        assert all(p.grad is not None for p in part.parameters())
+
+
+def test_architecture_with_one_to_one_round_trips() -> None:
+    arch = nms_free().recipe.architecture
+    assert arch is not None
+    again = Architecture.from_yaml(arch.to_yaml())
+    assert again == arch and again.head is not None and again.head.one_to_one
+    assert "one_to_one" not in PUBLISHED["damo-yolo-s"].to_yaml()
+
+
+def test_decoding_by_hand() -> None:
+    """One cell a level: distances are expectations over bins, anchored at the cell's corner."""
+    reg_max = 4
+    boxes = torch.full((1, 4 * (reg_max + 1), 1, 1), -50.0)
+    for side, bin_number in enumerate((0, 1, 2, 4)):
+        boxes[0, side * (reg_max + 1) + bin_number] = 50.0
+    found = zero_head_boxes([boxes] * 3, (8, 16, 32), reg_max)
+    assert torch.allclose(found[0], torch.tensor([[0.0 * s, -1 * s, 2 * s, 4 * s] for s in (8, 16, 32)]))
+
+
+def test_fresh_head_expects_little() -> None:
+    head = build("damo-yolo-ns", 7).head
+    assert isinstance(head, ZeroHead)
+    for conv in head.cls:
+        assert conv.bias is not None
+        assert torch.allclose(conv.bias, torch.full((7,), -math.log(99.0)))  # type: ignore[arg-type]
+
+
+def test_a_bare_backbone_is_refused() -> None:
+    with pytest.raises(BadInput, match="bare backbone"):
+        build_recipe(Recipe("b", 80, PUBLISHED["damo-yolo-s"].backbone()))

@@ -1,0 +1,143 @@
+"""YOLOv7 and YOLOv7-X: what the parity fixture of YOLOv7 cannot show, above all that YOLOv7-X is the official network."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn
+
+from search_spaces.graph import Graph, Op
+from tests.zoo.families.checks import (
+    assert_folding_and_prediction,
+    convolutions,
+    convolutions_of_graph,
+    disturb,
+    official_graph,
+    on_meta,
+    parameters,
+    wiring,
+)
+from workbench.errors import BadInput
+from zoo.detector import Recipe
+from zoo.families.yolov7 import ANCHORS_PX, FAMILY, ImplicitConv
+from zoo.weights.official import load_official
+
+PARAMS = {
+    "yolov7": (37_622_682, 36_905_341, "36.9"),
+    "yolov7x": (71_347_394, 71_311_741, "71.3"),
+}
+"""Parameters in training form and deployed, and what the authors publish, in millions: their figures are of the deploy form."""
+LOGGED = {("yolov7", 1): 37_196_556, ("yolov7x", 3): 70_828_568}
+"""Parameters that users' training logs of the official code show, by model and number of classes."""
+GRAPHS = {"yolov7": "YOLOv7l", "yolov7x": "YOLOv7x"}
+PYRAMID = "1345627"
+"""The convolutions of the spatial pyramid, by number, in the order in which the official graphs run them."""
+
+
+@pytest.mark.parametrize("model", PARAMS)
+def test_parameters_of_every_size(model: str) -> None:
+    detector = on_meta(FAMILY, model)
+    training, deployed, published = PARAMS[model]
+    assert parameters(detector) == training
+    detector.fuse()
+    assert parameters(detector) == deployed
+    assert f"{deployed / 1e6:.1f}" == published
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
+
+
+@pytest.mark.parametrize(("model", "classes"), LOGGED)
+def test_training_form_equals_users_logs(model: str, classes: int) -> None:
+    assert parameters(on_meta(FAMILY, model, classes)) == LOGGED[model, classes]
+
+
+@pytest.mark.parametrize("model", GRAPHS)
+def test_deploy_form_equals_the_official_graph(model: str, shared_dir: Path) -> None:
+    """Also in which official number stands where: the official graph runs its layers in the order of their numbers."""
+    official = official_graph(shared_dir, GRAPHS[model])
+    detector = on_meta(FAMILY, model).fuse()
+    table = official.table(640)
+    assert parameters(detector) == int(table.total(table.params))
+    assert convolutions(detector) == convolutions_of_graph(official)
+    ours = detector.graph()
+    by_number = sorted((i for i, op in enumerate(ours) if op.kind == "conv"), key=lambda i: _number(ours.ops[i]))
+    by_order = [i for i, op in enumerate(official) if op.kind == "conv"]
+    assert wiring(ours, _places(by_number)) == wiring(official, _places(by_order))
+
+
+def _number(op: Op) -> list[int]:
+    """Where the layer stands in the official file: number, and place within that layer."""
+    name = FAMILY.official_name(f"{op.name}.")
+    within = re.search(r"\.cv(\d)\.", name)
+    if within:
+        return [int(name.split(".")[1]), PYRAMID.index(within[1])]
+    return [int(digits) for digits in re.findall(r"\.(\d+)(?=\.)", name)]
+
+
+def _places(order: list[int]) -> Callable[[int, Op], int | None]:
+    """A label for ``wiring``: the place of a convolution in ``order``."""
+    places = {index: place for place, index in enumerate(order)}
+    return lambda index, op: places.get(index)
+
+
+def test_official_numbers_of_layers() -> None:
+    """Every number from 0 to the head's, but those of the layers without weights."""
+    for model, last, without in (("yolov7", 105, 22), ("yolov7x", 121, 22)):
+        names = [FAMILY.official_name(name) for name in on_meta(FAMILY, model).state_dict()]
+        numbers = {int(name.split(".")[1]) for name in names}
+        assert len(set(names)) == len(names)
+        assert max(numbers) == last
+        assert len(numbers) == last + 1 - without
+        assert sum(name.endswith("rbr_1x1.0.weight") for name in names) == (3 if model == "yolov7" else 0)
+
+
+def test_decoding_by_hand() -> None:
+    detector = FAMILY.make(Recipe("yolov7", 2)).eval()
+    raw = {"maps": [torch.zeros(1, 3 * 7, 64 // s, 96 // s) for s in detector.strides]}
+    boxes, scores = detector.decode(raw, (64, 96))
+    assert boxes.shape == (1, 3 * (96 + 24 + 6), 4)
+    assert scores.unique().tolist() == [0.25]
+    sizes = boxes[0, :, 2:] - boxes[0, :, :2]
+    centres = (boxes[0, :, 2:] + boxes[0, :, :2]) / 2
+    assert sizes[0].tolist() == list(ANCHORS_PX[0][0])
+    assert sizes[96 + 13].tolist() == list(ANCHORS_PX[0][1])  # second anchor, second row, second column
+    assert centres[96 + 13].tolist() == [12, 12]
+    assert sizes[-1].tolist() == list(ANCHORS_PX[2][2])
+    assert centres[-1].tolist() == [80, 48]
+
+
+def test_folding_and_prediction_with_other_classes() -> None:
+    torch.manual_seed(0)
+    detector = FAMILY.make(Recipe("yolov7", 3)).eval()
+    disturb(detector)
+    for part in detector.modules():
+        if isinstance(part, ImplicitConv):
+            assert part.shift is not None and part.scale is not None
+            nn.init.normal_(part.shift)
+            nn.init.normal_(part.scale)
+    assert_folding_and_prediction(detector, torch.rand(1, 3, 64, 32))
+
+
+def test_anchors_come_from_the_checkpoint() -> None:
+    detector = FAMILY.make(Recipe("yolov7", 1)).eval()
+    tensors = {FAMILY.official_name(name): value for name, value in detector.state_dict().items()}
+    tensors["model.105.anchors"] = tensors["model.105.anchors"] * 2
+    load_official(detector, {**tensors, "model.105.anchor_grid": torch.ones(3, 1, 3, 1, 1, 2)})
+    boxes, _ = detector.decode({"maps": [torch.zeros(1, 18, 8 // k, 8 // k) for k in (1, 2, 4)]}, (64, 64))
+    assert (boxes[0, 0, 2:] - boxes[0, 0, :2]).tolist() == [24, 32]
+    with pytest.raises(BadInput, match="anchor_grid"):
+        load_official(detector, {**tensors, "model.105.anchor_grid": torch.zeros(3, 1, 3, 1, 1, 2)})
+
+
+def test_wiring_sees_the_order_of_a_concatenation(shared_dir: Path) -> None:
+    graph = official_graph(shared_dir, "YOLOv7x")
+    turned = dataclasses.replace(graph.ops[12], inputs=graph.ops[12].inputs[::-1])
+    assert turned.kind == "concat"
+    changed = Graph([*graph.ops[:12], turned, *graph.ops[13:]], graph.inputs, graph.outputs)
+    assert wiring(changed) != wiring(graph)

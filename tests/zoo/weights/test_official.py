@@ -1,0 +1,294 @@
+"""Official checkpoints of every family in the layouts that their authors write: what comes in, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor
+
+from search_spaces.space_file import load_space
+from tests.zoo.families.checks import disturb
+from tests.zoo.weights import official_files
+from workbench.errors import BadInput
+from zoo.coco_names import COCO_NAMES
+from zoo.detector import Detector, Recipe
+from zoo.families import build_recipe, family
+from zoo.families.rtdetrv2 import anchor_boxes
+from zoo.weights.checkpoint import load, save
+from zoo.weights.official import identify, import_official
+
+Tensors = dict[str, Tensor]
+NAMES = ("nut", "bolt", "écrou")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and lose much where other work runs beside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def detector_of(recipe: Recipe) -> Detector:
+    """A detector with random weights and used batch norms."""
+    torch.manual_seed(0)
+    detector = build_recipe(recipe).eval()
+    disturb(detector)
+    return detector
+
+
+def official_tensors(detector: Detector) -> Tensors:
+    """Its weights by their official names."""
+    one = family(detector.family)
+    return {one.official_name(name): value.clone() for name, value in detector.state_dict().items()}
+
+
+def yolo11(classes: int = 3) -> Tensors:
+    return official_tensors(detector_of(Recipe("yolo11n", classes)))
+
+
+def refused(path: Path, *args: object) -> str:
+    """The one line with which ``path`` is refused."""
+    with pytest.raises(BadInput) as caught:
+        import_official(path, *args)  # type: ignore[arg-type]
+    line = str(caught.value)
+    assert "\n" not in line and len(line) < 2000 and path.name in line
+    return line
+
+
+def with_grid(tensors: Tensors) -> Tensors:
+    """And the constant that the official YOLOv7 stores beside its anchors."""
+    name = next(name for name in tensors if name.endswith(".anchors"))
+    return {**tensors, name.replace("anchors", "anchor_grid"): torch.ones(3, 1, 3, 1, 1, 2)}
+
+
+def with_project(tensors: Tensors) -> Tensors:
+    """And the constant that the official DAMO-YOLO stores."""
+    return {**tensors, "head.integral.project": torch.arange(17.0)}
+
+
+def with_anchors(tensors: Tensors) -> Tensors:
+    """And the constants that the official RT-DETRv2 stores, infinities among them."""
+    anchors, used = anchor_boxes([(80, 80), (40, 40), (20, 20)], torch.empty(0))
+    assert anchors.isinf().any()
+    return {**tensors, "decoder.anchors": anchors, "decoder.valid_mask": used.bool()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One official file: its model, and ``write`` for its layout, which keeps the weights at ``place``."""
+
+    model: str
+    classes: int
+    write: Callable[[Path, Tensors], None]
+    place: str = "model"
+    half: bool = False
+    named: bool = False
+    """Whether the file holds class names."""
+    suffix: str = ".pt"
+
+
+def pickled(**options: Any) -> Callable[[Path, Tensors], None]:
+    """The writer of a whole pickled model."""
+    return lambda path, tensors: official_files.save_pickled_model(path, tensors, **options)
+
+
+WHOLE: dict[str, Any] = {"half": True, "named": True}
+CASES: dict[str, Case] = {
+    "damo-yolo": Case("damo-yolo-ns", 80, lambda p, t: official_files.save_plain(p, with_project(t))),
+    "damo-yolo legacy": Case("damo-yolo-ns", 3, lambda p, t: official_files.save_plain(p, with_project(t), legacy=True)),
+    "yolox": Case("yolox-nano", 80, lambda p, t: official_files.save_plain(p, t, start_epoch=300)),
+    "yolox parallel": Case("yolox-nano", 1, lambda p, t: official_files.save_plain(p, {f"module.{k}": v for k, v in t.items()})),
+    "yolox npz": Case("yolox-nano", 3, official_files.save_npz, "(top level)", suffix=".npz"),
+    "yolov7": Case("yolov7", 3, lambda p, t: pickled(module="models.yolo", cls="Model", names=NAMES, legacy=True)(p, with_grid(t)), **WHOLE),
+    "yolo11": Case("yolo11n", 3, pickled(names=dict(enumerate(NAMES))), **WHOLE),
+    "yolo11 averaged": Case("yolo11s", 3, pickled(names=NAMES, ema=True), "ema", **WHOLE),
+    "yolo11 safetensors": Case("yolo11n", 80, official_files.save_safetensors, "(top level)", suffix=".safetensors"),
+    "yolo26": Case("yolo26n", 3, pickled(names=NAMES), **WHOLE),
+    "rtdetrv2": Case("rtdetrv2-s", 3, lambda p, t: official_files.save_rtdetr(p, with_anchors(t)), "ema.module"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_family_in_its_official_layout(case: Case, tmp_path: Path) -> None:
+    detector = detector_of(Recipe(case.model, case.classes))
+    path = tmp_path / f"official{case.suffix}"
+    case.write(path, official_tensors(detector))
+    found = import_official(path)
+    assert (found.family, found.recipe, found.fused, found.training) == (detector.family, detector.recipe, False, False)
+    wanted = detector.state_dict()
+    if case.half:
+        wanted = {name: value.half().float() if value.is_floating_point() else value for name, value in wanted.items()}
+    assert set(found.state_dict()) == set(wanted)
+    for name, value in found.state_dict().items():
+        assert value.dtype == wanted[name].dtype and torch.equal(value, wanted[name]), name
+    numbered = tuple(f"class {i}" for i in range(case.classes))
+    assert found.info.class_names == (NAMES if case.named else COCO_NAMES if case.classes == 80 else numbered)
+    assert found.info.input_px == (416 if case.model in ("yolox-nano", "damo-yolo-ns") else 640)
+    digest, licence = hashlib.sha256(path.read_bytes()).hexdigest(), family(detector.family).weights_licence
+    assert {key: found.info.provenance[key] for key in ("sha256", "licence", "read_from")} == {
+        "sha256": digest, "licence": licence, "read_from": case.place,
+    }  # fmt: skip
+    assert found.info.lineage == ({"model": case.model, "licence": licence, "sha256": digest},)
+    save(found, tmp_path / "ours.safetensors")
+    assert load(tmp_path / "ours.safetensors").info == found.info
+
+
+def test_licences_are_those_of_the_published_weights() -> None:
+    licences = {name: family(name).weights_licence for name in ("damo-yolo", "yolox", "yolov7", "yolo11", "yolo26", "rtdetrv2")}
+    assert licences == {
+        "damo-yolo": "Apache-2.0", "yolox": "Apache-2.0", "yolov7": "GPL-3.0", "yolo11": "AGPL-3.0", "yolo26": "AGPL-3.0", "rtdetrv2": "Apache-2.0",
+    }  # fmt: skip
+
+
+def test_searched_architecture(tmp_path: Path) -> None:
+    space = load_space("mob")
+    drawn = [space.decode(row, "mine") for row in space.sample(100, np.random.default_rng(3))]
+    arch = min(drawn, key=lambda one: sum(stage.depth * (200 + stage.out) for stage in one.stages))
+    assert arch.head is not None and arch.head.classes == 80
+    detector = detector_of(Recipe("mine", 3, arch))
+    path = tmp_path / "mine.pth"
+    official_files.save_plain(path, with_project(official_tensors(detector)))
+    found = import_official(path, architecture=arch, names=NAMES)
+    assert (found.recipe.model, found.classes, found.info.class_names) == ("mine", 3, NAMES)
+    assert found.recipe.architecture is not None and found.recipe.architecture.head == dataclasses.replace(arch.head, classes=3)
+    for name, value in found.state_dict().items():
+        assert torch.equal(value, detector.state_dict()[name])
+    save(found, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").recipe == found.recipe
+    assert "the nearest is damo-yolo-" in refused(path)
+    with pytest.raises(BadInput, match="'damo-yolo', not 'yolox'"):
+        import_official(path, "yolox", arch)
+    assert "not those of architecture" in refused(path, None, next(one for one in drawn if one != arch))
+    assert "3 classes, and 2 names" in refused(path, None, arch, NAMES[:2])
+    official_files.save_plain(path, official_tensors(detector_of(Recipe("yolox-nano", 3))))
+    assert "no DAMO-YOLO but YOLOX" in refused(path, None, arch)
+
+
+# ---- what does not fit
+
+
+WEIGHT = "model.0.conv.weight"
+WRONG: dict[str, tuple[Callable[[Tensors], object], str]] = {
+    "missing": (lambda t: t.pop(WEIGHT), f"the nearest is yolo11n with 3 classes, against which there are 1 missing ({WEIGHT})"),
+    "unexpected": (lambda t: t.update({"model.24.x\n\x1b[2J": torch.zeros(2)}), r"1 unexpected (model.24.x\n\x1b[2J)"),
+    "shape": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 5, 5)}), f"1 of another shape ({WEIGHT} [16, 3, 5, 5] for [16, 3, 3, 3])"),
+    "type": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 3, 3, dtype=torch.int8)}), f"1 of another type ({WEIGHT} torch.int8 for torch.float32)"),
+    "complex": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 3, 3, dtype=torch.complex64)}), "1 of another type"),
+    "NaN": (lambda t: t[WEIGHT].view(-1)[5:6].fill_(float("nan")), f"tensor '{WEIGHT}' holds NaN"),
+    "infinity": (lambda t: t[WEIGHT].view(-1)[5:6].fill_(float("inf")), f"tensor '{WEIGHT}' holds infinity"),
+    "too great": (lambda t: t.update({WEIGHT: torch.full((16, 3, 3, 3), 1e300, dtype=torch.float64)}), "holds infinity"),
+    "classes": (lambda t: t.pop("model.23.cv3.0.2.bias"), "counts its classes is missing or has another shape: 'model.23.cv3.0.2.bias'"),
+    "classes shape": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.tensor(1.0)}), "counts its classes is missing or has another shape"),
+    "no classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(0)}), "0 classes"),
+    "a billion classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(10**9, 0)}), "1000000000 classes"),
+    "many classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(10**5, 0)}), "yolo11n with 100000 classes"),
+    "another network": (lambda t: t.update({k.replace("model.", "net."): t.pop(k) for k in list(t)}), "no family of the zoo has tensors named net.0.conv.weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_tensors_are_named(case: str, tmp_path: Path) -> None:
+    spoil, words = WRONG[case]
+    tensors = yolo11()
+    spoil(tensors)
+    path = tmp_path / "x.pt"
+    official_files.save_plain(path, tensors)
+    assert words in refused(path)
+
+
+def test_constants_with_other_values(tmp_path: Path) -> None:
+    tensors = official_tensors(detector_of(Recipe("damo-yolo-ns", 3)))
+    official_files.save_plain(tmp_path / "x.pt", {**tensors, "head.integral.project": torch.arange(17.0) * 2})
+    assert "1 a constant with another value (head.integral.project)" in refused(tmp_path / "x.pt")
+
+
+def test_wrong_family(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    official_files.save_plain(path, yolo11())
+    assert import_official(path, "yolo11").recipe.model == "yolo11n"
+    line = refused(path, "yolox")
+    assert "no YOLOX but YOLO11" in line and "the family is then 'yolo11'" in line
+    assert "did you mean yolo11" in refused(path, "yolo1")
+
+
+@pytest.mark.parametrize("model", ["yolo11n", "yolo11s"])
+def test_a_width_that_no_model_has(model: str, tmp_path: Path) -> None:
+    """Of equally many misfits, the model nearest in its number of weights is named."""
+    tensors = official_tensors(build_recipe(Recipe(model, 3)))
+    wide = {name: torch.zeros([n + (i < 2) for i, n in enumerate(value.shape)]) for name, value in tensors.items()}
+    wide["model.23.cv3.0.2.bias"] = torch.zeros(3)
+    official_files.save_plain(tmp_path / "x.pt", wide)
+    line = refused(tmp_path / "x.pt")
+    assert f"no YOLO11 has these tensors; the nearest is {model} with 3 classes" in line
+    assert "of another shape (model.0.conv.weight [" in line and "more)" in line
+
+
+def test_nearest_counts_misfits_first() -> None:
+    tensors = official_tensors(build_recipe(Recipe("yolo11s", 80)))
+    del tensors[WEIGHT]
+    one, model, classes = identify(tensors)
+    assert (one.name, model, classes) == ("yolo11", "yolo11s", 80)
+
+
+# ---- what a file says besides
+
+
+def test_our_own_checkpoint_is_recognised(tmp_path: Path) -> None:
+    save(detector_of(Recipe("yolox-nano", 3)), tmp_path / "a.safetensors")
+    assert "already" in refused(tmp_path / "a.safetensors")
+
+
+def test_names_and_facts_are_made_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    official_files.save_pickled_model(path, yolo11(), names=["ok", "\x1b[2J\nnas: fine", "x" * 5000])
+    found = import_official(path)
+    assert found.info.class_names == ("ok", r"\x1b[2J\nnas: fine", "x" * 200)
+    facts: dict[str, Any] = {"epoch": 3, "loss": float("nan"), "huge": 10**5000, "note\n": "a\n\ud800b", "long": "y" * 10**6, "done": True}
+    official_files.save_plain(path, yolo11(), **facts)
+    found = import_official(path)
+    assert found.info.provenance["facts"] == {"epoch": 3, r"note\n": r"a\n\ud800b", "long": "y" * 1000, "done": True}
+    json.dumps(dict(found.info.provenance), allow_nan=False).encode()
+    save(found, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").info == found.info
+
+
+def test_names_that_are_not_one_a_class(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    official_files.save_pickled_model(path, yolo11(), names=["a", "b"])
+    assert import_official(path).info.class_names == ("class 0", "class 1", "class 2")
+    assert import_official(path, names=NAMES).info.class_names == NAMES
+
+
+class Bomb:
+    """Unpickled as usual, it would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.write_text, (self.target, "boom")
+
+
+def test_nothing_in_a_pickle_runs(tmp_path: Path) -> None:
+    path, target = tmp_path / "x.pt", tmp_path / "boom"
+    torch.save({"model": yolo11(), "note": Bomb(target)}, path)
+    assert "nothing was run" in refused(path)
+    path.write_bytes(pickle.dumps(Bomb(target)))
+    assert "nothing was run" in refused(path)
+    assert not target.exists()
+    pickle.loads(pickle.dumps(Bomb(target)))
+    assert target.exists()  # as it would have been

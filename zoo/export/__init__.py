@@ -1,0 +1,1 @@
+"""Deployment files: one module a format, and the measured gap to torch."""

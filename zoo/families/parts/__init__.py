@@ -1,0 +1,1 @@
+"""Modules that several families share, or that one family needs beside its own file."""

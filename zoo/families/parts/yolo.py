@@ -1,0 +1,372 @@
+"""What YOLO11 and YOLO26 are both made of: C3k2 blocks, pooling, attention, backbone, neck and head branch; their losses.
+
+The networks are built from the published descriptions and from the tensor names and operation graphs of the official
+models. ``RENAMES`` leads from the names here to the official ones, which number the layers from 0 to 23.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
+from zoo.learning.assign_task import TaskAligned
+from zoo.learning.batch_share import whole_sum
+from zoo.learning.losses import box_iou, full, in_ignored
+from zoo.learning.targets import Targets
+
+HEAD_CHANNELS = 64
+"""Channels of one attention head."""
+KEY_CHANNELS = 32
+"""Of these, channels of its query and of its key."""
+PRIOR_OBJECTS = 5
+"""Objects expected in a fresh network's image of ``PRIOR_PX`` a side: the class biases start there."""
+PRIOR_PX = 640
+
+RENAMES = (
+    (r"^backbone\.stem\.", "model.0."),
+    (r"^backbone\.down2\.", "model.1."),
+    (r"^backbone\.stage2\.", "model.2."),
+    (r"^backbone\.down3\.", "model.3."),
+    (r"^backbone\.stage3\.", "model.4."),
+    (r"^backbone\.down4\.", "model.5."),
+    (r"^backbone\.stage4\.", "model.6."),
+    (r"^backbone\.down5\.", "model.7."),
+    (r"^backbone\.stage5\.", "model.8."),
+    (r"^backbone\.pyramid\.", "model.9."),
+    (r"^backbone\.attention\.", "model.10."),
+    (r"^neck\.lateral4\.", "model.13."),
+    (r"^neck\.out3\.", "model.16."),
+    (r"^neck\.down3\.", "model.17."),
+    (r"^neck\.out4\.", "model.19."),
+    (r"^neck\.down4\.", "model.20."),
+    (r"^neck\.out5\.", "model.22."),
+    (r"\.conv([123])\.", r".cv\1."),
+    (r"\.blocks\.", ".m."),
+    (r"\.attention\.", ".attn."),
+    (r"\.project\.", ".proj."),
+    (r"\.position\.", ".pe."),
+)
+"""From our tensor names to the official ones, backbone and neck; each family adds its head's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What tells the sizes of a family apart."""
+
+    width: float
+    """Factor on all channels."""
+    depth: float
+    """Factor on the blocks in a stage: 2 at depth 1."""
+    max_channels: int
+    """Most channels before ``width``."""
+    nested: bool
+    """Whether C3k blocks stand everywhere, or only where the small sizes have them too."""
+
+    def channels(self, base: int) -> int:
+        """Channels of a layer that has ``base`` at width 1, in eights."""
+        return math.ceil(min(base, self.max_channels) * self.width / 8) * 8
+
+    @property
+    def repeats(self) -> int:
+        """Blocks in a stage."""
+        return max(round(2 * self.depth), 1)
+
+
+SIZES: Mapping[str, Size] = {
+    "n": Size(0.25, 0.5, 1024, nested=False),
+    "s": Size(0.5, 0.5, 1024, nested=False),
+    "m": Size(1.0, 0.5, 512, nested=True),
+    "l": Size(1.0, 1.0, 512, nested=True),
+    "x": Size(1.5, 1.0, 512, nested=True),
+}
+"""The letter that ends a model's name to its settings; both families have the same."""
+
+
+class Bottleneck(nn.Module):
+    """Two 3x3 convolutions with ``ratio`` times the channels between them, and a shortcut. Keeps ``[b, c, h, w]``."""
+
+    def __init__(self, c: int, ratio: float = 0.5) -> None:
+        super().__init__()
+        mid = int(c * ratio)
+        self.conv1 = ConvBNAct(c, mid, 3)
+        self.conv2 = ConvBNAct(mid, c, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(self.conv1(x))
+
+
+class C3k(nn.Module):
+    """Two bottlenecks on one half of the channels beside a bare half. Keeps ``[b, c, h, w]``."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        mid = c // 2
+        self.conv1 = ConvBNAct(c, mid)
+        self.conv2 = ConvBNAct(c, mid)
+        self.conv3 = ConvBNAct(2 * mid, c)
+        self.blocks = nn.Sequential(*(Bottleneck(mid, ratio=1.0) for _ in range(2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv3(torch.cat([self.blocks(self.conv1(x)), self.conv2(x)], 1))
+
+
+class Attention(nn.Module):
+    """Self-attention between all places of ``[b, c, h, w]``, with a depth-wise convolution of the values as position."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.heads = max(c // HEAD_CHANNELS, 1)
+        self.parts = [KEY_CHANNELS, KEY_CHANNELS, c // self.heads]
+        self.qkv = ConvBN(c, self.heads * sum(self.parts))
+        self.project = ConvBN(c, c)
+        self.position = ConvBN(c, c, 3, g=c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        query, key, value = self.qkv(x).reshape(b, self.heads, sum(self.parts), h * w).split(self.parts, 2)
+        weights = ((query * KEY_CHANNELS**-0.5).transpose(2, 3) @ key).softmax(3)
+        mixed = (value @ weights.transpose(2, 3)).reshape(b, c, h, w)
+        return self.project(mixed + self.position(value.reshape(b, c, h, w)))
+
+
+class AttentionBlock(nn.Module):
+    """Attention, then a two-layer network at every place, each with a shortcut. Keeps ``[b, c, h, w]``."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.attention = Attention(c)
+        self.ffn = nn.Sequential(ConvBNAct(c, 2 * c), ConvBN(2 * c, c))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        return x + self.ffn(x)
+
+
+def bottleneck_with_attention(c: int) -> nn.Module:
+    """A bottleneck and an attention block one after the other. Keeps ``[b, c, h, w]``."""
+    return nn.Sequential(Bottleneck(c), AttentionBlock(c))
+
+
+class C3k2(nn.Module):
+    """Splits in two, runs ``repeats`` blocks on the second part and joins everything, each block's output too.
+
+    ``[b, cin, h, w]`` to ``[b, cout, h, w]``; a part has ``ratio`` times ``cout`` channels, and ``block`` makes a block
+    that keeps so many.
+    """
+
+    def __init__(
+        self, cin: int, cout: int, repeats: int, block: Callable[[int], nn.Module], ratio: float = 0.5
+    ) -> None:
+        super().__init__()
+        part = int(cout * ratio)
+        self.conv1 = ConvBNAct(cin, 2 * part)
+        self.conv2 = ConvBNAct((2 + repeats) * part, cout)
+        self.blocks = nn.ModuleList(block(part) for _ in range(repeats))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.conv1(x).chunk(2, 1))
+        for block in self.blocks:
+            parts.append(block(parts[-1]))
+        return self.conv2(torch.cat(parts, 1))
+
+
+class C2PSA(nn.Module):
+    """Splits in two, runs ``repeats`` attention blocks on the second half and joins. Keeps ``[b, c, h, w]``."""
+
+    def __init__(self, c: int, repeats: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBNAct(c, c)
+        self.conv2 = ConvBNAct(c, c)
+        self.blocks = nn.Sequential(*(AttentionBlock(c // 2) for _ in range(repeats)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        bare, mixed = self.conv1(x).chunk(2, 1)
+        return self.conv2(torch.cat([bare, self.blocks(mixed)], 1))
+
+
+class SPPF(nn.Module):
+    """Spatial pyramid: 1x1 to half, three 5x5 max pools one after the other, all joined, 1x1. Keeps ``[b, c, h, w]``.
+
+    ``residual`` leaves out the first activation and adds the input at the end.
+    """
+
+    def __init__(self, c: int, residual: bool) -> None:
+        super().__init__()
+        self.conv1 = ConvBNAct(c, c // 2, act="none" if residual else "silu")
+        self.conv2 = ConvBNAct(c // 2 * 4, c)
+        self.pool = nn.MaxPool2d(5, 1, 2)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [self.conv1(x)]
+        for _ in range(3):
+            maps.append(self.pool(maps[-1]))
+        y = self.conv2(torch.cat(maps, 1))
+        return y + x if self.residual else y
+
+
+class Backbone(nn.Module):
+    """``[b, 3, h, w]`` to C3, C4, C5 of strides 8, 16, 32; ``residual_pyramid`` as in ``SPPF``."""
+
+    def __init__(self, size: Size, residual_pyramid: bool) -> None:
+        super().__init__()
+        stem, c2, c3, c4, c5 = (size.channels(base) for base in (64, 128, 256, 512, 1024))
+        early = C3k if size.nested else Bottleneck
+        self.stem = ConvBNAct(3, stem, 3, 2)
+        self.down2 = ConvBNAct(stem, c2, 3, 2)
+        self.stage2 = C3k2(c2, c3, size.repeats, early, ratio=0.25)
+        self.down3 = ConvBNAct(c3, c3, 3, 2)
+        self.stage3 = C3k2(c3, c4, size.repeats, early, ratio=0.25)
+        self.down4 = ConvBNAct(c4, c4, 3, 2)
+        self.stage4 = C3k2(c4, c4, size.repeats, C3k)
+        self.down5 = ConvBNAct(c4, c5, 3, 2)
+        self.stage5 = C3k2(c5, c5, size.repeats, C3k)
+        self.pyramid = SPPF(c5, residual_pyramid)
+        self.attention = C2PSA(c5, size.repeats)
+        self.channels = (c4, c4, c5)
+        """Channels of C3, C4, C5."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        c3 = self.stage3(self.down3(self.stage2(self.down2(self.stem(image)))))
+        c4 = self.stage4(self.down4(c3))
+        c5 = self.attention(self.pyramid(self.stage5(self.down5(c4))))
+        return [c3, c4, c5]
+
+
+class Neck(nn.Module):
+    """C3, C4, C5 to P3, P4, P5: a way up to stride 8 and a way down again, C3k2 blocks after each join.
+
+    ``block`` makes the blocks of all levels but the last, ``last`` makes those of P5, ``last_repeats`` of them.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        size: Size,
+        block: Callable[[int], nn.Module],
+        last: Callable[[int], nn.Module],
+        last_repeats: int,
+    ) -> None:
+        super().__init__()
+        c3, c4, c5 = channels
+        p3, p4, p5 = (size.channels(base) for base in (256, 512, 1024))
+        self.lateral4 = C3k2(c5 + c4, p4, size.repeats, block)
+        self.out3 = C3k2(p4 + c3, p3, size.repeats, block)
+        self.down3 = ConvBNAct(p3, p3, 3, 2)
+        self.out4 = C3k2(p3 + p4, p4, size.repeats, block)
+        self.down4 = ConvBNAct(p4, p4, 3, 2)
+        self.out5 = C3k2(p4 + c5, p5, last_repeats, last)
+        self.channels = (p3, p4, p5)
+        """Channels of P3, P4, P5."""
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        c3, c4, c5 = maps
+        lateral4 = self.lateral4(torch.cat([F.interpolate(c5, scale_factor=2, mode="nearest"), c4], 1))
+        p3 = self.out3(torch.cat([F.interpolate(lateral4, scale_factor=2, mode="nearest"), c3], 1))
+        p4 = self.out4(torch.cat([self.down3(p3), lateral4], 1))
+        p5 = self.out5(torch.cat([self.down4(p4), c5], 1))
+        return [p3, p4, p5]
+
+
+def predictor(cin: int, cout: int, bias: float) -> nn.Conv2d:
+    """The 1x1 convolution that ends a branch, all its biases at ``bias``."""
+    conv = nn.Conv2d(cin, cout, 1)
+    conv.bias = nn.Parameter(torch.full((cout,), bias))
+    return conv
+
+
+class Branch(nn.Module):
+    """Box and class convolutions of every level.
+
+    P3, P4, P5 to ``boxes`` ``[b, box_channels, h, w]`` and ``classes`` ``[b, classes, h, w]`` (logits), one a level.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], box_channels: int, classes: int, box_bias: float
+    ) -> None:
+        super().__init__()
+        box_mid = max(16, channels[0] // 4, box_channels)
+        class_mid = max(channels[0], min(classes, 100))
+        self.boxes = nn.ModuleList(
+            nn.Sequential(
+                ConvBNAct(c, box_mid, 3), ConvBNAct(box_mid, box_mid, 3), predictor(box_mid, box_channels, box_bias)
+            )
+            for c in channels
+        )
+        self.classes = nn.ModuleList(
+            nn.Sequential(
+                nn.Sequential(ConvBNAct(c, c, 3, g=c), ConvBNAct(c, class_mid)),
+                nn.Sequential(ConvBNAct(class_mid, class_mid, 3, g=class_mid), ConvBNAct(class_mid, class_mid)),
+                predictor(class_mid, classes, math.log(PRIOR_OBJECTS / classes / (PRIOR_PX / stride) ** 2)),
+            )
+            for c, stride in zip(channels, strides, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        return {
+            "boxes": [level(x) for level, x in zip(self.boxes, maps, strict=True)],
+            "classes": [level(x) for level, x in zip(self.classes, maps, strict=True)],
+        }
+
+
+def set_norms(module: nn.Module) -> None:
+    """Batch norms as both families have them."""
+    set_batch_norms(module, eps=1e-3, momentum=0.03)
+
+
+def count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Number of classes from official tensor names and shapes."""
+    return shapes["model.23.cv3.0.2.bias"][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The class and box losses of one branch, not yet weighted, and which cells learned which boxes (p of them)."""
+
+    class_loss: Tensor
+    box_loss: Tensor
+    images: Tensor
+    """int64 ``[p]``."""
+    cells: Tensor
+    """int64 ``[p]``."""
+    truth: Tensor
+    """``[p, 4]``: the boxes they learn, in pixels."""
+    shares: Tensor
+    """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
+
+
+def task_aligned_lesson(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> Lesson:
+    """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
+
+    Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
+    ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.
+    ``centres`` ``[n, 2]`` are in pixels.
+    """
+    logits, boxes = full(logits), full(boxes)
+    found = assign(logits.detach().sigmoid(), boxes.detach(), centres, targets)
+    positive = found.objects >= 0
+    images, cells = positive.nonzero(as_tuple=True)
+    objects, qualities = found.objects[images, cells], found.qualities[images, cells]
+    total = whole_sum(qualities.sum()).clamp(min=1)
+
+    goal = torch.zeros_like(logits)
+    goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)
+    learned = positive | ~in_ignored(centres, targets)
+    entropy = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(-1)
+
+    truth, shares = torch.cat(targets.boxes)[objects], qualities / total
+    box_loss = ((1 - box_iou(boxes[images, cells], truth, "ciou")) * shares).sum()
+    # where, not a product: 0 times infinity is not 0
+    class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
+    return Lesson(class_loss, box_loss, images, cells, truth, shares)
+
+
+def distances_to_sides(centres: Tensor, boxes: Tensor) -> Tensor:
+    """Left, top, right, bottom ``[p, 4]`` from ``centres`` ``[p, 2]`` to the sides of ``boxes`` ``[p, 4]``."""
+    return torch.cat([centres - boxes[:, :2], boxes[:, 2:] - centres], -1)

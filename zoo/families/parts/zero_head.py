@@ -1,0 +1,124 @@
+"""ZeroHead: one classification and one box convolution a level, boxes as distributions; optionally NMS-free.
+
+The NMS-free form has a second pair of convolutions a level that is trained with one box for one object, while the first
+pair learns with many (consistent dual assignment). Both shape the features: one convolution alone cannot tell an
+object's best cell from its neighbours. Deployed, one pair remains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Head
+from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
+from zoo.learning.assign_ota import aligned_ota
+from zoo.learning.batch_share import whole_count, whole_sum
+from zoo.learning.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
+from zoo.learning.targets import Targets
+
+ONE_TO_MANY, ONE_TO_ONE = "one_to_many", "one_to_one"
+PRIOR = 0.01
+"""Score of every class at the start of training."""
+LAST_BIN_MARGIN = 0.1
+"""True distances end so many cells before the last bin."""
+
+
+class Scale(nn.Module):
+    """Multiplication by one learned number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class ZeroHead(nn.Module):
+    """P3, P4, P5 to ``boxes`` (logits of ``[b, 4 * (reg_max + 1), h, w]``, side by side) and ``classes`` (logits)."""
+
+    def __init__(self, cin: Sequence[int], head: Head) -> None:
+        super().__init__()
+        self.reg_max = head.reg_max
+        self.cls = nn.ModuleList(nn.Conv2d(c, head.classes, head.k, padding=head.k // 2) for c in cin)
+        self.box = nn.ModuleList(nn.Conv2d(c, 4 * (head.reg_max + 1), head.k, padding=head.k // 2) for c in cin)
+        self.scales = nn.ModuleList(Scale() for _ in cin)
+        for cls, box in zip(self.cls, self.box, strict=True):
+            nn.init.normal_(cls.weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.normal_(box.weight, std=0.01)  # type: ignore[arg-type]
+            nn.init.constant_(cls.bias, math.log(PRIOR / (1 - PRIOR)))  # type: ignore[arg-type]
+            nn.init.zeros_(box.bias)  # type: ignore[arg-type]
+
+    def forward(self, levels: Sequence[Tensor]) -> Raw:
+        boxes = [scale(box(x)) for x, box, scale in zip(levels, self.box, self.scales, strict=True)]
+        return {"boxes": boxes, "classes": [cls(x) for x, cls in zip(levels, self.cls, strict=True)]}
+
+
+class DualZeroHead(nn.Module):
+    """Two ZeroHeads: ``boxes`` and ``classes`` of the one-to-many head, ``one_to_one_...`` of the NMS-free one."""
+
+    def __init__(self, cin: Sequence[int], head: Head) -> None:
+        super().__init__()
+        self.one_to_many = ZeroHead(cin, head)
+        self.one_to_one = ZeroHead(cin, head)
+
+    def forward(self, levels: Sequence[Tensor]) -> Raw:
+        single = self.one_to_one(levels)
+        return self.one_to_many(levels) | {f"{ONE_TO_ONE}_{name}": maps for name, maps in single.items()}
+
+
+def distances(boxes: Tensor, reg_max: int) -> Tensor:
+    """Expected distances in cells ``[b, n, 4]`` from box logits ``[b, n, 4 * (reg_max + 1)]``."""
+    b, n, _ = boxes.shape
+    weights = boxes.reshape(b, n, 4, reg_max + 1).softmax(-1)
+    return (weights * torch.arange(reg_max + 1, device=boxes.device, dtype=boxes.dtype)).sum(-1)
+
+
+def zero_head_boxes(boxes: Sequence[Tensor], strides: Sequence[int], reg_max: int) -> Tensor:
+    """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in pixels) from the raw box maps; cells are anchored at their corner."""
+    corners, cell = points(boxes, strides, 0.0)
+    reach = distances(flatten_levels(boxes), reg_max) * cell
+    return boxes_from_distances(reach, corners * cell)
+
+
+def zero_head_losses(
+    boxes: Sequence[Tensor], classes: Sequence[Tensor], targets: Targets, strides: Sequence[int], reg_max: int,
+    one_to_one: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Losses of one ZeroHead from its raw maps: ``quality`` (quality focal loss, weight 1), ``box`` (GIoU, 2) and
+    ``distribution`` (distribution focal loss, 0.25).
+
+    AlignedOTA says which cells learn which object. The first loss is a mean over these cells, the others one weighted by
+    the best class score of each, and no sum is divided by less than 1.
+    """
+    boxes, classes = [level.float() for level in boxes], [level.float() for level in classes]
+    corners, cell = points(boxes, strides, 0.0)
+    anchors = corners * cell
+    logits, sides = flatten_levels(classes), flatten_levels(boxes)
+    with torch.no_grad():
+        predicted = boxes_from_distances(distances(sides, reg_max) * cell, anchors)
+    assignment = aligned_ota(predicted, logits, anchors, cell, targets, one_to_one)
+    found = assignment.found(targets)
+
+    qualities = torch.zeros_like(logits)
+    qualities[found.rows, found.cells, found.labels] = found.ious
+    taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
+    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(whole_count(len(found)), 1)
+
+    weight = found.of(logits.detach()).amax(-1).sigmoid()
+    norm = whole_sum(weight.sum()).clamp(min=1)
+    own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
+    own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
+    giou = box_iou(own_boxes, found.boxes, "giou")
+    true = found.boxes / own_cell
+    reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
+    entropy = distribution_focal(own_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
+    return {
+        "quality": quality,
+        "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides),
+        "distribution": 0.25 * (entropy * weight).sum() / norm,
+    }

@@ -1,0 +1,1 @@
+"""Conversions between Graphs, torch modules and ONNX files."""

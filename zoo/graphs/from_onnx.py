@@ -1,0 +1,402 @@
+"""The third door: an ONNX file becomes a Graph.
+
+Reads what exporters write: constants folded or not, dynamic batch, SiLU spelt as x * sigmoid(x), batch norms
+left beside their convolutions. An op it does not know keeps its own name and its shape, is listed in
+``graph.meta["unknown_ops"]``, and is never dropped. Weights are looked at for their shapes alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from search_spaces.graph import CONV_KINDS, Graph, Op
+from workbench.errors import BadInput, missing_package
+
+MOST_BYTES = 2 * 1024**3
+"""The largest file that protobuf can hold."""
+MOST_SIZES = 1024
+"""Numbers in a tensor of sizes, at most; larger ones of whole numbers are tables, which costs do not need."""
+
+ACTIVATIONS = {
+    "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leakyrelu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid",
+    "Gelu": "gelu", "Tanh": "tanh", "Mish": "mish", "Softplus": "softplus", "Elu": "elu", "PRelu": "prelu", "Swish": "silu",
+}  # fmt: skip
+ELEMENTWISE = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow"}
+PLAIN = {
+    "Exp": "exp", "Log": "log", "Clip": "clamp", "Softmax": "softmax", "Identity": "identity", "Dropout": "identity", "Cast": "identity",
+    "Transpose": "transpose", "Reshape": "reshape", "Flatten": "reshape", "Squeeze": "reshape", "Unsqueeze": "reshape",
+    "Expand": "expand", "Gather": "gather", "GridSample": "grid_sample", "TopK": "topk", "ReduceMax": "reduce_max",
+    "ReduceSum": "reduce_sum", "ReduceMean": "reduce_mean", "Sqrt": "sqrt", "Neg": "neg", "Tile": "expand",
+}  # fmt: skip
+SHAPE_ONLY = frozenset({"Constant", "Shape", "ConstantOfShape", "Range"})
+"""Nodes that compute sizes, not features."""
+
+
+def read_onnx(path: str | Path) -> Graph:
+    """The Graph of an ONNX file. A file that is not one gets one line that says so."""
+    return graph_of(load_onnx(path), path)
+
+
+def load_onnx(path: str | Path) -> Any:
+    """The model in an ONNX file. Weights that lie in other files stay there, sizes that lie there are taken in."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise missing_package("reading an ONNX file", error.name, "onnx") from error
+
+    file = Path(path)
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise BadInput(f"{str(path)!r} is larger than 2 GiB: export it without external data")
+        model = onnx.load(str(file), load_external_data=False)
+    except OSError as error:
+        raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise BadInput(f"{str(path)!r} is not an ONNX file: {error}") from error
+    if not model.graph.node:
+        raise BadInput(f"{str(path)!r} is not an ONNX file, or holds no network: no node was found in it")
+    _take_in_sizes(model, file)
+    return model
+
+
+def _take_in_sizes(model: Any, file: Path) -> None:
+    """Read the small tensors beside ``file`` that say how large maps are: whole numbers, and the factors of a Resize."""
+    from onnx import TensorProto
+    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+    factors = {name for node in model.graph.node if node.op_type in ("Resize", "Upsample") for name in node.input}
+    for tensor in model.graph.initializer:
+        sizes = tensor.data_type in (TensorProto.INT64, TensorProto.INT32) or tensor.name in factors
+        if sizes and uses_external_data(tensor) and math.prod(tensor.dims) <= MOST_SIZES:
+            try:
+                load_external_data_for_tensor(tensor, str(file.parent))
+            except Exception as error:  # onnx has types of its own for missing, short and misplaced files
+                raise BadInput(f"{str(file)!r}: the sizes that lie beside it cannot be read: {' '.join(str(error).split())[:200]}") from error
+            # Taken in, so no longer elsewhere.
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def graph_of(model: Any, path: str | Path) -> Graph:
+    """The Graph of a model that was loaded from ``path``; open batches are set to 1 in ``model`` itself."""
+    import onnx
+
+    try:
+        model = onnx.shape_inference.infer_shapes(_fixed_batch(model), data_prop=True)
+    except Exception as error:  # onnx raises several types of its own for broken models; each says what is broken
+        raise BadInput(f"{str(path)!r}: the network's shapes do not fit together: {' '.join(str(error).split())[:200]}") from error
+    return _Reader(model, Path(path).stem).graph()
+
+
+def _fixed_batch(model: Any) -> Any:
+    """The model with every open leading dimension of an input set to 1."""
+    initial = {t.name for t in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in initial:
+            for position, dim in enumerate(value.type.tensor_type.shape.dim):
+                if position == 0 and not dim.dim_value:
+                    dim.dim_value = 1
+    return model
+
+
+class _Reader:
+    """Walks the nodes once, keeping what each tensor name stands for."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        import onnx
+
+        self.model, self.name = model, name
+        self.helper, self.arrays = onnx.helper, onnx.numpy_helper
+        self.shapes = _shapes(model)
+        self.constants: dict[str, Any] = {t.name: t for t in model.graph.initializer}
+        self.tensors: dict[str, int] = {}
+        self.ops: list[Op] = []
+        self.unknown: list[str] = []
+        self.readers: dict[str, int] = {}
+        for node in model.graph.node:
+            for source in node.input:
+                self.readers[source] = self.readers.get(source, 0) + 1
+        self.ends = {o.name for o in model.graph.output}
+
+    def graph(self) -> Graph:
+        """Read every node, then tidy up."""
+        inputs = [v for v in self.model.graph.input if v.name not in self.constants]
+        if not inputs:
+            raise BadInput(f"ONNX network {self.name!r} has no input")
+        sizes = []
+        for position, value in enumerate(inputs):
+            shape = self.shapes.get(value.name, ())
+            if len(shape) != 4 and position == 0:
+                raise BadInput(f"ONNX network {self.name!r}: input {value.name!r} has shape {list(shape)}; an image batch [n, c, h, w] is needed")
+            if position == 0 and any(s <= 0 for s in shape[1:]):
+                raise BadInput(f"ONNX network {self.name!r}: input {value.name!r} leaves its size open ({list(shape)}); export it at a fixed size")
+            sizes.append(tuple(int(s) for s in shape[1:]) or (1,))
+            self.tensors[value.name] = -1 - position
+        for node in self.model.graph.node:
+            self._node(node)
+        outputs = [self.tensors[o.name] for o in self.model.graph.output if self.tensors.get(o.name, -1) >= 0]
+        meta = {"unknown_ops": sorted(set(self.unknown))} if self.unknown else {}
+        return _fuse(Graph(self.ops, sizes, outputs, self.name, meta))
+
+    def _node(self, node: Any) -> None:
+        kind = node.op_type
+        features = [self.tensors[i] for i in node.input if i in self.tensors]
+        if kind == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    self.constants[node.output[0]] = attribute.t
+            return
+        if kind in SHAPE_ONLY or not features:
+            if kind == "Identity" and node.input[0] in self.constants:
+                self.constants[node.output[0]] = self.constants[node.input[0]]
+            return  # works on sizes and constants: nothing flows through it
+        attributes = {a.name: self.helper.get_attribute_value(a) for a in node.attribute}
+        handler: Callable[[Any, dict[str, Any], list[int]], None] | None = getattr(self, f"_{kind.lower()}", None)
+        if handler is not None:
+            handler(node, attributes, features)
+        elif kind in ACTIVATIONS:
+            self._push(node, Op("act", (features[0],), attrs={"kind": ACTIVATIONS[kind]}))
+        elif kind in ELEMENTWISE:
+            self._elementwise(node, features)
+        elif kind in PLAIN:
+            self._plain(node, PLAIN[kind], attributes, features)
+        else:
+            self.unknown.append(kind)
+            self._plain(node, kind.lower(), {}, features)
+
+    def _push(self, node: Any, op: Op, output: int = 0) -> None:
+        self.ops.append(dataclasses.replace(op, name=node.name or f"{op.kind}_{len(self.ops)}"))
+        self.tensors[node.output[output]] = len(self.ops) - 1
+
+    def _recorded(self, name: str) -> dict[str, Any]:
+        shape = self.shapes.get(name)
+        return {"shape": [max(1, int(s)) for s in shape]} if shape else {}
+
+    def _plain(self, node: Any, kind: str, attributes: dict[str, Any], features: list[int]) -> None:
+        attrs = self._recorded(node.output[0])
+        if not attrs:
+            known = [self.shapes[i] for i in node.input if i in self.shapes and i in self.tensors]
+            attrs = {"shape": [max(1, int(s)) for s in known[0]]} if known else {"shape": [1, 1]}
+        if "axis" in attributes:
+            attrs["axis"] = int(attributes["axis"])
+        if "perm" in attributes:
+            attrs["perm"] = [int(p) for p in attributes["perm"]]
+        for position in range(len([o for o in node.output if o])):
+            if position:
+                attrs = self._recorded(node.output[position]) or attrs
+            self._push(node, Op(kind, tuple(features), attrs=attrs), position)
+
+    def _weight_shape(self, node: Any, index: int) -> tuple[int, ...]:
+        name = node.input[index] if len(node.input) > index else ""
+        if name in self.constants:
+            return tuple(int(d) for d in self.constants[name].dims)
+        shape = self.shapes.get(name)
+        if shape is None:
+            raise BadInput(f"ONNX network {self.name!r}: {node.op_type} {node.name or node.output[0]!r} has no weight of known shape")
+        return tuple(int(s) for s in shape)
+
+    def _conv(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        shape, groups = self._weight_shape(node, 1), int(attributes.get("group", 1))
+        k = (shape[2], shape[-1]) if len(shape) == 4 else ()
+        if len(k) != 2:
+            raise BadInput(f"ONNX network {self.name!r}: Conv {node.name!r} has a {len(shape) - 2}-dimensional kernel; only images are read")
+        dilation = [int(d) for d in attributes.get("dilations", (1, 1))]
+        stride = _pair(attributes, "strides")
+        # Dilated: the same work as a conv whose kernel is spread; its recorded shape stands.
+        pads = self._pads(attributes, k, stride) if dilation == [1, 1] else _spread(k, dilation, attributes, self._pads)
+        self._push(node, Op("conv", (features[0],), shape[1] * groups, shape[0], k, stride, pads, groups, bias=len(node.input) > 2))
+
+    def _convtranspose(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        shape, groups = self._weight_shape(node, 1), int(attributes.get("group", 1))
+        pads = self._pads(attributes, shape[2:], (1, 1))
+        self._push(node, Op("deconv", (features[0],), shape[0], shape[1] * groups, (shape[2], shape[3]), _pair(attributes, "strides"), pads, groups, bias=len(node.input) > 2))
+
+    def _pads(self, attributes: dict[str, Any], k: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+        """Half of the padding of both sides; SAME is kernel // 2."""
+        auto = attributes.get("auto_pad", b"NOTSET")
+        if auto in (b"SAME_UPPER", b"SAME_LOWER"):
+            return int(k[0]) // 2, int(k[1]) // 2
+        pads = [int(p) for p in attributes.get("pads", (0, 0, 0, 0))]
+        return (pads[0] + pads[2] + 1) // 2, (pads[1] + pads[3] + 1) // 2
+
+    def _batchnormalization(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        channels = self._weight_shape(node, 1)[0]
+        self._push(node, Op("bn", (features[0],), channels, channels))
+
+    def _layernormalization(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        channels = math.prod(self._weight_shape(node, 1))
+        self._push(node, Op("layernorm", (features[0],), channels, channels))
+
+    def _maxpool(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        k = tuple(int(v) for v in attributes["kernel_shape"])
+        kind = "maxpool" if node.op_type == "MaxPool" else "avgpool"
+        attrs = {"ceil": True} if attributes.get("ceil_mode") else {}
+        pads = self._pads(attributes, k, (1, 1))
+        self._push(node, Op(kind, (features[0],), k=(k[0], k[-1]), s=_pair(attributes, "strides"), p=pads, attrs=attrs))
+
+    _averagepool = _maxpool
+
+    def _globalaveragepool(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        self._push(node, Op("global_avgpool", (features[0],)))
+
+    def _concat(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        axis = int(attributes.get("axis", 1))
+        shape = self.shapes.get(node.output[0], ())
+        if axis < 0 and shape:
+            axis += len(shape)
+        constants = [self._weight_shape(node, i) for i, name in enumerate(node.input) if name not in self.tensors]
+        if axis == 1 and len(shape) == 4 and not constants:
+            self._push(node, Op("concat", tuple(features)))
+            return
+        attrs = {**self._recorded(node.output[0]), "axis": axis}
+        if constants:
+            attrs["const_inputs"] = [list(c) for c in constants]
+        self._push(node, Op("concat", tuple(features), attrs=attrs))
+
+    def _split(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        axis, start = int(attributes.get("axis", 0)), 0
+        source = self.shapes.get(node.input[0], ())
+        axis = axis + len(source) if axis < 0 else axis
+        for position, output in enumerate(node.output):
+            shape = self.shapes.get(output)
+            if not shape:
+                raise BadInput(f"ONNX network {self.name!r}: Split {node.name!r} has outputs of unknown shape; simplify the file first")
+            attrs: dict[str, Any] = {"start": start, "end": start + int(shape[axis])}
+            if axis != 1 or len(shape) != 4:
+                attrs |= {"axis": axis, "shape": [int(s) for s in shape]}
+            start = attrs["end"]
+            self._push(node, Op("slice", (features[0],), attrs=attrs), position)
+
+    def _slice(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        starts, ends, axes, steps = (self._ints(node, attributes, n, i) for i, n in enumerate(("starts", "ends", "axes", "steps"), start=1))
+        shape = self.shapes.get(node.input[0], ())
+        if starts and ends and len(starts) == 1 and len(shape) == 4 and starts[0] >= 0:
+            axis = (axes or [0])[0] % 4
+            end = min(ends[0], int(shape[axis])) if ends[0] >= 0 else int(shape[axis]) + ends[0]
+            if axis:
+                step = (steps or [1])[0]
+                attrs = {"start": starts[0], "end": end} | ({"axis": axis} if axis != 1 else {}) | ({"step": step} if step != 1 else {})
+                self._push(node, Op("slice", (features[0],), attrs=attrs))
+                return
+        self._plain(node, "slice", {}, features[:1])
+        self.ops[-1] = dataclasses.replace(self.ops[-1], attrs={**self.ops[-1].attrs, "axis": 0})
+
+    def _ints(self, node: Any, attributes: dict[str, Any], name: str, index: int) -> list[int]:
+        if name in attributes:
+            return [int(v) for v in attributes[name]]
+        if len(node.input) > index and node.input[index] in self.constants:
+            return [int(v) for v in self.arrays.to_array(self.constants[node.input[index]]).reshape(-1)]
+        return []
+
+    def _resize(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        before, after = self.shapes.get(node.input[0], ()), self.shapes.get(node.output[0], ())
+        if len(before) != 4 or len(after) != 4 or min(*before[1:], *after[1:]) <= 0:
+            raise BadInput(f"ONNX network {self.name!r}: {node.op_type} {node.name!r} has an unknown size; simplify the file first")
+        scale = after[2] / before[2]
+        self._push(node, Op("upsample", (features[0],), attrs={"scale": int(scale) if scale.is_integer() else scale}))
+
+    _upsample = _resize
+
+    def _gemm(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        rows, columns = self._weight_shape(node, 1)
+        cin, cout = (columns, rows) if attributes.get("transB") else (rows, columns)
+        self._push(node, Op("linear", (features[0],), cin, cout, bias=len(node.input) > 2, attrs=self._recorded(node.output[0])))
+
+    def _matmul(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
+        if len(features) == 2:
+            self._plain(node, "matmul", {}, features)
+            return
+        shape = self._weight_shape(node, 1 if node.input[0] in self.tensors else 0)
+        cin, cout = (shape[-2], shape[-1]) if node.input[0] in self.tensors else (shape[-1], shape[-2])
+        self._push(node, Op("linear", (features[0],), cin, cout, attrs=self._recorded(node.output[0])))
+
+    def _elementwise(self, node: Any, features: list[int]) -> None:
+        kind = ELEMENTWISE[node.op_type]
+        if len(features) == 2:
+            attrs = {} if kind != "pow" else self._recorded(node.output[0])
+            self._push(node, Op(kind, tuple(features), attrs=attrs))
+            return
+        shape = self._weight_shape(node, 0 if node.input[0] not in self.tensors else 1)
+        attrs = {"const_shape": list(shape)}
+        if node.input[0] not in self.tensors:
+            attrs["const_first"] = True
+        self._push(node, Op(f"{kind}_const", (features[0],), attrs=attrs))
+
+
+def _pair(attributes: dict[str, Any], name: str) -> tuple[int, int]:
+    values = [int(v) for v in attributes.get(name, (1, 1))]
+    return values[0], values[-1]
+
+
+def _spread(
+    k: Sequence[int], dilation: Sequence[int], attributes: dict[str, Any], pads: Callable[..., tuple[int, int]]
+) -> tuple[int, int]:
+    """Padding that gives a dilated conv's output size to a plain one of the same kernel."""
+    own = pads(attributes, k, (1, 1))
+    return tuple(p - (d - 1) * (size - 1) // 2 for p, d, size in zip(own, dilation, k, strict=True))  # type: ignore[return-value]
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Known shapes by tensor name; an open dimension is 0."""
+    found: dict[str, tuple[int, ...]] = {}
+    for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            found[value.name] = tuple(int(d.dim_value) for d in tensor.shape.dim)
+    for tensor in model.graph.initializer:
+        found.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
+    return found
+
+
+def _fuse(graph: Graph) -> Graph:
+    """SiLU from x * sigmoid(x); batch norms into their conv; activations into the only conv that feeds them."""
+    ops = list(graph.ops)
+    alive = [True] * len(ops)
+    target = list(range(len(ops)))
+
+    def resolve(i: int) -> int:
+        while i >= 0 and target[i] != i:
+            i = target[i]
+        return i
+
+    def readers() -> dict[int, int]:
+        count: dict[int, int] = {}
+        for i, op in enumerate(ops):
+            if alive[i]:
+                for source in op.inputs:
+                    count[resolve(source)] = count.get(resolve(source), 0) + 1
+        for out in graph.outputs:
+            count[resolve(out)] = count.get(resolve(out), 0) + 1
+        return count
+
+    count = readers()
+    for i, op in enumerate(ops):
+        if op.kind == "mul" and len(op.inputs) == 2:
+            for x, gate in (op.inputs, op.inputs[::-1]):
+                if gate >= 0 and ops[gate].kind == "act" and ops[gate].attrs.get("kind") == "sigmoid" and ops[gate].inputs[0] == x and count.get(gate) == 1:
+                    ops[i] = dataclasses.replace(op, kind="act", inputs=(x,), attrs={"kind": "silu"})
+                    alive[gate] = False
+                    break
+    count = readers()
+    for i, op in enumerate(ops):
+        source = resolve(op.inputs[0]) if alive[i] and op.kind in ("bn", "act") else -1
+        if source < 0 or count.get(source) != 1 or ops[source].kind not in (*CONV_KINDS, "linear") or ops[source].act != "none":
+            continue
+        if op.kind == "bn" and ops[source].kind in CONV_KINDS:
+            ops[source] = dataclasses.replace(ops[source], bias=True)
+        elif op.kind == "act":
+            ops[source] = dataclasses.replace(ops[source], act=str(op.attrs["kind"]))
+        else:
+            continue
+        alive[i], target[i] = False, source
+        count[source] = count.get(i, 0)
+    keep = [i for i in range(len(ops)) if alive[i]]
+    where = {old: new for new, old in enumerate(keep)}
+    kept = [dataclasses.replace(ops[i], inputs=tuple(where[resolve(s)] if s >= 0 else s for s in ops[i].inputs)) for i in keep]
+    outputs = [where[resolve(o)] for o in graph.outputs]
+    return Graph(kept, graph.inputs, outputs, graph.name, graph.meta)

@@ -1,0 +1,1 @@
+"""What training asks of a detector: targets, label assignment and losses."""

@@ -1,0 +1,1 @@
+"""Checkpoints: ours, official ones and foreign files, read without executing them; licences."""
