@@ -3,7 +3,7 @@
     python benchmarks/distill_overhead.py                                   # damo-yolo-t taught by damo-yolo-s and others, 320 px
     python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 --batch 16 --device cuda --precision bf16
 
-All three take whole steps of the loop (forward, losses, backward, optimiser, average) on the same batches, one after another,
+All three take whole steps of the loop (forward, losses, backward, optimizer, average) on the same batches, one after another,
 so that a busy machine disturbs them alike; in which order is drawn anew for each round, so that none always comes after the same other.
 Overheads are medians of the ratios within rounds, with a 95 % interval from resampled rounds. In some steps with a teacher
 gradients are measured too, which balances the losses: such steps are timed by themselves and count as often as they occur in a run
@@ -30,14 +30,14 @@ from torch import Tensor
 from distill.data.feed.presets import find_preset
 from distill.data.feed.views import Origin, View, Views
 from distill.teach.balance import EAGER
-from distill.teach.cache.forecast import Rehearsal
+from distill.teach.cache.cost_estimate import Rehearsal
 from distill.teach.cache.store import TeacherCache
-from distill.teach.request import Teaching
-from distill.teach.task import Distilled, Lessons, Teacher
-from distill.teach.taught import Taught
+from distill.teach.outputs import TeacherOutputs
+from distill.teach.request import TeacherRequest
+from distill.teach.task import DistillationSettings, DistillationTask, Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
-from distill.train.task import Supervised
+from distill.train.task import SupervisedTask
 from zoo.families import build
 
 Array = npt.NDArray[np.float64]
@@ -58,7 +58,7 @@ class Knowing(Teacher):
     truth: Mapping[tuple[float, ...], tuple[Tensor, Tensor]] = {}
     """Boxes and labels of every picture by its first pixel."""
 
-    def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
+    def __call__(self, image: Tensor, with_answer: bool = True) -> TeacherOutputs:
         said = super().__call__(image, with_answer)
         if said.answer is None:
             return said
@@ -74,7 +74,7 @@ class Knowing(Teacher):
 class Arm:
     """One way to train, and the seconds of its steps."""
 
-    def __init__(self, task: Supervised | Distilled, args: argparse.Namespace) -> None:
+    def __init__(self, task: SupervisedTask | DistillationTask, args: argparse.Namespace) -> None:
         recipe = load_recipe("small", {"batch": args.batch, "nominal_batch": args.batch, "epochs": 1000, "closing_epochs": 0, "lr": 1e-5})
         self.task = task
         self.loop = Loop(task, recipe, 10**6, 1000, seed=args.seed, device=args.device, precision=args.precision)
@@ -82,7 +82,7 @@ class Arm:
 
     def step(self, batch: Rehearsal, measuring: bool) -> float:
         """Seconds of one step; one that is ``measuring`` balances the losses too."""
-        if isinstance(self.task, Distilled):
+        if isinstance(self.task, DistillationTask):
             self.task.balance.get_buffer("calls").fill_(EAGER * self.task.balance.every + (not measuring))
         # the loop's snapshot in memory is none of the step's work
         self.loop.step = 1
@@ -125,11 +125,11 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     names = pair.split(":")
     torch.manual_seed(args.seed)
     student, teacher = (build(name, CLASSES) for name in names)
-    lessons = Lessons({name: {} for name in args.features}, None if args.responses is None else {name: {} for name in args.responses})
-    arms = {"alone": Arm(Supervised(copy.deepcopy(student)), args)}
+    lessons = DistillationSettings({name: {} for name in args.features}, None if args.responses is None else {name: {} for name in args.responses})
+    arms = {"alone": Arm(SupervisedTask(copy.deepcopy(student)), args)}
     for name in ("live", "cached"):
         mine = copy.deepcopy(student)
-        arms[name] = Arm(Distilled(mine, Knowing(copy.deepcopy(teacher), mine, args.input, args.input, args.teacher_half), lessons), args)
+        arms[name] = Arm(DistillationTask(mine, Knowing(copy.deepcopy(teacher), mine, args.input, args.input, args.teacher_half), lessons), args)
     batches = []
     for at in range(BATCHES):
         plain = Rehearsal.of(args.batch, args.input, CLASSES, student.preprocess, args.seed + at)
@@ -140,7 +140,7 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
         for pixel, boxes, labels in zip(batch.image[:, :, 0, 0].tolist(), batch.targets.boxes, batch.targets.labels, strict=True)
     }
     task = arms["cached"].task
-    assert isinstance(task, Distilled)
+    assert isinstance(task, DistillationTask)
     views = Views(1, args.batch * BATCHES, args.batch, args.seed, find_preset("none"), args.input)
     cache = TeacherCache.open(folder / pair, {}, views, [View(0)], task.kept, task.ask, torch.device(args.device), 10**12)
     task.memory = cache
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--teacher-half", action=argparse.BooleanOptionalAction, help="the teacher in half precision (default: where nas distill has it so)")
     args = parser.parse_args()
-    args.teacher_half = Teaching(("teacher",), half=args.teacher_half).decided(args.device, args.precision).half
+    args.teacher_half = TeacherRequest(("teacher",), half=args.teacher_half).decided(args.device, args.precision).half
     print(f"The teacher calculates in {'half' if args.teacher_half else 'single'} precision.\n")
     print("| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB a picture | methods |")
     print("|" + "---|" * 10)

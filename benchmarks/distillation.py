@@ -26,15 +26,15 @@ from typing import Any
 import torch
 
 from distill.data.feed.loader import Loader
-from distill.data.formats.readers import open_data
-from distill.request import Prepared, Request, prepare, train_from
-from distill.study.control import PLAIN, TAUGHT, Control, control
+from distill.data.formats.data_workers import open_data
+from distill.study.control import PLAIN, TAUGHT, ControlResult, control
 from distill.study.gain import CONFIDENCE
+from distill.study.request import PreparedRun, TrainRequest, prepare, train_from
 from distill.teach.balance import EAGER
-from distill.teach.request import Teaching
+from distill.teach.request import TeacherRequest
 from distill.train.loop import Loop
+from nas.evidence.images import make_easy
 from nas.evidence.options import CHANGES, RECIPE
-from nas.evidence.pictures import make_easy
 from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -64,10 +64,10 @@ PAIRS = (
     Pair("dense to dense, across families", "damo-yolo-t", "yolox-nano"),
     Pair("RT-DETRv2 to dense", "rtdetrv2-s", "yolox-nano"),
 )
-SETTINGS = {"rtdetrv2-s": ("optimiser=adamw", "lr=0.0004", "clip_norm=0.5"), "yolox-nano": ("optimiser=adamw", "lr=0.002", "momentum=0.9")}
+SETTINGS = {"rtdetrv2-s": ("optimizer=adamw", "lr=0.0004", "clip_norm=0.5"), "yolox-nano": ("optimizer=adamw", "lr=0.002", "momentum=0.9")}
 """Of models that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million parameters, and leads YOLOX-nano nowhere in so few
 steps."""
-STUDENTS = ("norm_hold=0.3",)
+STUDENTS = ("freeze_bn_from=0.7",)
 """Of all students. Without it some taught ones fall apart on a few pictures, for which the page has the reason."""
 TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
@@ -87,22 +87,22 @@ class Bench:
             make_easy(folder, images, seed, self.args.input, lambda _: None)
         return folder
 
-    def request(self, model: str, data: Path, epochs: int, seed: int, **others: Any) -> Request:
+    def request(self, model: str, data: Path, epochs: int, seed: int, **others: Any) -> TrainRequest:
         """A training of ``model``."""
         args = self.args
         changes = (*CHANGES, *SETTINGS.get(model, ()), *args.set, *others.pop("changes", ()))
-        return Request(
-            model, str(data), recipe=RECIPE, epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, readers=args.readers, seed=seed,
+        return TrainRequest(
+            model, str(data), recipe=RECIPE, epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, data_workers=args.data_workers, seed=seed,
             runs=str(self.runs), quiet=args.quiet, changes=changes, **others,
         )  # fmt: skip
 
-    def student(self, pair: Pair, taught: bool) -> Request:
+    def student(self, pair: Pair, taught: bool) -> TrainRequest:
         """Its training, with the trained teacher or alone."""
-        teaching = Teaching((str(self.teacher_file(pair.teacher)),)) if taught else None
+        teaching = TeacherRequest((str(self.teacher_file(pair.teacher)),)) if taught else None
         changes = (*STUDENTS, *([f"views={self.args.views}"] if self.args.views else []))
         return self.request(pair.student, self.data, self.args.epochs, SEED, teaching=teaching, name=pair.name, changes=changes)
 
-    def teacher(self, model: str) -> Request:
+    def teacher(self, model: str) -> TrainRequest:
         """Its training, on pictures of its own."""
         pictures = self._pictures(self.args.teacher_images, TEACHER_PICTURES)
         return self.request(model, pictures, self.args.teacher_epochs or TEACHER_EPOCHS[model], TEACHER_SEED, name=f"teacher-{model}")
@@ -115,7 +115,7 @@ class Bench:
         """Its AP on pictures that it has not seen. Done once."""
         return float(train_from(self.teacher(model)).verdict["ap"])
 
-    def compare(self, pair: Pair) -> Control:
+    def compare(self, pair: Pair) -> ControlResult:
         """With and without the teacher."""
         return control(self.student(pair, taught=True), self.args.seeds)
 
@@ -132,7 +132,7 @@ class Bench:
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
         prepared = prepare(self.student(pair, arm == TAUGHT))
-        times = step_times(prepared, self.args.readers, EAGER + MEASURED_STEPS)[EAGER:]
+        times = step_times(prepared, self.args.data_workers, EAGER + MEASURED_STEPS)[EAGER:]
         if prepared.request.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 2**20
         else:
@@ -157,21 +157,21 @@ class Bench:
         # evaluations, reading and starting
         return 1.2 * total / 60
 
-    def step_s(self, request: Request) -> float:
+    def step_s(self, request: TrainRequest) -> float:
         """Seconds of a step, from a few."""
-        return statistics.fmean(step_times(prepare(request), self.args.readers, 4)[2:])
+        return statistics.fmean(step_times(prepare(request), self.args.data_workers, 4)[2:])
 
-    def steps(self, request: Request) -> int:
+    def steps(self, request: TrainRequest) -> int:
         """Of the whole training."""
         assert request.epochs is not None
         return request.epochs * -(-len(open_data(request.data, "train")) // self.args.batch)
 
 
-def step_times(prepared: Prepared, readers: int | None, count: int) -> list[float]:
+def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> list[float]:
     """Seconds of each of the first ``count`` steps, without waiting for data."""
     recipe = prepared.recipe
     loader = Loader(
-        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=readers, multi_scale=recipe.multi_scale
+        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=data_workers, multi_scale=recipe.multi_scale
     )
     found: list[float] = []
     with loader:
@@ -193,7 +193,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
-def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, Control, dict[str, float], dict[str, float]]]) -> str:
+def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, ControlResult, dict[str, float], dict[str, float]]]) -> str:
     """What stands between the marks."""
     args = bench.args
     rows = []
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=4, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--readers", type=int, default=0, help="processes that read pictures")
+    parser.add_argument("--data-workers", type=int, default=0, help="processes that read pictures")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")

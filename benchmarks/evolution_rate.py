@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from nas.budgets import parse_budgets
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
-from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.strategies.evolution import EvolutionSearch
 from nas.strategies.optuna_samplers import Nsga2Search, TpeSearch
 from nas.strategies.random import RandomSearch
@@ -43,7 +43,7 @@ def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
     space = load_space(args.space)
-    rulers = Rulers(space, load_device(args.device))
+    rulers = SpaceCosts(space, load_device(args.device))
     evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets([args.budget])))
     parts = dict.fromkeys(("ask", "judge", "tell"), 0.0)
     best, found_at, feasible = -np.inf, 0, 0

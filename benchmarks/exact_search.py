@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 from nas.budgets import parse_budgets
-from nas.costs import SCORE_TICK, Rulers, measure_architecture
+from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
-from nas.searcher.evaluate import whole_limits
+from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.lowering import count_layers, skeleton
 from search_spaces.published import PUBLISHED
@@ -38,10 +38,10 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     """Solve one problem in this process."""
     start = time.perf_counter()
     chosen = load_space(space) if grid is None else with_grid(load_space(space), grid)
-    rulers = Rulers(chosen, load_device("t4"))
+    rulers = SpaceCosts(chosen, load_device("t4"))
     found = solve(rulers, whole_limits(rulers, parse_budgets(budgets)))
     row, certificate = found.rows[-1], found.certificate
-    measured = measure_architecture(chosen.decode(row), 640, rulers.profile)
+    measured = architecture_costs(chosen.decode(row), 640, rulers.profile)
     return {
         "space": space, "grid": chosen.channel_step, "budget": budgets, **certificate.to_dict(),
         "front_points": len(found.rows), "wall_s": round(time.perf_counter() - start, 2),
@@ -81,7 +81,7 @@ def anchors() -> None:
     print("|---|---|---|---|---|---|---|")
     for name, space in ANCHORS:
         arch = PUBLISHED[name]
-        costs = measure_architecture(arch, 640, profile).costs
+        costs = architecture_costs(arch, 640, profile).costs
         value = get_score("maxent")(skeleton(arch), 320).value
         print(
             f"| {name}, published | {value:.2f} | {costs['latency_ms']:.4f} | {count_layers(arch)} | {costs['params'] / 1e6:.2f} | {costs['flops'] / 1e9:.2f} | |"

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from nas.evidence.rank import equal_latency_tau, latency_bins
-from nas.evidence.read import TARGET, Trained, read_trained
+from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, spatial
@@ -42,7 +42,7 @@ class Evidence:
     """Points ``[n]``: the target on the score's scale, ``others``: every accuracy column on it (the target first, NaN where
     unknown), and what each point belongs to."""
 
-    trained: Trained
+    trained: TrainedDetectors
     y: np.ndarray
     others: np.ndarray
     groups: dict[str, np.ndarray]
@@ -271,11 +271,11 @@ def columns(evidence: Evidence) -> str:
     return table(["column", "score", "points", "equal latency", "and input size"], rows)
 
 
-def _equal(trained: Trained, score: np.ndarray, truth: np.ndarray, bins: int) -> float:
+def _equal(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray, bins: int) -> float:
     return float(np.mean([equal_latency_tau(score, truth, latency, bins) for latency in trained.devices(DEVICES).values()]))
 
 
-def _at_one_size(trained: Trained, score: np.ndarray, truth: np.ndarray) -> float:
+def _at_one_size(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray) -> float:
     """Mean over input sizes, in bins of about ten networks."""
     found = []
     for px in np.unique(trained.input_px):

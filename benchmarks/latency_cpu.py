@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 import nas
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 from nas.devices.calibrate import calibrate as in_house
 from nas.devices.interval import interval_ms
 from nas.devices.profile import DeviceProfile, read_profile
 from nas.devices.runtimes import Network, choose_target, cpus, find_network, open_network, with_file
-from nas.devices.timing import Clock, NoiseWatch, Plan, Timing, measure, timing_warnings
+from nas.devices.timing import Clock, NoiseWatch, Plan, Timing, time_networks, timing_warnings
 from nas.kendall import kendall
 from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
@@ -54,7 +54,7 @@ def calibrate(folder: Path, threads: int | None, clock: Clock | None) -> tuple[D
     """A fresh profile in ``folder``, made by the command itself unless by another clock, and what came of it."""
     if clock is not None:
         progress = Progress()
-        made = in_house(choose_target(threads=threads), "this-cpu", folder, command="benchmarks/latency_cpu.py --cpu-time", say=progress.show, clock=clock)
+        made = in_house(choose_target(threads=threads), "this-cpu", folder, command="benchmarks/latency_cpu.py --cpu-time", log=progress.show, clock=clock)
         progress.done()
         return made.profile, {"seconds": made.seconds, "measured": made.measured, "judged": made.judged, "noise_percent": made.noise_percent}
     command = [sys.executable, "-m", "nas.cli", "calibrate", "--device", "cpu", "--name", "this-cpu", "--json"]
@@ -70,7 +70,7 @@ def searched(profile: DeviceProfile, profile_file: Path, runs: Path, progress: P
     """Twenty search results: every space, two budgets of FLOPs, and two of milliseconds below them."""
     found = []
     for seed, space in enumerate(space_names()):
-        rulers = Rulers(load_space(space), None, PX)
+        rulers = SpaceCosts(load_space(space), None, PX)
         costs = rulers.costs(rulers.space.sample(4096, np.random.default_rng(seed)))["flops"]
         for gflops in np.quantile(costs, SHARES) / 1e9:
             limit = f"{gflops:.3g}GFLOPs"
@@ -95,7 +95,7 @@ def bench(networks: list[Network], threads: int | None, plan: Plan, clock: Clock
         progress.show(f"loading {network.name}")
         sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = measure(sessions, plan, progress.show, clock, reopen=lambda i: open_network(networks[i], target))
+    timings = time_networks(sessions, plan, progress.show, clock, reopen=lambda i: open_network(networks[i], target))
     return timings, watch.stop().warnings(cpus(), target.threads)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from scores import about, markdown, number, ranked, span, write_page  # the script beside this one
 
 from nas.commands.bench_scores import FOLDER, noise_text
+from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
 from nas.evidence.columns import columns, known_names
 from nas.evidence.rank import usual_bins
-from nas.evidence.read import read_trained
-from nas.evidence.trial import REFERENCE, Trial, hold
+from nas.evidence.trained import read_trained
 from nas.report.score_plot import families_png
 from workbench.console import Progress
 from workbench.files import write_atomic
@@ -33,7 +33,7 @@ def main() -> None:
     points = read_trained(args.data)
     found = columns(points, known_names(), folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
-    trial = hold(points, found, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress)
+    trial = benchmark_scores(points, found, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress)
     noise = [] if trial.ceiling is None else [noise_text(trial.ceiling)]
     text = "\n\n".join([about(trial), standing(trial), *noise, trainings(args.data)])
     print(text)
@@ -42,7 +42,7 @@ def main() -> None:
         write_atomic(args.page.with_suffix(".png"), families_png(trial))
 
 
-def standing(trial: Trial) -> str:
+def standing(trial: ScoreBenchmark) -> str:
     """One line a score, best first, with its tau within each space."""
     rows = []
     for verdict in ranked(trial):

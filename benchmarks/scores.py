@@ -17,11 +17,11 @@ import numpy as np
 
 from nas.commands.bench_scores import FOLDER
 from nas.evidence import published
-from nas.evidence.columns import Column, columns, is_slow, known_names
-from nas.evidence.judge import Figure, Verdict
-from nas.evidence.read import TARGET, Trained, read_trained
+from nas.evidence.accuracy import Figure, ScoreAccuracy
+from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
+from nas.evidence.columns import ScoreColumn, columns, is_slow, known_names
 from nas.evidence.refit import fitted, left_out
-from nas.evidence.trial import REFERENCE, Trial, hold
+from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.report.score_plot import picks_png, standing_png
 from workbench.console import Progress
 from workbench.errors import BadInput
@@ -50,7 +50,7 @@ def main() -> None:
     closed = [name for name in known_names() if not is_slow(name)]
     found = columns(points, closed, progress=progress)
     truth = points.target(TARGET)
-    whole = hold(points, found + [left_out(points, name, truth) for name in fitted()], TARGET, points.devices(tuple(DEVICES)), progress=progress)
+    whole = benchmark_scores(points, found + [left_out(points, name, truth) for name in fitted()], TARGET, points.devices(tuple(DEVICES)), progress=progress)
     parts = [about(whole), standing(whole), by_device(whole), ceiling(whole)]
     if not args.quick:
         parts.append("## Forward-pass scores")
@@ -65,7 +65,7 @@ def main() -> None:
         write_atomic(args.page.with_name("scores-picks.png"), picks_png(whole, "raspberrypi4_cpu_tflite_fp32", drawn))
 
 
-def about(trial: Trial) -> str:
+def about(trial: ScoreBenchmark) -> str:
     """What the first tables rest on."""
     facts = trial.to_json()
     return (
@@ -74,7 +74,7 @@ def about(trial: Trial) -> str:
     )
 
 
-def standing(trial: Trial) -> str:
+def standing(trial: ScoreBenchmark) -> str:
     """The main table: one line a score, best first."""
     header = ["score", "τ at equal latency (90 %)", f"ahead of {REFERENCE} (90 %)", "τ, all points", "Spearman", "τ at one size", "τ in a family", "regret, mAP points", "front found"]
     rows = []
@@ -88,13 +88,13 @@ def standing(trial: Trial) -> str:
     return markdown(header, rows)
 
 
-def by_device(trial: Trial) -> str:
+def by_device(trial: ScoreBenchmark) -> str:
     """Tau at equal latency on each device."""
     rows = [[verdict.name, *(number(verdict.equal_latency_by_device[name]) for name in DEVICES)] for verdict in ranked(trial)]
     return markdown(["τ at equal latency", *DEVICES.values()], rows)
 
 
-def ceiling(trial: Trial) -> str:
+def ceiling(trial: ScoreBenchmark) -> str:
     """The noise, in a sentence."""
     top = trial.ceiling
     if top is None:
@@ -105,16 +105,16 @@ def ceiling(trial: Trial) -> str:
     )
 
 
-def forward(points: Trained, closed: Sequence[Column], jobs: int, progress: Progress) -> Iterator[str]:
+def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, progress: Progress) -> Iterator[str]:
     """Tables of forward-pass scores beside the others, on the points where all were computed."""
     for names, sizes, bins in FORWARD:
         keep = np.isin(points.input_px, sizes)
         part = points.part(keep)
         slow = columns(part, names, jobs=jobs, folder=Path(FOLDER) / "journals", progress=progress)
-        same = [Column(column.name, column.values[keep], column.failures) for column in closed]
+        same = [ScoreColumn(column.name, column.values[keep], column.failures) for column in closed]
         # Fitted to all sizes, judged here at a few: what is left out is the family.
-        same += [Column(c.name, c.values[keep]) for c in (left_out(points, name, points.target(TARGET)) for name in fitted())]
-        trial = hold(part, same + slow, TARGET, part.devices(tuple(DEVICES)), bins=bins, progress=progress)
+        same += [ScoreColumn(c.name, c.values[keep]) for c in (left_out(points, name, points.target(TARGET)) for name in fitted())]
+        trial = benchmark_scores(part, same + slow, TARGET, part.devices(tuple(DEVICES)), bins=bins, progress=progress)
         yield f"At {' and '.join(map(str, sizes))} px: {len(part)} points, {bins} latency bins, seed 0."
         rows = [
             [v.name, f"**{v.equal_latency.value:.2f}** {span(v.equal_latency)}", *(number(v.equal_latency_by_device[d]) for d in DEVICES), number(v.tau), f"{v.regret_points.value:.1f}"]
@@ -126,16 +126,16 @@ def forward(points: Trained, closed: Sequence[Column], jobs: int, progress: Prog
             yield "\n".join(f"* {line}" for line in refused)
 
 
-def others(points: Trained, closed: Sequence[Column], progress: Progress) -> str:
+def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], progress: Progress) -> str:
     """Tau at equal latency and over all points for every other accuracy column, and for the first one on the same points."""
     extra = [target for target in points.accuracy if target != TARGET]
     shared = ~np.isnan(np.stack([points.target(target) for target in extra])).any(axis=0)
     part = points.part(shared)
     trials = {}
     for target in (TARGET, *extra):
-        same = [Column(column.name, column.values[shared], column.failures) for column in closed]
+        same = [ScoreColumn(column.name, column.values[shared], column.failures) for column in closed]
         again = [left_out(part, name, part.target(target)) for name in fitted()]
-        trials[target] = hold(part, [*same, *again], target, part.devices(tuple(DEVICES)), draws=200, progress=progress)
+        trials[target] = benchmark_scores(part, [*same, *again], target, part.devices(tuple(DEVICES)), draws=200, progress=progress)
     rows = []
     for name in (verdict.name for verdict in ranked(trials[TARGET])):
         verdicts = [next(v for v in trial.verdicts if v.name == name) for trial in trials.values()]
@@ -153,7 +153,7 @@ def zoo(closed: Sequence[str], progress: Progress) -> str:
     """The zoo's families with their published COCO AP, and how much recipes blur them."""
     points = published.zoo_detectors(progress)
     found = columns(points, closed, progress=progress)
-    trial = hold(points, found, published.TARGET, points.devices(), bins=published.BINS, family_least=published.LEAST, progress=progress)
+    trial = benchmark_scores(points, found, published.TARGET, points.devices(), bins=published.BINS, family_least=published.LEAST, progress=progress)
     families = [str(f) for f in np.unique(points.family) if (points.family == f).sum() >= published.LEAST]
     rows = []
     for verdict, column in sorted(zip(trial.verdicts, found, strict=True), key=lambda pair: -pair[0].equal_latency.value):
@@ -183,7 +183,7 @@ def _order(score: np.ndarray, truth: np.ndarray, names: np.ndarray) -> str:
     return "yes" if not swapped else f"{len(swapped)} swapped: " + "; ".join(swapped[:2]) + ("; ..." if len(swapped) > 2 else "")
 
 
-def ranked(trial: Trial) -> list[Verdict]:
+def ranked(trial: ScoreBenchmark) -> list[ScoreAccuracy]:
     """Best at equal latency first."""
     return sorted(trial.verdicts, key=lambda verdict: -verdict.equal_latency.value)
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import nas
 from nas.budgets import parse_budgets
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
-from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
 from nas.searcher.run import PRODUCTS
 from nas.strategies.islands import IslandSearch
@@ -39,7 +39,7 @@ from workbench.workers.in_process import InProcess
 def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     """One whole search on islands; with 0 workers in this process."""
     space = load_space("res")
-    rulers = Rulers(space, load_device("t4"))
+    rulers = SpaceCosts(space, load_device("t4"))
     evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), "maxent")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, _crew(workers) as crew:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from distill.data.formats.readers import open_pair
+from distill.teach.outputs import TeacherOutputs
 from distill.teach.task import Teacher
-from distill.teach.taught import Taught
-from distill.train.evaluate import as_results, judge
+from distill.train.evaluate import as_results, evaluate_detections
 from zoo.families import build
 from zoo.nms import Detections, select
 from zoo.resolve import resolve_detector
@@ -90,12 +90,12 @@ def row(file: str, args: argparse.Namespace) -> list[str]:
             for detections, placement, index in zip(selected(detector, one), batch.placements, batch.indices, strict=True):
                 placed = Detections(placement.to_image(detections.boxes.cpu()), detections.scores.cpu(), detections.labels.cpu())
                 rows += as_results(placed, val.pictures[index], val)
-    aps = [f"{100 * judge(val, rows).ap:.2f}" for rows in found]
+    aps = [f"{100 * evaluate_detections(val, rows).ap:.2f}" for rows in found]
     apart = ", ".join(f"{100 * sum(level) / len(level):.2f} %" for level in zip(*features, strict=True))
     return [detector.recipe.model, str(len(val)), *aps, apart, spread(torch.cat(scores), 4), spread(torch.cat(boxes), 3)]
 
 
-def selected(detector: Any, said: Taught) -> list[Detections]:
+def selected(detector: Any, said: TeacherOutputs) -> list[Detections]:
     """What the teacher finds in each picture, as its family selects it."""
     assert said.answer is not None
     return select(said.answer.boxes, said.answer.scores, detector.selection)

@@ -3,7 +3,7 @@
     python benchmarks/train_speed.py                           # yolox-s and damo-yolo-t, 320 px, batches of 8
     python benchmarks/train_speed.py --models yolo11n --images 160 --device cuda --precision bf16
 
-The whole loop runs as ``nas train`` runs it (loader, losses, optimiser, average), without evaluation, each family with its
+The whole loop runs as ``nas train`` runs it (loader, losses, optimizer, average), without evaluation, each family with its
 own augmentation. The data are the synthetic set, made in a temporary folder. The loader alone is then timed on the same
 data. Memory is the proportional set size of the process and its workers. Prints a Markdown table.
 """
@@ -25,7 +25,7 @@ from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
-from distill.train.task import Supervised
+from distill.train.task import SupervisedTask
 from zoo.families import build
 
 
@@ -37,7 +37,7 @@ def measure(model: str, data: DataSet, input_px: int, batch: int, device: str, p
     recipe = load_recipe(detector.family, {"epochs": epochs, "closing_epochs": 1, "batch": batch, "multi_scale": 0.0})
     memory, waited, passed = [], 0.0, 0.0
     with Loader(data, detector.preprocess, recipe.augmentation, input_px, batch, seed, multi_scale=0.0) as loader:
-        loop = Loop(Supervised(detector), recipe, epochs * len(loader), len(loader), seed=seed, device=device, precision=precision)
+        loop = Loop(SupervisedTask(detector), recipe, epochs * len(loader), len(loader), seed=seed, device=device, precision=precision)
         for epoch in range(epochs):
             began = time.perf_counter()
             for one in loader.epoch(epoch):

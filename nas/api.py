@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.costs import Measured, measure
+from nas.costs import Costs, graph_costs
 from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from search_spaces.lowering import count_layers
-from zoo.resolve import Subject, resolve_subject
+from zoo.resolve import CostSubject, resolve_subject
 
 
 def score(
@@ -26,7 +26,7 @@ def score(
 
 def cost(
     what: str | Architecture | Graph, device: str | None = None, *, input_px: int = 640, scope: str | None = None
-) -> Measured:
+) -> Costs:
     """FLOPs, parameters, activation bytes, layers and, on a ``device``, latency in ms (whole and by part)."""
     subject = _subject(what)
     profile: Any = None
@@ -35,12 +35,12 @@ def cost(
 
         profile = load_device(device)
     layers = None if subject.arch is None else count_layers(subject.arch)
-    return measure(subject.graph(scope or subject.default_scope(), input_px), input_px, profile, layers)
+    return graph_costs(subject.graph(scope or subject.default_scope(), input_px), input_px, profile, layers)
 
 
-def _subject(what: str | Architecture | Graph) -> Subject:
+def _subject(what: str | Architecture | Graph) -> CostSubject:
     if isinstance(what, Architecture):
-        return Subject(what.name or what.digest(), what)
+        return CostSubject(what.name or what.digest(), what)
     if isinstance(what, Graph):
-        return Subject(what.name, whole=what)
+        return CostSubject(what.name, whole=what)
     return resolve_subject(what)

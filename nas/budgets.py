@@ -57,8 +57,8 @@ class Budget:
         return f"{prefix}{low}{self.high / factor:g}{unit}"
 
 
-def show(cost: str, value: float) -> str:
-    """A value in the unit people use for it: ``show("flops", 2e10)`` is ``"20.00 GFLOPs"``."""
+def format_cost(cost: str, value: float) -> str:
+    """A value in the unit people use for it: ``format_cost("flops", 2e10)`` is ``"20.00 GFLOPs"``."""
     quantity, _, device = cost.partition("@")
     unit, factor = _SHOW[quantity]
     scaled = value / factor

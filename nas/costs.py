@@ -1,6 +1,6 @@
 """Rulers over Graphs and over whole populations: FLOPs, parameters, activations, layers, latency, entropy.
 
-``measure`` costs one Graph. ``Rulers`` costs rows of a Space, thousands at once, stage by stage, through
+``graph_costs`` costs one Graph. ``SpaceCosts`` costs rows of a Space, thousands at once, stage by stage, through
 the same lowering with arrays in place of ints. All costs are whole numbers (FLOPs, parameters, bytes,
 layers, latency in the profile's ticks), and the additive score is kept in ticks of ``SCORE_TICK``, so sums
 are exact in any order and ties are real ties.
@@ -20,7 +20,7 @@ from nas.scores import WEIGHTS
 from nas.scores.rows import ROW_SCORES, RowScore
 from nas.scores.rows import SCORE_TICK as SCORE_TICK
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import KINDS, StageNumbers
+from search_spaces.blocks import BLOCK_KINDS, StageNumbers
 from search_spaces.graph import Graph, GraphBuilder, Num, OpTable
 from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
 from search_spaces.space import BTN, DEPTH, OUT, K, Space
@@ -58,16 +58,16 @@ def table_costs(table: OpTable, profiles: Mapping[str, DeviceProfile]) -> dict[s
 
 
 @dataclass(frozen=True)
-class Measured:
+class Costs:
     """Costs of one graph in base units, and latency by part (ms) on the first device."""
 
     costs: dict[str, float]
     parts_ms: dict[str, float]
 
 
-def measure(
+def graph_costs(
     graph: Graph, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, layers: int | None = None
-) -> Measured:
+) -> Costs:
     """Cost one scalar graph at ``input_px``; ``layers`` where the caller knows them."""
     profiles = latency_profiles(device)
     size = None if graph.fixed_px else input_px
@@ -78,14 +78,14 @@ def measure(
     if layers is not None:
         costs[LAYERS] = float(layers)
     parts = next(iter(profiles.values())).parts_ms(graph, size) if profiles else {}
-    return Measured({name: costs[name] for name in cost_names(profiles) if name in costs}, parts)
+    return Costs({name: costs[name] for name in cost_names(profiles) if name in costs}, parts)
 
 
-def measure_architecture(
+def architecture_costs(
     arch: Architecture, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, scope: str = "detector"
-) -> Measured:
+) -> Costs:
     """Cost one architecture, whole or backbone alone."""
-    return measure(lower(arch, scope), input_px, device, count_layers(arch))
+    return graph_costs(lower(arch, scope), input_px, device, count_layers(arch))
 
 
 def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
     return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
 
 
-class Rulers:
+class SpaceCosts:
     """Every additive ruler over the rows of one space, for one scope, input size and device."""
 
     def __init__(
@@ -147,13 +147,13 @@ class Rulers:
     def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
         """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
         costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth), self.strides[index])
-        costs[LAYERS] = depth * KINDS[self.space.stages[index].kind].layers_per_block
+        costs[LAYERS] = depth * BLOCK_KINDS[self.space.stages[index].kind].layers_per_block
         return costs
 
     def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Graph:
         """Stage ``index`` alone, as the deployed detector has it, for arrays ``[N]`` of its numbers."""
         choices = self.space.stages[index]
-        kind = KINDS[choices.kind]
+        kind = BLOCK_KINDS[choices.kind]
         flags = stage_flags(self.space.style, [s.stride for s in self.space.stages], index, self.space.spp)
         numbers = StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act, **flags)
         g = GraphBuilder(3)
@@ -182,7 +182,7 @@ class Rulers:
         costs = table_costs(table, self.profiles)
         return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
 
-    def scoring(self, score: str) -> Rulers:
+    def scoring(self, score: str) -> SpaceCosts:
         """These rulers with another additive score; see ``nas.scores.rows``."""
         other = copy.copy(self)
         other._score = ROW_SCORES[score](other)

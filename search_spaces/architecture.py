@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from search_spaces.blocks import ANY_STYLE, KINDS
+from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
 from search_spaces.stage import Stage as Stage
 from workbench.errors import BadInput, unknown_name
 
@@ -196,17 +196,17 @@ def check_architecture(arch: Architecture) -> None:
     if arch.stem.stride not in (1, 2) or (arch.stem.focus and arch.stem.stride != 2):
         raise BadInput(f"stem: stride {arch.stem.stride!r} must be 2 with focus, else 1 or 2")
     for i, stage in enumerate(arch.stages):
-        if stage.kind not in KINDS:
-            raise unknown_name(f"block kind in stages[{i}]", stage.kind, KINDS)
-        if KINDS[stage.kind].style not in (arch.style, ANY_STYLE):
-            raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {KINDS[stage.kind].style!r}, not {arch.style!r}")
+        if stage.kind not in BLOCK_KINDS:
+            raise unknown_name(f"block kind in stages[{i}]", stage.kind, BLOCK_KINDS)
+        if BLOCK_KINDS[stage.kind].style not in (arch.style, ANY_STYLE):
+            raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {BLOCK_KINDS[stage.kind].style!r}, not {arch.style!r}")
         _check_int(f"stages[{i}]: out", stage.out, 1)
         _check_int(f"stages[{i}]: btn", stage.btn, 1)
         _check_int(f"stages[{i}]: depth", stage.depth, 1, MOST_BLOCKS)
         _check_kernel(f"stages[{i}]: k", stage.k)
         if stage.stride not in (1, 2):
             raise BadInput(f"stages[{i}]: stride {stage.stride!r} must be 1 or 2")
-        KINDS[stage.kind].check(stage, i, arch.stages[i - 1] if i else None)
+        BLOCK_KINDS[stage.kind].check(stage, i, arch.stages[i - 1] if i else None)
     if (arch.neck is None) != (arch.head is None):
         raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
     if arch.neck is not None and arch.head is not None:

@@ -5,7 +5,7 @@ re-parameterised branches merged), how TinyNAS spells it, and which fan-ins its 
 path has, from which the maximum-entropy scores are summed. Lowering takes ints or arrays
 (see ``search_spaces.graph``), so one function serves one candidate and a population.
 
-``KINDS`` is the registry: to add a kind, write a subclass and one line there; the contract
+``BLOCK_KINDS`` is the registry: to add a kind, write a subclass and one line there; the contract
 suite in ``tests/search_spaces/test_block_contract.py`` then runs on it.
 """
 
@@ -335,5 +335,5 @@ def _at_least_two(depth: Num) -> bool | np.ndarray:
     return np.asarray(np.asarray(depth) >= 2, dtype=np.int64)
 
 
-KINDS: dict[str, BlockKind] = {kind.name: kind for kind in (K1KX(), KXKX(), K1DWK1(), K1DWSEK1(), K1KXK1(), PlainConv())}
+BLOCK_KINDS: dict[str, BlockKind] = {kind.name: kind for kind in (K1KX(), KXKX(), K1DWK1(), K1DWSEK1(), K1KXK1(), PlainConv())}
 """Block kinds by name."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage
-from search_spaces.blocks import KINDS, Flow, StageNumbers
+from search_spaces.blocks import BLOCK_KINDS, Flow, StageNumbers
 from search_spaces.graph import Graph, GraphBuilder, Num
 from workbench.errors import BadInput
 
@@ -35,7 +35,7 @@ def lower(arch: Architecture, scope: str = "detector") -> Graph:
             cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act, **stage_flags(arch.style, arch.stages, index, arch.spp)
         )
         g.scope = [f"stage{index + 1}"]
-        flow = KINDS[stage.kind].lower(g, flow, numbers)
+        flow = BLOCK_KINDS[stage.kind].lower(g, flow, numbers)
         features.append(flow.x)
         cin = stage.out
     g.scope = []
@@ -162,7 +162,7 @@ def skeleton(arch: Architecture) -> Graph:
         for block in range(stage.depth):
             g.scope = [f"stage{index + 1}", f"block{block}"]
             stride = stage.stride if block == 0 else 1
-            x = KINDS[stage.kind].skeleton_block(g, x, stage.btn, stage.out, stage.k, stride, block == 0)
+            x = BLOCK_KINDS[stage.kind].skeleton_block(g, x, stage.btn, stage.out, stage.k, stride, block == 0)
     levels.append(x)
     squeezed += [x] if after_squeeze else []
     return g.finish(levels, arch.name, {"levels": levels, "squeezed": squeezed})
@@ -170,7 +170,7 @@ def skeleton(arch: Architecture) -> Graph:
 
 def count_layers(arch: Architecture) -> int:
     """Main-path convolutions of the backbone, counted as TinyNAS counts its ``layers`` budget."""
-    return 1 + sum(stage.depth * KINDS[stage.kind].layers_per_block for stage in arch.stages)
+    return 1 + sum(stage.depth * BLOCK_KINDS[stage.kind].layers_per_block for stage in arch.stages)
 
 
 def divisible(value: Num, by: int = 8) -> Num:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from search_spaces.architecture import ACTIVATIONS, STYLES, Head, Neck, read_fields
-from search_spaces.blocks import ANY_STYLE, KINDS
+from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
 from search_spaces.space import Rules, Space, StageChoices
 from workbench.errors import BadInput, unknown_name
 
@@ -185,10 +185,10 @@ def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> 
     fields = reader.mapping(node, what, _STAGE)
     kind_node = reader.need(fields, "kind", node.line, what)
     kind = str(kind_node.value)
-    if kind not in KINDS:
-        raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, KINDS)))
-    if KINDS[kind].style not in (style, ANY_STYLE):
-        raise reader.fail(kind_node.line, f"{what}: kind {kind!r} belongs to style {KINDS[kind].style!r}, the space has {style!r}")
+    if kind not in BLOCK_KINDS:
+        raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, BLOCK_KINDS)))
+    if BLOCK_KINDS[kind].style not in (style, ANY_STYLE):
+        raise reader.fail(kind_node.line, f"{what}: kind {kind!r} belongs to style {BLOCK_KINDS[kind].style!r}, the space has {style!r}")
     stride_node = reader.need(fields, "stride", node.line, what)
     if stride_node.value not in (1, 2):
         raise reader.fail(stride_node.line, f"{what}: stride {stride_node.value!r} must be 1 or 2")

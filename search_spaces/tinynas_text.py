@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_spaces.architecture import Architecture, Stage, Stem
-from search_spaces.blocks import ANY_STYLE, KINDS
+from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
 from search_spaces.lowering import divisible
 from workbench.errors import BadInput, unknown_name
 
@@ -22,7 +22,7 @@ STEM_CLASS = "ConvKXBNRELU"
 DAMO_MOB_KERNEL = 5
 """Kernel of every depth-wise conv in DAMO-YOLO's mobile backbone, whatever the text says."""
 
-_BY_CLASS = {kind.tinynas: kind.name for kind in KINDS.values()}
+_BY_CLASS = {kind.tinynas: kind.name for kind in BLOCK_KINDS.values()}
 _FIELDS = {"class", "in", "out", "k", "s", "L", "btn", "inner_class"}
 _IGNORED = {"nbitsA", "nbitsW", "force_resproj_skip"}
 """Quantisation settings of TinyNAS texts; DAMO-YOLO drops them on reading and so do we."""
@@ -72,7 +72,7 @@ def parse_structure(data: Any, style: str | None = None, where: str = "TinyNAS s
             stages.append(Stage("k1dwk1", block["out"], damo_mob_btn(block["out"], i), DAMO_MOB_KERNEL, block["s"], block["L"]))
         else:
             stages.append(Stage(_BY_CLASS[name], block["out"], block["btn"], block["k"], block["s"], block["L"]))
-    kinds = {KINDS[stage.kind].style for stage in stages} - {ANY_STYLE} or {"res"}
+    kinds = {BLOCK_KINDS[stage.kind].style for stage in stages} - {ANY_STYLE} or {"res"}
     if len(kinds) > 1:
         raise BadInput(f"{where}: stages of several styles in one text: {', '.join(sorted(kinds))}")
     first = blocks[0]
@@ -100,7 +100,7 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
     ]
     previous = arch.stem.out
     for position, stage in enumerate(arch.stages, start=1):
-        name = KINDS[stage.kind].tinynas
+        name = BLOCK_KINDS[stage.kind].tinynas
         if damo and arch.style == "mob":
             want = damo_mob_btn(stage.out, position)
             if (stage.k, stage.btn) != (DAMO_MOB_KERNEL, want):

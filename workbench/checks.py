@@ -10,7 +10,7 @@ from typing import Any
 from workbench.errors import BadInput
 
 
-def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
+def check_number(name: str, value: Any, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
     """``value`` as a finite float from ``least`` (or ``above`` it) to ``most``, or an error that names it."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and least <= value <= most
     if not good or (above and value == least):
@@ -19,7 +19,7 @@ def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, ab
     return float(value)
 
 
-def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """``value`` as a whole number from ``least`` on, or to ``most``, or an error that names it."""
     if type(value) is not int or value < least or (most is not None and value > most):
         raise BadInput(f"{name} {value!r}: must be a whole number from {least} {'on' if most is None else f'to {most}'}")

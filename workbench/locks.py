@@ -15,7 +15,7 @@ class InUse(BadInput):
     """Another process is at work there."""
 
 
-def hold(folder: Path, what: str, option: str, place: str = "", whole_process: bool = False) -> IO[str]:
+def lock_folder(folder: Path, what: str, option: str, place: str = "", whole_process: bool = False) -> IO[str]:
     """Make ``folder`` and keep others out until the file that is returned is closed.
 
     ``what`` the folder is and the ``option`` that names another stand in errors, and ``place`` where other options put it elsewhere. Children of the process keep its hold

@@ -19,13 +19,13 @@ import yaml
 
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.locks import hold
+from workbench.locks import lock_folder
 
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Products:
+class RunFiles:
     """What a kind of run leaves in its folder besides settings and journal; ``fresh`` removes it."""
 
     made_by: str
@@ -42,7 +42,7 @@ class Products:
 class RunFolder:
     """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: Products, new: bool) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: RunFiles, new: bool) -> None:
         self.folder, self.settings, self._lock, self._products = folder, settings, lock, products
         self.notes: list[str] = []
         self.new = new
@@ -63,7 +63,7 @@ class RunFolder:
 
     @staticmethod
     def open(
-        folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], products: Products, fresh: bool = False
+        folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], products: RunFiles, fresh: bool = False
     ) -> RunFolder:
         """Create the folder, or go on with it when it was made with the same settings.
 
@@ -71,7 +71,7 @@ class RunFolder:
         """
         path = Path(folder)
         new = not path.exists()
-        lock = hold(path, "run folder", products.option, products.place)
+        lock = lock_folder(path, "run folder", products.option, products.place)
         try:
             return RunFolder._open_locked(path, dict(settings), versions, products, fresh, lock, new)
         except BaseException:
@@ -80,7 +80,7 @@ class RunFolder:
 
     @staticmethod
     def _open_locked(
-        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: Products, fresh: bool, lock: IO[str], new: bool
+        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: RunFiles, fresh: bool, lock: IO[str], new: bool
     ) -> RunFolder:
         file = path / "settings.yaml"
         # As the file will give them back: a tuple is a list there.
@@ -178,7 +178,7 @@ class RunFolder:
         self._latest[kind] = data
 
 
-class Onlooker:
+class RunFolderReader:
     """A run folder for a process that leaves the writing to another one."""
 
     def __init__(self, folder: Path) -> None:
@@ -215,7 +215,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
     return data
 
 
-def _clear(path: Path, products: Products) -> None:
+def _clear(path: Path, products: RunFiles) -> None:
     """Drop the products of an earlier run, and nothing else that may lie in the folder."""
     settings, journal = path / "settings.yaml", path / "journal.jsonl"
     made = [file for pattern in products.files for file in sorted(path.glob(pattern))]

@@ -15,7 +15,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def heard() -> Iterator[Callable[[], bool]]:
+def watch_signals() -> Iterator[Callable[[], bool]]:
     """Inside, the callable says whether SIGINT or SIGTERM has come, whatever handler took it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)

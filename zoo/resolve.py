@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CostSubject:
     """One thing to measure: ``arch`` where it is one of ours, else a ``detector`` of the zoo or a ``whole`` graph."""
 
     name: str
@@ -54,12 +54,12 @@ class Subject:
         return skeleton(self.arch), input_px // 2 if self.arch.stem.focus else input_px
 
 
-def resolve_subject(text: str, scope: str = "detector") -> Subject:
+def resolve_subject(text: str, scope: str = "detector") -> CostSubject:
     """Find out what ``text`` names. ``scope`` is what the caller will ask for; kept for error texts."""
     from search_spaces.published import PUBLISHED
 
     if text.lower() in PUBLISHED:
-        return Subject(text.lower(), PUBLISHED[text.lower()])
+        return CostSubject(text.lower(), PUBLISHED[text.lower()])
     path = Path(text)
     if path.is_dir():
         path = path / "best.yaml"
@@ -74,27 +74,27 @@ def resolve_subject(text: str, scope: str = "detector") -> Subject:
     if path.suffix == ".safetensors":
         detector = _load(path)
         if detector.recipe.architecture is not None:
-            return Subject(path.stem, detector.recipe.architecture)
-        return Subject(path.stem, detector=detector)
+            return CostSubject(path.stem, detector.recipe.architecture)
+        return CostSubject(path.stem, detector=detector)
     if path.suffix == ".onnx":
         from zoo.graphs.from_onnx import read_onnx
 
-        return Subject(path.stem, whole=read_onnx(path))
+        return CostSubject(path.stem, whole=read_onnx(path))
     if path.suffix in (".yaml", ".yml"):
         arch = Architecture.load(path)
-        return Subject(arch.name or path.parent.name if path.stem == "best" else path.stem, arch)
+        return CostSubject(arch.name or path.parent.name if path.stem == "best" else path.stem, arch)
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot read {text!r} as YAML, TinyNAS text, graph JSON or ONNX: {error}") from error
     if path.suffix == ".json":
         try:
-            return Subject(path.stem, whole=Graph.from_json(json.loads(content)))
+            return CostSubject(path.stem, whole=Graph.from_json(json.loads(content)))
         except json.JSONDecodeError as error:
             raise BadInput(f"{text!r}: not JSON: {error}") from error
     from search_spaces.tinynas_text import parse
 
-    return Subject(path.stem, parse(content, where=text))
+    return CostSubject(path.stem, parse(content, where=text))
 
 
 def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
@@ -136,7 +136,7 @@ def _load(path: str | Path) -> Detector:
     return load(path)
 
 
-def _zoo_model(name: str) -> Subject:
+def _zoo_model(name: str) -> CostSubject:
     """A model with fixed sizes, on the meta device: enough for every ruler."""
     try:
         import torch
@@ -145,4 +145,4 @@ def _zoo_model(name: str) -> Subject:
     from zoo.families import build
 
     with torch.device("meta"):
-        return Subject(name, detector=build(name))
+        return CostSubject(name, detector=build(name))

@@ -10,12 +10,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill.request import Request, plain_name, prepare, run_name, student_of
+from distill.study.request import TrainRequest, folder_name, prepare, resolve_student, run_name
 from distill.teach.request import SELF
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from distill.train.run import Outcome
+    from distill.train.run import TrainResult
 
 BELOW = "chain"
 
@@ -28,7 +28,7 @@ def links(text: str) -> tuple[str, ...]:
     return found
 
 
-def taught_by_chain(request: Request, models: tuple[str, ...]) -> tuple[Request, list[Outcome]]:
+def train_chain(request: TrainRequest, models: tuple[str, ...]) -> tuple[TrainRequest, list[TrainResult]]:
     """Train the links between the teachers of ``request`` and its student; the request with the last of them as its teacher.
 
     The first link learns from the teachers of ``request``, every other from the link before it, by the same methods.
@@ -41,13 +41,13 @@ def taught_by_chain(request: Request, models: tuple[str, ...]) -> tuple[Request,
     name = run_name(request)
     prepare(request)  # what is not there is refused before hours are spent on the links
     for model in models:
-        student_of(dataclasses.replace(request, model=model, weights=None))
-    outcomes: list[Outcome] = []
+        resolve_student(dataclasses.replace(request, model=model, weights=None))
+    outcomes: list[TrainResult] = []
     for place, model in enumerate(models, start=1):
         link = dataclasses.replace(
-            request, model=model, weights=None, teaching=teaching.caching_below(f"link-{place}"), runs=str(Path(request.runs) / name / BELOW), name=f"{place}-{plain_name(model)}"
+            request, model=model, weights=None, teaching=teaching.caching_below(f"link-{place}"), runs=str(Path(request.runs) / name / BELOW), name=f"{place}-{folder_name(model)}"
         )
-        outcome = prepare(link).run(title=f"link {place} of {len(models) + 1}, {plain_name(model)}: ")
+        outcome = prepare(link).run(title=f"link {place} of {len(models) + 1}, {folder_name(model)}: ")
         outcomes.append(outcome)
         teaching = dataclasses.replace(teaching, teachers=(str(outcome.best),), weights=(), input_px=None)
     return dataclasses.replace(request, name=name, teaching=teaching.caching_below("student")), outcomes

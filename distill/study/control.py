@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.request import Request, prepare, run_name
 from distill.study.gain import ALARM, CONFIDENCE, IN_A_ROW, LEAST_HARM, Gain, harm, paired
-from distill.study.subruns import History, SubRuns, Trial, curve_of, runs_folder
+from distill.study.request import TrainRequest, prepare, run_name
+from distill.study.subruns import History, SubRunResult, SubRuns, curve_of, runs_folder
 from workbench.console import Progress, table
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 
 if TYPE_CHECKING:
-    from distill.request import Prepared
+    from distill.study.request import PreparedRun
     from workbench.events import EventWriter
 
 FORMAT = "nas-control-1"
@@ -35,12 +35,12 @@ WORDS = {PLAIN: "without a teacher", TAUGHT: "with the teacher"}
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlResult:
     """The answer. Trials are by seed; ``stopped`` tells that harm was found and the rest not run."""
 
     folder: Path
-    plain: dict[int, Trial]
-    taught: dict[int, Trial]
+    plain: dict[int, SubRunResult]
+    taught: dict[int, SubRunResult]
     alarm: tuple[int, int] | None
     """Seed and epoch at which harm was first called."""
     stopped: bool
@@ -72,7 +72,7 @@ class Control:
         """``helps``, ``harms`` or ``open``."""
         return "harms" if self.stopped else self.gain.verdict
 
-    def _arms(self) -> list[tuple[str, dict[int, Trial]]]:
+    def _arms(self) -> list[tuple[str, dict[int, SubRunResult]]]:
         return [(PLAIN, self.plain), (TAUGHT, self.taught)]
 
     def to_csv(self) -> str:
@@ -120,7 +120,7 @@ class Control:
         return f"{told}: the teacher helps" if gain.verdict == "helps" else f"{told}: THE TEACHER HARMS"
 
 
-def control(request: Request, seeds: int, stop_when_harmful: bool = False) -> Control:
+def control(request: TrainRequest, seeds: int, stop_when_harmful: bool = False) -> ControlResult:
     """Train both arms for seeds ``request.seed`` and on, and write what came of it. More seeds may be asked for later."""
     if request.teaching is None:
         raise BadInput("--control compares with a teacher and without: name a teacher")
@@ -144,15 +144,15 @@ def control(request: Request, seeds: int, stop_when_harmful: bool = False) -> Co
         folder.close()
 
 
-def _open(request: Request, first: Prepared, stop_when_harmful: bool) -> Any:
+def _open(request: TrainRequest, first: PreparedRun, stop_when_harmful: bool) -> Any:
     import torch
 
     import workbench
-    from workbench.run_folder import Products, RunFolder
+    from workbench.run_folder import RunFiles, RunFolder
 
     # the number of seeds is left out: a finished comparison may be given more of them
     settings = {**first.settings, "control": True, "stop_when_harmful": stop_when_harmful}
-    products = Products("control", ("control.json", "control.csv"), ("control", "events"))
+    products = RunFiles("control", ("control.json", "control.csv"), ("control", "events"))
     versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
     return RunFolder.open(runs_folder(request, f"control-{run_name(request)}"), settings, versions, products, request.fresh)
 
@@ -160,13 +160,13 @@ def _open(request: Request, first: Prepared, stop_when_harmful: bool) -> Any:
 class _Arms:
     """Both arms while they go on."""
 
-    def __init__(self, request: Request, runs: SubRuns, epochs: int, stop_when_harmful: bool, board: EventWriter, progress: Progress) -> None:
+    def __init__(self, request: TrainRequest, runs: SubRuns, epochs: int, stop_when_harmful: bool, board: EventWriter, progress: Progress) -> None:
         self.request, self.runs, self.epochs, self.stop_when_harmful = request, runs, epochs, stop_when_harmful
         self.board, self.progress = board, progress
-        self.trials: dict[str, dict[int, Trial]] = {PLAIN: {}, TAUGHT: {}}
+        self.trials: dict[str, dict[int, SubRunResult]] = {PLAIN: {}, TAUGHT: {}}
         self.alarm: tuple[int, int] | None = None
 
-    def run(self, seeds: int) -> Control:
+    def run(self, seeds: int) -> ControlResult:
         """All of it, or up to where the teacher is known to harm."""
         first = self.request.seed
         for arm, seed in order(first, seeds):
@@ -179,9 +179,9 @@ class _Arms:
             if self.alarm is not None and self.stop_when_harmful:
                 break
         stopped = self.alarm is not None and self.stop_when_harmful
-        return Control(self.runs.folder.folder, self.trials[PLAIN], self.trials[TAUGHT], self.alarm, stopped)
+        return ControlResult(self.runs.folder.folder, self.trials[PLAIN], self.trials[TAUGHT], self.alarm, stopped)
 
-    def _one(self, arm: str, seed: int) -> Trial:
+    def _one(self, arm: str, seed: int) -> SubRunResult:
         teaching = self.request.teaching if arm == TAUGHT else None
         request = dataclasses.replace(self.request, seed=seed, teaching=None if teaching is None else teaching.caching_below(f"seed-{seed}"))
         enough: Callable[[History], bool] = (lambda history: self._watch(seed, history)) if arm == TAUGHT else (lambda history: False)
@@ -221,7 +221,7 @@ def order(first: int, seeds: int) -> Iterator[tuple[str, int]]:
         yield TAUGHT, first + at
 
 
-def _curves(board: EventWriter, found: Control) -> None:
+def _curves(board: EventWriter, found: ControlResult) -> None:
     """The gain over the epochs, its mean and its interval, for TensorBoard."""
     shared = sorted(set(found.plain) & set(found.taught))
     epochs = sorted({epoch for seed in shared for epoch in found.taught[seed].curve})

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.request import Request, prepare
+from distill.study.request import TrainRequest, prepare
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from distill.train.run import Outcome
+    from distill.train.run import TrainResult
     from workbench.run_folder import RunFolder
 
 History = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class SubRunResult:
     """What came of one training."""
 
     folder: str
@@ -45,7 +45,7 @@ class Trial:
         return {"folder": self.folder, "ap": self.ap, "epochs": self.epochs, "seconds": self.seconds, "curve": [[epoch, ap] for epoch, ap in self.curve.items()]}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Trial:
+    def from_dict(cls, data: dict[str, Any]) -> SubRunResult:
         """From a journal record."""
         return cls(data["folder"], {int(epoch): float(ap) for epoch, ap in data["curve"]}, int(data["epochs"]), float(data["seconds"]))
 
@@ -56,14 +56,14 @@ class SubRuns:
     def __init__(self, folder: RunFolder, below: str) -> None:
         self.folder, self.below = folder, below
 
-    def done(self, key: str) -> Trial | None:
+    def done(self, key: str) -> SubRunResult | None:
         """What the journal says of the training of that key."""
         record = self.folder.latest(key)
-        return None if record is None else Trial.from_dict(record)
+        return None if record is None else SubRunResult.from_dict(record)
 
     def run(
-        self, key: str, name: str, request: Request, title: str = "", enough: Callable[[History], bool] = lambda history: False, keep_state: bool = False
-    ) -> Trial:
+        self, key: str, name: str, request: TrainRequest, title: str = "", enough: Callable[[History], bool] = lambda history: False, keep_state: bool = False
+    ) -> SubRunResult:
         """Train in the sub-folder ``name`` unless the journal has ``key`` already; ``enough`` as in ``distill.train.run``.
 
         ``keep_state`` leaves the training's ``resume.pt``, which another key may go on from.
@@ -72,7 +72,7 @@ class SubRuns:
         where = self.folder.folder / self.below / name
         if found is None:
             outcome = prepare(dataclasses.replace(request, runs=str(where.parent), name=name, fresh=False)).run(enough, title)
-            found = trial_of(outcome, f"{self.below}/{name}")
+            found = sub_run_result(outcome, f"{self.below}/{name}")
             self.folder.append(key, found.to_dict())
         if not keep_state:
             self.drop_state(name)
@@ -80,7 +80,7 @@ class SubRuns:
 
     def drop_state(self, name: str) -> None:
         """Remove what a training would go on from: it is done."""
-        from distill.teach.cache.keeping import FOLDER
+        from distill.teach.cache.setup import FOLDER
 
         where = self.folder.folder / self.below / name
         (where / "resume.pt").unlink(missing_ok=True)
@@ -93,14 +93,14 @@ def curve_of(history: History) -> dict[int, float]:
     return dict(sorted(found.items()))
 
 
-def trial_of(outcome: Outcome, folder: str) -> Trial:
+def sub_run_result(outcome: TrainResult, folder: str) -> SubRunResult:
     """A training's outcome as it is written down."""
     curve = curve_of(outcome.history)
     if not curve:
         raise BadInput(f"{str(outcome.folder)!r} has no AP after {len(outcome.history)} epochs: the validation pictures hold no object, so nothing can be compared")
-    return Trial(folder, curve, int(outcome.history[-1]["epoch"]), outcome.seconds)
+    return SubRunResult(folder, curve, int(outcome.history[-1]["epoch"]), outcome.seconds)
 
 
-def runs_folder(request: Request, default: str) -> Path:
+def runs_folder(request: TrainRequest, default: str) -> Path:
     """The folder of a run that holds others."""
     return Path(request.runs) / (request.name or default)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import BadInput
-from zoo.learning.batch_share import parts, whole_sum
-from zoo.learning.losses import full
+from zoo.learning.batch_share import batch_shares, sum_over_batch
+from zoo.learning.losses import to_float32
 
 STANDARD_EPS = 1e-5
 """Added to a channel's variance before its root is divided by."""
@@ -55,7 +55,7 @@ class Aligner(nn.Module):
                 if len(ours) != len(theirs):
                     raise BadInput(f"the student has maps of {len(ours)} images and the teacher of {len(theirs)}: both must see the same batch")
                 h, w = (min(a, b) for a, b in zip(ours.shape[-2:], theirs.shape[-2:], strict=True))
-                pairs.append((conv(averaged(full(ours), h, w), self.rounds), averaged(constant(theirs), h, w)))
+                pairs.append((conv(averaged(to_float32(ours), h, w), self.rounds), averaged(constant(theirs), h, w)))
         return pairs
 
     @staticmethod
@@ -131,7 +131,7 @@ def _rounded(rounds: bool) -> Iterator[None]:
 
 def constant(x: Tensor) -> Tensor:
     """``x`` in float32 and without a gradient, fit for autograd even if it was made in inference mode."""
-    x = full(x.detach())
+    x = to_float32(x.detach())
     return x.clone() if x.is_inference() else x
 
 
@@ -156,7 +156,7 @@ def shares(fine: int, coarse: int, like: Tensor) -> Tensor:
 
 def standardised(x: Tensor) -> Tensor:
     """``x`` ``[b, c, h, w]`` with mean 0 and variance 1 in every channel over all images of the batch and all places."""
-    found: Tensor = _Standardised.apply(full(x))
+    found: Tensor = _Standardised.apply(to_float32(x))
     return found
 
 
@@ -190,4 +190,4 @@ def means(x: Tensor) -> Tensor:
 
 def _over_images(sums: Tensor, x: Tensor) -> Tensor:
     """``sums`` over the places of ``x``, ``[b, c, 1, 1]``, as means over all places of all images."""
-    return whole_sum(sums.sum(0, keepdim=True)) / (parts() * len(x) * x.shape[2] * x.shape[3])
+    return sum_over_batch(sums.sum(0, keepdim=True)) / (batch_shares() * len(x) * x.shape[2] * x.shape[3])

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from workbench.checks import number, whole
+from workbench.checks import check_int, check_number
 from workbench.errors import BadInput
-from zoo.learning.batch_share import whole_sum
+from zoo.learning.batch_share import sum_over_batch
 from zoo.learning.targets import Phase
 
 PROBE_SCALE = 1024.0
@@ -43,9 +43,9 @@ class Schedule:
     tail: float = 16 / 300
 
     def __post_init__(self) -> None:
-        number("start", self.start)
-        number("end", self.end)
-        number("tail", self.tail, 0, 1)
+        check_number("start", self.start)
+        check_number("end", self.end)
+        check_number("tail", self.tail, 0, 1)
 
     def share(self, progress: float) -> float:
         """What distillation counts when ``progress`` (0 to 1) of the steps are done; 0 in the tail, where no teacher is needed."""
@@ -75,12 +75,12 @@ class Balance(nn.Module):
         memory: float = 0.7,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.shares = {name: number(f"share of {name}", value, above=True) for name, value in shares.items()}
-        self.fixed = {name: number(f"weight of {name}", value) for name, value in (fixed or {}).items()}
+        self.shares = {name: check_number(f"share of {name}", value, above=True) for name, value in shares.items()}
+        self.fixed = {name: check_number(f"weight of {name}", value) for name, value in (fixed or {}).items()}
         for name in self.shares:
             if name in self.fixed:
                 raise BadInput(f"{name!r} has a share and a fixed weight: give it one of the two")
-        self.schedule, self.every, self.memory = schedule, whole("every", every), number("memory", memory, 0, 0.9999)
+        self.schedule, self.every, self.memory = schedule, check_int("every", every), check_number("memory", memory, 0, 0.9999)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("measured", torch.zeros(len(self.shares), dtype=torch.int64))
         self.register_buffer("norms", torch.zeros(len(self.shares), 2, dtype=torch.float64))
@@ -144,4 +144,4 @@ def gradient_norm(loss: Tensor, features: Sequence[Tensor]) -> float:
         return 0.0
     found = torch.autograd.grad(loss * PROBE_SCALE, wanted, retain_graph=True, allow_unused=True)
     squares = [one.double().square().sum() for one in found if one is not None]
-    return math.sqrt(float(whole_sum(torch.stack(squares).sum()))) / PROBE_SCALE if squares else 0.0
+    return math.sqrt(float(sum_over_batch(torch.stack(squares).sum()))) / PROBE_SCALE if squares else 0.0

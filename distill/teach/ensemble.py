@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from distill.data.feed.views import Origin
 from distill.teach.balance import Balance
 from distill.teach.self_teacher import RISING
-from distill.teach.task import Lesson, Lessons, Teacher
-from distill.train.ema import Average
+from distill.teach.task import DistillationSettings, Teacher, TeacherLosses
+from distill.train.ema import ModelEma
 from distill.train.task import Task, own_losses
 from workbench.errors import BadInput
 from zoo.detector import Detector
@@ -25,12 +25,12 @@ from zoo.learning.targets import Phase, Targets, total
 class Ensemble(Task):
     """The student's own losses and those of several teachers; the k-th teacher's are named ``teacher_k_METHOD``, from 1 on."""
 
-    def __init__(self, student: Detector, teachers: Sequence[Teacher], lessons: Lessons) -> None:
+    def __init__(self, student: Detector, teachers: Sequence[Teacher], lessons: DistillationSettings) -> None:
         super().__init__()
         if len(teachers) < 2:
             raise BadInput(f"an ensemble of {len(teachers)} teachers: it takes at least two")
         self.detector = student
-        self.lessons = nn.ModuleList(Lesson(student, teacher, lessons) for teacher in teachers)
+        self.lessons = nn.ModuleList(TeacherLosses(student, teacher, lessons) for teacher in teachers)
         shares: dict[str, float] = {}
         fixed: dict[str, float] = {}
         for number, lesson in enumerate(self.each, start=1):
@@ -40,9 +40,9 @@ class Ensemble(Task):
         self.balance = Balance(shares, fixed, schedule=lessons.schedule)
 
     @property
-    def each(self) -> list[Lesson]:
+    def each(self) -> list[TeacherLosses]:
         """One lesson a teacher."""
-        return [one for one in self.lessons if isinstance(one, Lesson)]
+        return [one for one in self.lessons if isinstance(one, TeacherLosses)]
 
     def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
         features = self.detector.features(image)
@@ -58,7 +58,7 @@ class Ensemble(Task):
         growing = tuple(f"{number}_" for number, lesson in enumerate(self.each, start=1) if not lesson.teacher.steady)
         return own | {f"teacher_{name}": value * rising if name.startswith(growing) else value for name, value in weighed.items()}
 
-    def follow(self, average: Average) -> None:
+    def follow(self, average: ModelEma) -> None:
         for lesson in self.each:
             lesson.teacher.follow(average)
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from distill.teach.align import Aligner, means, standardise, standardised
-from workbench.checks import check_options, number
+from workbench.checks import check_number, check_options
 from workbench.errors import BadInput, unknown_name
-from zoo.learning.batch_share import parts, whole_draw
+from zoo.learning.batch_share import batch_shares, sample_for_batch
 from zoo.learning.targets import Targets
 
 CONTEXT_STD = 0.01
@@ -42,7 +42,7 @@ class FeatureMethod(nn.Module, abc.ABC):
         """The loss of maps ``[b, c, h, w]``, a level each; true boxes are in pixels of an input of ``size`` (height, width)."""
         with torch.autocast(student[0].device.type, enabled=False):
             pairs = self.align(student, teacher)
-            return torch.stack([self.of_level(i, ours, theirs, targets, size) for i, (ours, theirs) in enumerate(pairs)]).sum() / parts()
+            return torch.stack([self.of_level(i, ours, theirs, targets, size) for i, (ours, theirs) in enumerate(pairs)]).sum() / batch_shares()
 
     @abc.abstractmethod
     def of_level(self, level: int, student: Tensor, teacher: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
@@ -61,7 +61,7 @@ class ChannelWise(FeatureMethod):
         self, student_channels: Sequence[int], teacher_channels: Sequence[int], temperature: float = 1.0, standardise: bool = True
     ) -> None:
         super().__init__(student_channels, teacher_channels, sees_means=False)
-        self.temperature = number("temperature", temperature, above=True)
+        self.temperature = check_number("temperature", temperature, above=True)
         self.standardise = standardise
 
     def of_level(self, level: int, student: Tensor, teacher: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
@@ -79,9 +79,9 @@ class _ChannelDivergence(torch.autograd.Function):
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, standardised_first: bool) -> Tensor:
         b, c, h, w = student.shape
         # several processes would have to meet for every few channels
-        few = c if parts() > 1 or student.device.type != "cpu" else max(1, CACHED_NUMBERS * c // student.numel())
+        few = c if batch_shares() > 1 or student.device.type != "cpu" else max(1, CACHED_NUMBERS * c // student.numel())
         # the number of a standardised channel's place that differs where all others are alike; there is no larger one
-        most = math.sqrt(parts() * b * h * w) / temperature if standardised_first else math.inf
+        most = math.sqrt(batch_shares() * b * h * w) / temperature if standardised_first else math.inf
         slopes, found = [], student.new_zeros(())
         for low in range(0, c, few):
             ours, theirs, scale = student[:, low : low + few], teacher[:, low : low + few], None
@@ -137,7 +137,7 @@ class MaskedGenerative(FeatureMethod):
         super().__init__(student_channels, teacher_channels, sees_means=not standardise)
         if not 0 <= masked < 1:
             raise BadInput(f"masked {masked!r}: the share of places left out must be 0 or more and less than 1")
-        self.weight, self.masked, self.standardise = number("weight", weight, above=True), masked, standardise
+        self.weight, self.masked, self.standardise = check_number("weight", weight, above=True), masked, standardise
         self.generators = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, c, 3, padding=1), nn.ReLU(), nn.Conv2d(c, c, 3, padding=1)) for c in teacher_channels
         )
@@ -146,7 +146,7 @@ class MaskedGenerative(FeatureMethod):
         if self.standardise:
             student, teacher = standardised(student), standardised(teacher)
         b, _, h, w = student.shape
-        kept = whole_draw(lambda n: torch.rand(n, 1, h, w, device=student.device), b) >= self.masked
+        kept = sample_for_batch(lambda n: torch.rand(n, 1, h, w, device=student.device), b) >= self.masked
         return self.weight * (self.generators[level](student * kept) - teacher).square().sum() / b
 
 
@@ -191,9 +191,9 @@ class FocalGlobal(FeatureMethod):
         background: float = 8e-4, attention: float = 8e-4, context: float = 8e-6,
     ) -> None:  # fmt: skip
         super().__init__(student_channels, teacher_channels)
-        self.temperature = number("temperature", temperature, above=True)
-        self.foreground, self.background = number("foreground", foreground), number("background", background)
-        self.attention, self.context = number("attention", attention), number("context", context)
+        self.temperature = check_number("temperature", temperature, above=True)
+        self.foreground, self.background = check_number("foreground", foreground), check_number("background", background)
+        self.attention, self.context = check_number("attention", attention), check_number("context", context)
         self.student_contexts = nn.ModuleList(GlobalContext(c) for c in teacher_channels)
         self.teacher_contexts = copy.deepcopy(self.student_contexts)
 

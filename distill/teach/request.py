@@ -21,7 +21,7 @@ CHECKPOINT = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class TeacherRequest:
     """The teachers and their methods as a command names them; None stands for a default."""
 
     teachers: tuple[str, ...]
@@ -38,11 +38,11 @@ class Teaching:
     cache_gb: float | None = None
     """What that may take on the disk, in 1e9 bytes."""
 
-    def caching_below(self, name: str) -> Teaching:
+    def caching_below(self, name: str) -> TeacherRequest:
         """The same with a cache of its own: what is kept for one student and seed is of no use to another."""
         return self if self.cache is None else dataclasses.replace(self, cache=str(Path(self.cache) / name))
 
-    def decided(self, device: str, precision: str) -> Teaching:
+    def decided(self, device: str, precision: str) -> TeacherRequest:
         """The same with ``half`` settled, for a student trained with ``precision``: yes where that is a half, and on CPUs that are faster so.
 
         The student's own average is left in the student's precision: the two differ too little for one of them to be rounded.
@@ -82,20 +82,20 @@ def same_network(a: Detector, b: Detector) -> bool:
     return network(a) == network(b)
 
 
-def make_task(student: Detector, teaching: Teaching | None, seed: int, px: int) -> tuple[Task, dict[str, Any]]:
+def make_task(student: Detector, teaching: TeacherRequest | None, seed: int, px: int) -> tuple[Task, dict[str, Any]]:
     """What is learnt, and what a run's settings must say of it. The student's lineage gains its teachers."""
-    from distill.train.task import Supervised
+    from distill.train.task import SupervisedTask
 
     if teaching is None:
-        return Supervised(student), {}
+        return SupervisedTask(student), {}
     from distill.teach.ensemble import Ensemble
     from distill.teach.self_teacher import RISING
-    from distill.teach.task import DEFAULT_SHARE, Distilled, Lessons
+    from distill.teach.task import DEFAULT_SHARE, DistillationSettings, DistillationTask
 
     sources = teaching.sources()
     pairs = [_teacher(name, file, student, teaching, seed, px) for name, file in sources]
     teachers, told = [teacher for teacher, _ in pairs], [fact for _, fact in pairs]
-    lessons = Lessons(
+    lessons = DistillationSettings(
         {name: {} for name in teaching.features}, None if teaching.responses is None else {name: {} for name in teaching.responses},
         DEFAULT_SHARE if teaching.share is None else teaching.share,
     )  # fmt: skip
@@ -103,14 +103,14 @@ def make_task(student: Detector, teaching: Teaching | None, seed: int, px: int) 
         lessons = dataclasses.replace(lessons, schedule=RISING)
     settings: dict[str, Any] = {"features": list(lessons.features), "share": lessons.share}
     if len(teachers) == 1:
-        single = Distilled(student, teachers[0], lessons)
+        single = DistillationTask(student, teachers[0], lessons)
         return single, {**settings, **told[0], "responses": list(single.responses)}
     several = Ensemble(student, teachers, lessons)
     pairs_told = [{**fact, "responses": list(lesson.responses)} for fact, lesson in zip(told, several.each, strict=True)]
     return several, {**settings, "teachers": pairs_told}
 
 
-def _teacher(name: str, file: str, student: Detector, teaching: Teaching, seed: int, px: int) -> tuple[Teacher, dict[str, Any]]:
+def _teacher(name: str, file: str, student: Detector, teaching: TeacherRequest, seed: int, px: int) -> tuple[Teacher, dict[str, Any]]:
     """A teacher and what settings say of it. It enters the student's lineage."""
     from distill.teach.self_teacher import SelfTeacher
     from distill.teach.task import Teacher, student_lineage

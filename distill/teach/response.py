@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distill.teach.align import constant
-from workbench.checks import check_options, number, whole
+from workbench.checks import check_int, check_number, check_options
 from workbench.errors import BadInput, unknown_name
 from zoo.detector import Detector, Raw, centres_from_boxes
 from zoo.families.parts.zero_head import ONE_TO_MANY
 from zoo.learning.assign_set import SetMatch
 from zoo.learning.assign_task import best_of, largest
-from zoo.learning.batch_share import whole_sum
-from zoo.learning.losses import box_iou, full, iou_pairwise
+from zoo.learning.batch_share import sum_over_batch
+from zoo.learning.losses import box_iou, iou_pairwise, to_float32
 from zoo.learning.targets import Targets
 from zoo.nms import nms
 
@@ -98,7 +98,7 @@ class Answer:
         Of the many cells far from any object even a good teacher says something, each with a small score. Together they
         weigh more than the few that found one, and what their boxes say is nothing to be learned.
         """
-        boxes = full(self.boxes)
+        boxes = to_float32(self.boxes)
         ratio = boxes.new_tensor([self.size[1] / size[1], self.size[0] / size[0]] * 2)
         # at least one, which overlaps nothing where there is no object
         truth, _, _ = targets.padded(max(1, targets.most_objects))
@@ -145,7 +145,7 @@ def _reading(detector: Detector, branch: str, device: str) -> Iterator[None]:
 
 def _lifted(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return full(value) if value.is_floating_point() else value
+        return to_float32(value) if value.is_floating_point() else value
     return [_lifted(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -255,14 +255,14 @@ class Scores(ResponseMethod):
 
     def __init__(self, bridge: ClassBridge, beta: float = 2.0) -> None:
         super().__init__(bridge)
-        self.beta = number("beta", beta, 1)
+        self.beta = check_number("beta", beta, 1)
         self.otherwise = Overlapping(bridge, beta)
 
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
         if not student.same_cells(teacher):
             return self.otherwise.parts(student, teacher)[0]
-        ours, theirs = self.bridge.of_student(full(student.scores)), self.bridge.of_teacher(teacher.scores)
-        return soft_focal(ours, theirs, self.beta).sum() / whole_sum(theirs.amax(-1).sum()).clamp(min=1)
+        ours, theirs = self.bridge.of_student(to_float32(student.scores)), self.bridge.of_teacher(teacher.scores)
+        return soft_focal(ours, theirs, self.beta).sum() / sum_over_batch(theirs.amax(-1).sum()).clamp(min=1)
 
 
 class Localisation(ResponseMethod):
@@ -278,19 +278,19 @@ class Localisation(ResponseMethod):
 
     def __init__(self, bridge: ClassBridge, temperature: float = 10.0) -> None:
         super().__init__(bridge)
-        self.temperature = number("temperature", temperature, above=True)
+        self.temperature = check_number("temperature", temperature, above=True)
 
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
         if student.distributions is None or teacher.distributions is None or not student.same_cells(teacher):
             raise BadInput("localisation distillation needs distributions on both sides and inputs of one size: take box distillation")
         weights = self.weights(teacher)
         counted = weights > 0  # a few of many cells
-        ours = full(student.distributions[counted])
+        ours = to_float32(student.distributions[counted])
         theirs = rebinned(teacher.distributions[counted], ours.shape[-1], teacher.offset - student.offset)
         own = (ours / self.temperature).log_softmax(-1)
         goal = (theirs / self.temperature).log_softmax(-1)
         apart = (goal.exp() * (goal - own)).sum(-1).mean(-1) * self.temperature**2
-        return (apart * weights[counted]).sum() / whole_sum(weights.sum()).clamp(min=1)
+        return (apart * weights[counted]).sum() / sum_over_batch(weights.sum()).clamp(min=1)
 
 
 class Boxes(ResponseMethod):
@@ -310,7 +310,7 @@ class Boxes(ResponseMethod):
         weights = self.weights(teacher)
         counted = weights > 0  # a few of many cells
         apart = 1 - box_iou(student.boxes[counted], teacher.boxes[counted], "giou")
-        return (apart * weights[counted]).sum() / whole_sum(weights.sum()).clamp(min=1)
+        return (apart * weights[counted]).sum() / sum_over_batch(weights.sum()).clamp(min=1)
 
 
 class Match(NamedTuple):
@@ -356,9 +356,9 @@ class SoftTargetMethod(ResponseMethod):
         most: int = 100,
     ) -> None:  # fmt: skip
         super().__init__(bridge)
-        self.beta, self.box_weight = number("beta", beta, 1), number("box_weight", box_weight)
-        self.threshold, self.iou_threshold = number("threshold", threshold, 0, 1), number("iou_threshold", iou_threshold, 0, 1)
-        self.most = whole("most", most)
+        self.beta, self.box_weight = check_number("beta", beta, 1), check_number("box_weight", box_weight)
+        self.threshold, self.iou_threshold = check_number("threshold", threshold, 0, 1), check_number("iou_threshold", iou_threshold, 0, 1)
+        self.most = check_int("most", most)
 
     def of_answers(self, student: Answer, teacher: Answer) -> Tensor:
         scores, boxes = self.parts(student, teacher)
@@ -366,7 +366,7 @@ class SoftTargetMethod(ResponseMethod):
 
     def parts(self, student: Answer, teacher: Answer) -> tuple[Tensor, Tensor]:
         """The loss of the scores and that of the boxes, not yet weighted."""
-        boxes, scores = full(student.boxes), self.bridge.of_student(full(student.scores))
+        boxes, scores = to_float32(student.boxes), self.bridge.of_student(to_float32(student.scores))
         with torch.no_grad():
             soft = self.soft_targets(teacher, student.size)
             goals, taught = torch.zeros_like(scores), torch.ones_like(scores[..., 0], dtype=torch.bool)
@@ -382,7 +382,7 @@ class SoftTargetMethod(ResponseMethod):
                 predictions.append(match.predictions)
                 wanted.append(one.boxes[match.targets])
                 counts.append(one.weights[match.targets] * match.shares)
-            scored, weighed = (whole_sum(torch.cat(x).sum()).clamp(min=1) for x in ([one.scores.amax(-1) for one in soft], [one.weights for one in soft]))
+            scored, weighed = (sum_over_batch(torch.cat(x).sum()).clamp(min=1) for x in ([one.scores.amax(-1) for one in soft], [one.weights for one in soft]))
         score_sum = (soft_focal(scores, goals, self.beta).sum(-1) * taught).sum()
         chosen = boxes[images, torch.cat(predictions)] if predictions else boxes[:0, 0]
         box_sum = ((1 - box_iou(chosen, torch.cat(wanted), "giou")) * torch.cat(counts)).sum()
@@ -391,9 +391,9 @@ class SoftTargetMethod(ResponseMethod):
     @torch.no_grad()
     def soft_targets(self, teacher: Answer, size: tuple[int, int]) -> list[SoftTargets]:
         """The teacher's boxes above the threshold, one an object, for a student whose input is of ``size`` (height, width)."""
-        ratio = full(teacher.boxes).new_tensor([size[1] / teacher.size[1], size[0] / teacher.size[0]] * 2)
+        ratio = to_float32(teacher.boxes).new_tensor([size[1] / teacher.size[1], size[0] / teacher.size[0]] * 2)
         found = []
-        for boxes, scores, weights in zip(full(teacher.boxes), self.bridge.of_teacher(teacher.scores), self.weights(teacher), strict=True):
+        for boxes, scores, weights in zip(to_float32(teacher.boxes), self.bridge.of_teacher(teacher.scores), self.weights(teacher), strict=True):
             best, labels = scores.max(-1)
             there = (best > self.threshold).nonzero()[:, 0]
             there = there[nms(boxes[there], best[there], labels[there], self.iou_threshold, self.most)]
@@ -418,7 +418,7 @@ class Overlapping(SoftTargetMethod):
         most: int = 100, topk: int = 10,
     ) -> None:  # fmt: skip
         super().__init__(bridge, beta, box_weight, threshold, iou_threshold, most)
-        self.topk = whole("topk", topk)
+        self.topk = check_int("topk", topk)
 
     def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
         overlaps = iou_pairwise(soft.boxes, boxes)

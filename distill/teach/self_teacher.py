@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from distill.teach.balance import Schedule
+from distill.teach.outputs import TeacherOutputs
 from distill.teach.task import Teacher, level_channels
-from distill.teach.taught import Taught
-from distill.train.ema import Average
+from distill.train.ema import ModelEma
 from zoo.detector import Detector
 
 RISING = Schedule(0.0, 1.0, 0.0)
@@ -28,10 +28,10 @@ class SelfTeacher(Teacher):
         self.channels = level_channels(student)
         self._followed = False
 
-    def follow(self, average: Average) -> None:
+    def follow(self, average: ModelEma) -> None:
         self.detector, self._followed = average.detector, True
 
-    def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
+    def __call__(self, image: Tensor, with_answer: bool = True) -> TeacherOutputs:
         assert self._followed, "the loop hands the average over before the first step"
         return super().__call__(image, with_answer)
 

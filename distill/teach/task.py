@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from distill.data.feed.views import Origin
 from distill.teach.align import Aligner
 from distill.teach.balance import Balance, Schedule
-from distill.teach.cache.record import Kept
+from distill.teach.cache.serialize import Kept
 from distill.teach.feature import FEATURE_METHODS, make_feature_method
+from distill.teach.outputs import TeacherOutputs
 from distill.teach.response import RESPONSE_METHODS, ClassBridge, answer_of, make_response_method, suited
-from distill.teach.taught import Taught
-from distill.train.ema import Average
+from distill.train.ema import ModelEma
 from distill.train.task import Task, own_losses
 from workbench.errors import BadInput, unknown_name
 from zoo.detector import Detector, Raw
@@ -37,7 +37,7 @@ PROBE_PX = 64
 
 
 @dataclass(frozen=True)
-class Lessons:
+class DistillationSettings:
     """What is distilled: method names with their options, and how much it counts."""
 
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cwd": {}})
@@ -59,7 +59,7 @@ class Lessons:
             raise BadInput("nothing is distilled: name at least one method")
 
 
-class Recolour:
+class InputConversion:
     """A batch prepared for one family as another family wants it: order, scale, mean and std; the geometry stays."""
 
     def __init__(self, given: Preprocess, wanted: Preprocess) -> None:
@@ -78,10 +78,10 @@ class Recolour:
         return x * self.gain.to(x) + self.shift.to(x)
 
 
-class Memory(Protocol):
+class TeacherCacheProtocol(Protocol):
     """Keeps what a teacher has said of views that come round again; see ``teacher_cache``."""
 
-    def recall(self, image: Tensor, origin: Origin, ask: Callable[[Tensor], Taught]) -> Taught:
+    def recall(self, image: Tensor, origin: Origin, ask: Callable[[Tensor], TeacherOutputs]) -> TeacherOutputs:
         """What the teacher says of a batch; ``ask`` it for what is not known."""
 
     def settle(self) -> None:
@@ -98,13 +98,13 @@ class Teacher:
         self.detector = folded(detector)
         self.channels = level_channels(self.detector)
         """Of its P3, P4 and P5."""
-        self.recolour = Recolour(student.preprocess, detector.preprocess)
+        self.recolour = InputConversion(student.preprocess, detector.preprocess)
         self.ratio = input_px / student_px
         self.half = half
         self._narrowed = False
 
     @torch.no_grad()
-    def __call__(self, image: Tensor, with_answer: bool = True) -> Taught:
+    def __call__(self, image: Tensor, with_answer: bool = True) -> TeacherOutputs:
         """Features, and unless told otherwise the answer, for the student's batch ``[b, 3, h, w]``."""
         self._settle_on(image.device)
         with torch.autocast(image.device.type, enabled=False):
@@ -113,14 +113,14 @@ class Teacher:
             features = self.detector.features(view)
             raw = self.detector.head(features) if with_answer else None
         answer = None if raw is None else answer_of(self.detector, raw, (view.shape[-2], view.shape[-1])).constant()
-        return Taught(tuple(one.float().contiguous() for one in features), answer)
+        return TeacherOutputs(tuple(one.float().contiguous() for one in features), answer)
 
     @property
     def steady(self) -> bool:
         """Whether it says the same of a picture from the first step to the last: whether it follows nobody."""
         return type(self).follow is Teacher.follow
 
-    def follow(self, average: Average) -> None:
+    def follow(self, average: ModelEma) -> None:
         """Told of the student's moving average before training; a teacher with weights of its own has no use for it."""
 
     def _settle_on(self, device: torch.device) -> None:
@@ -162,13 +162,13 @@ def folded(detector: Detector) -> Detector:
     return twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class Lesson(nn.Module):
+class TeacherLosses(nn.Module):
     """One teacher's part in what is learnt: the methods that suit the pair, with their aligners and generators."""
 
-    def __init__(self, student: Detector, teacher: Teacher, lessons: Lessons) -> None:
+    def __init__(self, student: Detector, teacher: Teacher, lessons: DistillationSettings) -> None:
         super().__init__()
         self.teacher = teacher
-        self.memory: Memory | None = None
+        self.memory: TeacherCacheProtocol | None = None
         """Where what the teacher says of views that come round again is kept."""
         self.bridge: ClassBridge | None = None
         responses = lessons.responses
@@ -206,13 +206,13 @@ class Lesson(nn.Module):
             found |= {name: method(answer, said) for name, method in self.responses.items()}
         return found
 
-    def taught(self, image: Tensor, origin: Origin | None = None) -> Taught:
+    def taught(self, image: Tensor, origin: Origin | None = None) -> TeacherOutputs:
         """What the teacher says of a batch, out of the memory where there is one and the batch comes round again."""
         if self.memory is None or origin is None:
             return self.ask(image)
         return self.memory.recall(image, origin, self.ask)
 
-    def ask(self, image: Tensor) -> Taught:
+    def ask(self, image: Tensor) -> TeacherOutputs:
         """What the teacher itself says of a batch, as far as some method wants to know it."""
         return self.teacher(image, with_answer=len(self.responses) > 0)
 
@@ -228,10 +228,10 @@ class Lesson(nn.Module):
             self.memory.settle()
 
 
-class Distilled(Lesson, Task):
+class DistillationTask(TeacherLosses, Task):
     """The student's own losses and the teacher's lessons, balanced by gradient; aligners and generators train with it."""
 
-    def __init__(self, student: Detector, teacher: Teacher, lessons: Lessons) -> None:
+    def __init__(self, student: Detector, teacher: Teacher, lessons: DistillationSettings) -> None:
         super().__init__(student, teacher, lessons)
         self.detector = student
         balanced = [name for name in self.names if name not in lessons.fixed]
@@ -245,7 +245,7 @@ class Distilled(Lesson, Task):
         weighed = self.balance(total(own), self.found(self.detector, features, raw, image, targets, origin), features, phase)
         return own | {f"teacher_{name}": value for name, value in weighed.items()}
 
-    def follow(self, average: Average) -> None:
+    def follow(self, average: ModelEma) -> None:
         self.teacher.follow(average)
 
 

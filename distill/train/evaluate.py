@@ -35,7 +35,7 @@ RECALLS = 101
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class EvaluationResult:
     """What an evaluation found. A figure is None where the data have nothing to judge it by."""
 
     images: int
@@ -66,7 +66,7 @@ def check_classes(detector: Detector, data: DataSet) -> None:
 def detect(
     detector: Detector, data: DataSet, *, input_px: int | None = None, batch: int = 8, device: str = "cpu",
     selection: Selection | None = None, shard: tuple[int, int] = (0, 1), workers: int | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Detections on every picture in COCO's result form: ``image_id``, ``category_id``, ``bbox`` (x, y, w, h), ``score``.
 
@@ -88,7 +88,7 @@ def detect(
         for one, placement, index in zip(found, prepared.placements, prepared.indices, strict=True):
             picture = mine.pictures[index]
             results += as_results(Detections(placement.to_image(one.boxes.cpu()), one.scores.cpu(), one.labels.cpu()), picture, data)
-        say(f"{len(results)} detections on {prepared.indices[-1] + 1} of {len(mine)} images")
+        log(f"{len(results)} detections on {prepared.indices[-1] + 1} of {len(mine)} images")
     return results
 
 
@@ -127,7 +127,7 @@ def read_results(file: str | Path, data: DataSet) -> list[dict[str, Any]]:
     return rows
 
 
-def judge(data: DataSet, results: Sequence[dict[str, Any]]) -> Verdict:
+def evaluate_detections(data: DataSet, results: Sequence[dict[str, Any]]) -> EvaluationResult:
     """pycocotools' AP of ``results`` on ``data``, by class too, and a confusion matrix."""
     try:
         from pycocotools.coco import COCO
@@ -164,7 +164,7 @@ def judge(data: DataSet, results: Sequence[dict[str, Any]]) -> Verdict:
         by_class[name]["objects"] = count
         if count and by_class[name]["ap"] is None:
             by_class[name] |= {"ap": 0.0, "ap50": 0.0}
-    return Verdict(len(data), nothing, by_class, confusion(data, results), precision)
+    return EvaluationResult(len(data), nothing, by_class, confusion(data, results), precision)
 
 
 def confusion(data: DataSet, results: Sequence[dict[str, Any]]) -> np.ndarray:

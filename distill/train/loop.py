@@ -1,7 +1,7 @@
 """The training loop: steps, and nothing else. Data, evaluation, files and pictures belong to ``distill.train.run``.
 
 All randomness of a step comes from (seed, step), and the learning rate from the step alone, so the whole state is
-weights, optimiser, average and a few numbers: what ``state`` gives is enough to go on to the same last bit. Processes
+weights, optimizer, average and a few numbers: what ``state`` gives is enough to go on to the same last bit. Processes
 that share every batch (``distill.train.parallel``) have the same state after every step.
 """
 
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from distill.data.feed.views import Origin
-from distill.train.ema import Average
-from distill.train.guard import batch_statistics_kept, first_overflow, hold_in_float32
-from distill.train.optimise import NORMS, make_optimiser, rate_share, set_rate
+from distill.train.ema import ModelEma
+from distill.train.optimizer import BATCH_NORMS, build_optimizer, lr_factor, set_lr
+from distill.train.overflow import batch_statistics_kept, first_overflow, hold_in_float32
 from distill.train.parallel.group import group
-from distill.train.parallel.norms import share_norms
+from distill.train.parallel.sync_bn import convert_sync_bn
 from distill.train.recipe import TrainRecipe
 from distill.train.task import Task
 from workbench.errors import BadInput
@@ -82,11 +82,11 @@ class Loop:
         self.task, self.recipe, self.seed, self.device, self.precision = task.to(device), recipe, seed, torch.device(device), precision
         group().align(task)
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
-        self.optimiser = make_optimiser(task, recipe)
-        self.average = Average(task.detector, recipe.ema_decay, recipe.ema_updates)
+        self.optimizer = build_optimizer(task, recipe)
+        self.average = ModelEma(task.detector, recipe.ema_decay, recipe.ema_updates)
         task.follow(self.average)
         if group().world > 1:
-            share_norms(task)
+            convert_sync_bn(task)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.trouble = Trouble()
         self.step = 0
@@ -101,30 +101,30 @@ class Loop:
         return Phase(self.step / max(1, self.steps), self.step >= closing_from)
 
     @property
-    def holds_from(self) -> int:
+    def bn_frozen_from(self) -> int:
         """The step from which on norms keep their statistics; ``steps`` where they never do."""
-        return self.steps - math.floor(self.recipe.norm_hold * self.steps)
+        return math.ceil(self.recipe.freeze_bn_from * self.steps - 1e-9)
 
     @property
-    def norms_held(self) -> bool:
+    def bn_frozen(self) -> bool:
         """Whether the next step trains with fixed statistics."""
-        return self.step >= self.holds_from
+        return self.step >= self.bn_frozen_from
 
     def advance(self, batches: Sequence[Batch]) -> Report:
         """One step on the accumulated ``batches``, or this process's part of each. After an overflow the state is that of an earlier step."""
         if self._snapshot is None or self.step % SNAPSHOT_STEPS == 0:
             self._snapshot = copy.deepcopy(self.state())
         self.task.train()
-        if self.norms_held or self.recipe.freeze_norms:
-            for module in (self.task.detector if self.norms_held else self.task.detector.backbone).modules():
-                if isinstance(module, NORMS):
+        if self.bn_frozen or self.recipe.freeze_backbone_bn:
+            for module in (self.task.detector if self.bn_frozen else self.task.detector.backbone).modules():
+                if isinstance(module, BATCH_NORMS):
                     module.eval()
         together = group()
         images = sum(len(batch.targets) for batch in batches) * together.world
         rate = self.recipe.lr * images / self.recipe.nominal_batch * self.trouble.rate_factor
-        rate *= rate_share(self.step, self.steps, round(self.recipe.warmup_epochs * self.steps_per_epoch), self.recipe.final_lr)
-        set_rate(self.optimiser, rate)
-        self.optimiser.zero_grad(set_to_none=True)
+        rate *= lr_factor(self.step, self.steps, round(self.recipe.warmup_epochs * self.steps_per_epoch), self.recipe.final_lr)
+        set_lr(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for number, batch in enumerate(batches):
             self._seed(number)
@@ -140,14 +140,14 @@ class Loop:
                 return self._roll_back(batch, rate)
             self.scaler.scale(whole * (share * self.recipe.loss_scale)).backward()
         together.add_gradients(self.task.parameters())
-        self.scaler.unscale_(self.optimiser)
+        self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.recipe.clip_norm or math.inf))
         # Scaled gradients of fp16 overflow by design now and then: the scaler skips that step and scales less.
         if not math.isfinite(norm) and not (self.scaler.is_enabled() and self.scaler.get_scale() > 1):
             return self._roll_back(batches[-1], rate)
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.average.update(self.task.detector, self.norms_held)
+        self.average.update(self.task.detector, self.bn_frozen)
         self.step += 1
         return Report(sums, rate, norm)
 
@@ -162,7 +162,7 @@ class Loop:
             losses = self.task.losses(image, targets, self.phase, batch.origin)
         (total(losses) * self.recipe.loss_scale).backward()
         passed = self._clock() - began
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.task.load_state_dict(kept)
         return passed
 
@@ -229,7 +229,7 @@ class Loop:
     def state(self) -> dict[str, Any]:
         """Everything that going on needs, as tensors and plain data (by reference: copy it, or write it at once)."""
         return {
-            "step": self.step, "task": self.task.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average.detector.state_dict(),
+            "step": self.step, "task": self.task.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average.detector.state_dict(),
             "average_updates": self.average.updates, "scaler": self.scaler.state_dict(),
             "trouble": {"held": list(self.trouble.held), "rate_factor": self.trouble.rate_factor, "rollbacks": self.trouble.rollbacks},
         }  # fmt: skip
@@ -237,7 +237,7 @@ class Loop:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` gave, in place."""
         self.task.load_state_dict(state["task"])
-        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.average.detector.load_state_dict(state["average"])
         self.average.updates = state["average_updates"]
         if self.scaler.is_enabled():

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from workbench.checks import number, whole
+from workbench.checks import check_int, check_number
 from workbench.errors import BadInput, unknown_name
 
 OPTIMISERS = ("sgd", "adamw", "muon")
@@ -32,7 +32,7 @@ class TrainRecipe:
     name: str = ""
     source: str = ""
     """Where the values come from."""
-    optimiser: str = "sgd"
+    optimizer: str = "sgd"
     lr: float = 0.01
     """Learning rate after warm-up for a batch of ``nominal_batch`` images."""
     nominal_batch: int = 64
@@ -67,36 +67,36 @@ class TrainRecipe:
     """Batches whose gradients are added before one step."""
     precision: str = "fp32"
     """What a GPU calculates in; a CPU always takes fp32 unless told."""
-    freeze_norms: bool = False
+    freeze_backbone_bn: bool = False
     """Leave the statistics of batch norms in the backbone as they are."""
-    norm_images: int = 0
+    bn_calibration_images: int = 0
     """Training pictures at a time over which the average's batch norms are measured before it is evaluated and kept; 0 leaves the statistics
     that followed the training's batches."""
-    norm_hold: float = 0.0
-    """Share of the steps, at the end, in which batch norms train with fixed statistics: those measured at its beginning where ``norm_images``
-    says over what, else those that moved along."""
+    freeze_bn_from: float = 1.0
+    """Share of the steps after which batch norms train with frozen statistics; 1 never freezes them. Where ``bn_calibration_images`` is set,
+    the statistics are calibrated once at that step."""
 
     def __post_init__(self) -> None:
-        for what, value, known in (("optimiser", self.optimiser, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
+        for what, value, known in (("optimizer", self.optimizer, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
             if value not in known:
                 raise unknown_name(what, value, known)
-        number("lr", self.lr, 0.0, 10.0, above=True)
-        number("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
-        number("momentum", self.momentum, 0.0, 0.9999)
+        check_number("lr", self.lr, 0.0, 10.0, above=True)
+        check_number("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
+        check_number("momentum", self.momentum, 0.0, 0.9999)
         for name in ("weight_decay", "backbone_lr", "final_lr"):
-            number(name, getattr(self, name), 0.0, 1.0)
-        number("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
-        number("ema_decay", self.ema_decay, 0.0, 0.999999)
-        number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
-        number("multi_scale", self.multi_scale, 0.0, 0.9)
-        number("norm_hold", self.norm_hold, 0.0, 1.0)
+            check_number(name, getattr(self, name), 0.0, 1.0)
+        check_number("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
+        check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
+        check_number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
+        check_number("multi_scale", self.multi_scale, 0.0, 0.9)
+        check_number("freeze_bn_from", self.freeze_bn_from, 0.0, 1.0)
         if self.clip_norm is not None:
-            number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
+            check_number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
         for name, least, most in (
             ("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("views", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024),
-            ("nominal_batch", 1, 65536), ("norm_images", 0, 65536),
+            ("nominal_batch", 1, 65536), ("bn_calibration_images", 0, 65536),
         ):  # fmt: skip
-            whole(name, getattr(self, name), least, most)
+            check_int(name, getattr(self, name), least, most)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, every field."""

@@ -23,22 +23,22 @@ import torch
 
 from distill.data.dataset import DataSet
 from distill.data.feed.loader import Batch, Loader
-from distill.train.evaluate import Verdict, detect, judge
+from distill.train.bn_calibration import calibrate_bn
+from distill.train.evaluate import EvaluationResult, detect, evaluate_detections
 from distill.train.loop import Loop, Report
-from distill.train.norm_statistics import with_measured_norms
 from distill.train.parallel.group import agreed, group
 from distill.train.recipe import TrainRecipe
 from distill.train.task import Task
 from workbench.errors import BadInput
 from workbench.files import replacing
-from workbench.run_folder import Onlooker, Products, RunFolder
+from workbench.run_folder import RunFiles, RunFolder, RunFolderReader
 from zoo.weights.checkpoint import save
 
 if TYPE_CHECKING:
     from workbench.events import EventWriter
     from zoo.detector import Detector
 
-PRODUCTS = Products("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray"))
+PRODUCTS = RunFiles("training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray"))
 STATE_FORMAT = "nas-training-1"
 SAVE_S = 120.0
 """The state is written after every epoch, and within an epoch when so many seconds have passed since the last time."""
@@ -50,7 +50,7 @@ DISK_MARGIN = 1.2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainResult:
     """What a run left. ``history`` has one record an epoch."""
 
     folder: Path
@@ -65,7 +65,7 @@ class Outcome:
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """What is kept beside the loop's state."""
 
     history: list[dict[str, Any]]
@@ -82,12 +82,12 @@ def evaluation_epochs(epochs: int) -> set[int]:
 
 
 def train(
-    task: Task, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, *,
+    task: Task, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | RunFolderReader, *,
     input_px: int, seed: int = 0, device: str = "cpu", precision: str = "fp32", workers: int | None = None,
-    provenance: dict[str, Any] | None = None, board: EventWriter | None = None, say: Callable[[str], None] = lambda text: None,
+    provenance: dict[str, Any] | None = None, board: EventWriter | None = None, log: Callable[[str], None] = lambda text: None,
     ready: Callable[[Loop], None] = lambda loop: None, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False,
     asked_to_stop: Callable[[], bool] = lambda: False,
-) -> Outcome:  # fmt: skip
+) -> TrainResult:  # fmt: skip
     """Train ``task`` by ``recipe`` in ``folder``, or go on with what is there. The detector's class map is the data's.
 
     ``ready`` is called before the first step, if there is one to do: to say what lies ahead.
@@ -105,14 +105,14 @@ def train(
         loop = Loop(task, recipe, recipe.epochs * steps_per_epoch, steps_per_epoch, seed=seed, device=device, precision=precision)
         if together.writes:
             check_disk(folder.folder, loop)
-        progress = Progress([], -1.0, 0, [], 0.0)
+        progress = RunProgress([], -1.0, 0, [], 0.0)
         state_file = folder.folder / "resume.pt"
         if together.first(state_file.exists()):
             progress = _resume(state_file, loop)
-            say(f"going on after step {loop.step} of {loop.steps}")
+            log(f"going on after step {loop.step} of {loop.steps}")
         if loop.step < loop.steps:
             ready(loop)
-        run = _Run(loop, loader, data, val, recipe, folder, progress, input_px, workers, provenance or {}, board, say)
+        run = _Run(loop, loader, data, val, recipe, folder, progress, input_px, workers, provenance or {}, board, log)
         run.until_done(lambda: interrupted() or asked_to_stop(), enough)
         return run.outcome()
 
@@ -121,11 +121,11 @@ class _Run:
     """One run while it goes on."""
 
     def __init__(
-        self, loop: Loop, loader: Loader, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | Onlooker, progress: Progress,
-        input_px: int, readers: int | None, provenance: dict[str, Any], board: EventWriter | None, say: Callable[[str], None],
+        self, loop: Loop, loader: Loader, data: DataSet, val: DataSet, recipe: TrainRecipe, folder: RunFolder | RunFolderReader, progress: RunProgress,
+        input_px: int, data_workers: int | None, provenance: dict[str, Any], board: EventWriter | None, log: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.loop, self.loader, self.data, self.val, self.recipe, self.folder, self.progress = loop, loader, data, val, recipe, folder, progress
-        self.input_px, self.readers, self.provenance, self.board, self.say = input_px, readers, provenance, board, say
+        self.input_px, self.data_workers, self.provenance, self.board, self.log = input_px, data_workers, provenance, board, log
         self.began = self.saved_at = time.monotonic()
         self.before_s = progress.seconds
         self.evaluated_at = evaluation_epochs(recipe.epochs)
@@ -149,7 +149,7 @@ class _Run:
             group.append(batch)
             if len(group) < self.recipe.accumulate:
                 continue
-            if self.loop.step == self.loop.holds_from:
+            if self.loop.step == self.loop.bn_frozen_from:
                 self._fix_norms()
             report = self.loop.advance(group)
             group = []
@@ -189,7 +189,7 @@ class _Run:
     def _finish_epoch(self, epoch: int) -> None:
         """Evaluate where it is time to, keep the best, write the state, the journal and the curves."""
         record = self.progress.history[-1]
-        verdict: Verdict | None = None
+        verdict: EvaluationResult | None = None
         found: list[dict[str, Any]] = []
         if epoch in self.evaluated_at:
             detector = self._ready_for_use()
@@ -209,7 +209,7 @@ class _Run:
         """The average as it is evaluated and kept; training goes on with the one that moves."""
         average = self.loop.average.detector
         # after the last step, too
-        return average if self.loop.step > self.loop.holds_from else self._measured(average)
+        return average if self.loop.step > self.loop.bn_frozen_from else self._measured(average)
 
     def _fix_norms(self) -> None:
         """From here on norms keep statistics, and they had better be good ones. Doing it twice at a step changes nothing."""
@@ -218,14 +218,14 @@ class _Run:
 
     def _measured(self, detector: Detector) -> Detector:
         """``detector`` with norms measured over training pictures by the first process, where the recipe asks for it."""
-        if not self.recipe.norm_images:
+        if not self.recipe.bn_calibration_images:
             return detector
         state: dict[str, torch.Tensor] = {}
         if self.together.writes:
-            self.say(f"measuring batch norms over training pictures, {self.recipe.norm_images} at a time")
-            measured = with_measured_norms(
-                detector, self.data, self.input_px, self.recipe.norm_images, device=str(self.loop.device), workers=self._val_readers,
-                frozen_backbone=self.recipe.freeze_norms,
+            self.log(f"measuring batch norms over training pictures, {self.recipe.bn_calibration_images} at a time")
+            measured = calibrate_bn(
+                detector, self.data, self.input_px, self.recipe.bn_calibration_images, device=str(self.loop.device), workers=self._val_readers,
+                frozen_backbone=self.recipe.freeze_backbone_bn,
             )  # fmt: skip
             state = {name: value.cpu() for name, value in measured.state_dict().items()}
         twin = copy.deepcopy(detector)
@@ -234,24 +234,24 @@ class _Run:
 
     @property
     def _val_readers(self) -> int | None:
-        return self.loader.workers if self.readers is None and self.together.world > 1 else self.readers
+        return self.loader.workers if self.data_workers is None and self.together.world > 1 else self.data_workers
 
-    def _evaluate(self, detector: Detector) -> tuple[Verdict, list[dict[str, Any]]]:
+    def _evaluate(self, detector: Detector) -> tuple[EvaluationResult, list[dict[str, Any]]]:
         together = self.together
         mine = detect(
             detector, self.val, input_px=self.input_px, batch=self.recipe.batch, device=str(self.loop.device), shard=(together.rank, together.world),
-            workers=self._val_readers, say=self.say,
+            workers=self._val_readers, log=self.log,
         )  # fmt: skip
         found = [one for part in together.everyone(mine) for one in part]
         if together.world > 1:
             places = {picture.id: place for place, picture in enumerate(self.val.pictures)}
             found.sort(key=lambda one: places[one["image_id"]])
         # one judge is enough: it takes memory
-        verdict = together.first(judge(self.val, found) if together.writes else None)
+        verdict = together.first(evaluate_detections(self.val, found) if together.writes else None)
         assert verdict is not None
         return verdict, found
 
-    def _save_weights(self, name: str, detector: Detector, epoch: int, verdict: Verdict) -> None:
+    def _save_weights(self, name: str, detector: Detector, epoch: int, verdict: EvaluationResult) -> None:
         if not self.together.writes:
             return
         told = {**self.provenance, "epoch": epoch, "recipe": self.recipe.to_dict(), "seed": self.loop.seed}
@@ -278,7 +278,7 @@ class _Run:
     def _note(self, text: str) -> None:
         self.progress.notes.append(text)
         self.folder.append("note", {"text": text})
-        self.say(text)
+        self.log(text)
 
     def _tell(self, epoch: int, report: Report, count: int, began: float) -> None:
         per_step = (time.monotonic() - began) / count
@@ -286,28 +286,28 @@ class _Run:
         loss = sum(report.losses.values())
         best = f", AP {self.progress.best_ap:.3f} after epoch {self.progress.best_epoch}" if self.progress.best_epoch else ""
         images = self.recipe.batch * self.recipe.accumulate / per_step
-        self.say(
+        self.log(
             f"epoch {epoch + 1} of {self.recipe.epochs}, step {self.loop.step} of {self.loop.steps}: loss {loss:.3f}{best}, "
             f"{images:.1f} images/s, waiting {100 * self.loader.waited_share:.0f} %, {duration(left)} left"
         )
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrainResult:
         """What the folder holds in the end."""
         root = self.folder.folder
         best = next((r for r in self.progress.history if r["epoch"] == self.progress.best_epoch), {})
-        return Outcome(
+        return TrainResult(
             root, root / "best.safetensors", root / "last.safetensors", self.progress.best_epoch,
             {key: value for key, value in best.items() if key.startswith(("ap", "ar"))}, self.progress.history, self.progress.notes, self.progress.seconds,
         )  # fmt: skip
 
 
-def _resume(file: Path, loop: Loop) -> Progress:
+def _resume(file: Path, loop: Loop) -> RunProgress:
     """Bring ``loop`` to the state in ``file``; a damaged or foreign file is refused."""
     together = group()
     data = together.first(_read_state(file, loop.device if together.world == 1 else torch.device("cpu")) if together.writes else {})
     try:
         loop.restore(data["loop"])
-        return Progress(**data["progress"])
+        return RunProgress(**data["progress"])
     except Exception as error:  # torch raises a different type for every kind of damage
         raise _cannot_go_on(file, error) from error
 
@@ -330,7 +330,7 @@ def disk_need(loop: Loop) -> int:
     """Bytes that a run will take: the state twice while it is replaced, and two checkpoints, one of them twice."""
     weights = sum(value.numel() * value.element_size() for value in loop.average.detector.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in loop.task.parameters())
-    moments = 2 if loop.recipe.optimiser == "adamw" else 1
+    moments = 2 if loop.recipe.optimizer == "adamw" else 1
     return 2 * (2 * weights + moments * trained) + 3 * weights
 
 
@@ -362,7 +362,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | None, val: DataSet, found: list[dict[str, Any]]) -> None:
+def write_curves(board: EventWriter, record: dict[str, Any], verdict: EvaluationResult | None, val: DataSet, found: list[dict[str, Any]]) -> None:
     """One epoch's curves for TensorBoard."""
     step = record["step"]
     for name, value in record["losses"].items():
@@ -372,7 +372,7 @@ def write_curves(board: EventWriter, record: dict[str, Any], verdict: Verdict | 
     board.scalar("speed/images_per_s", record["images_per_s"], step)
     board.scalar("speed/waited_share", record["waited_share"], step)
     if verdict is not None:
-        from distill.train.pictures import detections_png, precision_recall_png
+        from distill.train.plots import detections_png, precision_recall_png
 
         for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"):
             value = verdict.summary[name]

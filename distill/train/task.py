@@ -7,13 +7,13 @@ import abc
 from torch import Tensor, nn
 
 from distill.data.feed.views import Origin
-from distill.train.ema import Average
+from distill.train.ema import ModelEma
 from zoo.detector import Detector, Raw
 from zoo.learning.targets import Phase, Targets
 
 
 class Task(nn.Module, abc.ABC):
-    """Holds the detector that learns, and whatever learns with it. Its parameters are what the optimiser sees."""
+    """Holds the detector that learns, and whatever learns with it. Its parameters are what the optimizer sees."""
 
     detector: Detector
 
@@ -24,14 +24,14 @@ class Task(nn.Module, abc.ABC):
         ``origin`` says which views of which pictures these are, where the same ones come round again.
         """
 
-    def follow(self, average: Average) -> None:
+    def follow(self, average: ModelEma) -> None:
         """Told of the detector's moving average before the first step, for what learns from it."""
 
     def settle(self) -> None:
         """Bring to the disk what the task keeps outside of its state. Called before the state is written."""
 
 
-class Supervised(Task):
+class SupervisedTask(Task):
     """The detector's own loss on true boxes."""
 
     def __init__(self, detector: Detector) -> None:

@@ -9,7 +9,7 @@ from zoo.detector import Detector
 from zoo.families import build_recipe
 
 
-def for_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:
+def adapt_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:
     """A detector like ``detector`` with the class map ``classes``, and the names of tensors that start afresh.
 
     With the same class names all weights stay. Fresh tensors come from torch's global random numbers.

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from distill.data.dataset import DataSet
 from distill.data.feed.cache import Pictures
-from distill.train.evaluate import Verdict, as_results, check_classes, judge
-from distill.verify.minimal_subset import fewest
+from distill.train.evaluate import EvaluationResult, as_results, check_classes, evaluate_detections
+from distill.verify.minimal_subset import minimal_subset
 from workbench.errors import BadInput
 from zoo.detector import Detector
-from zoo.export.divergence import first_astray
-from zoo.export.gap import Gap, prepared_scenes, worst
+from zoo.export.divergence import first_divergence
+from zoo.export.gap import OutputGap, prepared_scenes, worst
 from zoo.export.write import PICTURES, Exported, Options, Runner, Trials, batch_gaps, export, open_file, plain_gap
 from zoo.images import Placement, prepare
 from zoo.nms import Detections, select
@@ -43,13 +43,13 @@ def silent(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PredictionComparison:
     """Torch and a file on the same pictures."""
 
     images: int
-    torch: Verdict
-    file: Verdict
-    gaps: Mapping[str, Gap]
+    torch: EvaluationResult
+    file: EvaluationResult
+    gaps: Mapping[str, OutputGap]
     """The largest gap of every output on these pictures."""
     hardest: tuple[int, ...]
     """Places of the pictures in the data, those with the largest gap first."""
@@ -73,7 +73,7 @@ class Check:
     """One file judged."""
 
     written: Exported
-    compared: Comparison
+    compared: PredictionComparison
     ap_tolerance: float
 
     @property
@@ -124,7 +124,7 @@ class Verified:
 
 
 def export_verified(
-    detector: Detector, path: str | Path, kind: str, options: Options, data: DataSet, ap_tolerance: float | None = None, say: Say = silent
+    detector: Detector, path: str | Path, kind: str, options: Options, data: DataSet, ap_tolerance: float | None = None, log: Say = silent
 ) -> Verified:
     """Write ``detector`` as ``zoo.export.write.export`` does, judge the file on ``data``, and repair it once if it drifts.
 
@@ -136,25 +136,25 @@ def export_verified(
     allowed = (HALF_AP_TOLERANCE if options.half else AP_TOLERANCE) if ap_tolerance is None else ap_tolerance
     if not 0 <= allowed < math.inf:
         raise BadInput(f"AP tolerance {allowed} must be a number from 0 up, such as {AP_TOLERANCE:g}")
-    first = check_file(detector, export(detector, path, kind, options, say), kind, options, data, allowed, say)
+    first = check_file(detector, export(detector, path, kind, options, log), kind, options, data, allowed, log)
     if not first.reasons:
         return Verified(first, first)
     if not options.half:
         note = "all layers of this file are in FP32 already, so there is none to put into a higher precision"
         return Verified(first, first, note=note + _where(detector, first, kind, options, data))
-    search = Search(detector, kind, options, data, first, say)
+    search = LayerSearch(detector, kind, options, data, first, log)
     found = search.culprits()
     if not found:
         return Verified(first, first, trials=search.trials, note=search.note + _where(detector, first, kind, options, data))
-    say(f"writing anew with {len(found)} of {len(search.layers)} layers in FP32")
+    log(f"writing anew with {len(found)} of {len(search.layers)} layers in FP32")
     better = dataclasses.replace(options, keep=(*options.keep, *found))
-    check = check_file(detector, export(detector, path, kind, better, say), kind, better, data, allowed, say)
+    check = check_file(detector, export(detector, path, kind, better, log), kind, better, data, allowed, log)
     return Verified(check, first, found, search.trials)
 
 
-def check_file(detector: Detector, written: Exported, kind: str, options: Options, data: DataSet, ap_tolerance: float, say: Say = silent) -> Check:
+def check_file(detector: Detector, written: Exported, kind: str, options: Options, data: DataSet, ap_tolerance: float, log: Say = silent) -> Check:
     """Judge a file that ``export`` wrote with these options."""
-    return Check(written, compare(detector, open_file(written.path, kind, options), options, data, say), ap_tolerance)
+    return Check(written, compare(detector, open_file(written.path, kind, options), options, data, log), ap_tolerance)
 
 
 def _where(detector: Detector, check: Check, kind: str, options: Options, data: DataSet) -> str:
@@ -162,16 +162,16 @@ def _where(detector: Detector, check: Check, kind: str, options: Options, data: 
     if kind != "onnx":
         return ""
     batch = next(_batches(detector, data, check.compared.hardest[: options.batch], options))
-    layer = first_astray(detector, check.written.path, batch.image, check.written.tolerance)
+    layer = first_divergence(detector, check.written.path, batch.image, check.written.tolerance)
     return f"; the first layer that strays is {layer}" if layer else "; its layers agree with torch, so it begins behind them, in decoding or selection"
 
 
-def compare(detector: Detector, runner: Runner, options: Options, data: DataSet, say: Say = silent) -> Comparison:
+def compare(detector: Detector, runner: Runner, options: Options, data: DataSet, log: Say = silent) -> PredictionComparison:
     """Torch and an exported network on every picture of ``data``, at the size in ``options``."""
     detector.eval().cpu()
     before: list[dict[str, Any]] = []
     after: list[dict[str, Any]] = []
-    gaps: list[dict[str, Gap]] = []
+    gaps: list[dict[str, OutputGap]] = []
     strayed: list[tuple[float, int]] = []
     for batch in _batches(detector, data, range(len(data)), options):
         decoded, given = _decoded(detector, batch.image), runner(batch.image)
@@ -182,17 +182,17 @@ def compare(detector: Detector, runner: Runner, options: Options, data: DataSet,
             for rows, results in ((ours, before), (theirs, after)):
                 if at < len(rows):
                     results += as_results(_in_image(rows[at], place, detector.classes), data.pictures[index], data)
-        say(f"torch and the file on {batch.indices[-1] + 1} of {len(data)} images")
+        log(f"torch and the file on {batch.indices[-1] + 1} of {len(data)} images")
     strayed.sort(key=lambda one: (-one[0], one[1]))
-    return Comparison(len(data), judge(data, before), judge(data, after), worst(gaps), tuple(index for _, index in strayed))
+    return PredictionComparison(len(data), evaluate_detections(data, before), evaluate_detections(data, after), worst(gaps), tuple(index for _, index in strayed))
 
 
-class Search:
+class LayerSearch:
     """Which layers must be in FP32 for the gap to close, tried on the pictures on which it is widest."""
 
-    def __init__(self, detector: Detector, kind: str, options: Options, data: DataSet, first: Check, say: Say) -> None:
-        self._detector, self._options, self._say = detector, options, say
-        say("tracing for the search")
+    def __init__(self, detector: Detector, kind: str, options: Options, data: DataSet, first: Check, log: Say) -> None:
+        self._detector, self._options, self._say = detector, options, log
+        log("tracing for the search")
         self._trials = Trials(detector, kind, options)
         self.layers = self._trials.layers
         images = [batch.image for batch in _batches(detector, data, sorted(first.compared.hardest[:TRIAL_PICTURES]), options)]
@@ -215,7 +215,7 @@ class Search:
         if not least <= goal or least == widest:
             self.note = f"with every layer in FP32 the gap is still {least:.1e} (with none, {widest:.1e}): more precision does not mend it"
             return ()
-        return fewest(self.layers, lambda kept: self._gap(kept) <= goal, MOST_TRIALS)
+        return minimal_subset(self.layers, lambda kept: self._gap(kept) <= goal, MOST_TRIALS)
 
     def _gap(self, kept: Sequence[str]) -> float:
         """The widest gap with the layers ``kept`` in FP32."""
@@ -272,11 +272,11 @@ def _in_image(rows: Tensor, place: Placement, classes: int) -> Detections:
     return Detections(place.to_image(rows[:, :4]), rows[:, 4], rows[:, 5].long())
 
 
-def _widest(gaps: Mapping[str, Gap]) -> float:
+def _widest(gaps: Mapping[str, OutputGap]) -> float:
     return max((gap.relative for gap in gaps.values()), default=math.inf)
 
 
-def _too_wide(gaps: Mapping[str, Gap], tolerance: float, where: str) -> list[str]:
+def _too_wide(gaps: Mapping[str, OutputGap], tolerance: float, where: str) -> list[str]:
     found = []
     for name, gap in gaps.items():
         if gap.fault:

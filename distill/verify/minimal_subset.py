@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 
-def fewest(candidates: Sequence[str], enough: Callable[[Sequence[str]], bool], most_trials: int) -> tuple[str, ...]:
+def minimal_subset(candidates: Sequence[str], enough: Callable[[Sequence[str]], bool], most_trials: int) -> tuple[str, ...]:
     """A smallest part of ``candidates``, in their order, for which ``enough`` holds: none of it can be left out.
 
     It must hold for all of them, not for none, and for every set that contains one for which it holds. k of n are found in about

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from nas.devices.profile import load_device
     from nas.devices.runtimes import choose_target, cpus, find_network, open_network, with_file
-    from nas.devices.timing import NoiseWatch, Plan, measure, timing_warnings
+    from nas.devices.timing import NoiseWatch, Plan, time_networks, timing_warnings
     from workbench.console import Progress, print_json
 
     plan = Plan(args.seconds, args.repeats, args.rounds)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             progress.show(f"loading {network.name}", force=True)
             sessions.append(open_network(network, target))
         watch = NoiseWatch().start()
-        timings = measure(sessions, plan, progress.show, reopen=lambda i: open_network(networks[i], target))
+        timings = time_networks(sessions, plan, progress.show, reopen=lambda i: open_network(networks[i], target))
         noise = watch.stop()
     finally:
         progress.done()

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from nas.evidence import options
 
 if TYPE_CHECKING:
-    from nas.evidence.judge import Figure
+    from nas.evidence.accuracy import Figure
+    from nas.evidence.benchmark import ScoreBenchmark
     from nas.evidence.noise import Ceiling
-    from nas.evidence.trial import Trial
 
 HELP = "hold scores against detectors that were really trained"
 RESUMES = True
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from nas.evidence import published
+    from nas.evidence.benchmark import benchmark_scores
     from nas.evidence.columns import columns, is_slow
     from nas.evidence.rank import LEAST, usual_bins
-    from nas.evidence.read import TARGET, read_trained
     from nas.evidence.refit import fitted, left_out
-    from nas.evidence.trial import hold
+    from nas.evidence.trained import TARGET, read_trained
     from workbench.console import Progress, print_json
     from workbench.errors import BadInput, missing_package
 
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if args.refit:
         found += [left_out(points, name, truth) for name in fitted() if name in names]
     bins = args.bins or (published.BINS if zoo else usual_bins(devices.values()))
-    trial = hold(points, found, target, devices, bins, args.draws, args.seed, published.LEAST if zoo else LEAST, progress)
+    trial = benchmark_scores(points, found, target, devices, bins, args.draws, args.seed, published.LEAST if zoo else LEAST, progress)
     progress.done()
     blur = published.blur(points, bins) if zoo else None
     if args.out:
@@ -125,7 +125,7 @@ def _names(asked: list[str]) -> list[str]:
     return list(dict.fromkeys(name for word in asked for name in short.get(word, [word])))
 
 
-def _write(trial: Trial, folder: Path) -> None:
+def _write(trial: ScoreBenchmark, folder: Path) -> None:
     import json
 
     from nas.report.score_plot import families_png, picks_png, standing_png
@@ -140,8 +140,8 @@ def _write(trial: Trial, folder: Path) -> None:
         write_atomic(folder / "in-a-family.png", families_png(trial))
 
 
-def _print(trial: Trial) -> None:
-    from nas.evidence.trial import REFERENCE
+def _print(trial: ScoreBenchmark) -> None:
+    from nas.evidence.benchmark import REFERENCE
     from workbench.console import table
 
     about = trial.to_json()

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Gather, write the three files, and say who is on the front."""
     from pathlib import Path
 
-    from nas.comparison.fronts import verdicts
+    from nas.comparison.fronts import front_sentences
     from nas.comparison.gather import compare
+    from nas.comparison.json_form import to_dict
     from nas.comparison.page import page
-    from nas.comparison.plain import to_dict
     from nas.comparison.table import markdown
     from nas.report.compare_plot import compare_png
     from workbench.console import Progress, print_json
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"--out {args.out!r} is a file: name a folder")
     progress = Progress(args.quiet or args.json)
     try:
-        found = compare(args.subjects, devices, only=[] if args.no_zoo else only or None, bench=args.bench, top=args.top, say=progress.show)
+        found = compare(args.subjects, devices, only=[] if args.no_zoo else only or None, bench=args.bench, top=args.top, log=progress.show)
         progress.show("drawing", force=True)
         # All of it is made before any of it is written.
         files: dict[str, str | bytes] = {"compare.png": compare_png(found, args.title), "compare.md": markdown(found, args.title), "compare.html": page(found, args.title)}
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(to_dict(found) | {"files": [str(out / name) for name in files]})
         return 0
-    for sentence in (*verdicts(found), *(f"note: {note}" for note in found.notes)):
+    for sentence in (*front_sentences(found), *(f"note: {note}" for note in found.notes)):
         print(sentence)
     print(f"\nwrote {', '.join(str(out / name) for name in files)}")
     return 0

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         progress.done()
 
 
-def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
+def _doctor(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:
     from distill.data.check.doctor import examine
     from distill.data.check.repair import check_place, repair
     from distill.data.formats.readers import find_sources
@@ -76,12 +76,12 @@ def _doctor(args: argparse.Namespace, say: Callable[[str], None], done: Callable
         raise BadInput("--fix needs the whole examination: leave --quick out")
     if args.fix:
         check_place(Path(args.fix), find_sources(args.path)[0].root)
-    report = examine(args.path, args.input, args.quick, say)
+    report = examine(args.path, args.input, args.quick, log)
     data = report.to_dict()
     counts, after = {}, None
     if args.fix:
-        counts = dict(repair(report, args.fix, say))
-        after = examine(args.fix, args.input, False, say)
+        counts = dict(repair(report, args.fix, log))
+        after = examine(args.fix, args.input, False, log)
         data["fix"] = {"out": args.fix, "changes": counts, "after": after.to_dict()}
     done()
     if args.json:
@@ -119,12 +119,12 @@ def _summary(report: Report) -> str:
     return ", ".join(f"{n} {kind}{'s' * (n != 1)}" for kind in ("error", "warning", "note") for n in [report.count(kind)])
 
 
-def _show(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
+def _show(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:
     from distill.data.formats.readers import accept, find_sources, read_claims
     from workbench.console import print_json, table
     from workbench.errors import unknown_name
 
-    splits = {source.name or "all": accept(read_claims(source, say), args.path) for source in find_sources(args.path)}
+    splits = {source.name or "all": accept(read_claims(source, log), args.path) for source in find_sources(args.path)}
     if args.split is not None and args.split not in splits:
         raise unknown_name("split", args.split, splits)
     done()
@@ -200,14 +200,14 @@ def _mosaic(data: DataSet, out: Path, seed: int) -> None:
         sheet.save(temporary)
 
 
-def _synth(args: argparse.Namespace, say: Callable[[str], None], done: Callable[[], None]) -> int:
+def _synth(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:
     from distill.data.synthetic.synth import make
     from workbench.console import print_json
     from workbench.errors import BadInput
 
     if args.images < 1:
         raise BadInput(f"--images {args.images} must be at least 1")
-    counts = make(Path(args.out), args.images, args.seed, say)
+    counts = make(Path(args.out), args.images, args.seed, log)
     done()
     if args.json:
         print_json({"out": args.out, "seed": args.seed, **counts})

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.devices.judge import Forecast
     from nas.devices.profile import DeviceProfile
+    from nas.devices.profile_error import Prediction
 
 HELP = "list, show, fit and judge latency profiles of devices"
 DATA_HELP = "folder with latency.csv and graphs.jsonl.gz or NAME.onnx files; or a table of convolutions (.csv, .csv.gz)"
@@ -98,8 +98,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from nas.devices.judge import check, figures, worst
     from nas.devices.profile import load_device
+    from nas.devices.profile_error import check, figures, worst
     from workbench.console import print_json
 
     count = _worst(args)
@@ -123,7 +123,7 @@ def _check(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from nas.devices.judge import fit_report
+    from nas.devices.profile_error import fit_report
     from workbench.console import print_json
     from workbench.errors import BadInput
     from workbench.files import write_atomic
@@ -163,11 +163,11 @@ def _worst(args: argparse.Namespace) -> int:
     return int(args.worst)
 
 
-def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Forecast]:
+def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Prediction]:
     """Forecasts for the data named, or for what the profile was fitted to."""
     from pathlib import Path
 
-    from nas.devices.judge import check, recorded
+    from nas.devices.profile_error import check, recorded
     from workbench.errors import BadInput
 
     data = args.data or recorded(profile, "DATA")
@@ -176,7 +176,7 @@ def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Forecas
     return check(profile, data, args.column, args.family_from or recorded(profile, "--family-from"))[1]
 
 
-def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Forecast]) -> None:
+def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Prediction]) -> None:
     from pathlib import Path
 
     from nas.report.fit_plot import predicted_png
@@ -188,8 +188,8 @@ def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Forec
     write_atomic(Path(args.png), predicted_png(f"{profile.name}: {profile.hardware}, {profile.runtime}, {profile.precision}", rows))
 
 
-def _print_worst(rows: Sequence[Forecast], count: int) -> None:
-    from nas.devices.judge import worst
+def _print_worst(rows: Sequence[Prediction], count: int) -> None:
+    from nas.devices.profile_error import worst
     from workbench.console import table
 
     if not count:
@@ -198,7 +198,7 @@ def _print_worst(rows: Sequence[Forecast], count: int) -> None:
     print("worst forecasts\n" + table(["network", "family", "input px", "measured ms", "predicted ms", "error %"], cells))
 
 
-def _print_error(error: Mapping[str, Any], rows: Sequence[Forecast] = ()) -> None:
+def _print_error(error: Mapping[str, Any], rows: Sequence[Prediction] = ()) -> None:
     """Single figures, then one table of all figures by family."""
     from workbench.console import table
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil, and say how good the student got."""
-    from distill.teach.request import Teaching
+    from distill.teach.request import TeacherRequest
     from workbench.errors import BadInput
 
     if not args.control and (args.seeds is not None or args.stop_when_harmful):
@@ -67,15 +67,15 @@ def run(args: argparse.Namespace) -> int:
 
     if args.cache_views is not None:
         args.changes.append(f"views={args.cache_views}")
-    teaching = Teaching(
+    teaching = TeacherRequest(
         tuple(args.teacher), tuple(args.teacher_weights), args.teacher_input, tuple(args.features), None if args.responses is None else tuple(args.responses), args.share,
         args.teacher_half, args.cache, args.cache_gb,
     )  # fmt: skip
     request = training.request_of(args, teaching)
     if args.chain is not None:
-        from distill.study.chain import links, taught_by_chain
+        from distill.study.chain import links, train_chain
 
-        request, _ = taught_by_chain(request, links(args.chain))
+        request, _ = train_chain(request, links(args.chain))
     if not args.control:
         return training.finish(request, args.json)
     from distill.study.control import DEFAULT_SEEDS, control

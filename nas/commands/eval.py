@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=int, metavar="PX", help="input side in pixels (default: the checkpoint's)")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a run (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--readers", type=int, metavar="N", help="processes that read images (default: tuned)")
+    parser.add_argument("--data-workers", type=int, metavar="N", help="processes that read images (default: tuned)")
     parser.add_argument("--shard", default="0/1", metavar="K/N", help="only every N-th image from the K-th on; detects and judges nothing else")
     parser.add_argument("--results", nargs="+", metavar="FILE", help="judge these result files instead of detecting")
     parser.add_argument("--out", metavar="FILE", help="write detections in COCO's result form")
@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         from distill.data.formats.readers import open_data
-        from distill.request import check_device
-        from distill.train.evaluate import detect, judge, read_results
+        from distill.study.request import check_device
+        from distill.train.evaluate import detect, evaluate_detections, read_results
         from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if not trained:
             raise BadInput(f"{args.model!r} has no trained weights: train it first (nas train), or give a checkpoint")
         results = detect(
-            detector, data, input_px=args.input, batch=args.batch, device=args.device, shard=shard, workers=args.readers, say=progress.show
+            detector, data, input_px=args.input, batch=args.batch, device=args.device, shard=shard, workers=args.data_workers, log=progress.show
         )
         progress.done()
     seconds = time.perf_counter() - began
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if shard[1] > 1:
         print(f"{len(results)} detections on part {shard[0]} of {shard[1]}" + (f", written to {args.out}" if args.out else ""))
         return 0
-    verdict = judge(data, results)
+    verdict = evaluate_detections(data, results)
     if args.json:
         print_json({**verdict.to_dict(), "detections": len(results), "seconds": seconds, "out": args.out})
         return 0

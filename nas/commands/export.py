@@ -20,7 +20,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.train.evaluate import Verdict
+    from distill.train.evaluate import EvaluationResult
     from distill.verify.export import Verified
     from workbench.console import Progress
     from zoo.detector import Detector
@@ -144,7 +144,7 @@ def _print_verified(verified: Verified, data: str) -> None:
         print("verified")
 
 
-def _aps(verdict: Verdict) -> list[str]:
+def _aps(verdict: EvaluationResult) -> list[str]:
     """AP and AP50, or dashes where there is nothing to find."""
     values = (verdict.summary["ap"], verdict.summary["ap50"])
     return ["-" if value is None else f"{value:.4f}" for value in values]

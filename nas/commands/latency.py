@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"--png {args.png!r} must end in .png")
     profiles = [load_device(name) for name in dict.fromkeys(names)]
     networks = [find_network(text, args.input) for text in args.models]
-    found = [foretell(network, profile) for profile in profiles for network in networks]
+    found = [predict(network, profile) for profile in profiles for network in networks]
     if args.png:
         from nas.report.latency_plot import latency_png
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def foretell(network: Network, profile: DeviceProfile) -> dict[str, Any]:
+def predict(network: Network, profile: DeviceProfile) -> dict[str, Any]:
     """Latency of one network on one device: whole, interval, parts and layers, in milliseconds (layers costliest first)."""
     import numpy as np
 

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
         progress = Progress(args.quiet or args.json)
         try:
-            finalists = measure_finalists(result, args.measure, target, say=progress.show)
+            finalists = measure_finalists(result, args.measure, target, log=progress.show)
         finally:
             progress.done()
     if not args.json:
@@ -167,10 +167,10 @@ def _text(result: object) -> str:
 
 
 def _point(line: dict[str, float]) -> str:
-    from nas.budgets import QUANTITIES, quantity_of, show
+    from nas.budgets import QUANTITIES, format_cost, quantity_of
 
     name = next(n for n in line if quantity_of(n) in QUANTITIES)
-    return f"{line['score']:.5g} at {show(name, line[name])}"
+    return f"{line['score']:.5g} at {format_cost(name, line[name])}"
 
 
 def _certificate(c: dict[str, float]) -> str:

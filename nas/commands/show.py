@@ -106,19 +106,19 @@ def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile |
 
 def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> dict[str, Any]:
     """Input side (pixels), device, costs of the whole in base units and costs by stage."""
-    from nas.costs import measure_architecture
+    from nas.costs import architecture_costs
     from nas.report.draw import piece_costs
 
     pieces = piece_costs(arch, input_px, profile)
     scope = "detector" if arch.neck is not None else "backbone"
-    costs = measure_architecture(arch, input_px, profile, scope).costs
+    costs = architecture_costs(arch, input_px, profile, scope).costs
     device = None if profile is None else profile.name
     return {"input_px": input_px, "device": device, "scope": scope, "costs": costs, "stages": pieces}
 
 
 def _line(facts: dict[str, Any], args: argparse.Namespace) -> str:
     """The costs in one line for the foot of the picture."""
-    from nas.budgets import LATENCY, show
+    from nas.budgets import LATENCY, format_cost
 
-    parts = [show(name, value) + (f" on {facts['device']}" if name == LATENCY else "") for name, value in facts["costs"].items()]
+    parts = [format_cost(name, value) + (f" on {facts['device']}" if name == LATENCY else "") for name, value in facts["costs"].items()]
     return "   ".join([f"{args.input} x {args.input} pixels", *parts])

@@ -17,8 +17,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.request import Request
-    from distill.teach.request import Teaching
+    from distill.study.request import TrainRequest
+    from distill.teach.request import TeacherRequest
 
 HELP = "train a detector on your data, resumable"
 RESUMES = True
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=int, metavar="PX", help="input side in pixels (default: the model's own)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--precision", help="fp32, bf16 or fp16 (default: fp32 on the CPU, the recipe's on a GPU)")
-    parser.add_argument("--readers", type=int, metavar="N", help="processes that read images, for each worker (default: tuned; with --workers its CPUs less one)")
+    parser.add_argument("--data-workers", type=int, metavar="N", help="processes that read images, for each worker (default: tuned; with --workers its CPUs less one)")
     parser.add_argument("--workers", type=int, metavar="N", help="train in N processes of a local Ray, or of the cluster at --address (default: this process)")
     parser.add_argument("--gpus-per-worker", type=int, metavar="G", help="with --workers: 1 for a GPU each (default: 0, on CPUs)")
     parser.add_argument("--cpus-per-worker", type=int, metavar="C", help="with --workers: CPUs, and threads, of each (default: 1)")
@@ -57,22 +57,22 @@ def run(args: argparse.Namespace) -> int:
     return finish(request_of(args), args.json)
 
 
-def request_of(args: argparse.Namespace, teaching: Teaching | None = None) -> Request:
+def request_of(args: argparse.Namespace, teaching: TeacherRequest | None = None) -> TrainRequest:
     """What the arguments ask for; ``nas distill`` adds what teaches."""
-    from distill.request import Request
-    from distill.train.parallel.spread import spread_of
+    from distill.study.request import TrainRequest
+    from distill.train.parallel.worker_request import worker_request
 
-    return Request(
+    return TrainRequest(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes),
-        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, readers=args.readers,
+        epochs=args.epochs, batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, data_workers=args.data_workers,
         seed=args.seed, deterministic=args.deterministic, name=args.name, runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json,
-        teaching=teaching, spread=spread_of(args.workers, args.gpus_per_worker, args.cpus_per_worker, args.address),
+        teaching=teaching, spread=worker_request(args.workers, args.gpus_per_worker, args.cpus_per_worker, args.address),
     )  # fmt: skip
 
 
-def finish(request: Request, as_json: bool) -> int:
+def finish(request: TrainRequest, as_json: bool) -> int:
     """Train what ``request`` says, and print what came of it."""
-    from distill.request import train_from
+    from distill.study.request import train_from
 
     outcome = train_from(request)
     if as_json:

@@ -18,8 +18,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.teach.request import Teaching
-    from nas.tuning.study import Tuned
+    from distill.teach.request import TeacherRequest
+    from nas.tuning.study import TuningResult
     from workbench.workers import Workers
 
 HELP = "search settings of training, resumable"
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--teacher-weights", action="append", default=[], metavar="FILE", help="checkpoint of the teacher, as for nas distill")
     add("--device", default="cpu", help="cpu (default) or cuda")
     add("--precision", help="fp32, bf16 or fp16 (default: fp32 on the CPU, the recipe's on a GPU)")
-    add("--readers", type=int, metavar="N", help="processes that read images for a trial (default: tuned; 0 with --workers)")
+    add("--data-workers", type=int, metavar="N", help="processes that read images for a trial (default: tuned; 0 with --workers)")
     add("--workers", type=int, metavar="N", help="trials at once, on a local Ray or the cluster at --address (default: one, in this process)")
     add("--address", metavar="A", help="join the Ray cluster at auto or HOST:PORT; its nodes must see data and run folder under the same paths")
     add("--cpus", type=int, default=1, metavar="N", help="with --workers: CPUs of a trial (default: %(default)s)")
@@ -72,20 +72,20 @@ def run(args: argparse.Namespace) -> int:
     if args.cpus < 1 or args.gpus < 0:
         raise BadInput(f"--cpus {args.cpus} must be at least 1, and --gpus {args.gpus:g} at least 0")
     try:
-        from distill.request import Request
-        from nas.tuning.study import Wish, tune
+        from distill.study.request import TrainRequest
+        from nas.tuning.study import TuningRequest, tune
     except ModuleNotFoundError as error:
         raise missing_package("nas tune", error.name, "train") from error
-    readers = args.readers if args.readers is not None or args.workers is None else 0
-    request = Request(
+    data_workers = args.data_workers if args.data_workers is not None or args.workers is None else 0
+    request = TrainRequest(
         model=args.model, data=args.data, val=args.val, weights=args.weights, recipe=args.recipe, changes=tuple(args.changes), epochs=args.epochs,
-        batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, readers=readers, seed=args.seed, name=args.name,
+        batch=args.batch, input_px=args.input, device=args.device, precision=args.precision, data_workers=data_workers, seed=args.seed, name=args.name,
         runs=args.runs, fresh=args.fresh, quiet=args.quiet or args.json, teaching=_teaching(args),
     )  # fmt: skip
     progress = Progress(args.quiet or args.json)
     try:
         found = tune(
-            Wish(request, args.trials, tuple(args.vary), args.ranges, not args.keep_all), lambda: _workers(args), lambda text: progress.show(text, force=True)
+            TuningRequest(request, args.trials, tuple(args.vary), args.ranges, not args.keep_all), lambda: _workers(args), lambda text: progress.show(text, force=True)
         )
     finally:
         progress.done()
@@ -96,15 +96,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _teaching(args: argparse.Namespace) -> Teaching | None:
-    from distill.teach.request import Teaching
+def _teaching(args: argparse.Namespace) -> TeacherRequest | None:
+    from distill.teach.request import TeacherRequest
     from workbench.errors import BadInput
 
     if args.teacher is None:
         if args.teacher_weights:
             raise BadInput("--teacher-weights belong to a teacher: add --teacher")
         return None
-    return Teaching(tuple(args.teacher), tuple(args.teacher_weights))
+    return TeacherRequest(tuple(args.teacher), tuple(args.teacher_weights))
 
 
 def _workers(args: argparse.Namespace) -> Workers:
@@ -117,7 +117,7 @@ def _workers(args: argparse.Namespace) -> Workers:
     return RayWorkers(args.workers, args.address, args.cpus, args.gpus)
 
 
-def _text(found: Tuned, args: argparse.Namespace) -> str:
+def _text(found: TuningResult, args: argparse.Namespace) -> str:
     from workbench.console import table
 
     assert found.best is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.comparison.rows import COST, MEASURED, Axis, Comparison, Row, Series
-from nas.comparison.words import differences, listed, number
-from nas.pareto import unbeaten
+from nas.comparison.rows import COST, MEASURED, Axis, Comparison, ComparisonRow, Series
+from nas.comparison.text import differences, listed, number
+from nas.pareto import pareto_mask
 
 MOST_MAYBE = 8
 """So many names of those that might be on a front stand in a sentence; those that are on it are all named."""
@@ -39,11 +39,11 @@ class Bar:
     holder_value: float | None = None
 
 
-def front(rows: Sequence[Row], axis: str, series: str) -> Front:
+def front(rows: Sequence[ComparisonRow], axis: str, series: str) -> Front:
     """Who is beaten by nobody."""
     points = [(row, row.values[axis], row.accuracy.ap) for row in rows if row.accuracy and row.accuracy.series == series and axis in row.values]
     members, unsure = [], []
-    for (row, time, ap), good in zip(points, unbeaten([time.value for _, time, _ in points], [ap for *_, ap in points]), strict=True):
+    for (row, time, ap), good in zip(points, pareto_mask([time.value for _, time, _ in points], [ap for *_, ap in points]), strict=True):
         if good:
             members.append((time.value, row.name))
         elif not any(t.most < time.least and a >= ap for other, t, a in points if other is not row):
@@ -51,7 +51,7 @@ def front(rows: Sequence[Row], axis: str, series: str) -> Front:
     return Front(axis, series, tuple(name for _, name in sorted(members)), tuple(name for _, name in sorted(unsure)), len(points))
 
 
-def bar(row: Row, rows: Sequence[Row], axis: str, series: str) -> Bar | None:
+def bar(row: ComparisonRow, rows: Sequence[ComparisonRow], axis: str, series: str) -> Bar | None:
     """What ``row``, which has no AP of this series, would have to beat; None where it has no number along the axis."""
     if axis not in row.values:
         return None
@@ -73,7 +73,7 @@ def fronts(comparison: Comparison) -> list[Front]:
     return [one for one in found if one.of]
 
 
-def verdicts(comparison: Comparison) -> list[str]:
+def front_sentences(comparison: Comparison) -> list[str]:
     """Plain sentences: who is on each front of latency, and whether candidates without AP can be placed."""
     said = [_placed(row, comparison) for row in comparison.without_ap()]
     for axis in comparison.axes:
@@ -104,7 +104,7 @@ def _who(one: Front, axis: Axis, series: Series) -> str:
     return text
 
 
-def _placed(row: Row, comparison: Comparison) -> str:
+def _placed(row: ComparisonRow, comparison: Comparison) -> str:
     """Whether a row without AP can be placed, and what it would take along every axis of latency."""
     needs = []
     for axis in comparison.axes:

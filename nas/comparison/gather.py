@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from nas.comparison.measured import attach, bench_measurements, run_measurements
-from nas.comparison.owned import checkpoint_row, is_training
+from nas.comparison.checkpoints import checkpoint_row, is_training
+from nas.comparison.costs import compared_costs
+from nas.comparison.measurements import attach, bench_measurements, run_measurements
 from nas.comparison.rows import (
     COST,
     GIVEN,
@@ -18,11 +19,10 @@ from nas.comparison.rows import (
     Accuracy,
     Axis,
     Comparison,
-    Row,
+    ComparisonRow,
     Series,
 )
-from nas.comparison.ruled import ruled
-from nas.comparison.stored import read_json, read_yaml
+from nas.comparison.run_files import read_json, read_yaml
 from nas.devices.interval import interval_ms
 from nas.devices.profile import DeviceProfile, load_device
 from search_spaces.architecture import Architecture
@@ -38,7 +38,7 @@ NOTHING = "–"
 
 def compare(
     named: Sequence[str], devices: Sequence[str], *, only: Sequence[str] | None = None, bench: Sequence[str] = (), top: int = 1,
-    say: Say = lambda text: None,
+    log: Say = lambda text: None,
 ) -> Comparison:  # fmt: skip
     """Everything that was ``named`` and the zoo's rivals, costed on every device.
 
@@ -54,10 +54,10 @@ def compare(
             raise BadInput(f"the name {profile.name!r} of a device profile is taken: give it another in its file")
         taken.add(profile.name)
     benches = [bench_measurements(file) for file in bench]
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     measurements = list(benches)
     for text in named:
-        say(f"reading {text}")
+        log(f"reading {text}")
         path = Path(text)
         if path.is_dir() and not is_training(path):
             rows += _search(path, top, profiles)
@@ -68,7 +68,7 @@ def compare(
     have = {row.name for row in rows if row.kind == ZOO}
     for card in _rivals(only):
         if card.model not in have:
-            say(f"measuring {card.model}")
+            log(f"measuring {card.model}")
             rows.append(_card(card, profiles))
     if not rows:
         raise BadInput("nothing to compare: name runs or models, or leave --no-zoo out")
@@ -83,7 +83,7 @@ def _axis(profile: DeviceProfile) -> Axis:
     return Axis(profile.name, PREDICTED, profile.name, "ms", f"{profile.hardware}; {profile.runtime}; {profile.precision}, batch {profile.batch}. {meaning}")
 
 
-def _series(rows: Sequence[Row]) -> tuple[Series, ...]:
+def _series(rows: Sequence[ComparisonRow]) -> tuple[Series, ...]:
     """The published series first, then one a validation set, in order of appearance."""
     found: dict[str, Series] = {}
     met: dict[str, int] = {}
@@ -108,7 +108,7 @@ def _rivals(only: Sequence[str] | None) -> Iterable[Card]:
     return [card for card in cards.values() if card.model in wanted]
 
 
-def _card(card: Card, profiles: Sequence[DeviceProfile]) -> Row:
+def _card(card: Card, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
     """A rival as its card has it, costed at its published input side."""
     facts = [("published", f"{card.params_m:g} M parameters, {card.gflops:g} GFLOPs at {card.input_px} px"), ("source", card.source)]
     facts += [("note", card.note)] if card.note else []
@@ -118,7 +118,7 @@ def _card(card: Card, profiles: Sequence[DeviceProfile]) -> Row:
     accuracy = Accuracy(card.ap, PUBLISHED, card.source, card.note)
     if card.model in OWN_STYLE:
         arch = OWN_STYLE[card.model]
-        costs, digest, nms = ruled(lower(arch), card.input_px, profiles), arch.digest(), arch_nms(arch)
+        costs, digest, nms = compared_costs(lower(arch), card.input_px, profiles), arch.digest(), arch_nms(arch)
     else:
         try:
             import torch
@@ -128,9 +128,9 @@ def _card(card: Card, profiles: Sequence[DeviceProfile]) -> Row:
 
         with torch.device("meta"):
             detector = build(card.model)
-        costs, digest = ruled(detector.graph(card.input_px), card.input_px, profiles), ""
+        costs, digest = compared_costs(detector.graph(card.input_px), card.input_px, profiles), ""
         nms = "none" if detector.end2end else "needed"
-    return Row(card.model, ZOO, card.family, card.input_px, costs.params, costs.flops, nms, card.weights_licence, costs.values, accuracy, "zoo", digest, tuple(facts))
+    return ComparisonRow(card.model, ZOO, card.family, card.input_px, costs.params, costs.flops, nms, card.weights_licence, costs.values, accuracy, "zoo", digest, tuple(facts))
 
 
 def arch_nms(arch: Architecture) -> str:
@@ -138,7 +138,7 @@ def arch_nms(arch: Architecture) -> str:
     return "none" if arch.head is not None and arch.head.one_to_one else "needed"
 
 
-def _search(folder: Path, top: int, profiles: Sequence[DeviceProfile]) -> list[Row]:
+def _search(folder: Path, top: int, profiles: Sequence[DeviceProfile]) -> list[ComparisonRow]:
     """The best of a finished search, and the next of its front up to ``top``."""
     file = folder / "result.json"
     if not file.is_file():
@@ -169,14 +169,14 @@ def _settings(folder: Path) -> dict[str, object]:
     return read_yaml(folder / "settings.yaml") if (folder / "settings.yaml").is_file() else {}
 
 
-def _found(name: str, arch: Architecture, px: int, profiles: Sequence[DeviceProfile], facts: list[tuple[str, str]]) -> Row:
+def _found(name: str, arch: Architecture, px: int, profiles: Sequence[DeviceProfile], facts: list[tuple[str, str]]) -> ComparisonRow:
     if arch.head is None:
         raise BadInput(f"{name!r} is a bare backbone: only whole detectors are compared; search without --scope backbone")
-    costs = ruled(lower(arch), px, profiles)
-    return Row(name, SEARCHED, "searched", px, costs.params, costs.flops, arch_nms(arch), "yours", costs.values, None, "search", arch.digest(), tuple(facts))
+    costs = compared_costs(lower(arch), px, profiles)
+    return ComparisonRow(name, SEARCHED, "searched", px, costs.params, costs.flops, arch_nms(arch), "yours", costs.values, None, "search", arch.digest(), tuple(facts))
 
 
-def _given(text: str, profiles: Sequence[DeviceProfile]) -> Row:
+def _given(text: str, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
     """A model of the zoo by name, or a network in a file."""
     path = Path(text)
     if not path.exists() and not path.suffix and "/" not in text:
@@ -186,7 +186,7 @@ def _given(text: str, profiles: Sequence[DeviceProfile]) -> Row:
     from nas.devices.runtimes import find_network
 
     network = find_network(text)
-    costs = ruled(network.graph, network.table_px, profiles)
+    costs = compared_costs(network.graph, network.table_px, profiles)
     arch = Architecture.load(path) if path.suffix in (".yaml", ".yml") else None
     if arch is not None and arch.head is None:
         raise BadInput(f"{text!r} is a bare backbone: only whole detectors are compared")
@@ -195,10 +195,10 @@ def _given(text: str, profiles: Sequence[DeviceProfile]) -> Row:
     if unknown:
         facts.append(("warning", f"ops that the profiles do not know, costed as memory traffic: {', '.join(map(str, unknown))}"))
     nms = NOTHING if arch is None else arch_nms(arch)
-    return Row(network.name or path.stem, GIVEN, "given", network.size[0], costs.params, costs.flops, nms, "yours", costs.values, None, "file", "" if arch is None else arch.digest(), tuple(facts))
+    return ComparisonRow(network.name or path.stem, GIVEN, "given", network.size[0], costs.params, costs.flops, nms, "yours", costs.values, None, "file", "" if arch is None else arch.digest(), tuple(facts))
 
 
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
+def _told_apart(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
     """Rows with names of their own: a second one of a name is numbered."""
     seen: dict[str, int] = {}
     named = []

@@ -14,11 +14,11 @@ from html import escape
 from importlib import resources
 
 import workbench
-from nas.comparison.fronts import Front, fronts, verdicts
-from nas.comparison.plain import to_dict
-from nas.comparison.rows import COST, PUBLISHED, ZOO, Axis, Comparison, Row
+from nas.comparison.fronts import Front, front_sentences, fronts
+from nas.comparison.json_form import to_dict
+from nas.comparison.rows import COST, PUBLISHED, ZOO, Axis, Comparison, ComparisonRow
 from nas.comparison.table import on_front, ordered
-from nas.comparison.words import number, span
+from nas.comparison.text import number, span
 
 COLOURS = 8
 """So many colours and shapes the style and the script know for families; the first is for what is yours."""
@@ -81,7 +81,7 @@ def colours(comparison: Comparison) -> dict[str, int]:
 
 
 def _answer(comparison: Comparison) -> str:
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdicts(comparison))
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in front_sentences(comparison))
     notes = "".join(f"<li>Note: {escape(note)}</li>" for note in comparison.notes)
     return f'<section aria-labelledby="answer"><h2 id="answer">Who is on the front</h2><ul class="answer">{said}{notes}</ul></section>'
 
@@ -142,7 +142,7 @@ def _table(comparison: Comparison) -> str:
 </tbody></table></div></section>"""
 
 
-def _row(row: Row, times: list[Axis], found: list[Front]) -> str:
+def _row(row: ComparisonRow, times: list[Axis], found: list[Front]) -> str:
     accuracy = row.accuracy
     published = accuracy is not None and accuracy.series == PUBLISHED
     ap = None if accuracy is None else accuracy.ap

@@ -55,7 +55,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class TrainingBudget:
     """What one AP of our own was paid with. ``recipe`` are its settings, ``teacher`` who taught, if anyone did."""
 
     data: str
@@ -78,11 +78,11 @@ class Accuracy:
     series: str
     source: str
     note: str = ""
-    budget: Budget | None = None
+    budget: TrainingBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparisonRow:
     """One network. ``values`` are by axis; ``facts`` are further lines for readers who want to know more."""
 
     name: str
@@ -107,7 +107,7 @@ class Row:
 class Comparison:
     """Rows with the axes and series they can be seen along; ``notes`` say what was left out and why."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     axes: tuple[Axis, ...]
     series: tuple[Series, ...]
     notes: tuple[str, ...] = field(default=())
@@ -117,10 +117,10 @@ class Comparison:
         """Names of all families, in order of appearance."""
         return tuple(dict.fromkeys(row.family for row in self.rows))
 
-    def of_series(self, key: str) -> list[Row]:
+    def of_series(self, key: str) -> list[ComparisonRow]:
         """Rows whose AP belongs to a series."""
         return [row for row in self.rows if row.accuracy is not None and row.accuracy.series == key]
 
-    def without_ap(self) -> list[Row]:
+    def without_ap(self) -> list[ComparisonRow]:
         """Rows that have no AP yet."""
         return [row for row in self.rows if row.accuracy is None]

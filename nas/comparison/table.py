@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from nas.comparison.fronts import Front, fronts, verdicts
-from nas.comparison.rows import COST, PUBLISHED, Axis, Comparison, Row
-from nas.comparison.words import number, span
+from nas.comparison.fronts import Front, front_sentences, fronts
+from nas.comparison.rows import COST, PUBLISHED, Axis, Comparison, ComparisonRow
+from nas.comparison.text import number, span
 
 
 def markdown(comparison: Comparison, title: str) -> str:
@@ -15,7 +15,7 @@ def markdown(comparison: Comparison, title: str) -> str:
     found = fronts(comparison)
     header = ["network", "family", "px", "published AP", "own AP", *(f"{axis.kind} ms, {axis.label}" for axis in times), "GFLOPs", "Mparams", "NMS", "weights"]
     sides = ["---", "---", *["---:"] * (len(times) + 5), "---", "---"]
-    lines = [f"# {escaped(title)}", "", *(f"- {escaped(sentence)}" for sentence in verdicts(comparison))]
+    lines = [f"# {escaped(title)}", "", *(f"- {escaped(sentence)}" for sentence in front_sentences(comparison))]
     lines += [f"- {escaped(note)}" for note in comparison.notes]
     lines += ["", _line([escaped(cell) for cell in header]), _line(sides)]
     lines += [_line(_cells(row, times, found)) for row in ordered(comparison)]
@@ -29,12 +29,12 @@ def markdown(comparison: Comparison, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def ordered(comparison: Comparison) -> list[Row]:
+def ordered(comparison: Comparison) -> list[ComparisonRow]:
     """Found and trained rows first, in the order given, then the zoo family by family."""
     return sorted(comparison.rows, key=lambda row: row.kind == "zoo")
 
 
-def on_front(row: Row, axis: Axis, found: list[Front]) -> str:
+def on_front(row: ComparisonRow, axis: Axis, found: list[Front]) -> str:
     """``front``, ``maybe`` (within the intervals), or nothing."""
     for one in found:
         if row.accuracy and one.axis == axis.key and one.series == row.accuracy.series:
@@ -42,7 +42,7 @@ def on_front(row: Row, axis: Axis, found: list[Front]) -> str:
     return ""
 
 
-def _cells(row: Row, times: list[Axis], found: list[Front]) -> list[str]:
+def _cells(row: ComparisonRow, times: list[Axis], found: list[Front]) -> list[str]:
     ap = None if row.accuracy is None else f"{row.accuracy.ap:.1f}"
     published = row.accuracy is not None and row.accuracy.series == PUBLISHED
     latencies = []

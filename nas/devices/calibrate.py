@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.devices.calibration_journal import Journal, Visit
-from nas.devices.calibration_set import DESIGN, Design, Task, designed_tasks
+from nas.devices.calibration_set import DESIGN, CalibrationNetwork, Design, designed_tasks
 from nas.devices.runtimes import Target, cpus, open_network
 from nas.devices.timing import Clock, NoiseWatch, turn_of, warm_up
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.locks import hold
+from workbench.locks import lock_folder
 
 if TYPE_CHECKING:
-    from nas.devices.measured import Measured
+    from nas.devices.measurements import MeasuredNetwork
     from nas.devices.profile import DeviceProfile
 
 TURN_S, TURN_RUNS = 0.08, 3
@@ -49,7 +49,7 @@ FIRST_PASS = 0.55
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckedNetwork:
     """A network that was not fitted: measured and foretold, milliseconds."""
 
     name: str
@@ -64,7 +64,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CalibrationResult:
     """What a calibration found: networks ``measured``, those that ``failed`` and why, and what disturbed the last sitting.
 
     ``noise_percent`` is by how much a network differs from itself, on average.
@@ -72,7 +72,7 @@ class Outcome:
 
     profile: DeviceProfile
     path: Path
-    judged: tuple[Judged, ...]
+    judged: tuple[CheckedNetwork, ...]
     noise_percent: float
     measured: int
     failed: tuple[tuple[str, str], ...]
@@ -86,7 +86,7 @@ class Outcome:
 
 
 def measure_tasks(
-    chosen: Sequence[Task], target: Target, journal: Journal, until_s: float, say: Callable[[str], None], clock: Clock = time.perf_counter_ns
+    chosen: Sequence[CalibrationNetwork], target: Target, journal: Journal, until_s: float, log: Callable[[str], None], clock: Clock = time.perf_counter_ns
 ) -> None:
     """Visit networks pass by pass until ``until_s`` seconds are spent, those of earlier sittings included.
 
@@ -105,7 +105,7 @@ def measure_tasks(
                 break
             if (task.name, number) in seen:
                 continue
-            say(f"{min(1.0, spent / until_s):4.0%}  pass {number}, network {done + 1} of {len(order)}, {max(0.0, until_s - spent):.0f} s left at most")
+            log(f"{min(1.0, spent / until_s):4.0%}  pass {number}, network {done + 1} of {len(order)}, {max(0.0, until_s - spent):.0f} s left at most")
             try:
                 session = open_network(task.make(), target)
             except BadInput as error:
@@ -122,8 +122,8 @@ def measure_tasks(
 
 def calibrate(
     target: Target, name: str, folder: Path, minutes: float = 5.0, seed: int = 0, command: str = "",
-    say: Callable[[str], None] = lambda text: None, clock: Clock = time.perf_counter_ns, design: Design | None = None,
-) -> Outcome:  # fmt: skip
+    log: Callable[[str], None] = lambda text: None, clock: Clock = time.perf_counter_ns, design: Design | None = None,
+) -> CalibrationResult:  # fmt: skip
     """Measure, fit, judge, and write ``folder/name.yaml`` with the measurements in ``folder/name.measured/`` beside it."""
     from nas.devices.profile import SHIPPED
 
@@ -138,18 +138,18 @@ def calibrate(
     chosen = designed_tasks(design, seed)
     data = folder / f"{name}.measured"
     header = {"design": DESIGN, **dataclasses.asdict(design), "seed": seed, "hardware": target.hardware(), "runtime": target.describe(), "precision": target.precision}
-    with hold(data, "folder of a calibration", "--name"):
+    with lock_folder(data, "folder of a calibration", "--name"):
         journal = Journal(data / "journal.jsonl", header)
         before = journal.spent_s
         if journal.resumed and journal.visits:
-            say(f"goes on after {len(journal.visits)} measurements of an interrupted calibration")
+            log(f"goes on after {len(journal.visits)} measurements of an interrupted calibration")
         watch = NoiseWatch().start()
         try:
-            measure_tasks(chosen, target, journal, 60 * minutes * MEASURING_SHARE, say, clock)
+            measure_tasks(chosen, target, journal, 60 * minutes * MEASURING_SHARE, log, clock)
         finally:
             journal.close()
         warnings = watch.stop().warnings(cpus(), target.threads)
-        say("fitting")
+        log("fitting")
         profile, judged, noise = fit_and_judge(chosen, journal, target, name, minutes, command, design)
         path = folder / f"{name}.yaml"
         _keep(data, chosen, journal)
@@ -157,12 +157,12 @@ def calibrate(
         # Measured to the end: the next calibration begins anew.
         journal.path.unlink()
     failed = tuple(journal.failed.items())
-    return Outcome(profile, path, tuple(judged), noise, len(journal.figures()), failed, before + time.monotonic() - start, tuple(warnings))
+    return CalibrationResult(profile, path, tuple(judged), noise, len(journal.figures()), failed, before + time.monotonic() - start, tuple(warnings))
 
 
 def fit_and_judge(
-    chosen: Sequence[Task], journal: Journal, target: Target, name: str, minutes: float, command: str, design: Design
-) -> tuple[DeviceProfile, list[Judged], float]:
+    chosen: Sequence[CalibrationNetwork], journal: Journal, target: Target, name: str, minutes: float, command: str, design: Design
+) -> tuple[DeviceProfile, list[CheckedNetwork], float]:
     """The profile, the networks it was judged on, and the noise in percent; refuses what the figures cannot carry."""
     from nas.devices.fit import Setting, fit_model, networks_problem
 
@@ -188,20 +188,20 @@ def fit_and_judge(
     model, fixed_ms = fit_model(problem, Setting("cpu" if target.device == "cpu" else "gpu", target.precision))
     strangers = networks_problem([_point(task, figures[task.name]) for task in judges])
     found = strangers.predict(model, fixed_ms)
-    judged = [Judged(t.name, t.kind, figures[t.name], float(ms)) for t, ms in zip(judges, found, strict=True)]
+    judged = [CheckedNetwork(t.name, t.kind, figures[t.name], float(ms)) for t, ms in zip(judges, found, strict=True)]
     inner = statistics.fmean(abs(100 * (problem.predict(model, fixed_ms) / problem.ms - 1)))
     return _profile(model, fixed_ms, target, name, len(points), judged, noise, inner, command), judged, noise
 
 
-def _point(task: Task, ms: float) -> Measured:
-    from nas.devices.measured import Measured, costed
+def _point(task: CalibrationNetwork, ms: float) -> MeasuredNetwork:
+    from nas.devices.measurements import MeasuredNetwork, costed
 
     network = task.make()
-    return Measured(task.name, task.kind, network.size[0], ms, network.graph, costed(network.graph.table(network.table_px)))
+    return MeasuredNetwork(task.name, task.kind, network.size[0], ms, network.graph, costed(network.graph.table(network.table_px)))
 
 
 def _profile(
-    model: Any, fixed_ms: float, target: Target, name: str, points: int, judged: Sequence[Judged], noise: float, inner: float, command: str
+    model: Any, fixed_ms: float, target: Target, name: str, points: int, judged: Sequence[CheckedNetwork], noise: float, inner: float, command: str
 ) -> DeviceProfile:
     """The profile; its error is that on networks it did not see, or the noise where that is larger."""
     from nas.devices.profile import DeviceProfile
@@ -225,7 +225,7 @@ def _profile(
     )  # fmt: skip
 
 
-def _keep(data: Path, chosen: Sequence[Task], journal: Journal) -> None:
+def _keep(data: Path, chosen: Sequence[CalibrationNetwork], journal: Journal) -> None:
     """The measurements in the layout that ``nas devices fit`` reads: ``latency.csv`` and ``graphs.jsonl.gz``."""
     figures = journal.figures()
     table = io.StringIO()

@@ -57,7 +57,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Task:
+class CalibrationNetwork:
     """One network of the set: what it is called, its kind, whether it judges, and how to make it."""
 
     name: str
@@ -324,21 +324,21 @@ def random_detectors(count: int, seed: int, sides: Sequence[int], most_macs: flo
     return found
 
 
-def designed_tasks(design: Design, seed: int) -> list[Task]:
+def designed_tasks(design: Design, seed: int) -> list[CalibrationNetwork]:
     """The whole set, in the order of its first pass."""
     from search_spaces.lowering import lower
     from search_spaces.published import PUBLISHED
 
-    found = [Task(graph.name, graph.name.rpartition("-")[0], False, _maker(graph, None)) for graph in designed_chains(design.chains, seed, design.size)]
+    found = [CalibrationNetwork(graph.name, graph.name.rpartition("-")[0], False, _maker(graph, None)) for graph in designed_chains(design.chains, seed, design.size)]
     for graph, px in random_detectors(design.detectors, seed + 1, SIDES, design.size * MOST_DETECTOR_MACS, "fit"):
-        found.append(Task(graph.name, "detector", False, _maker(graph, (px, px))))
+        found.append(CalibrationNetwork(graph.name, "detector", False, _maker(graph, (px, px))))
     for graph, px in random_detectors(design.strangers, seed + 2, (JUDGE_PX,), math.inf, "stranger"):
-        found.append(Task(graph.name, "random detector", True, _maker(graph, (px, px))))
+        found.append(CalibrationNetwork(graph.name, "random detector", True, _maker(graph, (px, px))))
     for name in design.models:
         if name in PUBLISHED:
-            found.append(Task(name, "damo-yolo", True, _maker(lower(PUBLISHED[name]), (JUDGE_PX, JUDGE_PX))))
+            found.append(CalibrationNetwork(name, "damo-yolo", True, _maker(lower(PUBLISHED[name]), (JUDGE_PX, JUDGE_PX))))
         elif _has_torch():
-            found.append(Task(name, "zoo", True, _zoo_maker(name)))
+            found.append(CalibrationNetwork(name, "zoo", True, _zoo_maker(name)))
     order = np.random.default_rng(seed + 3).permutation(len(found))
     return [found[i] for i in order]
 

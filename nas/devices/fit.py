@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.devices.measured import Measured, distinct
+from nas.devices.measurements import MeasuredNetwork, distinct
 from nas.devices.model import LatencyModel
 from search_spaces.graph import OpTable
 from workbench.errors import BadInput, unknown_name
@@ -226,7 +226,7 @@ def left_out(problem: Problem, groups: Sequence[str], setting: Setting) -> np.nd
     return forecast
 
 
-def networks_problem(points: Sequence[Measured]) -> Problem:
+def networks_problem(points: Sequence[MeasuredNetwork]) -> Problem:
     """Measured networks as a fit sees them."""
     return Problem([p.table for p in points], [p.ms for p in points])
 

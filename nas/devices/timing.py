@@ -221,8 +221,8 @@ Rounds = list[list[tuple[float, ...]]]
 """For every network, the runs (ms) of every round so far."""
 
 
-def measure(
-    networks: Sequence[Callable[[], None]], plan: Plan, say: Callable[[str], None] = lambda text: None,
+def time_networks(
+    networks: Sequence[Callable[[], None]], plan: Plan, log: Callable[[str], None] = lambda text: None,
     clock: Clock = time.perf_counter_ns, before: Rounds | None = None, keep: Callable[[Rounds], None] = lambda rounds: None,
     reopen: Callable[[int], Callable[[], None]] | None = None,
 ) -> list[Timing]:  # fmt: skip
@@ -242,7 +242,7 @@ def measure(
     for turn in range(first, plan.rounds):
         order = range(len(networks)) if turn % 2 == 0 else range(len(networks) - 1, -1, -1)
         for i in order:
-            say(f"round {turn + 1} of {plan.rounds}, network {i + 1} of {len(networks)}")
+            log(f"round {turn + 1} of {plan.rounds}, network {i + 1} of {len(networks)}")
             if reopen is not None and turn > first:
                 loaded[i] = reopen(i)  # the old one goes after the new one has its place
             found[i].append(turn_of(loaded[i], slices, plan.repeats, clock))

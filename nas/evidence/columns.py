@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from nas.evidence.plain import PLAIN
-from nas.evidence.read import Trained
+from nas.evidence.graph_sizes import PLAIN
+from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
-from nas.searcher.evaluate import one_thread
+from nas.searcher.evaluator import one_thread
 from search_spaces.graph import Graph
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package, unknown_name
@@ -28,7 +28,7 @@ VERSION = 2
 
 
 @dataclass
-class Column:
+class ScoreColumn:
     """One score over all points: values ``[n]``, NaN where it refused, and why (by architecture)."""
 
     name: str
@@ -38,7 +38,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Task:
+class ScoreJob:
     """Forward-pass scores of one graph at one input size; they may share passes."""
 
     graph: Graph
@@ -68,8 +68,8 @@ def is_slow(name: str) -> bool:
 
 
 def columns(
-    points: Trained, names: Sequence[str], seed: int = 0, jobs: int = 1, folder: str | Path | None = None, progress: Progress | None = None,
-) -> list[Column]:  # fmt: skip
+    points: TrainedDetectors, names: Sequence[str], seed: int = 0, jobs: int = 1, folder: str | Path | None = None, progress: Progress | None = None,
+) -> list[ScoreColumn]:  # fmt: skip
     """The named scores at every point. Forward-pass scores run at each point's own input size, with ``seed``, in ``jobs``
     local Ray processes where that is more than one, and are kept under ``folder`` so that a run goes on where it stopped."""
     for name in names:
@@ -85,8 +85,8 @@ def columns(
     return [found[name] for name in names]
 
 
-def _closed(points: Trained, name: str, seed: int) -> Column:
-    column = Column(name, np.full(len(points), np.nan))
+def _closed(points: TrainedDetectors, name: str, seed: int) -> ScoreColumn:
+    column = ScoreColumn(name, np.full(len(points), np.nan))
     for i, (arch, px) in enumerate(zip(points.arch, points.input_px, strict=True)):
         graph = points.graphs[arch]
         try:
@@ -96,14 +96,14 @@ def _closed(points: Trained, name: str, seed: int) -> Column:
     return column
 
 
-def _forward(points: Trained, names: Sequence[str], seed: int, jobs: int, folder: str | Path | None, show: Progress) -> dict[str, Column]:
+def _forward(points: TrainedDetectors, names: Sequence[str], seed: int, jobs: int, folder: str | Path | None, show: Progress) -> dict[str, ScoreColumn]:
     digests = {name: graph.digest() for name, graph in points.graphs.items()}
     keys = [(str(arch), int(px)) for arch, px in zip(points.arch, points.input_px, strict=True)]
     with _Kept(folder, seed) as kept:
         tasks = []
         for arch, px in keys:
             missing = tuple(name for name in names if kept.get(name, digests[arch], px) is None)
-            tasks += [Task(points.graphs[arch], px, group, seed) for group in _groups(missing)]
+            tasks += [ScoreJob(points.graphs[arch], px, group, seed) for group in _groups(missing)]
         tasks.sort(key=lambda task: -task.work)
         whole, done, began = sum(task.work for task in tasks), 0.0, time.monotonic()
         for count, (task, answers) in enumerate(_run(tasks, jobs), start=1):
@@ -115,7 +115,7 @@ def _forward(points: Trained, names: Sequence[str], seed: int, jobs: int, folder
         show.done()
         found = {}
         for name in names:
-            column = found[name] = Column(name, np.full(len(points), np.nan), slow=True)
+            column = found[name] = ScoreColumn(name, np.full(len(points), np.nan), slow=True)
             for i, (arch, px) in enumerate(keys):
                 answer = kept.get(name, digests[arch], px) or {}
                 column.values[i] = answer.get("value", math.nan)
@@ -134,7 +134,7 @@ def _groups(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield from ((name,) for name in names if name not in OBSERVERS)
 
 
-def measure(task: Task) -> dict[str, dict[str, Any]]:
+def compute_scores(task: ScoreJob) -> dict[str, dict[str, Any]]:
     """Values or failures of one task, on one thread, so that they do not depend on how many run at once."""
     try:
         from nas.scores import forward
@@ -150,12 +150,12 @@ def measure(task: Task) -> dict[str, dict[str, Any]]:
                 results = {name: getattr(forward, name)(task.graph, task.input_px, task.seed, most_px=task.input_px)}
     except BadInput as error:
         if len(task.names) > 1:  # one that refuses must not silence the others
-            return {name: answer for single in task.names for name, answer in measure(replace(task, names=(single,))).items()}
+            return {name: answer for single in task.names for name, answer in compute_scores(replace(task, names=(single,))).items()}
         return {task.names[0]: {"failure": str(error)}}
     return {name: {"value": result.value} for name, result in results.items()}
 
 
-def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, dict[str, Any]]]]:
+def _run(tasks: Sequence[ScoreJob], jobs: int) -> Iterator[tuple[ScoreJob, dict[str, dict[str, Any]]]]:
     """Every task with its answers, in whatever order they end."""
     with open_workers(None if jobs == 1 or len(tasks) < 2 else jobs, None) as workers:
         waiting = list(enumerate(tasks))[::-1]
@@ -163,7 +163,7 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[str, dic
             # No more at a time than can run: an interrupted call then leaves nothing queued.
             while waiting and workers.in_flight < workers.count:
                 at, task = waiting.pop()
-                workers.start(at, measure, task)
+                workers.start(at, compute_scores, task)
             done = workers.wait()
             task = tasks[int(str(done.key))]
             if done.failure:
@@ -179,10 +179,10 @@ class _Kept:
         self._folder = None
         if folder is not None:
             import workbench
-            from workbench.run_folder import Products, RunFolder
+            from workbench.run_folder import RunFiles, RunFolder
 
             settings = {"kind": "bench-scores", "seed": seed, "version": VERSION}
-            self._folder = RunFolder.open(Path(folder) / f"seed-{seed}-version-{VERSION}", settings, {"nas": workbench.__version__}, Products("bench-scores", (), ()))
+            self._folder = RunFolder.open(Path(folder) / f"seed-{seed}-version-{VERSION}", settings, {"nas": workbench.__version__}, RunFiles("bench-scores", (), ()))
 
     def __enter__(self) -> _Kept:
         return self

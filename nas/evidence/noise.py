@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.evidence.rank import BINS, GroupedPairs, latency_bins, row_means
-from nas.evidence.read import Trained
+from nas.evidence.trained import TrainedDetectors
 from nas.kendall import kendall
 
 DEGREE = 3
@@ -39,7 +39,7 @@ class Ceiling:
 
 
 def ceiling(
-    points: Trained, target: np.ndarray, devices: dict[str, np.ndarray], bins: int = BINS, seed: int = 0, draws: int = DRAWS
+    points: TrainedDetectors, target: np.ndarray, devices: dict[str, np.ndarray], bins: int = BINS, seed: int = 0, draws: int = DRAWS
 ) -> Ceiling | None:
     """Estimate the ceiling from architectures trained at many input sizes; None where there are too few sizes.
 
@@ -68,7 +68,7 @@ def ceiling(
 
 
 def ceiling_of_repeats(
-    points: Trained, target: str, devices: dict[str, np.ndarray], bins: int = BINS, seed: int = 0, draws: int = DRAWS
+    points: TrainedDetectors, target: str, devices: dict[str, np.ndarray], bins: int = BINS, seed: int = 0, draws: int = DRAWS
 ) -> Ceiling | None:
     """The ceiling from trainings that were repeated with other seeds: columns ``TARGET_seed0``, ``TARGET_seed1`` ..., of which ``target``
     is the mean; None where there are none.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.evidence.train import Wish
+    from nas.evidence.train import EvidenceRequest
 
 COUNT = 24
 SPACES = ("res", "csp", "mob")
@@ -17,7 +17,7 @@ SHRINK, DEVICE, INPUT_PX = 4, "raspberry-pi-4", 96
 """On a T4 networks as small as these take as long as their number of kernels says; on a small CPU their sizes count."""
 IMAGES, EPOCHS, BATCH = 2000, 3, 8
 """Of the easy synthetic set, a fifth of it to validate, and of a brief training: few epochs of many pictures, since every epoch ends with an evaluation."""
-RECIPE, CHANGES = "small", ("optimiser=muon", "lr=0.02", "momentum=0.95", "nominal_batch=8", "warmup_epochs=0.1", "closing_epochs=0", "ema_updates=150")
+RECIPE, CHANGES = "small", ("optimizer=muon", "lr=0.02", "momentum=0.95", "nominal_batch=8", "warmup_epochs=0.1", "closing_epochs=0", "ema_updates=150")
 """What the recipe has is made for a hundred epochs; in a few hundred steps it leads nowhere."""
 DEFAULTS: dict[str, Any] = {"recipe": RECIPE, "epochs": EPOCHS, "batch": BATCH, "spaces": SPACES, "shrink": SHRINK, "latency_of": DEVICE, "input": INPUT_PX, "images": IMAGES, "seeds": 1, "train_device": "cpu"}
 
@@ -49,25 +49,25 @@ WORDS = {"changes": "set", "spaces": "space", "latency_of": "device"}
 """Options whose name on the command line is another."""
 
 
-def wish_of(args: argparse.Namespace) -> Wish | None:
+def wish_of(args: argparse.Namespace) -> EvidenceRequest | None:
     """What ``--train`` asks for; None where it is not given."""
     if args.train is None:
         for name in OPTIONS:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{WORDS.get(name, name).replace('_', '-')} says how detectors are trained: add --train")
         return None
-    from distill.request import Request
-    from nas.evidence.train import Wish
+    from distill.study.request import TrainRequest
+    from nas.evidence.train import EvidenceRequest
 
     if args.pictures is not None and args.images is not None:
         raise BadInput(f"--images {args.images} is of the synthetic set: leave it out, or --pictures")
     given = {name: default if getattr(args, name) is None else getattr(args, name) for name, default in DEFAULTS.items()}
     changes = (*(CHANGES if args.recipe is None else ()), *(args.changes or ()))
-    request = Request(
+    request = TrainRequest(
         model="", data=args.pictures or "", recipe=given["recipe"], changes=changes, epochs=given["epochs"], batch=given["batch"], device=given["train_device"],
-        readers=0, seed=args.seed, fresh=bool(args.fresh),
+        data_workers=0, seed=args.seed, fresh=bool(args.fresh),
     )  # fmt: skip
-    return Wish(
+    return EvidenceRequest(
         Path(args.data), args.train, given["seeds"], args.repeat, tuple(given["spaces"]), given["shrink"], given["latency_of"], args.budget, given["input"], given["images"],
         request, args.jobs,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.evidence.rank import equal_latency_tau
-from nas.evidence.read import Trained
+from nas.evidence.trained import TrainedDetectors
 from search_spaces.graph import DECODE_PART
 from workbench.console import Progress
 from workbench.errors import missing_package
@@ -36,7 +36,7 @@ class Blur:
     blind_oracle: float
 
 
-def zoo_detectors(progress: Progress | None = None) -> Trained:
+def zoo_detectors(progress: Progress | None = None) -> TrainedDetectors:
     """Every model of the zoo at its published input size: whole detector in deploy form, box decoding left out."""
     try:
         import torch  # noqa: F401
@@ -53,14 +53,14 @@ def zoo_detectors(progress: Progress | None = None) -> Trained:
         graph = resolve_subject(card.model).graph("detector", card.input_px)
         graphs[card.model] = graph.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in graph) else graph
         graphs[card.model].name = card.model
-    return Trained(
+    return TrainedDetectors(
         "zoo/cards", np.array([card.model for card in cards]), np.array([card.family for card in cards]),
         np.array([card.input_px for card in cards]), graphs, {TARGET: np.array([card.ap / 100 for card in cards])},
         {DEVICE: np.array([np.nan if card.t4_ms is None else card.t4_ms for card in cards])},
     )  # fmt: skip
 
 
-def blur(points: Trained, bins: int = BINS) -> Blur:
+def blur(points: TrainedDetectors, bins: int = BINS) -> Blur:
     """Fit AP = quadratic in ln(T4 latency) + an offset a family (of at least ``LEAST`` timed models), by least squares."""
     ap, ms = points.accuracy[TARGET], points.latency[DEVICE]
     timed = ~np.isnan(ms)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.evidence.columns import Column
-from nas.evidence.read import Trained
+from nas.evidence.columns import ScoreColumn
+from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
 from nas.scores.calibrated import TERMS as CALIBRATED
 from workbench.errors import BadInput
@@ -24,7 +24,7 @@ def fitted() -> list[str]:
     return [name for name in TERMS if name in SCORES]
 
 
-def left_out(points: Trained, name: str, target: np.ndarray) -> Column:
+def left_out(points: TrainedDetectors, name: str, target: np.ndarray) -> ScoreColumn:
     """The score refitted without each family in turn, at that family's points, ``[n]``; NaN where the target is unknown."""
     families = np.unique(points.family)
     if len(families) < 2:
@@ -38,7 +38,7 @@ def left_out(points: Trained, name: str, target: np.ndarray) -> Column:
         out = points.family == family
         numbers = _fit(terms[known & ~out], truth[known & ~out])
         values[out] = numbers[0] + terms[out] @ numbers[1:]
-    return Column(f"{name}, family left out", values)
+    return ScoreColumn(f"{name}, family left out", values)
 
 
 def _fit(terms: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.formats.readers import open_pair
-from distill.request import Request, prepare
-from distill.study.subruns import SubRuns, trial_of
+from distill.study.request import TrainRequest, prepare
+from distill.study.subruns import SubRuns, sub_run_result
 from nas.budgets import parse_budget
 from nas.devices.profile import load_device
-from nas.evidence.drawn import Drawn, draw, shrunk
-from nas.evidence.pictures import make_easy
-from nas.evidence.written import FILES, Run, write_folder
-from nas.searcher.evaluate import one_thread
+from nas.evidence.export import FILES, Run, write_folder
+from nas.evidence.images import make_easy
+from nas.evidence.sampling import SampledArchitecture, draw, shrunk
+from nas.searcher.evaluator import one_thread
 from search_spaces.space_file import load_space
 from workbench.console import Progress
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.run_folder import Products, RunFolder
-from workbench.signals import heard
+from workbench.run_folder import RunFiles, RunFolder
+from workbench.signals import watch_signals
 from workbench.workers import Workers, open_workers
 
 RUNS = "runs"
-PRODUCTS = Products("training of evidence", FILES, (RUNS,), "--data", "--data")
+PRODUCTS = RunFiles("training of evidence", FILES, (RUNS,), "--data", "--data")
 CHECKED = "damo-yolo-t"
 """Stands for the architectures when the request is checked; they are of its family."""
 MOST = 10_000
@@ -40,7 +40,7 @@ MOST = 10_000
 
 
 @dataclass(frozen=True)
-class Wish:
+class EvidenceRequest:
     """What ``--train`` asks for. ``request`` is what all trainings have in common; its ``data`` may be empty: then the easy synthetic set."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Wish:
     budget: str | None
     input_px: int
     images: int
-    request: Request
+    request: TrainRequest
     jobs: int = 1
 
     def check(self) -> None:
@@ -75,7 +75,7 @@ class Wish:
             raise BadInput(f"{str(self.folder)!r} holds trained detectors, but no journal of ours to go on with: judge them without --train, or give another --data")
 
 
-def train_evidence(wish: Wish, progress: Progress) -> None:
+def train_evidence(wish: EvidenceRequest, progress: Progress) -> None:
     """Do what ``wish`` asks for in its folder, or go on with it; in the end the folder can be read by ``read_trained``."""
     import torch
 
@@ -109,14 +109,14 @@ def train_evidence(wish: Wish, progress: Progress) -> None:
         folder.close()
 
 
-def train_one(request: Request, below: str, working_folder: str) -> dict[str, Any]:
+def train_one(request: TrainRequest, below: str, working_folder: str) -> dict[str, Any]:
     """One training: what came of it as it is written down, or the ``failure``."""
     if os.getcwd() != working_folder:
         os.chdir(working_folder)
     ready = prepare(request)
     with one_thread():
         try:
-            return trial_of(ready.run(), f"{below}/{request.name}").to_dict()
+            return sub_run_result(ready.run(), f"{below}/{request.name}").to_dict()
         except (BadInput, RuntimeError, MemoryError, ArithmeticError) as error:
             return {"failure": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
@@ -124,7 +124,7 @@ def train_one(request: Request, below: str, working_folder: str) -> dict[str, An
 class _Trainings:
     """Keeps as many trainings going as there are workers: all architectures with the first seed, then with the next."""
 
-    def __init__(self, folder: RunFolder, request: Request, wish: Wish, drawn: Sequence[Drawn], workers: Workers, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, request: TrainRequest, wish: EvidenceRequest, drawn: Sequence[SampledArchitecture], workers: Workers, progress: Progress) -> None:
         self.folder, self.request, self.workers, self.progress = folder, request, workers, progress
         self.kept = SubRuns(folder, RUNS)
         self.wanted = [(one, request.seed + step) for step in range(wish.seeds) for one in drawn[: wish.repeat if step else None]]
@@ -134,7 +134,7 @@ class _Trainings:
         """Every training's outcome by architecture and seed. One that failed has its reason, and is tried again by the next call."""
         waiting = [(one, seed) for one, seed in self.wanted if self.kept.done(_name(one, seed)) is None][::-1]
         whole, began = len(waiting), time.monotonic()
-        with heard() as asked_to_end:
+        with watch_signals() as asked_to_end:
             while waiting or self.workers.in_flight:
                 if asked_to_end():
                     raise KeyboardInterrupt
@@ -147,7 +147,7 @@ class _Trainings:
                 self.progress.show(f"{len(self.wanted) - left} of {len(self.wanted)} trainings, {self._span()}, about {minutes:.0f} min left", force=True)
         return {(one.name, seed): Run(seed, self.kept.done(_name(one, seed)), self.failures.get(_name(one, seed), "")) for one, seed in self.wanted}
 
-    def _start(self, one: Drawn, seed: int) -> None:
+    def _start(self, one: SampledArchitecture, seed: int) -> None:
         name = _name(one, seed)
         self.progress.show(f"training {one.name}, seed {seed}")
         where = str(self.folder.folder / RUNS)
@@ -168,12 +168,12 @@ class _Trainings:
         return f"AP {100 * min(aps):.1f} to {100 * max(aps):.1f} %" if aps else "none without failure"
 
 
-def _name(one: Drawn, seed: int) -> str:
+def _name(one: SampledArchitecture, seed: int) -> str:
     """Of a training, in the journal and as a folder: what was trained, and not only what it is called."""
     return f"{one.name}-{one.architecture.digest()}-seed{seed}"
 
 
-def _file(folder: Path, one: Drawn) -> str:
+def _file(folder: Path, one: SampledArchitecture) -> str:
     """The architecture as a file that a training can take."""
     path = folder / RUNS / f"{one.name}-{one.architecture.digest()}.yaml"
     if not path.exists():

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from nas.comparison.fronts import Front, front
-from nas.comparison.rows import COST, ZOO, Axis, Comparison, Row, Series
+from nas.comparison.rows import COST, ZOO, Axis, Comparison, ComparisonRow, Series
 from nas.report.plots import BEST, BUDGET, FRONT, INK, _figure, _png
 
 FAMILY_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#7A5195", "#555555", "#8C6D31")
@@ -73,7 +73,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return found if len(found) > 2 else [float(value) for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high]
 
 
-def _front(panel: Any, rows: list[Row], one: Front, axis: Axis) -> None:
+def _front(panel: Any, rows: list[ComparisonRow], one: Front, axis: Axis) -> None:
     """The front as steps, its members named."""
     members = sorted((row for row in rows if row.name in one.members), key=lambda row: row.values[axis.key].value)
     if not members:
@@ -103,6 +103,6 @@ def _marks(panel: Any, comparison: Comparison, axis: Axis) -> None:
             label = "_"
 
 
-def _ap(row: Row) -> float:
+def _ap(row: ComparisonRow) -> float:
     assert row.accuracy is not None
     return row.accuracy.ap

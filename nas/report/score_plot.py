@@ -13,20 +13,20 @@ from nas.report.plots import BUDGET, FRONT, INK, _figure, _png
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.evidence.judge import Figure
-    from nas.evidence.trial import Trial
+    from nas.evidence.accuracy import Figure
+    from nas.evidence.benchmark import ScoreBenchmark
 
 MOST_PICKS = 4
 """Scores whose picks are drawn where none are named."""
 
 
-def standing_png(trial: Trial) -> bytes:
+def standing_png(trial: ScoreBenchmark) -> bytes:
     """One row a score, best on top: mean tau at equal latency with its 90 % interval, a small mark for every device."""
     rows = [(verdict.name, verdict.equal_latency, verdict.equal_latency_by_device) for verdict in trial.verdicts]
     return _rows_png(rows, "Kendall tau with trained mAP at equal latency (dot: mean, bar: 90 %)", None if trial.ceiling is None else trial.ceiling.equal_latency)
 
 
-def families_png(trial: Trial) -> bytes:
+def families_png(trial: ScoreBenchmark) -> bytes:
     """One row a score, best on top: tau over all points with its 90 % interval, a small mark for every family of the trial."""
     rows = [(verdict.name, verdict.tau, {name: verdict.by_family[name] for name in trial.families if name in verdict.by_family}) for verdict in trial.verdicts]
     return _rows_png(rows, "Kendall tau with trained mAP (dot: over all, bar: 90 %, marks: within a family)", None if trial.ceiling is None else trial.ceiling.tau)
@@ -60,7 +60,7 @@ def _rows_png(rows: Sequence[tuple[str, Figure, Mapping[str, Figure]]], label: s
     return _png(figure)
 
 
-def picks_png(trial: Trial, device: str, names: Sequence[str] = ()) -> bytes:
+def picks_png(trial: ScoreBenchmark, device: str, names: Sequence[str] = ()) -> bytes:
     """Accuracy over one device's latency: every point, the best of each latency bin, and what each score would have picked there.
 
     ``names``: which scores (default: the best at equal latency).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.budgets import show
+from nas.budgets import format_cost
 from nas.report.graph_nodes import graph_nodes
 from nas.report.plots import architecture_png, front_png
 from search_spaces.architecture import Architecture
@@ -16,8 +16,8 @@ from search_spaces.lowering import lower
 from search_spaces.space import Space
 
 if TYPE_CHECKING:
-    from nas.costs import Rulers
-    from nas.searcher.evaluate import Limit
+    from nas.costs import SpaceCosts
+    from nas.searcher.evaluator import Limit
     from nas.searcher.front import Front
     from workbench.events import EventWriter
 
@@ -31,7 +31,7 @@ MOST_EMBEDDED = 2000
 class Scale:
     """The primary cost as an axis: its label, and what a whole number of it is in the label's unit."""
 
-    def __init__(self, rulers: Rulers, limit: Limit) -> None:
+    def __init__(self, rulers: SpaceCosts, limit: Limit) -> None:
         label = {"flops": "GFLOPs", "params": "parameters (M)", "act_bytes": "activations (MB)"}
         label |= {name: f"latency on {profile.name} (ms)" for name, profile in rulers.profiles.items()}
         self.label = label.get(limit.name, limit.name)
@@ -43,7 +43,7 @@ class Scale:
         return costs[self.name] / {"flops": 1e9, "params": 1e6, "act_bytes": 1e6}.get(self.name, 1.0)
 
 
-class Film:
+class FrontAnimation:
     """The front over time: pictures under one tag, seldom enough to cost little."""
 
     def __init__(self, events: EventWriter, scale: Scale, title: str, score: str) -> None:
@@ -87,7 +87,7 @@ def show_finalists(
         with events.below(where) as one:
             one.graph(graph_nodes(lower(arch, scope), input_px))
             if pictures:
-                facts = [f"place {place}", f"score {score:.6g}", *(show(name, value) for name, value in costs.items())]
+                facts = [f"place {place}", f"score {score:.6g}", *(format_cost(name, value) for name, value in costs.items())]
                 one.image("views/network", architecture_png(arch, ["   ".join(facts)]), 0)
 
 
@@ -105,7 +105,7 @@ def show_embedding(events: EventWriter, space: Space, rows: np.ndarray, scores: 
     # Numbers without their units, which stand in the headings: so the Projector can colour by them.
     facts = {"score": [f"{scores[i]:.6g}" for i in keep]}
     for name, values in costs.items():
-        told = [show(name, float(values[i])).partition(" ") for i in keep]
+        told = [format_cost(name, float(values[i])).partition(" ") for i in keep]
         facts[told[0][2]] = [number for number, _, _ in told]
     genes = [gene for gene, _ in space.gene_choices()]
     facts |= {gene: [str(int(value)) for value in rows[keep, column]] for column, gene in enumerate(genes) if moving[column]}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.scores import ScoreResult
-from nas.scores.forward_net import GraphNet, Net, gaussian, images, log_of, seeded, side
+from nas.scores.forward_net import GraphNet, ScoreNet, gaussian, images, log_of, seeded, side
 from nas.scores.forward_observers import Agreement, Correlation, Expressivity, Observer, Patterns
 from search_spaces.graph import Graph
 from workbench.errors import BadInput
@@ -48,7 +48,7 @@ def observed(names: Sequence[str], graph: Graph, input_px: int, seed: int, most_
     return found
 
 
-def watch(net: Net, batch: Tensor, observers: Sequence[Observer]) -> None:
+def watch(net: ScoreNet, batch: Tensor, observers: Sequence[Observer]) -> None:
     """One pass of ``batch`` with everybody watching."""
 
     def visit(index: int, op: object, before: Tensor, after: Tensor) -> None:
@@ -96,7 +96,7 @@ def zen(graph: Graph, input_px: int, seed: int, most_px: int | None = None) -> S
     return ScoreResult(math.fsum(values) / len(values), notes={"input_px": px, "repeats": ZEN_REPEATS, "batch": ZEN_BATCH})
 
 
-def zen_of(net: Net, image: Tensor, noise: Tensor) -> float:
+def zen_of(net: ScoreNet, image: Tensor, noise: Tensor) -> float:
     """Zen score of a net for one batch and one disturbance. What counts as output is the last one: the coarsest
     feature map of a backbone, the last head map of a detector."""
     with torch.no_grad(), _NormVariances(net) as logs:
@@ -114,7 +114,7 @@ def synflow(graph: Graph, input_px: int, seed: int, most_px: int | None = None) 
     return ScoreResult(log_of(synflow_of(net, px), graph), notes={"input_px": px})
 
 
-def synflow_of(net: Net, px: int) -> float:
+def synflow_of(net: ScoreNet, px: int) -> float:
     """Sum of |weight x gradient| of a float64 net, whose weights are made positive for good."""
     weights = [p for module in net.modules() for p in module.parameters(recurse=False)]
     with torch.no_grad():
@@ -134,7 +134,7 @@ def zico(graph: Graph, input_px: int, seed: int, most_px: int | None = None) -> 
     return ScoreResult(value, notes={"input_px": px, "batches": ZICO_BATCHES, "batch": ZICO_BATCH})
 
 
-def zico_of(net: Net, batches: Sequence[Tensor]) -> float:
+def zico_of(net: ScoreNet, batches: Sequence[Tensor]) -> float:
     """Sum over layers of ln of the sum over weights of mean |gradient| / its deviation over ``batches``.
 
     There are no labels: the loss is the mean squared distance of every output from standard Gaussian targets.
@@ -164,7 +164,7 @@ def zico_of(net: Net, batches: Sequence[Tensor]) -> float:
 class _NormVariances:
     """Collects ln(mean variance) of every batch norm's input while it is active."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: ScoreNet) -> None:
         self.net, self.collected = net, list[float]()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 

@@ -25,7 +25,7 @@ Visit: TypeAlias = Callable[[int, Op, Tensor, Tensor], None]
 """Called once an op with its index, itself, and its tensor before and after its activation."""
 
 
-class Net(Protocol):
+class ScoreNet(Protocol):
     """A network that can be walked through; what the scores are written for."""
 
     graph: Graph
@@ -63,7 +63,7 @@ class GraphNet(nn.Module):
         return self.module.norms
 
     def walk(self, image: Tensor, visit: Visit | None = None) -> list[Tensor]:
-        """See ``Net.walk``."""
+        """See ``ScoreNet.walk``."""
         known: dict[int, Tensor] = {}
         for index, op in enumerate(self.graph.ops):
             given = [known[i] if i >= 0 else image for i in op.inputs]

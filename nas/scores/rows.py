@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from search_spaces.blocks import KINDS
+from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.graph import Num
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.costs import Rulers
+    from nas.costs import SpaceCosts
 
 SCORE_TICK = 2.0**-32
 """Resolution of an additive score: 2.3e-10, far below any difference that means something."""
@@ -63,12 +63,12 @@ class LevelWeights:
 class MaxentRows:
     """Entropy of the blocks' fan-ins, and ``ln(out)`` where a level ends."""
 
-    def __init__(self, rulers: Rulers) -> None:
+    def __init__(self, rulers: SpaceCosts) -> None:
         self.space = rulers.space
         self.weights = LevelWeights.of(tuple(s.stride for s in rulers.space.stages), rulers.weights)
 
     @staticmethod
-    def fits(rulers: Rulers) -> bool:
+    def fits(rulers: SpaceCosts) -> bool:
         """Every space will do."""
         return True
 
@@ -77,7 +77,7 @@ class MaxentRows:
         return _log_ticks(0.5 * self.weights.block[0], fan_in) + _log_ticks(self.weights.end[0], out)
 
     def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        kind = KINDS[self.space.stages[index].kind]
+        kind = BLOCK_KINDS[self.space.stages[index].kind]
         weight = 0.5 * self.weights.block[index + 1]
         first = sum(_log_ticks(weight, fan) for fan in kind.fan_ins(cin, btn, k))
         later = sum(_log_ticks(weight, fan) for fan in kind.fan_ins(out, btn, k))
@@ -88,7 +88,7 @@ class CalibratedRows:
     """The fitted score of the whole detector: input, neck and intercept stand in the stem; a stage adds its layers, the
     width of its entrance where it halves the map, and its own width where a level ends."""
 
-    def __init__(self, rulers: Rulers) -> None:
+    def __init__(self, rulers: SpaceCosts) -> None:
         from nas.scores.calibrated import shipped, sum_log
 
         space, strides = rulers.space, rulers.strides[1:]
@@ -105,7 +105,7 @@ class CalibratedRows:
         self.entrances = [width * share.get(at, 0.0) if stage.stride == 2 else 0.0 for at, stage in zip(strides, space.stages, strict=True)]
 
     @staticmethod
-    def fits(rulers: Rulers) -> bool:
+    def fits(rulers: SpaceCosts) -> bool:
         """Whether the space has the levels that this score reads."""
         return bool(rulers.taps) and rulers.strides[-1] == 32
 
@@ -129,7 +129,7 @@ ROW_SCORES: dict[str, type[MaxentRows] | type[CalibratedRows]] = {"calibrated": 
 (``docs/benchmarks/scores.md``)."""
 
 
-def fitting_scores(rulers: Rulers) -> tuple[str, ...]:
+def fitting_scores(rulers: SpaceCosts) -> tuple[str, ...]:
     """Additive scores that the space has the levels for; a search maximises the first unless told, and shows them all."""
     return tuple(name for name, rows in ROW_SCORES.items() if rows.fits(rulers))
 

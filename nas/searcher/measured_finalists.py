@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.budgets import FLOPS, LATENCY, parse_budgets
 from nas.devices.runtimes import Network, Target, cpus, open_network, with_file
-from nas.devices.timing import NoiseWatch, Plan, Rounds, measure, timing_warnings
+from nas.devices.timing import NoiseWatch, Plan, Rounds, time_networks, timing_warnings
 from nas.searcher.run import SearchResult
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
@@ -137,7 +137,7 @@ def rank(finalists: Sequence[Finalist]) -> list[Finalist]:
 
 
 def measure_finalists(
-    result: SearchResult, count: int, target: Target, plan: Plan | None = None, say: Callable[[str], None] = lambda text: None
+    result: SearchResult, count: int, target: Target, plan: Plan | None = None, log: Callable[[str], None] = lambda text: None
 ) -> Finalists:
     """Measure the ``count`` best-scored of the front, and the published neighbour, and write ``measured.json`` and ``.csv``.
 
@@ -160,10 +160,10 @@ def measure_finalists(
     sessions = []
     if not state.whole(plan):
         for name, network in zip(names, networks, strict=True):
-            say(f"loading {name}")
+            log(f"loading {name}")
             sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = measure(sessions or [_never] * len(chosen), plan, say, before=state.rounds, keep=state.keep, reopen=lambda i: open_network(networks[i], target))
+    timings = time_networks(sessions or [_never] * len(chosen), plan, log, before=state.rounds, keep=state.keep, reopen=lambda i: open_network(networks[i], target))
     if sessions:
         state.keep_warnings(watch.stop().warnings(cpus(), target.threads))
     finalists = []

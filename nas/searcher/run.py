@@ -17,14 +17,14 @@ import numpy as np
 import yaml
 
 import workbench
-from nas.budgets import parse_budgets, show
-from nas.costs import Rulers, measure_architecture
+from nas.budgets import format_cost, parse_budgets
+from nas.costs import SpaceCosts, architecture_costs
 from nas.scores import WEIGHTS, get_score
 from nas.scores.rows import ROW_SCORES, fitting_scores
-from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
-from nas.searcher.shape import Shape
-from nas.searcher.spread import SpreadEvaluator
+from nas.searcher.parallel_evaluator import ParallelEvaluator
+from nas.searcher.worker_plan import WorkerPlan
 from nas.strategies.islands import IslandSearch
 from nas.strategies.strategy import Settings, Strategy
 from search_spaces.architecture import Architecture
@@ -36,13 +36,13 @@ from search_spaces.tinynas_text import to_text
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 from workbench.files import write_atomic
-from workbench.run_folder import Products, RunFolder
+from workbench.run_folder import RunFiles, RunFolder
 from workbench.workers import Workers
-from zoo.resolve import Subject
+from zoo.resolve import CostSubject
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
-    from nas.report.search_board import Film
+    from nas.report.search_board import FrontAnimation
 
 STRATEGIES: dict[str, str] = {
     "exact": "nas.strategies.exact.search:ExactSearch",
@@ -53,7 +53,7 @@ STRATEGIES: dict[str, str] = {
 }
 """Where each strategy lives; imported when asked for, so that Optuna arrives late."""
 
-PRODUCTS = Products("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*", "measured.json", "measured.csv", "measuring.json"), ("top", "events", "trained"))
+PRODUCTS = RunFiles("search", ("front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*", "measured.json", "measured.csv", "measuring.json"), ("top", "events", "trained"))
 
 CHECKPOINT_S, CHECKPOINT_SHARE = 2.0, 0.01
 """A sampling strategy is checkpointed after so many seconds, or this share of the time spent so far, whichever is
@@ -130,7 +130,7 @@ def search(
     chosen = load_space(space)
     if grid is not None:
         chosen = with_grid(chosen, grid)
-    rulers = Rulers(chosen, profiles, input_px, scope, WEIGHTS if weights is None else tuple(float(w) for w in weights))
+    rulers = SpaceCosts(chosen, profiles, input_px, scope, WEIGHTS if weights is None else tuple(float(w) for w in weights))
     preferred, remarks = next(iter(ROW_SCORES)), []
     if score is None:
         score = fitting_scores(rulers)[0]
@@ -140,7 +140,7 @@ def search(
         raise BadInput(f"weights {', '.join(f'{w:g}' for w in rulers.weights)} are stage weights, and score {score!r} has none: use --score maxent, or leave out --weights")
     evaluator = Evaluator(rulers, whole_limits(rulers, budgets), score, seed)
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
-    shape = Shape.of(strategy, evaluator.additive, workers, address, islands)
+    shape = WorkerPlan.of(strategy, evaluator.additive, workers, address, islands)
     settings: dict[str, Any] = {
         "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": _digest(chosen),
         "device_digest": _one_or_all([_digest(profile) for profile in profiles]), "strategy": strategy, "score": score,
@@ -158,8 +158,8 @@ def search(
             options = {"folder": str(folder), "time_limit_s": time_limit_s}
             with shape.open() as crew:
                 if shape.spreads:
-                    evaluator = SpreadEvaluator(rulers, evaluator.limits, score, seed, crew)
-                run = _Run(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress, shape.islands, crew)
+                    evaluator = ParallelEvaluator(rulers, evaluator.limits, score, seed, crew)
+                run = _Driver(study, Settings(chosen, evaluator, seed, steps, population, options), strategy, progress, shape.islands, crew)
                 result = run.go(start, top_k, pictures)
             study.notes += [*remarks, *shape.notes]
         else:
@@ -185,7 +185,7 @@ def _one_or_all(values: Sequence[str]) -> str | list[str] | None:
     return None if not values else values[0] if len(values) == 1 else list(values)
 
 
-class _Run:
+class _Driver:
     """Drives one strategy to its end and writes what it found."""
 
     def __init__(
@@ -194,7 +194,7 @@ class _Run:
         self.study, self.settings, self.progress = study, settings, progress
         self.evaluator, self.rulers = settings.evaluator, settings.evaluator.rulers
         self.front = Front(settings.space.genes)
-        self.film: Film | None = None
+        self.film: FrontAnimation | None = None
         self.strategy: Strategy | IslandSearch
         if islands and workers is not None:
             self.strategy = IslandSearch(settings, islands, workers)
@@ -210,14 +210,14 @@ class _Run:
 
     def go(self, start: float, top_k: int, pictures: bool) -> dict[str, Any]:
         """Search (from the last checkpoint, if there is one), then write the products. Returns the result record."""
-        from nas.report.search_board import Film, Scale
+        from nas.report.search_board import FrontAnimation, Scale
         from workbench.events import EventWriter
 
         before = self._restore()
         saved = time.monotonic()
         with EventWriter(self.study.folder / "events") as events:
             if pictures:
-                self.film = Film(events, Scale(self.rulers, self.evaluator.limits[0]), self.study.folder.name, self._score_title)
+                self.film = FrontAnimation(events, Scale(self.rulers, self.evaluator.limits[0]), self.study.folder.name, self._score_title)
             try:
                 while not self.strategy.finished:
                     self._step(events, start, before)
@@ -255,7 +255,7 @@ class _Run:
             events.scalar("search/best_score", best, self.seen)
             events.scalar("search/front_hypervolume", self.front.hypervolume(limit.high) * self.rulers.unit(limit.name), self.seen)
             events.scalar("search/front_points", len(self.front.rows), self.seen)
-            text += f"  best {best:.6g} at {show(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
+            text += f"  best {best:.6g} at {format_cost(limit.name, cost * self.rulers.unit(limit.name))} of {limit.text}"
         share = self.strategy.progress
         if 0 < share < 1:
             text += f"  {share:4.0%}, {seconds / share * (1 - share):.0f} s left"
@@ -312,7 +312,7 @@ class _Run:
         rows = self.settings.space.sample(4096, np.random.default_rng(self.settings.seed))
         costs = self.rulers.costs(rows)
         closest = ", ".join(
-            show(limit.name, float(costs[limit.name].min()) * self.rulers.unit(limit.name)) for limit in self.evaluator.limits
+            format_cost(limit.name, float(costs[limit.name].min()) * self.rulers.unit(limit.name)) for limit in self.evaluator.limits
         )
         texts = " with ".join(limit.text for limit in self.evaluator.limits)
         return f"{self.strategy.name} met no architecture within {texts} in {self.seen:,} candidates; the least of 4,096 random ones are {closest}"
@@ -367,7 +367,7 @@ class _Run:
         )  # fmt: skip
         write_atomic(self.study.folder / "front.png", picture)
         events.image("views/front", picture, self.seen)
-        facts = [f"score {best.score:.6g}", *(show(name, value) for name, value in best.costs.items())]
+        facts = [f"score {best.score:.6g}", *(format_cost(name, value) for name, value in best.costs.items())]
         drawing = architecture_png(best.architecture, ["   ".join(facts)])
         write_atomic(self.study.folder / "best.png", drawing)
 
@@ -401,7 +401,7 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
     rulers, target = evaluator.rulers, limit.high * evaluator.rulers.unit(limit.name)
 
     def distance(arch: Architecture) -> float:
-        cost = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope).costs[limit.name]
+        cost = architecture_costs(arch, rulers.input_px, rulers.devices, rulers.scope).costs[limit.name]
         return abs(math.log(cost / target))
 
     # Nearest first, scored after: a forward-pass score takes seconds for every network it is asked of.
@@ -411,12 +411,12 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
 
 def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
     rulers, own = evaluator.rulers, evaluator.score_name
-    measured = measure_architecture(arch, rulers.input_px, rulers.devices, rulers.scope)
+    measured = architecture_costs(arch, rulers.input_px, rulers.devices, rulers.scope)
     scores = {} if score is None else {own: score}
     for other in dict.fromkeys((own, *fitting_scores(rulers))):
         if other not in scores:
             function = get_score(other)
-            graph, px = Subject(name, arch).score_graph(rulers.input_px, function.deployed)
+            graph, px = CostSubject(name, arch).score_graph(rulers.input_px, function.deployed)
             scores[other] = float(function(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
     costs = {key: _number(value) for key, value in measured.costs.items()}
     return Candidate(name, arch, scores[own], costs, measured.parts_ms, scores)

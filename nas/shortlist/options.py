@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from nas.shortlist.run import Wish
+    from nas.shortlist.run import ShortlistRequest
 
 TRAIN, DISTILL = "train", "distill"
 EPOCHS = 30
@@ -33,31 +33,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
     add("--train-input", type=int, metavar="PX", help="input side in training (default: --input)")
     add("--train-device", metavar="D", help="cpu (default) or cuda")
-    add("--train-readers", type=int, metavar="N", help="processes that read images (default: tuned)")
+    add("--train-data-workers", type=int, metavar="N", help="processes that read images (default: tuned)")
 
 
 OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_readers")
 
 
-def wish_of(args: argparse.Namespace) -> Wish | None:
+def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
     """What ``--then`` asks for; None where it is not given."""
     if args.then is None:
         for name in OPTIONS:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{'set' if name == 'changes' else name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
         return None
-    from distill.request import Request
-    from distill.teach.request import Teaching
-    from nas.shortlist.run import Wish
+    from distill.study.request import TrainRequest
+    from distill.teach.request import TeacherRequest
+    from nas.shortlist.run import ShortlistRequest
 
     if args.data is None:
         raise BadInput(f"--then {args.then} needs --data PATH: what the shortlist is trained on (nas data synth makes a set)")
     if (args.teacher is not None) != (args.then == DISTILL):
         raise BadInput("--then distill needs --teacher T" if args.then == DISTILL else "--then train has no teacher: say --then distill")
-    teaching = None if args.teacher is None else Teaching(tuple(args.teacher), tuple(args.teacher_weights or ()))
-    request = Request(
+    teaching = None if args.teacher is None else TeacherRequest(tuple(args.teacher), tuple(args.teacher_weights or ()))
+    request = TrainRequest(
         model="", data=args.data, val=args.val, recipe=args.recipe, changes=tuple(args.changes or ()), epochs=EPOCHS if args.epochs is None else args.epochs,
-        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", readers=args.train_readers, seed=args.seed,
+        batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", data_workers=args.train_data_workers, seed=args.seed,
         quiet=args.quiet or args.json, teaching=teaching,
     )  # fmt: skip
-    return Wish(request, TOP if args.top is None else args.top, None if args.against is None else tuple(args.against))
+    return ShortlistRequest(request, TOP if args.top is None else args.top, None if args.against is None else tuple(args.against))

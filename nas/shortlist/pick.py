@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, parse_budgets, quantity_of
-from nas.costs import measure
+from nas.costs import graph_costs
 from nas.searcher.run import SearchResult
 from search_spaces.architecture import Architecture
 from search_spaces.space import with_grid
@@ -26,7 +26,7 @@ LOOKED_AT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ShortlistCandidate:
     """A find of the search: ``cost`` in base units of the ruler that the shortlist goes by."""
 
     name: str
@@ -37,7 +37,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class StockModel:
     """A model of the zoo with its cost on the same ruler."""
 
     model: str
@@ -55,7 +55,7 @@ def ruler(result: SearchResult) -> str:
     return times[0] if times else next((name for name in QUANTITIES if name in budgeted and name != LAYERS), FLOPS)
 
 
-def pick(result: SearchResult, count: int) -> list[Candidate]:
+def pick(result: SearchResult, count: int) -> list[ShortlistCandidate]:
     """At most ``count`` candidates, dearest first: the best scores below costs that are evenly spread up to the best one's.
 
     Where the front has too few of them, the best-scored others fill up.
@@ -80,11 +80,11 @@ def pick(result: SearchResult, count: int) -> list[Candidate]:
         arch = space.decode(line["row"], name=f"found-{place}")
         if arch.digest() != line["digest"]:
             raise BadInput(f"the space {result.settings['space']!r} has changed since the search in {str(result.folder)!r}: search again with --fresh")
-        found.append(Candidate(f"found-{place}", arch, float(line["score"]), float(line[by]), float(line[FLOPS])))
+        found.append(ShortlistCandidate(f"found-{place}", arch, float(line["score"]), float(line[by]), float(line[FLOPS])))
     return found
 
 
-def stock_models(result: SearchResult, candidates: Sequence[Candidate], named: Sequence[str] | None) -> list[Stock]:
+def stock_models(result: SearchResult, candidates: Sequence[ShortlistCandidate], named: Sequence[str] | None) -> list[StockModel]:
     """The ``named`` models, or those of ``NEAREST`` families whose cost is nearest to the dearest candidate's."""
     if named is not None:
         return [_costed(result, model) for model in dict.fromkeys(find_card(name).model for name in named)]
@@ -97,7 +97,7 @@ def stock_models(result: SearchResult, candidates: Sequence[Candidate], named: S
     return sorted(nearest.values(), key=lambda one: _apart(one, dearest))[:NEAREST]
 
 
-def _apart(one: Stock, other: Candidate) -> float:
+def _apart(one: StockModel, other: ShortlistCandidate) -> float:
     return abs(math.log(one.cost / other.cost))
 
 
@@ -109,10 +109,10 @@ def _families(px: int) -> dict[str, list[tuple[str, float]]]:
     return found
 
 
-def _costed(result: SearchResult, model: str) -> Stock:
+def _costed(result: SearchResult, model: str) -> StockModel:
     """A model on the search's ruler, at the search's input side."""
     from nas.devices.profile import load_device
 
     px, devices = int(result.settings["input_px"]), result.settings["device"]
     profiles = [load_device(one) for one in ([devices] if isinstance(devices, str) else devices or ())]
-    return Stock(model, measure(resolve_subject(model).graph("detector", px), px, profiles).costs[ruler(result)])
+    return StockModel(model, graph_costs(resolve_subject(model).graph("detector", px), px, profiles).costs[ruler(result)])

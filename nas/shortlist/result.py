@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.budgets import LATENCY, quantity_of, show
-from nas.shortlist.halving import Point, pareto
+from nas.budgets import LATENCY, format_cost, quantity_of
+from nas.shortlist.rungs import Point, pareto
 from workbench.console import table
 
 FORMAT = "nas-trained-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShortlistEntry:
     """One trained detector. AP (0 to 1) is that of the averaged weights after ``epochs``."""
 
     name: str
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Trained:
+class ShortlistResult:
     """``rows`` went to the end, ``dropped`` did not and are not compared with them."""
 
     folder: Path
@@ -44,8 +44,8 @@ class Trained:
     epochs: int
     plan: tuple[tuple[int, int], ...]
     """Epoch and number of candidates of each rung."""
-    rows: tuple[Row, ...]
-    dropped: tuple[Row, ...]
+    rows: tuple[ShortlistEntry, ...]
+    dropped: tuple[ShortlistEntry, ...]
     teachers: tuple[str, ...]
 
     @property
@@ -93,7 +93,7 @@ class Trained:
     def text(self) -> str:
         """What the terminal shows."""
         rows = [
-            [row.name, "stock" if row.stock else "found", row.ap, show(self.cost_name, row.cost), row.epochs, "front" if row.name in self.front else "" if row in self.rows else "dropped"]
+            [row.name, "stock" if row.stock else "found", row.ap, format_cost(self.cost_name, row.cost), row.epochs, "front" if row.name in self.front else "" if row in self.rows else "dropped"]
             for row in (*sorted(self.rows, key=lambda row: row.cost), *self.dropped)
         ]
         taught = f" with {', '.join(self.teachers)} as teacher" if self.teachers else ""
@@ -109,7 +109,7 @@ def label(cost_name: str) -> str:
     return cost_name if quantity_of(cost_name) != LATENCY else f"latency on {device}" if device else "latency"
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: ShortlistEntry) -> dict[str, Any]:
     return {
         "name": row.name, "stock": row.stock, "ap": row.ap, "cost": row.cost, "epochs": row.epochs, "seconds": row.seconds, "score": row.score,
         "checkpoint": row.checkpoint,

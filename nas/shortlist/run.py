@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.request import Prepared, Request, prepare
-from distill.study.subruns import History, SubRuns, Trial
+from distill.study.request import PreparedRun, TrainRequest, prepare
+from distill.study.subruns import History, SubRunResult, SubRuns
 from nas.searcher.run import SearchResult
-from nas.shortlist.halving import promoted, rungs, spent_epochs
-from nas.shortlist.pick import Candidate, Stock, pick, ruler, stock_models
-from nas.shortlist.result import Row, Trained, label
+from nas.shortlist.pick import ShortlistCandidate, StockModel, pick, ruler, stock_models
+from nas.shortlist.result import ShortlistEntry, ShortlistResult, label
+from nas.shortlist.rungs import promoted, rungs, spent_epochs
 from workbench.console import Progress
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -30,10 +30,10 @@ BELOW = "runs"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ShortlistRequest:
     """What ``--then`` asks for. ``request`` is for every training; its model is filled in."""
 
-    request: Request
+    request: TrainRequest
     top: int = 5
     against: tuple[str, ...] | None = None
     """Stock models by name; None takes the nearest ones, empty none."""
@@ -49,13 +49,13 @@ class Wish:
         prepare(dataclasses.replace(self.request, model=CHECKED))
 
 
-def train_shortlist(result: SearchResult, wish: Wish, pictures: bool = True) -> Trained:
+def train_shortlist(result: SearchResult, wish: ShortlistRequest, pictures: bool = True) -> ShortlistResult:
     """Train what ``wish`` asks for in ``result.folder``/trained, or go on with what is there."""
     import torch
 
     import workbench
     from workbench.events import EventWriter
-    from workbench.run_folder import Products, RunFolder
+    from workbench.run_folder import RunFiles, RunFolder
 
     if result.settings["scope"] != "detector":
         raise BadInput(f"--then trains whole detectors, and the search was for the {result.settings['scope']} alone: leave --scope out")
@@ -64,7 +64,7 @@ def train_shortlist(result: SearchResult, wish: Wish, pictures: bool = True) -> 
     first = prepare(dataclasses.replace(wish.request, model=CHECKED))
     shared = {key: value for key, value in first.settings.items() if key not in ("model", "weights")}
     settings = {**shared, "candidates": [one.architecture.digest() for one in candidates], "against": None if wish.against is None else list(wish.against)}
-    products = Products("training of a shortlist", ("trained.json", "trained.csv", "front.png", "*.yaml"), (BELOW, "events"))
+    products = RunFiles("training of a shortlist", ("trained.json", "trained.csv", "front.png", "*.yaml"), (BELOW, "events"))
     folder = RunFolder.open(where, settings, {"nas": workbench.__version__, "torch": str(torch.__version__)}, products, wish.request.fresh)
     progress = Progress(wish.request.quiet)
     try:
@@ -86,10 +86,10 @@ def train_shortlist(result: SearchResult, wish: Wish, pictures: bool = True) -> 
 class _Shortlist:
     """One shortlist while it is trained."""
 
-    def __init__(self, result: SearchResult, wish: Wish, candidates: Sequence[Candidate], first: Prepared, folder: Any, say: Callable[..., None]) -> None:
+    def __init__(self, result: SearchResult, wish: ShortlistRequest, candidates: Sequence[ShortlistCandidate], first: PreparedRun, folder: Any, log: Callable[..., None]) -> None:
         from distill.train.run import evaluation_epochs
 
-        self.result, self.candidates, self.folder, self.say = result, candidates, folder, say
+        self.result, self.candidates, self.folder, self.log = result, candidates, folder, log
         # the same budget for everyone, whatever their families' recipes say
         self.request = dataclasses.replace(wish.request, epochs=first.recipe.epochs, batch=first.recipe.batch, input_px=first.input_px)
         self.epochs = first.recipe.epochs
@@ -97,27 +97,27 @@ class _Shortlist:
         self.runs = SubRuns(folder, BELOW)
         self.against = wish.against
 
-    def run(self) -> Trained:
+    def run(self) -> ShortlistResult:
         """Rung after rung, then the stock models."""
         stock = self._stock()
         whole = spent_epochs(self.plan) + len(stock) * self.epochs
-        self.say(f"{len(self.candidates)} finds by halving, beside {', '.join(one.model for one in stock) or 'nothing'}: {whole} epochs in all", force=True)
+        self.log(f"{len(self.candidates)} finds by halving, beside {', '.join(one.model for one in stock) or 'nothing'}: {whole} epochs in all", force=True)
         left = {one.name: one for one in self.candidates}
-        rows: dict[str, Row] = {}
+        rows: dict[str, ShortlistEntry] = {}
         for number, (epoch, count) in enumerate(self.plan):
             left = self._promote(left, rows, count)
             for name, one in left.items():
                 rows[name] = self._row(one, self._train(one, epoch))
-            self.say(f"rung {number + 1} of {len(self.plan)}, epoch {epoch}: " + ", ".join(f"{name} AP {rows[name].ap:.4f}" for name in left), force=True)
+            self.log(f"rung {number + 1} of {len(self.plan)}, epoch {epoch}: " + ", ".join(f"{name} AP {rows[name].ap:.4f}" for name in left), force=True)
         ends = [rows.pop(name) for name in left]
         for at, model in enumerate(stock, start=1):
             request = dataclasses.replace(self.request, model=model.model)
             trial = self.runs.run(f"whole {model.model}", model.model, request, f"stock {at} of {len(stock)}, {model.model}: ")
-            ends.append(Row(model.model, True, trial.ap, model.cost, trial.epochs, trial.seconds, None, f"{trial.folder}/best.safetensors"))
+            ends.append(ShortlistEntry(model.model, True, trial.ap, model.cost, trial.epochs, trial.seconds, None, f"{trial.folder}/best.safetensors"))
         teachers = () if self.request.teaching is None else self.request.teaching.teachers
-        return Trained(self.folder.folder, ruler(self.result), self.epochs, tuple(self.plan), tuple(ends), tuple(rows.values()), teachers)
+        return ShortlistResult(self.folder.folder, ruler(self.result), self.epochs, tuple(self.plan), tuple(ends), tuple(rows.values()), teachers)
 
-    def _promote(self, left: dict[str, Candidate], rows: dict[str, Row], count: int) -> dict[str, Candidate]:
+    def _promote(self, left: dict[str, ShortlistCandidate], rows: dict[str, ShortlistEntry], count: int) -> dict[str, ShortlistCandidate]:
         """Who goes on; what the others would go on from is removed."""
         if len(left) <= count:
             return left
@@ -127,7 +127,7 @@ class _Shortlist:
                 self.runs.drop_state(name)
         return {name: left[name] for name in kept}
 
-    def _train(self, one: Candidate, epoch: int) -> Trial:
+    def _train(self, one: ShortlistCandidate, epoch: int) -> SubRunResult:
         file = self.folder.folder / f"{one.name}.yaml"
         if not file.exists():
             write_atomic(file, one.architecture.to_yaml())
@@ -140,21 +140,21 @@ class _Shortlist:
         return self.runs.run(f"epoch {epoch} {one.name}", one.name, request, f"{one.name} to epoch {epoch}: ", enough, keep_state=not last)
 
     @staticmethod
-    def _row(one: Candidate, trial: Trial) -> Row:
-        return Row(one.name, False, trial.ap, one.cost, trial.epochs, trial.seconds, one.score, f"{trial.folder}/best.safetensors")
+    def _row(one: ShortlistCandidate, trial: SubRunResult) -> ShortlistEntry:
+        return ShortlistEntry(one.name, False, trial.ap, one.cost, trial.epochs, trial.seconds, one.score, f"{trial.folder}/best.safetensors")
 
-    def _stock(self) -> list[Stock]:
+    def _stock(self) -> list[StockModel]:
         """The stock models, chosen once."""
         held = self.folder.latest("stock")
         if held is None:
-            self.say("choosing stock models of about the same cost", force=True)
+            self.log("choosing stock models of about the same cost", force=True)
             chosen = stock_models(self.result, self.candidates, self.against)
             held = {"models": [[one.model, one.cost] for one in chosen]}
             self.folder.append("stock", held)
-        return [Stock(model, cost) for model, cost in held["models"]]
+        return [StockModel(model, cost) for model, cost in held["models"]]
 
 
-def _picture(found: Trained) -> bytes:
+def _picture(found: ShortlistResult) -> bytes:
     from nas.report.trained_plot import Mark, trained_png
 
     unit = {"flops": ("GFLOPs", 1e9), "params": ("parameters, M", 1e6), "act_bytes": ("activations, MB", 1e6)}

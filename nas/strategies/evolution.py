@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.searcher.evaluate import Judged
+from nas.searcher.evaluator import Evaluation
 from nas.strategies.strategy import SHARED_OPTIONS, SLOW_BATCH, SamplingStrategy, Settings
 from search_spaces.space import BTN, OUT, Space, ratio_btn
 from workbench.errors import BadInput, unknown_name
@@ -31,7 +31,7 @@ Breeding costs far less than judging, and one large batch less than second tries
 
 
 @dataclass(frozen=True)
-class Knobs:
+class EvolutionOptions:
     """Options of ``evolution``. ``children``: rows a generation (0: twice the population, 32 when scoring
     is slow). Shares are probabilities: a parent from the front half, a child of two parents, a child
     changed by fine steps instead of TinyNAS's mutations. ``focus``: 1 draws elites evenly, more prefers
@@ -44,23 +44,23 @@ class Knobs:
     focus: float = 2.0
 
     @staticmethod
-    def of(options: dict[str, Any]) -> Knobs:
+    def of(options: dict[str, Any]) -> EvolutionOptions:
         """Read and check the options that belong to this strategy (``SHARED_OPTIONS`` are passed over)."""
         given = {key: value for key, value in options.items() if key not in SHARED_OPTIONS}
         for key, value in given.items():
-            if key not in Knobs.__dataclass_fields__:
-                raise unknown_name("option of evolution", key, Knobs.__dataclass_fields__)
+            if key not in EvolutionOptions.__dataclass_fields__:
+                raise unknown_name("option of evolution", key, EvolutionOptions.__dataclass_fields__)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise BadInput(f"option {key}={value!r} must be a number of at least 0")
             if key.endswith("_share") and value > 1:
                 raise BadInput(f"option {key}={value!r} is a probability: use 0 to 1")
         if int(given.get("children", 0)) != given.get("children", 0):
             raise BadInput(f"option children={given['children']!r} must be a whole number")
-        return Knobs(**given)
+        return EvolutionOptions(**given)
 
 
 @dataclass(frozen=True)
-class Settlers:
+class Migrants:
     """Judged rows on their way from one population to another: rows ``[M, genes]``, the rest ``[M]``; ``score`` NaN where none."""
 
     rows: np.ndarray
@@ -73,11 +73,11 @@ class Settlers:
         return {"rows": self.rows.tolist(), "score": plain_scores(self.score), "cost": self.cost.tolist(), "over": self.over.tolist()}
 
     @staticmethod
-    def of(data: dict[str, Any], genes: int) -> Settlers:
+    def of(data: dict[str, Any], genes: int) -> Migrants:
         """What ``to_dict`` gave."""
         score = np.array([np.nan if s is None else s for s in data["score"]], dtype=np.float64)
         rows = np.array(data["rows"], dtype=np.int64).reshape(-1, genes)
-        return Settlers(rows, score, np.array(data["cost"], dtype=np.int64), np.array(data["over"], dtype=np.float64))
+        return Migrants(rows, score, np.array(data["cost"], dtype=np.int64), np.array(data["over"], dtype=np.float64))
 
 
 def plain_scores(score: np.ndarray) -> list[float | None]:
@@ -93,7 +93,7 @@ class EvolutionSearch(SamplingStrategy):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.knobs = Knobs.of(settings.options)
+        self.knobs = EvolutionOptions.of(settings.options)
         # A short search needs generations more than it needs a crowd.
         self.population = max(2, min(settings.population, settings.steps // 8))
         usual = 2 * self.population if settings.evaluator.additive else min(SLOW_BATCH, self.population)
@@ -113,22 +113,22 @@ class EvolutionSearch(SamplingStrategy):
             return self.settings.space.sample(min(room, missing) if missing > 0 else room, self.rng)
         return self._breed(room)
 
-    def tell(self, rows: np.ndarray, judged: Judged) -> None:
+    def tell(self, rows: np.ndarray, judged: Evaluation) -> None:
         """Parents and children compete for the places of the next population."""
         self._told += len(rows)
         self._mark = None
         cost = np.asarray(judged.costs[self.settings.evaluator.primary], dtype=np.int64)
         self._select(np.asarray(rows, dtype=np.int64), np.asarray(judged.score, dtype=np.float64), cost, np.asarray(judged.over, dtype=np.float64))
 
-    def emigrants(self, count: int) -> Settlers:
+    def emigrants(self, count: int) -> Migrants:
         """At most ``count`` of the best: half from the elites, half evenly from the front."""
         front = np.arange(self._elite_count, len(self.rows))
         best = np.arange(min(count - count // 2, self._elite_count))
         some = front[np.linspace(0, len(front) - 1, min(count // 2, len(front))).astype(np.int64)] if len(front) else front
         chosen = np.concatenate([best, some])
-        return Settlers(self.rows[chosen], self.score[chosen], self.cost[chosen], self.over[chosen])
+        return Migrants(self.rows[chosen], self.score[chosen], self.cost[chosen], self.over[chosen])
 
-    def welcome(self, settlers: Settlers) -> None:
+    def welcome(self, settlers: Migrants) -> None:
         """Settlers from elsewhere, judged there already, compete for places; they count for no steps here."""
         self._select(settlers.rows, settlers.score, settlers.cost, settlers.over)
 
@@ -151,14 +151,14 @@ class EvolutionSearch(SamplingStrategy):
             "strategy": self.name,
             "told": self._told,
             "rng": self._mark or dict(self.rng.bit_generator.state),
-            **Settlers(self.rows, self.score, self.cost, self.over).to_dict(),
+            **Migrants(self.rows, self.score, self.cost, self.over).to_dict(),
             "elites": self._elite_count,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state()``."""
         self._check_owner(state)
-        held = Settlers.of(state, self.settings.space.genes)
+        held = Migrants.of(state, self.settings.space.genes)
         if not self.settings.space.contains_rows(held.rows).all():
             raise BadInput(
                 f"this search was saved with rows outside space {self.settings.space.name!r}: "

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nas.searcher.front import Front
-from nas.strategies.evolution import EvolutionSearch, Settlers, row_hashes
+from nas.strategies.evolution import EvolutionSearch, Migrants, row_hashes
 from nas.strategies.strategy import SLOW_BATCH, Settings
 from workbench.errors import BadInput
 from workbench.workers import Workers
@@ -82,7 +82,7 @@ def evolve(plan: Plan, island: int, state: dict[str, Any] | None, settlers: dict
         front.add_dict(memory["front"])
     known = row_hashes(front.rows)
     if settlers is not None:
-        search.welcome(Settlers.of(settlers, own.space.genes))
+        search.welcome(Migrants.of(settlers, own.space.genes))
     while not search.finished and told < plan.round_candidates(island):
         rows = search.ask()
         judged = evaluator.judge(rows)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nas.searcher.evaluate import Judged
+from nas.searcher.evaluator import Evaluation
 from nas.strategies.strategy import SHARED_OPTIONS, SamplingStrategy, Settings
 from search_spaces.space import DEPTH, OUT, K, Space
 from workbench.errors import BadInput, unknown_name
@@ -166,7 +166,7 @@ class OptunaSearch(SamplingStrategy):
                 self._open = [self._study.ask(self._distributions) for _ in range(count)]
         return np.stack([self.unfolding.row(trial.params) for trial in self._open])
 
-    def tell(self, rows: np.ndarray, judged: Judged) -> None:
+    def tell(self, rows: np.ndarray, judged: Evaluation) -> None:
         """Finish the trials of the batch, and copy them to the journal."""
         from optuna.trial import TrialState
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.searcher.evaluate import Judged
+from nas.searcher.evaluator import Evaluation
 from nas.strategies.strategy import SLOW_BATCH, SamplingStrategy, Settings
 
 
@@ -28,7 +28,7 @@ class RandomSearch(SamplingStrategy):
             self._mark = dict(self.rng.bit_generator.state)
         return self.settings.space.sample(min(self.batch, self.settings.steps - self._told), self.rng)
 
-    def tell(self, rows: np.ndarray, judged: Judged) -> None:
+    def tell(self, rows: np.ndarray, judged: Evaluation) -> None:
         """Count."""
         self._told += len(rows)
         self._mark = None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.searcher.evaluate import Evaluator, Judged
+from nas.searcher.evaluator import Evaluation, Evaluator
 from search_spaces.space import Space
 from workbench.errors import BadInput
 
@@ -44,7 +44,7 @@ class Strategy(abc.ABC):
         """The next rows to judge, int64 ``[N, genes]``, all inside the space; N is the strategy's own."""
 
     @abc.abstractmethod
-    def tell(self, rows: np.ndarray, judged: Judged) -> None:
+    def tell(self, rows: np.ndarray, judged: Evaluation) -> None:
         """Learn from judged rows (the ones asked for, in order)."""
 
     @property

@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from distill.request import Request, prepare
+from distill.study.request import TrainRequest, prepare
 from distill.train.recipe import load_recipe
 from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.run_folder import Products, RunFolder
-from workbench.signals import heard
-from workbench.workers import Done, Workers
+from workbench.run_folder import RunFiles, RunFolder
+from workbench.signals import watch_signals
+from workbench.workers import JobResult, Workers
 
 if TYPE_CHECKING:
     import optuna
 
     from distill.train.recipe import TrainRecipe
 
-PRODUCTS = Products("tuning", ("best.yaml", "trials.csv", "result.json", "optuna.log*"), ("trials",))
+PRODUCTS = RunFiles("tuning", ("best.yaml", "trials.csv", "result.json", "optuna.log*"), ("trials",))
 NAME = "nas-tune"
 """Name of the study in its storage."""
 STARTUP = 8
@@ -44,7 +44,7 @@ MOST_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """What a study has found so far; ``trials`` has one record each, by number."""
 
     folder: Path
@@ -62,24 +62,24 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Wish:
+class TuningRequest:
     """What a study is asked for; ``request`` is the training that all trials have in common."""
 
-    request: Request
+    request: TrainRequest
     trials: int
     vary: tuple[str, ...] = ()
     ranges_file: str | None = None
     prune: bool = True
 
 
-def tune(wish: Wish, open_workers: Callable[[], Workers], say: Callable[[str], None] = lambda text: None) -> Tuned:
+def tune(wish: TuningRequest, open_workers: Callable[[], Workers], log: Callable[[str], None] = lambda text: None) -> TuningResult:
     """Go on with the study in the request's folder, or begin it, until it has as many trials as wished for."""
     from distill.train.run import evaluation_epochs
 
     if not 1 <= wish.trials <= MOST_TRIALS:
         raise BadInput(f"--trials {wish.trials} must be from 1 to {MOST_TRIALS}")
     load_optuna()
-    from nas.tuning.halving import Halving, rungs
+    from nas.tuning.pruner import SuccessiveHalving, rungs
 
     ready = prepare(wish.request)  # what is wrong is found before the first trial
     wish = dataclasses.replace(wish, request=ready.request)  # what is settled here holds on every worker's machine
@@ -90,16 +90,16 @@ def tune(wish: Wish, open_workers: Callable[[], Workers], say: Callable[[str], N
     settings = {**ready.settings, "vary": [one.text() for one in ranges], "rungs": list(stops)}
     folder = RunFolder.open(Path(wish.request.runs) / name, settings, _versions(), PRODUCTS, wish.request.fresh)
     try:
-        study = open_study(folder.folder.resolve(), NAME, ["maximize"], ["AP"], Halving(stops))
-        with open_workers() as workers, heard() as asked_to_end:
-            trials = Trials(study, wish, ranges, ready.recipe, stops, folder.folder.resolve() / "trials", workers, say)
+        study = open_study(folder.folder.resolve(), NAME, ["maximize"], ["AP"], SuccessiveHalving(stops))
+        with open_workers() as workers, watch_signals() as asked_to_end:
+            trials = TuningStudy(study, wish, ranges, ready.recipe, stops, folder.folder.resolve() / "trials", workers, log)
             trials.go(asked_to_end)
         return _write(folder.folder, study, ranges, wish.request, trials)
     finally:
         folder.close()
 
 
-def train_until(request: Request, epoch: int, working_folder: str) -> dict[str, Any]:
+def train_until(request: TrainRequest, epoch: int, working_folder: str) -> dict[str, Any]:
     """Train a trial up to ``epoch`` (from where its folder is): AP by epoch, or the ``failure``."""
     if os.getcwd() != working_folder:
         os.chdir(working_folder)
@@ -110,14 +110,14 @@ def train_until(request: Request, epoch: int, working_folder: str) -> dict[str, 
     return {"ap": {str(record["epoch"]): float(record["ap"]) for record in outcome.history if record.get("ap") is not None}}
 
 
-class Trials:
+class TuningStudy:
     """Keeps as many trials in training as there are workers."""
 
     def __init__(
-        self, study: optuna.Study, wish: Wish, ranges: Sequence[Range], recipe: TrainRecipe, stops: Sequence[int], folder: Path, workers: Workers,
-        say: Callable[[str], None],
+        self, study: optuna.Study, wish: TuningRequest, ranges: Sequence[Range], recipe: TrainRecipe, stops: Sequence[int], folder: Path, workers: Workers,
+        log: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.study, self.wish, self.ranges, self.recipe, self.workers, self.say = study, wish, tuple(ranges), recipe, workers, say
+        self.study, self.wish, self.ranges, self.recipe, self.workers, self.log = study, wish, tuple(ranges), recipe, workers, log
         self.stops, self.folder = (*stops, recipe.epochs), folder
         self._live: dict[int, optuna.Trial] = {}
 
@@ -140,7 +140,7 @@ class Trials:
                 return
             self._take(self.workers.wait())
 
-    def request_of(self, number: int, values: dict[str, Any]) -> Request:
+    def request_of(self, number: int, values: dict[str, Any]) -> TrainRequest:
         """The training of one trial."""
         request = self.wish.request
         teaching = request.teaching
@@ -173,10 +173,10 @@ class Trials:
             until = next(stop for stop in self.stops if stop > last)
             self._live[trial.number] = trial
             shown = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
-            self.say(f"trial {trial.number + 1} of {self.wish.trials}, up to epoch {until} of {self.recipe.epochs}: {shown}{self._best_text()}")
+            self.log(f"trial {trial.number + 1} of {self.wish.trials}, up to epoch {until} of {self.recipe.epochs}: {shown}{self._best_text()}")
             self.workers.start(trial.number, train_until, self.request_of(trial.number, values), until, os.getcwd())
 
-    def _take(self, done: Done) -> None:
+    def _take(self, done: JobResult) -> None:
         """Report what a job brought, and go on from there."""
         trial = self._live.pop(int(str(done.key)))
         failure = done.failure or done.value.get("failure", "")
@@ -195,7 +195,7 @@ class Trials:
         if failure:
             trial.set_user_attr("reason", failure)
             self.study.tell(trial, state=TrialState.FAIL)
-            self.say(f"trial {trial.number + 1} failed: {failure}")
+            self.log(f"trial {trial.number + 1} failed: {failure}")
         elif pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -211,7 +211,7 @@ class Trials:
         return f"; best AP {max(values):.3f}" if values else ""
 
 
-def _write(folder: Path, study: optuna.Study, ranges: tuple[Range, ...], request: Request, trials: Trials) -> Tuned:
+def _write(folder: Path, study: optuna.Study, ranges: tuple[Range, ...], request: TrainRequest, trials: TuningStudy) -> TuningResult:
     """Leave the best recipe, a table and the result."""
     records = [
         {
@@ -232,7 +232,7 @@ def _write(folder: Path, study: optuna.Study, ranges: tuple[Range, ...], request
     }  # fmt: skip
     write_atomic(folder / "best.yaml", yaml.safe_dump({key: value for key, value in data.items() if key != "name"}, sort_keys=False))
     write_atomic(folder / "trials.csv", _csv(records, ranges))
-    found = Tuned(folder, best, records, ranges)
+    found = TuningResult(folder, best, records, ranges)
     write_atomic(folder / "result.json", json.dumps(found.to_dict(), indent=1, allow_nan=False))
     return found
 

@@ -34,16 +34,16 @@ def _taught(nms_free: bool) -> Detector:
         torch.manual_seed(0)
         detector = build_recipe(Recipe("free", CLASSES, dataclasses.replace(arch, name="free", head=dataclasses.replace(arch.head, one_to_one=True))))
     fed, rate = batches(2, 8, FED_SEED), 4e-3
-    optimiser = torch.optim.AdamW(detector.parameters(), lr=rate)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for step in range(STEPS):
-        optimiser.param_groups[0]["lr"] = rate * min(1, (step + 1) / 20) * (1 - step / STEPS)
+        optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 20) * (1 - step / STEPS)
         batch = fed[step % 2]
         losses = detector.loss(detector.training_raw(detector.features(batch.image), batch.targets), batch.targets, (PX, PX), Phase(step / STEPS))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10)
-        optimiser.step()
+        optimizer.step()
     detector.info = dataclasses.replace(detector.info, class_names=NAMES, category_ids=IDS, input_px=PX)
     return detector.eval()
 

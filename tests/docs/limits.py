@@ -10,16 +10,16 @@ LIMITS = {
     "bench-scores --repeat": "--repeat 1",
     "compare --device": "--only damo-yolo,yolo26n",
     "data synth": "--images 20",
-    "distill": "--epochs 1 --input 64 --readers 0 --fresh",
+    "distill": "--epochs 1 --input 64 --data-workers 0 --fresh",
     "distill --control": "--seeds 1",
     "search": "--steps 2000 --time-limit 5",
     "search --measure": "--measure 1",
     "search --name": "--fresh",
     "search --teacher": "--against yolox-nano",
-    "search --then": "--top 1 --epochs 1 --train-input 64 --train-readers 0 --fresh",
+    "search --then": "--top 1 --epochs 1 --train-input 64 --train-data-workers 0 --fresh",
     "search --workers": "--workers 2",
-    "train": "--epochs 1 --input 64 --readers 0 --fresh",
-    "tune": "--trials 2 --epochs 1 --input 64 --readers 0 --fresh",
+    "train": "--epochs 1 --input 64 --data-workers 0 --fresh",
+    "tune": "--trials 2 --epochs 1 --input 64 --data-workers 0 --fresh",
 }
 """Options that a command gets when it has all the words on the left: in place of the page's value, else behind. What a reader waits hours for is then
 done in seconds; ``--fresh`` because examples beside one another would otherwise be refused the run folder of the one before."""

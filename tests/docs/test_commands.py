@@ -45,7 +45,7 @@ def test_the_tables_of_limits_speak_of_commands_that_are_shown() -> None:
 
 def test_limits_replace_and_add() -> None:
     given = ["train", "yolox-s", "--epochs", "50"]
-    assert limits.limited(given) == ["train", "yolox-s", "--epochs", "1", "--input", "64", "--readers", "0", "--fresh"]
+    assert limits.limited(given) == ["train", "yolox-s", "--epochs", "1", "--input", "64", "--data-workers", "0", "--fresh"]
     assert given == ["train", "yolox-s", "--epochs", "50"]
     assert limits.limited(["zoo", "show", "yolo26n"]) == ["zoo", "show", "yolo26n"]
     assert limits.why_not(["calibrate"]) and not limits.why_not(["zoo"])

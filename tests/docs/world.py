@@ -95,8 +95,8 @@ def data() -> None:
 def detectors(here: Path) -> None:
     """A trained network, fresh ones, and files as their authors publish them."""
     # after one step norms measured over these 16 pictures amplify any other one, up to infinity: no file could be held against that
-    hardly = ("--epochs", "1", "--input", "64", "--set", "norm_images=0")
-    nas("train", "yolox-nano", "--data", "my-data", *hardly, "--readers", "0", "--name", "first", "--quiet")
+    hardly = ("--epochs", "1", "--input", "64", "--set", "bn_calibration_images=0")
+    nas("train", "yolox-nano", "--data", "my-data", *hardly, "--data-workers", "0", "--name", "first", "--quiet")
     shutil.copy("runs/first/best.safetensors", "best.safetensors")
     for name in TRAININGS:
         shutil.copytree("runs/first", f"runs/{name}")

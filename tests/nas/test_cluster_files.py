@@ -14,7 +14,7 @@ import yaml
 
 from nas.cli import build_parser
 from nas.scores.rows import ROW_SCORES
-from nas.searcher.shape import Shape
+from nas.searcher.worker_plan import WorkerPlan
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "cluster"
@@ -31,7 +31,7 @@ def accepted(command: str) -> Any:
     words = shlex.split(command)
     assert words[0] == "nas"
     args = build_parser().parse_args(words[1:])
-    shape = Shape.of(args.strategy, args.score is None or args.score in ROW_SCORES, args.workers, args.address, args.islands)
+    shape = WorkerPlan.of(args.strategy, args.score is None or args.score in ROW_SCORES, args.workers, args.address, args.islands)
     assert shape.islands == args.islands
     return args
 

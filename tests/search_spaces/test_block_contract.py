@@ -1,4 +1,4 @@
-"""What every block kind promises; a new kind inherits this by standing in ``KINDS``."""
+"""What every block kind promises; a new kind inherits this by standing in ``BLOCK_KINDS``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nas.scores.closed_form import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
-from search_spaces.blocks import ANY_STYLE, KINDS, StageNumbers
+from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS, StageNumbers
 from search_spaces.graph import Graph, GraphBuilder
 from search_spaces.lowering import count_layers, lower, skeleton
 from search_spaces.tinynas_text import parse, to_text
@@ -23,9 +23,9 @@ CHANNELS = st.integers(1, 12).map(lambda n: 8 * n)
 
 def architecture(kind: str, widths: list[int], btn: int, k: int, depth: int) -> Architecture:
     """A detector whose every stage is of one kind."""
-    style = KINDS[kind].style if KINDS[kind].style != ANY_STYLE else "res"
+    style = BLOCK_KINDS[kind].style if BLOCK_KINDS[kind].style != ANY_STYLE else "res"
     strides = (2, 2, 2, 1, 2)
-    depth = min(depth, KINDS[kind].max_depth or depth)
+    depth = min(depth, BLOCK_KINDS[kind].max_depth or depth)
     stages = tuple(Stage(kind, w, btn, k, s, depth) for w, s in zip(sorted(widths), strides, strict=True))
     return Architecture(style, Stem(16), stages, neck=Neck((32, 64, 96)), head=Head(4))
 
@@ -35,15 +35,15 @@ def numbers(graph: Graph, px: int) -> tuple[float, ...]:
     return tuple(float(np.sum(table.total(c))) for c in (table.params, table.macs, table.out_elems))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BLOCK_KINDS)
 class TestBlockContract:
     def test_it_says_who_it_is(self, kind: str) -> None:
-        block = KINDS[kind]
+        block = BLOCK_KINDS[kind]
         assert block.name == kind
         assert block.style in (*STYLES, ANY_STYLE)
         assert block.layers_per_block >= 1
         assert type(block).__doc__
-        assert len({b.tinynas for b in KINDS.values()}) == len(KINDS)
+        assert len({b.tinynas for b in BLOCK_KINDS.values()}) == len(BLOCK_KINDS)
 
     @given(st.lists(CHANNELS, min_size=5, max_size=5), CHANNELS, st.sampled_from([3, 5]), st.integers(1, 4))
     @settings(max_examples=15)
@@ -66,7 +66,7 @@ class TestBlockContract:
         entropy, cin = 0.5 * math.log(12 * 9), 16
         for stage in arch.stages:
             for block in range(stage.depth):
-                fans = KINDS[kind].fan_ins(cin if block == 0 else stage.out, stage.btn, stage.k)
+                fans = BLOCK_KINDS[kind].fan_ins(cin if block == 0 else stage.out, stage.btn, stage.k)
                 entropy += 0.5 * math.fsum(math.log(f) for f in fans)
             cin = stage.out
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)
@@ -78,7 +78,7 @@ class TestBlockContract:
     )
     @settings(max_examples=25)
     def test_arrays_cost_what_ints_cost(self, kind: str, rows: list[tuple[int, ...]], stride: int, closes: bool) -> None:
-        block = KINDS[kind]
+        block = BLOCK_KINDS[kind]
 
         def cost(cin: object, out: object, btn: object, k: object, depth: object) -> np.ndarray:
             stage = StageNumbers(cin, out, btn, k, depth, stride, "relu", spp=stride == 2, closes=closes)
@@ -93,7 +93,7 @@ class TestBlockContract:
         assert batch.tolist() == alone.tolist()
 
     def test_deeper_costs_more_or_is_refused(self, kind: str) -> None:
-        limit = KINDS[kind].max_depth
+        limit = BLOCK_KINDS[kind].max_depth
         if limit is not None:
             arch = architecture(kind, [16, 32, 32, 48, 64], 16, 3, limit)
             with pytest.raises(BadInput, match="must be at most"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.costs import Rulers, measure_architecture
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from search_spaces.graph import Graph, fused_ops, level_strides, same_graph
 from search_spaces.lowering import lower, skeleton
@@ -58,11 +58,11 @@ def test_equal_to_the_official_graph(name: str, shared_dir: Path) -> None:
 @settings(max_examples=40)
 def test_population_costs_equal_single_costs(name: str, seed: int, scope: str) -> None:
     space, profile = load_space(name), load_device("t4")
-    rulers = Rulers(space, profile, 320, scope)
+    rulers = SpaceCosts(space, profile, 320, scope)
     rows = space.sample(5, np.random.default_rng(seed))
     costs = rulers.costs(rows)
     for i, row in enumerate(rows):
-        alone = measure_architecture(space.decode(row), 320, profile, scope).costs
+        alone = architecture_costs(space.decode(row), 320, profile, scope).costs
         for key, value in alone.items():
             assert costs[key][i] * rulers.unit(key) == pytest.approx(value, rel=1e-12), key
 
@@ -96,7 +96,7 @@ def test_depth_only_adds_identical_blocks() -> None:
     for depth in (2, 3, 4):
         stages = list(arch.stages)
         stages[2] = dataclasses.replace(stages[2], depth=depth)
-        costs.append(measure_architecture(dataclasses.replace(arch, stages=tuple(stages)), 640).costs["params"])
+        costs.append(architecture_costs(dataclasses.replace(arch, stages=tuple(stages)), 640).costs["params"])
     assert costs[2] - costs[1] == costs[1] - costs[0] > 0
 
 

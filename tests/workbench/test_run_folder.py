@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from workbench.errors import BadInput
-from workbench.run_folder import Products, RunFolder
+from workbench.run_folder import RunFiles, RunFolder
 
 SETTINGS = {"budget": ["3ms"], "seed": 0}
 VERSIONS = {"nas": "0"}
-PRODUCTS = Products("search", ("front.csv", "best.yaml", "optuna.log*"), ("top", "events"))
+PRODUCTS = RunFiles("search", ("front.csv", "best.yaml", "optuna.log*"), ("top", "events"))
 
 
 def open_study(folder: Path, **changes: object) -> RunFolder:

@@ -8,7 +8,7 @@ Ray is imported when it is asked for.
 from __future__ import annotations
 
 from workbench.errors import BadInput
-from workbench.workers.base import Done as Done
+from workbench.workers.base import JobResult as JobResult
 from workbench.workers.base import Workers as Workers
 
 MOST_WORKERS = 10_000

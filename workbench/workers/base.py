@@ -16,7 +16,7 @@ from workbench.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Done:
+class JobResult:
     """One job that ended: its key, and its value or the ``failure`` that kept every attempt from ending."""
 
     key: Hashable
@@ -44,7 +44,7 @@ class Workers(abc.ABC):
         """Begin one job, or put it last in the queue."""
 
     @abc.abstractmethod
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         """The next job that ends, whichever it is. An exception of the job itself is raised here."""
 
     @abc.abstractmethod
@@ -58,14 +58,14 @@ class Workers(abc.ABC):
         self.close()
 
 
-def versions() -> dict[str, str]:
+def environment_versions() -> dict[str, str]:
     """What must be alike in the driver and in every worker for answers to be alike."""
     return {"nas": workbench.__version__, "python": ".".join(platform.python_version_tuple()[:2]), "numpy": np.__version__}
 
 
-def call(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+def run_job(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
     """Do one job, wherever this process is, after a look at the versions."""
-    here = versions()
+    here = environment_versions()
     if here != expected:
         told = ", ".join(f"{name} {here[name]} instead of {expected[name]}" for name in here if here[name] != expected[name])
         raise BadInput(f"node {platform.node()!r} has {told}: install the same versions on all nodes")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from workbench.workers.base import Done, Workers
+from workbench.workers.base import JobResult, Workers
 
 
 class InProcess(Workers):
@@ -24,9 +24,9 @@ class InProcess(Workers):
     def start(self, key: Hashable, function: Callable[..., Any], *arguments: Any) -> None:
         self._queue.append((key, function, arguments))
 
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         key, function, arguments = self._queue.popleft()
-        return Done(key, function(*arguments))
+        return JobResult(key, function(*arguments))
 
     def close(self) -> None:
         self._queue.clear()

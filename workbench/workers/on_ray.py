@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadInput, missing_package
-from workbench.workers.base import Done, Workers, call, versions
+from workbench.workers.base import JobResult, Workers, environment_versions, run_job
 
 RETRIES = 4
 """Times that a task is begun anew after its worker, its node or the node's memory gave way."""
@@ -79,8 +79,8 @@ class RayWorkers(Workers):
         except BaseException:
             self.close()
             raise
-        self._task = ray.remote(call).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
-        self._versions = versions()
+        self._task = ray.remote(run_job).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
+        self._versions = environment_versions()
 
     def _open(self, cpus: int, gpus: int, address: str | None) -> None:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
@@ -119,18 +119,18 @@ class RayWorkers(Workers):
     def start(self, key: Hashable, function: Callable[..., Any], *arguments: Any) -> None:
         self._keys[self._task.remote(self._versions, function, *arguments)] = key
 
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         (ready,), _ = self._ray.wait(list(self._keys), num_returns=1)
         key = self._keys.pop(ready)
         errors = self._ray.exceptions
         try:
-            return Done(key, self._ray.get(ready))
+            return JobResult(key, self._ray.get(ready))
         except errors.RayTaskError as error:
             if isinstance(error.cause, BadInput):
                 raise BadInput(str(error.cause)) from error
             raise
         except (errors.RayError, errors.RaySystemError) as error:
-            return Done(key, failure=f"{type(error).__name__}, begun {RETRIES + 1} times: {' '.join(str(error).split())[:300]}")
+            return JobResult(key, failure=f"{type(error).__name__}, begun {RETRIES + 1} times: {' '.join(str(error).split())[:300]}")
 
     def close(self) -> None:
         self._keys.clear()

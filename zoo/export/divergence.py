@@ -12,7 +12,7 @@ from zoo.export.half_precision import layer_of
 from zoo.export.write import folded_copy, module_names, onnx_runner
 
 
-def first_astray(detector: Detector, path: Path, image: Tensor, tolerance: float) -> str:
+def first_divergence(detector: Detector, path: Path, image: Tensor, tolerance: float) -> str:
     """The first layer of an ONNX file that makes something else of ``image`` ``[b, 3, h, w]`` than torch does; empty if none.
 
     Layers are modules without children. They agree when no number differs by more than ``tolerance`` of the layer's

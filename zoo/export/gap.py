@@ -29,7 +29,7 @@ EXCHANGED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class OutputGap:
     """The largest difference of one output.
 
     ``absolute`` is in pixels (``boxes``, ``detections``) or score (``scores``). ``relative`` is the pixels over the
@@ -43,12 +43,12 @@ class Gap:
     fault: str = ""
 
     @staticmethod
-    def broken(fault: str) -> Gap:
+    def broken(fault: str) -> OutputGap:
         """The gap of something that cannot be compared."""
-        return Gap(float("inf"), float("inf"), 0, fault)
+        return OutputGap(float("inf"), float("inf"), 0, fault)
 
 
-def scenes(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
+def sample_images(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarray]:
     """Street-like pictures ``uint8 [height, width, 3]``: sky, ground, shaded boxes and discs, soft light, sensor noise."""
     from PIL import Image, ImageDraw, ImageFilter
 
@@ -74,11 +74,11 @@ def scenes(count: int, height: int, width: int, seed: int = 0) -> list[np.ndarra
 
 def prepared_scenes(detector: Detector, batch: int, height: int, width: int, count: int = 4, seed: int = 0) -> list[Tensor]:
     """``count`` prepared batches ``[batch, 3, height, width]`` of scenes, as the detector wants its images."""
-    pictures = scenes(batch * count, height, width, seed)
+    pictures = sample_images(batch * count, height, width, seed)
     return [prepare(pictures[i * batch : (i + 1) * batch], (height, width), detector.preprocess)[0] for i in range(count)]
 
 
-def dense_gaps(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], side: int, tolerance: float, picked: bool = False) -> dict[str, Gap]:
+def dense_gaps(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], side: int, tolerance: float, picked: bool = False) -> dict[str, OutputGap]:
     """Gaps of all ``boxes`` ``[b, n, 4]`` in pixels and ``scores`` ``[b, n, classes]``, for an input of ``side`` pixels.
 
     Rows that differ by more than ``tolerance`` are looked for in each other's places, box and scores together. With
@@ -88,7 +88,7 @@ def dense_gaps(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], side:
     names = ("boxes", "scores")
     faults = {name: _fault(a, b) for name, a, b in zip(names, ours, theirs, strict=True)}
     if any(faults.values()):
-        return {name: Gap.broken(fault or "the other output cannot be compared") for name, fault in faults.items()}
+        return {name: OutputGap.broken(fault or "the other output cannot be compared") for name, fault in faults.items()}
     batch, n = ours[0].shape[:2]
     loose = round(EXCHANGED * n) if picked else 0
     worst_of: dict[str, list[float]] = {name: [0.0, 0.0] for name in names}
@@ -110,10 +110,10 @@ def dense_gaps(ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], side:
                 if len(one.absolute):
                     worst_of[name][0] = max(worst_of[name][0], float(one.absolute[:, column].max()))
                     worst_of[name][1] = max(worst_of[name][1], float(one.relative[:, column].max()))
-    return {name: Gap(absolute, relative, batch * n - left_out) for name, (absolute, relative) in worst_of.items()}
+    return {name: OutputGap(absolute, relative, batch * n - left_out) for name, (absolute, relative) in worst_of.items()}
 
 
-def rows_gap(ours: Tensor, theirs: Tensor, side: int, most: int | None, among: tuple[Tensor, Tensor] | None = None, slack: float = TIES) -> Gap:
+def rows_gap(ours: Tensor, theirs: Tensor, side: int, most: int | None, among: tuple[Tensor, Tensor] | None = None, slack: float = TIES) -> OutputGap:
     """Gap of two lists of detections ``[k, 6]`` (x1, y1, x2, y2, score, label), in any order, cut at ``most`` of them.
 
     Both must be as long and have the same scores. Every row must have its twin of the same label in the other list,
@@ -126,9 +126,9 @@ def rows_gap(ours: Tensor, theirs: Tensor, side: int, most: int | None, among: t
     if not fault and among is not None:
         fault = _wrong_labels(theirs, among[1].shape[1])
     if fault:
-        return Gap.broken(fault)
+        return OutputGap.broken(fault)
     if len(ours) == 0:
-        return Gap(0.0, 0.0, 0)
+        return OutputGap(0.0, 0.0, 0)
     ours, theirs = ours.double(), theirs.double()
     scores = (ours[:, 4].sort().values - theirs[:, 4].sort().values).abs()
     absolute, relative, rows = 0.0, float(scores.max()), 0
@@ -141,7 +141,7 @@ def rows_gap(ours: Tensor, theirs: Tensor, side: int, most: int | None, among: t
         distance[sure[:, None, 5] != all_of_them[None, :, 5]] = torch.inf
         if bool(distance.isinf().all(1).any()):
             alone = sure[distance.isinf().all(1)][0]
-            return Gap.broken(f"a detection of {whose} with label {int(alone[5])} and score {float(alone[4]):.3f} has no twin of its label")
+            return OutputGap.broken(f"a detection of {whose} with label {int(alone[5])} and score {float(alone[4]):.3f} has no twin of its label")
         pixels, share = _boxes_apart(sure[:, :4], all_of_them[distance.argmin(1), :4], side)
         absolute, relative = max(absolute, float(pixels.max())), max(relative, float(share.max()))
         relative = max(relative, float((sure[:, 4] - all_of_them[distance.argmin(1), 4]).abs().max()))
@@ -153,16 +153,16 @@ def rows_gap(ours: Tensor, theirs: Tensor, side: int, most: int | None, among: t
         pixels, share = _boxes_apart(boxes[nearest], theirs[:, :4], side)
         score = (values.gather(1, nearest[:, None])[:, 0] - theirs[:, 4]).abs()
         absolute, relative, rows = max(absolute, float(pixels.max())), max(relative, float(share.max()), float(score.max())), len(theirs)
-    return Gap(absolute, relative, rows)
+    return OutputGap(absolute, relative, rows)
 
 
-def worst(gaps: Sequence[Mapping[str, Gap]]) -> dict[str, Gap]:
+def worst(gaps: Sequence[Mapping[str, OutputGap]]) -> dict[str, OutputGap]:
     """The largest gap of every output over several runs, with all rows counted and the first fault kept."""
-    found: dict[str, Gap] = {}
+    found: dict[str, OutputGap] = {}
     for one in gaps:
         for name, gap in one.items():
-            old = found.get(name, Gap(0.0, 0.0, 0))
-            found[name] = Gap(max(old.absolute, gap.absolute), max(old.relative, gap.relative), old.rows + gap.rows, old.fault or gap.fault)
+            old = found.get(name, OutputGap(0.0, 0.0, 0))
+            found[name] = OutputGap(max(old.absolute, gap.absolute), max(old.relative, gap.relative), old.rows + gap.rows, old.fault or gap.fault)
     return found
 
 

@@ -57,7 +57,7 @@ def layers(model: Any, modules: Collection[str]) -> list[str]:
     return list(found)
 
 
-def halve(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any:
+def convert_to_half(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any:
     """A new ModelProto of an FP32 one whose layers compute in FP16, but for the modules named in ``keep``."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from workbench.errors import BadInput, missing_package, unknown_name
 from workbench.files import replacing
-from workbench.signals import heard
+from workbench.signals import watch_signals
 from zoo.detector import Detector
-from zoo.export.gap import HALF_TOLERANCE, TOLERANCE, Gap, dense_gaps, prepared_scenes, rows_gap, worst
-from zoo.export.half_precision import halve, has_half, layers, rounding, store_in_half
+from zoo.export.gap import HALF_TOLERANCE, TOLERANCE, OutputGap, dense_gaps, prepared_scenes, rows_gap, worst
+from zoo.export.half_precision import convert_to_half, has_half, layers, rounding, store_in_half
 from zoo.export.openvino_package import openvino
 from zoo.nms import best_of_all, select
 
@@ -75,7 +75,7 @@ class Exported:
     """What was written and how far it strays."""
 
     path: Path
-    gaps: dict[str, Gap]
+    gaps: dict[str, OutputGap]
     tolerance: float
 
     @property
@@ -84,7 +84,7 @@ class Exported:
         return all(gap.relative <= self.tolerance for gap in self.gaps.values()) and any(gap.rows for gap in self.gaps.values())
 
 
-def plain_gap(gap: Gap) -> dict[str, Any]:
+def plain_gap(gap: OutputGap) -> dict[str, Any]:
     """A gap as JSON can hold it: None for what is no number."""
     return {key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in dataclasses.asdict(gap).items()}
 
@@ -117,10 +117,10 @@ def detections(detector: Detector, boxes: Tensor, scores: Tensor) -> Tensor:
     return best_of_all(boxes, scores, detector.selection.max_detections or boxes.shape[1])
 
 
-def export(detector: Detector, path: str | Path, kind: str, options: Options, say: Callable[[str], None] = lambda text: None) -> Exported:
+def export(detector: Detector, path: str | Path, kind: str, options: Options, log: Callable[[str], None] = lambda text: None) -> Exported:
     """Write ``detector`` as ``kind`` (one of ``FORMATS``) to ``path`` and measure its gap to torch.
 
-    ``say`` is told what is being done. A file that drifts is written too; nothing is if anything fails.
+    ``log`` is told what is being done. A file that drifts is written too; nothing is if anything fails.
     """
     if kind not in FORMATS:
         raise unknown_name("export format", kind, FORMATS)
@@ -130,10 +130,10 @@ def export(detector: Detector, path: str | Path, kind: str, options: Options, sa
     how.require()
     reference = copy.deepcopy(detector).cpu().float().eval()
     folded = folded_copy(reference, options.keep)
-    with heard() as asked_to_stop, replacing(file) as temporary, _beside(temporary, file, how.beside):
-        say(f"writing {file}")
+    with watch_signals() as asked_to_stop, replacing(file) as temporary, _beside(temporary, file, how.beside):
+        log(f"writing {file}")
         how.write(folded, temporary, options, None)
-        say(f"measuring the gap of {file} to torch")
+        log(f"measuring the gap of {file} to torch")
         gaps = measure_gap(reference, how.open(temporary, options), options)
         if asked_to_stop():
             raise KeyboardInterrupt  # raised before, where Python drops it: while an object was being freed
@@ -203,13 +203,13 @@ def _beside(temporary: Path, target: Path, suffixes: Sequence[str]) -> Iterator[
             temporary.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def measure_gap(reference: Detector, runner: Runner, options: Options) -> dict[str, Gap]:
+def measure_gap(reference: Detector, runner: Runner, options: Options) -> dict[str, OutputGap]:
     """Largest gaps of an exported network to ``reference`` over a few scenes.
 
     ``boxes`` and ``scores`` are held against the reference's. ``detections`` are held against what torch selects from
     the same boxes and scores: one that rounding lifts over a threshold is no fault of the selection.
     """
-    found: list[dict[str, Gap]] = []
+    found: list[dict[str, OutputGap]] = []
     for image in _inputs(reference, options):
         with torch.no_grad():
             decoded = reference.decode(reference(image), (image.shape[-2], image.shape[-1]))
@@ -217,14 +217,14 @@ def measure_gap(reference: Detector, runner: Runner, options: Options) -> dict[s
     return worst(found)
 
 
-def batch_gaps(reference: Detector, decoded: tuple[Tensor, Tensor], given: Mapping[str, Tensor], side: int, options: Options) -> dict[str, Gap]:
+def batch_gaps(reference: Detector, decoded: tuple[Tensor, Tensor], given: Mapping[str, Tensor], side: int, options: Options) -> dict[str, OutputGap]:
     """Largest gaps of what an exported network gave for one batch to what ``reference`` decoded for it.
 
     ``decoded`` is boxes ``[b, n, 4]`` and scores ``[b, n, classes]``, ``side`` the longer one of the input in pixels.
     """
     boxes, scores = decoded
     inside = "boxes" in given
-    found: list[dict[str, Gap]] = []
+    found: list[dict[str, OutputGap]] = []
     if inside:
         picked = boxes.shape[1] == reference.selection.max_detections
         found.append(dense_gaps((boxes, scores), (given["boxes"], given["scores"]), side, options.allowed, picked))
@@ -243,7 +243,7 @@ def batch_gaps(reference: Detector, decoded: tuple[Tensor, Tensor], given: Mappi
         kept = select(boxes, scores, dataclasses.replace(reference.selection, max_candidates=None))
         wanted = [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].to(d.boxes)], 1) for d in kept]
     if len(given["detections"]) != len(wanted):
-        found.append({"detections": Gap.broken(f"detections of {len(given['detections'])} images where there were {len(wanted)}")})
+        found.append({"detections": OutputGap.broken(f"detections of {len(given['detections'])} images where there were {len(wanted)}")})
         return worst(found)
     for i, (ours, theirs) in enumerate(zip(wanted, given["detections"], strict=True)):
         among = (boxes[i], scores[i]) if inside else None
@@ -358,7 +358,7 @@ def write_onnx(detector: Detector, path: Path, options: Options, network: Any = 
 
     model = onnx_network(detector, options) if network is None else type(network).FromString(network.SerializeToString())
     if options.half:
-        model = halve(model, module_names(detector), options.keep)
+        model = convert_to_half(model, module_names(detector), options.keep)
     for key, value in facts(detector, options).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

@@ -30,8 +30,8 @@ from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
 from zoo.learning.assign_set import Pairs, SetMatch
-from zoo.learning.batch_share import whole_count, whole_draw, whole_most
-from zoo.learning.losses import box_iou, full, varifocal
+from zoo.learning.batch_share import count_over_batch, max_over_batch, sample_for_batch
+from zoo.learning.losses import box_iou, to_float32, varifocal
 from zoo.learning.targets import Phase, Targets, inside
 from zoo.nms import Selection
 
@@ -283,7 +283,7 @@ def noised_queries(
     the class ``classes`` ("no object") in the places left. ``size`` is the input's (height, width) in pixels. None where
     no image has an object. Randomness comes from torch's global generator.
     """
-    m = whole_most(targets.most_objects)
+    m = max_over_batch(targets.most_objects)
     if m == 0:
         return None
     boxes, labels, there = targets.padded(m)
@@ -292,13 +292,13 @@ def noised_queries(
     shape = (b, groups, 2, m)
     there = there[:, None, None].expand(shape)
     labels = labels[:, None, None].expand(shape).masked_fill(~there, classes)
-    wrong = whole_draw(lambda n: torch.rand(n, *shape[1:], device=boxes.device), b) < LABEL_NOISE / 2
-    labels = torch.where(wrong & there, whole_draw(lambda n: torch.randint(classes, (n, *shape[1:]), device=boxes.device), b), labels)
+    wrong = sample_for_batch(lambda n: torch.rand(n, *shape[1:], device=boxes.device), b) < LABEL_NOISE / 2
+    labels = torch.where(wrong & there, sample_for_batch(lambda n: torch.randint(classes, (n, *shape[1:]), device=boxes.device), b), labels)
 
-    boxes = (full(boxes) / boxes.new_tensor([size[1], size[0]] * 2))[:, None, None].expand(*shape, 4)
+    boxes = (to_float32(boxes) / boxes.new_tensor([size[1], size[0]] * 2))[:, None, None].expand(*shape, 4)
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
-    signs = whole_draw(lambda n: torch.randint(2, (n, *boxes.shape[1:]), device=boxes.device, dtype=boxes.dtype), b) * 2 - 1
-    shares = whole_draw(lambda n: torch.rand(n, *boxes.shape[1:], device=boxes.device, dtype=boxes.dtype), b)
+    signs = sample_for_batch(lambda n: torch.randint(2, (n, *boxes.shape[1:]), device=boxes.device, dtype=boxes.dtype), b) * 2 - 1
+    shares = sample_for_batch(lambda n: torch.rand(n, *boxes.shape[1:], device=boxes.device, dtype=boxes.dtype), b)
     shares = shares + shares.new_tensor([0.0, 1.0])[:, None, None]
     moved = boxes + signs * shares * BOX_NOISE * torch.cat([half, half], -1)
     return labels, centres_from_boxes(moved.clamp(0, 1))
@@ -354,7 +354,7 @@ class RTDETRv2(Detector):
         Each is a sum over queries divided by the number of objects, of noised queries also by that of groups.
         """
         logits = torch.stack([raw["selected_logits"], *raw["layer_logits"]])
-        boxes = torch.stack([full(raw["selected_boxes"]), *map(full, raw["layer_boxes"])])
+        boxes = torch.stack([to_float32(raw["selected_boxes"]), *map(to_float32, raw["layer_boxes"])])
         truth = self._normalised(targets.boxes, size)
         pairs = MATCH(logits.detach(), boxes.detach(), targets.labels, truth)
         found = self._set_losses(logits, boxes, pairs, targets, size)
@@ -363,8 +363,8 @@ class RTDETRv2(Detector):
             losses |= {f"layers_{name}": values[1:-1].sum() for name, values in found.items()}
         losses |= {f"selected_{name}": values[0] for name, values in found.items()}
         if "denoising_logits" in raw:
-            logits, boxes = torch.stack(raw["denoising_logits"]), torch.stack([full(x) for x in raw["denoising_boxes"]])
-            m = whole_most(targets.most_objects)
+            logits, boxes = torch.stack(raw["denoising_logits"]), torch.stack([to_float32(x) for x in raw["denoising_boxes"]])
+            m = max_over_batch(targets.most_objects)
             groups = logits.shape[2] // (2 * m)
             pairs = restored_pairs(targets, len(logits), groups, m)
             found = self._set_losses(logits, boxes, pairs, targets, size)
@@ -378,7 +378,7 @@ class RTDETRv2(Detector):
         self, logits: Tensor, boxes: Tensor, pairs: Pairs, targets: Targets, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
-        logits, objects = full(logits), max(whole_count(targets.objects), 1)
+        logits, objects = to_float32(logits), max(count_over_batch(targets.objects), 1)
         truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
         at = (pairs.layers, pairs.images, pairs.queries)
         chosen = boxes[at]

@@ -25,11 +25,11 @@ from zoo.families.parts.yolo import (
     count_classes,
     distances_to_sides,
     set_norms,
-    task_aligned_lesson,
+    task_aligned_targets,
 )
 from zoo.images import Preprocess
 from zoo.learning.assign_task import TaskAligned
-from zoo.learning.losses import distribution_focal, full
+from zoo.learning.losses import distribution_focal, to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
@@ -106,11 +106,11 @@ class YOLO11(Detector):
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``distribution`` (of the distances of the box sides)."""
-        maps = [full(level) for level in raw["boxes"]]
+        maps = [to_float32(level) for level in raw["boxes"]]
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
         centres, strides = points(maps, self.strides, 0.5)
-        lesson = task_aligned_lesson(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
+        lesson = task_aligned_targets(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
         bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
         reach = distances_to_sides(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
         distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()

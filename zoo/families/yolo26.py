@@ -23,11 +23,11 @@ from zoo.families.parts.yolo import (
     count_classes,
     distances_to_sides,
     set_norms,
-    task_aligned_lesson,
+    task_aligned_targets,
 )
 from zoo.images import Preprocess
 from zoo.learning.assign_task import TaskAligned
-from zoo.learning.losses import full
+from zoo.learning.losses import to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection, best_of_all
 
@@ -119,12 +119,12 @@ class YOLO26(Detector):
 
     def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAligned) -> dict[str, Tensor]:
         """The weighted losses of one branch, as for one image."""
-        maps = [full(level) for level in own["boxes"]]
+        maps = [to_float32(level) for level in own["boxes"]]
         centres, strides = points(maps, self.strides, 0.5)
         reach = flatten_levels(maps) * strides
         centres = centres * strides
         boxes = boxes_from_distances(reach, centres)
-        lesson = task_aligned_lesson(flatten_levels(own["classes"]), boxes, centres, targets, assign)
+        lesson = task_aligned_targets(flatten_levels(own["classes"]), boxes, centres, targets, assign)
         wanted = distances_to_sides(centres[lesson.cells], lesson.truth)
         sides_px = wanted.new_tensor([size[1], size[0]] * 2)
         apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)

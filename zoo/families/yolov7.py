@@ -30,10 +30,10 @@ from torch.nn import functional as F
 from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_centres, points
 from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
-from zoo.learning.assign_ota import lowest
+from zoo.learning.assign_ota import topk_smallest
 from zoo.learning.assign_task import best_of
-from zoo.learning.batch_share import whole_count, whole_sum
-from zoo.learning.losses import box_iou, full, in_ignored
+from zoo.learning.batch_share import count_over_batch, sum_over_batch
+from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
@@ -328,7 +328,7 @@ def dynamic_choice(costs: Tensor, overlaps: Tensor, slots: Tensor, usable: Tenso
     """
     most = min(OVERLAPS_SUMMED, costs.shape[1])
     wanted = overlaps.masked_fill(~usable, 0).topk(most, 1).values.sum(1).floor().clamp(1, most).long()
-    taken = lowest(costs.masked_fill(~usable, torch.inf), wanted, most) & usable
+    taken = topk_smallest(costs.masked_fill(~usable, torch.inf), wanted, most) & usable
     objects, candidates = taken.nonzero(as_tuple=True)
     kept = best_of(slots[objects, candidates], -costs[objects, candidates], objects, count)
     taken[objects, candidates] = kept
@@ -387,7 +387,7 @@ class YOLOv7(Detector):
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``objectness`` and ``classes`` (binary cross entropy), as the module's text says."""
-        maps = [full(level).unflatten(1, (3, 5 + self.classes)) for level in raw["maps"]]
+        maps = [to_float32(level).unflatten(1, (3, 5 + self.classes)) for level in raw["maps"]]
         levels = [self._candidates(i, level, targets) for i, level in enumerate(maps)]
         taken = self._assign(levels, maps, targets)
         truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
@@ -397,7 +397,7 @@ class YOLOv7(Detector):
             objects, candidates = own.nonzero(as_tuple=True)
             chosen, places = level.values[objects, candidates], level.places[objects, candidates]
             overlaps = box_iou(level.boxes[objects, candidates], truth[objects], "ciou")
-            count = max(whole_count(len(objects)), 1)
+            count = max(count_over_batch(len(objects)), 1)
             sums["box"] = sums["box"] + (1 - overlaps).sum() / count
             goal = F.one_hot(labels[objects], self.classes).to(chosen.dtype)
             entropy = F.binary_cross_entropy_with_logits(chosen[:, 5:], goal, reduction="sum")
@@ -410,7 +410,7 @@ class YOLOv7(Detector):
             learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
-            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / whole_sum(learned.sum()).clamp(min=1)
+            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / sum_over_batch(learned.sum()).clamp(min=1)
         area = size[0] * size[1] / WEIGHTS_PX**2
         return {
             "box": BOX_WEIGHT * len(targets) * sums["box"],
@@ -420,7 +420,7 @@ class YOLOv7(Detector):
 
     def _candidates(self, level: int, values: Tensor, targets: Targets) -> Candidates:
         """Of one level, from its raw map ``[b, 3, 5 + classes, h, w]``."""
-        stride, anchors = self.strides[level], full(self.head.anchors[level])
+        stride, anchors = self.strides[level], to_float32(self.head.anchors[level])
         h, w = values.shape[-2:]
         boxes = torch.cat(targets.boxes) / stride
         counts = torch.tensor([len(one) for one in targets.labels], device=boxes.device)

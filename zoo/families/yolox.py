@@ -26,7 +26,7 @@ from zoo.detector import (
 from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
 from zoo.learning.assign_ota import sim_ota
-from zoo.learning.batch_share import whole_count
+from zoo.learning.batch_share import count_over_batch
 from zoo.learning.losses import box_iou, in_ignored, zero_if_finite
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
@@ -228,7 +228,7 @@ class YOLOX(Detector):
         centres = (corners + 0.5) * cell
         assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
         found = assignment.found(targets)
-        count = max(whole_count(len(found)), 1)
+        count = max(count_over_batch(len(found)), 1)
 
         taught = assignment.positive | ~in_ignored(centres, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.learning.losses import full, iou_pairwise
+from zoo.learning.losses import iou_pairwise, to_float32
 from zoo.learning.targets import Targets
 
 OVERLAPS_SUMMED = 10
@@ -96,7 +96,7 @@ def aligned_ota(
         centre, reach = (true[..., :2] + true[..., 2:]) / 2, 2.5 * strides
         near = _near(anchors, centre, reach) & there[..., None]
         overlaps = iou_pairwise(true, boxes[images])
-        some = full(logits[images])
+        some = to_float32(logits[images])
         scores = some.sigmoid()
         background = F.softplus(some) * scores.square()
         # of the true class: quality focal loss instead of the background's share that the sum over classes holds
@@ -125,7 +125,7 @@ def sim_ota(
     def costs(images: slice, true: Tensor, labels: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         near = _near(centres, (true[..., :2] + true[..., 2:]) / 2, 1.5 * strides) & there[..., None]
         overlaps = iou_pairwise(true, boxes[images])
-        log_score = (F.logsigmoid(full(logits[images])) + F.logsigmoid(full(objectness[images]))) / 2
+        log_score = (F.logsigmoid(to_float32(logits[images])) + F.logsigmoid(to_float32(objectness[images]))) / 2
         # a score that rounds to 1 leaves the logarithm of 0
         log_rest = (-torch.expm1(log_score)).log().clamp(min=-100)
         cost = _of_classes(log_rest - log_score.clamp(min=-100), labels) - log_rest.sum(-1)[:, None]
@@ -164,13 +164,13 @@ def cheapest_few(cost: Tensor, overlap: Tensor) -> Tensor:
     """
     some = min(OVERLAPS_SUMMED, cost.shape[-1])
     wanted = overlap.topk(some, -1).values.sum(-1).floor().clamp(1, some).long()
-    taken = lowest(cost, wanted, some) & cost.isfinite()
+    taken = topk_smallest(cost, wanted, some) & cost.isfinite()
     several = taken.sum(1, keepdim=True) > 1
     cheapest = _places(cost, 1) == cost.argmin(1, keepdim=True)
     return torch.where(several, cheapest, taken)
 
 
-def lowest(values: Tensor, wanted: Tensor, most: int) -> Tensor:
+def topk_smallest(values: Tensor, wanted: Tensor, most: int) -> Tensor:
     """Which of ``values`` ``[..., n]`` are the lowest ``wanted`` ``[...]`` (1 to ``most``), bool ``[..., n]``; of equal ones
     the first."""
     last = values.topk(most, -1, largest=False, sorted=True).values.gather(-1, wanted[..., None] - 1)

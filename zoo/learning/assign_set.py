@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.detector import boxes_from_centres
-from zoo.learning.losses import full, iou_pairwise
+from zoo.learning.losses import iou_pairwise, to_float32
 
 UNUSABLE = 1e9
 """Cost of a pair whose cost is not a finite number: it is taken last, and the loss then shows what went wrong."""
@@ -44,7 +44,7 @@ class SetMatch:
 
         All boxes are cx, cy, w, h in 0..1.
         """
-        logits, boxes = full(logits), full(boxes)
+        logits, boxes = to_float32(logits), to_float32(boxes)
         score = logits[..., labels].sigmoid()
         present = self.alpha * (1 - score).pow(self.gamma) * -(score + 1e-8).log()
         absent = (1 - self.alpha) * score.pow(self.gamma) * -(1 - score + 1e-8).log()

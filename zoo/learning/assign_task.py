@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.learning.assign_ota import lowest, one_each
-from zoo.learning.losses import box_iou, full
+from zoo.learning.assign_ota import one_each, topk_smallest
+from zoo.learning.losses import box_iou, to_float32
 from zoo.learning.targets import Targets
 
 
@@ -54,8 +54,8 @@ class TaskAligned:
         images = torch.arange(b, device=truth.device).repeat_interleave(counts, output_size=len(labels))
         within = self._within(truth, centres)
         objects, cells = within.nonzero(as_tuple=True)
-        overlaps = box_iou(full(boxes[images[objects], cells]), truth[objects])
-        alignments = full(scores[images[objects], cells, labels[objects]]).pow(self.alpha) * overlaps.pow(self.beta)
+        overlaps = box_iou(to_float32(boxes[images[objects], cells]), truth[objects])
+        alignments = to_float32(scores[images[objects], cells, labels[objects]]).pow(self.alpha) * overlaps.pow(self.beta)
 
         slots = images[objects] * n + cells
         if self.one_to_one:
@@ -89,7 +89,7 @@ class TaskAligned:
         long = half * 2 < self.least_px
         low = torch.where(long, middle - self.least_px / 2, truth[:, :2])
         high = torch.where(long, middle + self.least_px / 2, truth[:, 2:])
-        x, y = full(centres).unbind(-1)
+        x, y = to_float32(centres).unbind(-1)
         return (x > low[:, :1]) & (x < high[:, :1]) & (y > low[:, 1:]) & (y < high[:, 1:])
 
 
@@ -97,7 +97,7 @@ def largest(values: Tensor, count: int) -> Tensor:
     """Where the ``count`` largest of each row of ``values`` ``[m, n]`` are, bool; of equal ones the first. None below 0."""
     count = min(count, values.shape[1])
     wanted = torch.full(values.shape[:1], count, device=values.device)
-    return lowest(-values, wanted, count) & (values >= 0)
+    return topk_smallest(-values, wanted, count) & (values >= 0)
 
 
 def best_of(slots: Tensor, values: Tensor, order: Tensor, count: int) -> Tensor:

@@ -2,9 +2,9 @@
 
 A process alone has the whole batch, and everything here leaves its numbers as they are. Where several share a batch
 (``distill.train.parallel``), each has as many images, and its losses are its part of those of the whole batch: summed over the processes
-they are what one process would have found. So a sum is divided by a number that counts the whole batch (``whole_sum``,
-``whole_count``), a mean is divided by ``parts`` besides, and random numbers are drawn for all images, of which each process
-takes its own (``whole_draw``). All processes must call these functions equally often and in the same order.
+they are what one process would have found. So a sum is divided by a number that counts the whole batch (``sum_over_batch``,
+``count_over_batch``), a mean is divided by ``batch_shares`` besides, and random numbers are drawn for all images, of which each process
+takes its own (``sample_for_batch``). All processes must call these functions equally often and in the same order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 
-class Part:
+class BatchShare:
     """What a process has of every batch: part ``rank`` of ``world``. This one has all of it."""
 
     rank = 0
@@ -34,16 +34,16 @@ class Part:
         return number
 
 
-_part = Part()
+_part = BatchShare()
 
 
-def part() -> Part:
+def batch_share() -> BatchShare:
     """What this process has of every batch."""
     return _part
 
 
 @contextmanager
-def sharing(mine: Part) -> Iterator[None]:
+def use_batch_share(mine: BatchShare) -> Iterator[None]:
     """Inside, this process has ``mine`` of every batch."""
     global _part
     before, _part = _part, mine
@@ -53,26 +53,26 @@ def sharing(mine: Part) -> Iterator[None]:
         _part = before
 
 
-def whole_sum(x: Tensor) -> Tensor:
+def sum_over_batch(x: Tensor) -> Tensor:
     """``x`` summed over the processes that share the batch."""
     return _part.total(x)
 
 
-def whole_count(number: int) -> int:
+def count_over_batch(number: int) -> int:
     """``number`` summed over them."""
     return _part.count(number)
 
 
-def whole_most(number: int) -> int:
+def max_over_batch(number: int) -> int:
     """The largest of their ``number``."""
     return _part.most(number)
 
 
-def parts() -> int:
+def batch_shares() -> int:
     """How many processes share the batch: what divides a mean over the images of one of them."""
     return _part.world
 
 
-def whole_draw(draw: Callable[[int], Tensor], images: int) -> Tensor:
+def sample_for_batch(draw: Callable[[int], Tensor], images: int) -> Tensor:
     """Random numbers for ``images`` of this process, ``[images, ...]``: its rows of what ``draw`` gives for the whole batch."""
     return draw(images * _part.world)[_part.rank * images : (_part.rank + 1) * images]

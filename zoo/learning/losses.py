@@ -22,7 +22,7 @@ AREA_EPS = 1e-9
 """Least divisor of an overlap, in squared units of the boxes: keeps gradients of empty boxes finite."""
 
 
-def full(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
     """``x`` in float32, or in float64 if it has it."""
     return x if x.dtype == torch.float64 else x.float()
 
@@ -36,7 +36,7 @@ def box_iou(a: Tensor, b: Tensor, kind: Overlap = "iou") -> Tensor:
     """
     if kind not in get_args(Overlap):
         raise unknown_name("overlap", kind, get_args(Overlap))
-    a, b = full(a), full(b)
+    a, b = to_float32(a), to_float32(b)
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
     size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
     inter = (high - low).clamp(min=0).prod(-1)
@@ -78,7 +78,7 @@ def quality_focal(logits: Tensor, qualities: Tensor, beta: float = 2.0) -> Tenso
 
     Binary cross entropy times the difference of score and quality to the power ``beta``; background has quality 0.
     """
-    logits = full(logits)
+    logits = to_float32(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, qualities, reduction="none")
     return entropy * (qualities - logits.sigmoid()).abs().pow(beta)
 
@@ -89,8 +89,8 @@ def distribution_focal(logits: Tensor, distances: Tensor) -> Tensor:
     Cross entropy to the two bins beside the distance, each with the share that the nearness to it gives. A distance is
     0 to bins - 1.
     """
-    scores = F.log_softmax(full(logits), -1)
-    distances = full(distances)
+    scores = F.log_softmax(to_float32(logits), -1)
+    distances = to_float32(distances)
     left = distances.detach().floor().clamp(0, logits.shape[-1] - 2)
     right_share = distances - left
     at = left.long()[..., None]
@@ -104,7 +104,7 @@ def varifocal(logits: Tensor, qualities: Tensor, positive: Tensor, alpha: float 
     Where ``positive`` (bool, same shape) the binary cross entropy to the true quality 0..1, times that quality; elsewhere
     that to 0, times ``alpha`` and the score to the power ``gamma``. Weights are held constant in the gradient.
     """
-    logits = full(logits)
+    logits = to_float32(logits)
     goal = torch.where(positive, qualities, torch.zeros_like(logits))
     weight = torch.where(positive, goal, alpha * logits.detach().sigmoid().pow(gamma))
     return F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * weight
@@ -120,4 +120,4 @@ def in_ignored(centres: Tensor, targets: Targets) -> Tensor:
 
 def zero_if_finite(*raw: Tensor) -> Tensor:
     """0, or not a number if any element is infinite or not a number: no assignment can hide an overflow then."""
-    return torch.stack([full(one.detach()).sum() * 0 for one in raw]).sum()
+    return torch.stack([to_float32(one.detach()).sum() * 0 for one in raw]).sum()

@@ -23,7 +23,7 @@ import torch
 from numpy.lib import format as npy
 
 from workbench.errors import BadInput
-from zoo.weights.safe_pickle import DTYPES, MAX_DIMS, InertUnpickler, Stored, Thing, listed, shown
+from zoo.weights.safe_pickle import DTYPES, MAX_DIMS, InertObject, InertUnpickler, Stored, listed, shown
 
 MAX_FILE_BYTES = 16 * 2**30
 MAX_NAMES = 20_000
@@ -152,16 +152,16 @@ def _is_scalar(value: Any) -> bool:
 
 def _tensors_in(value: Any) -> dict[str, Stored]:
     """Tensors of a pickled module, or of a dict that holds tensors and scalars only; else none."""
-    if isinstance(value, Thing):
+    if isinstance(value, InertObject):
         return _module_tensors(value) if isinstance(value.get("_modules"), dict) else {}
     if not isinstance(value, dict) or len(value) > MAX_NAMES:
         return {}
     found = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, Stored)}
     rest = [item for key, item in value.items() if key not in found and not str(key).endswith("_extra_state")]
-    return found if all(item is None or _is_scalar(item) or isinstance(item, Thing) for item in rest) else {}
+    return found if all(item is None or _is_scalar(item) or isinstance(item, InertObject) for item in rest) else {}
 
 
-def _module_tensors(top: Thing) -> dict[str, Stored]:
+def _module_tensors(top: InertObject) -> dict[str, Stored]:
     """Named as ``state_dict`` would: parameters and persistent buffers, then children, depth first."""
     found: dict[str, Stored] = {}
     todo, walked = [("", top)], 0
@@ -169,14 +169,14 @@ def _module_tensors(top: Thing) -> dict[str, Stored]:
         prefix, module = todo.pop()
         walked += 1
         skipped = module.get("_non_persistent_buffers_set") or ()
-        children: list[tuple[str, Thing]] = []
+        children: list[tuple[str, InertObject]] = []
         for group in ("_parameters", "_buffers", "_modules"):
             for name, item in (module.get(group) or {}).items():
                 if item is None or (group == "_buffers" and name in skipped):
                     continue
                 if type(name) is not str or len(prefix) + len(name) > MAX_NAME_LENGTH or walked + len(found) > MAX_NAMES:
                     raise BadInput(f"its modules nest without end, or there are over {MAX_NAMES}: refused")
-                if group == "_modules" and isinstance(item, Thing):
+                if group == "_modules" and isinstance(item, InertObject):
                     children.append((f"{prefix}{name}.", item))
                 elif group != "_modules" and isinstance(item, Stored):
                     found[prefix + name] = item
@@ -188,7 +188,7 @@ def _module_tensors(top: Thing) -> dict[str, Stored]:
 
 def _class_names(model: Any) -> tuple[str, ...] | None:
     """The ``names`` of a pickled model: a list, or a dict from 0 on."""
-    names = model.get("names") if isinstance(model, Thing) else None
+    names = model.get("names") if isinstance(model, InertObject) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
     return tuple(names) if isinstance(names, (list, tuple)) and names and all(type(name) is str for name in names) else None

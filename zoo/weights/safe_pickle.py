@@ -1,6 +1,6 @@
 """A pickle played back inertly: nothing that it names is imported, nothing in it is called.
 
-A name is one of the builders below, a storage or element type, or gives an inert ``Thing`` that keeps its attributes
+A name is one of the builders below, a storage or element type, or gives an inert ``InertObject`` that keeps its attributes
 unread; any other name is refused. Sizes that a pickle claims are checked before anything is allocated for them.
 """
 
@@ -75,17 +75,17 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Name:
+class InertName:
     """A class or function that a pickle names. ``build`` makes its value; without it calls give an inert thing."""
 
     text: str
     build: Callable[..., Any] | None = None
 
 
-class Thing:
+class InertObject:
     """An object of a class that is not loaded: its attributes are kept, unread and unrun."""
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: InertName) -> None:
         self.name = name
         self.states: list[dict] = []
 
@@ -98,7 +98,7 @@ def _key(key: Any, depth: int = 0) -> Any:
     if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
         for part in key:
             _key(part, depth + 1)
-    elif not isinstance(key, (str, bytes, int, float, complex, type(None), Thing, Name, torch.dtype)):
+    elif not isinstance(key, (str, bytes, int, float, complex, type(None), InertObject, InertName, torch.dtype)):
         raise BadInput(f"a dict or set in its pickle is keyed by a {type(key).__name__}: refused")
     return key
 
@@ -163,7 +163,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": _parameter, "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type_v2": _tensor_of_type,
 }  # fmt: skip
-BUILDERS = {text: Name(text, build) for text, build in FUNCTIONS.items()}
+BUILDERS = {text: InertName(text, build) for text, build in FUNCTIONS.items()}
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -191,11 +191,11 @@ class InertUnpickler(pickle._Unpickler):
             if text in BUILDERS:
                 return BUILDERS[text]
             if module in ("torch", "torch.cuda", "torch.storage") and name in STORAGES:
-                return Name(name)
+                return InertName(name)
             if module == "torch" and name in DTYPES:
                 return DTYPES[name]
             if text in INERT_NAMES or text.startswith(INERT_PREFIXES):
-                return Name(text)
+                return InertName(text)
         raise BadInput(
             f"its pickle names {shown(f'{module}.{name}')}, which is neither a tensor builder nor a model class: refused, and nothing "
             "was run; pass the weights alone, as a dict of tensors or .safetensors"
@@ -216,10 +216,10 @@ class InertUnpickler(pickle._Unpickler):
 
     def make(self, named: Any, args: Any) -> Any:
         """What calling ``named`` gives."""
-        if not isinstance(named, Name) or not isinstance(args, tuple):
+        if not isinstance(named, InertName) or not isinstance(args, tuple):
             raise BadInput(f"its pickle calls a {type(named).__name__}: refused")
         if named.build is None:
-            return Thing(named)
+            return InertObject(named)
         self.copies_left -= sum(len(arg) for arg in args if isinstance(arg, (str, bytes, bytearray, list, tuple, dict, set)))
         if self.copies_left < 0:
             raise BadInput("its pickle copies more than it holds: refused")
@@ -239,7 +239,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Thing):
+        if isinstance(self.stack[-1], InertObject):
             # Attributes, or a pair of attributes and slots.
             self.stack[-1].states += [part for part in (state if isinstance(state, tuple) else (state,)) if isinstance(part, dict)]
         elif not isinstance(self.stack[-1], dict):  # a state_dict's own attribute, _metadata, is let go
@@ -254,7 +254,7 @@ class InertUnpickler(pickle._Unpickler):
             target.extend(items)
         elif isinstance(target, set):
             target.update(_set(items))
-        elif not isinstance(target, Thing):
+        elif not isinstance(target, InertObject):
             raise BadInput(f"its pickle adds to a {type(target).__name__}: refused")
 
     def load_extend(self) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from distill.data.check.findings import Verdict, findings, judge
+from distill.data.check.faults import AnnotationFaults, find_faults, findings
 from distill.data.formats import readers
-from distill.data.formats.claims import RULES, SEVERITIES, Claims, Finding, Notes, quoted
-from distill.data.formats.headers import Header, in_threads, read_header
-from distill.data.formats.places import Places
+from distill.data.formats.image_headers import Header, in_threads, read_header
+from distill.data.formats.paths import Places
+from distill.data.formats.raw import RULES, SEVERITIES, Finding, FindingLog, RawAnnotations, quoted
 from zoo.images import READ_ERRORS, SUFFIXES
 
 FORMAT = "nas-doctor-1"
@@ -62,8 +62,8 @@ class Look:
 class Split:
     """One split as the doctor saw it."""
 
-    claims: Claims
-    verdict: Verdict
+    claims: RawAnnotations
+    verdict: AnnotationFaults
     looks: tuple[Look | None, ...]
     """None where there is no file."""
 
@@ -99,23 +99,23 @@ class Report:
         }  # fmt: skip
 
 
-def examine(path: str | Path, input_px: int = 640, quick: bool = False, say: Callable[[str], None] = readers.silent) -> Report:
+def examine(path: str | Path, input_px: int = 640, quick: bool = False, log: Callable[[str], None] = readers.silent) -> Report:
     """Look at the data set at ``path``; tiny objects are judged at an input of ``input_px``. ``quick`` reads headers only."""
     splits = []
     for source in readers.find_sources(path):
-        claims = readers.read_claims(source, say)
-        splits.append(Split(claims, judge(claims), _looks(claims, quick, say)))
+        claims = readers.read_claims(source, log)
+        splits.append(Split(claims, find_faults(claims), _looks(claims, quick, log)))
     found: list[Finding] = []
     for split in splits:
-        notes = Notes(split.name)
+        notes = FindingLog(split.name)
         found += [replace(one, split=split.name) for one in findings(split.claims, split.verdict)]
         _images(split, notes)
         _counts(split, notes)
         _tiny(split, input_px, notes)
         _unlisted(split, [other.claims for other in splits], notes)
         found += notes.findings()
-    together = Notes("")
-    _across(splits, together, say)
+    together = FindingLog("")
+    _across(splits, together, log)
     found += together.findings()
     return Report(Path(path), input_px, quick, tuple(splits), _merged(found))
 
@@ -130,7 +130,7 @@ def _merged(found: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(by_key.values(), key=lambda one: (SEVERITIES.index(one.rule.severity), order.index(one.code))))
 
 
-def _looks(claims: Claims, quick: bool, say: Callable[[str], None]) -> tuple[Look | None, ...]:
+def _looks(claims: RawAnnotations, quick: bool, log: Callable[[str], None]) -> tuple[Look | None, ...]:
     files = [(at, file) for at, file in enumerate(claims.files) if file is not None]
     name = claims.source.name or "all"
 
@@ -138,7 +138,7 @@ def _looks(claims: Claims, quick: bool, say: Callable[[str], None]) -> tuple[Loo
         return Look(read_header(file)) if quick else look(file)
 
     looks: list[Look | None] = [None] * len(claims)
-    found = in_threads(look_at, [file for _, file in files], lambda n: say(f"{name}: {n:,} of {len(files):,} images looked at"))
+    found = in_threads(look_at, [file for _, file in files], lambda n: log(f"{name}: {n:,} of {len(files):,} images looked at"))
     for (at, _), one in zip(files, found, strict=True):
         looks[at] = one
     return tuple(looks)
@@ -180,7 +180,7 @@ def right_suffix(file: Path, header: Header) -> bool:
     return header.kind in KINDS.get(file.suffix.lower(), (header.kind,))
 
 
-def _images(split: Split, notes: Notes) -> None:
+def _images(split: Split, notes: FindingLog) -> None:
     """Headers and contents against what is claimed of them."""
     claims = split.claims
     contents: dict[bytes, int] = {}
@@ -216,7 +216,7 @@ def objects_a_class(split: Split) -> dict[int, int]:
     return {one.id: found.get(one.id, 0) for one in claims.categories}
 
 
-def _counts(split: Split, notes: Notes) -> None:
+def _counts(split: Split, notes: FindingLog) -> None:
     """Classes without objects, with few, and how far apart they are."""
     counts = objects_a_class(split)
     names = {one.id: one.name for one in split.claims.categories}
@@ -234,7 +234,7 @@ def _counts(split: Split, notes: Notes) -> None:
                 notes.add("imbalance", f"{quoted(names[most])} {counts[most]:,} times, {quoted(names[number])} {count:,} times")
 
 
-def _tiny(split: Split, input_px: int, notes: Notes) -> None:
+def _tiny(split: Split, input_px: int, notes: FindingLog) -> None:
     """Objects whose side at the network's input is below one cell."""
     claims, usable = split.claims, split.verdict.usable & ~split.claims.crowd
     boxes = split.verdict.clipped[usable].astype(np.float64)
@@ -252,7 +252,7 @@ def _tiny(split: Split, input_px: int, notes: Notes) -> None:
         notes.add("tiny", f"{quoted(claims.labels_from[image])}: {sides[at]:.1f} px", 0)
 
 
-def _unlisted(split: Split, everywhere: list[Claims], notes: Notes) -> None:
+def _unlisted(split: Split, everywhere: list[RawAnnotations], notes: FindingLog) -> None:
     """Images in the folders of a split that no split names; where all splits share a folder, the first one tells."""
     claims = split.claims
     if claims.source.form == "yolo":
@@ -267,7 +267,7 @@ def _unlisted(split: Split, everywhere: list[Claims], notes: Notes) -> None:
                 notes.add("unlisted-image", str(folder / name))
 
 
-def _across(splits: list[Split], notes: Notes, say: Callable[[str], None]) -> None:
+def _across(splits: list[Split], notes: FindingLog, log: Callable[[str], None]) -> None:
     """What only shows when splits are put side by side: classes, leaks, a missing split."""
     if len(splits) == 1:
         notes.add("one-split", splits[0].name)
@@ -289,7 +289,7 @@ def _across(splits: list[Split], notes: Notes, say: Callable[[str], None]) -> No
                     notes.add("class-ids-differ", f"{quoted(name)}: {ids[name]} in {first.name}, {theirs[name]} in {split.name}")
     for at, split in enumerate(splits):
         for later in splits[at + 1 :]:
-            say(f"comparing {split.name} with {later.name}")
+            log(f"comparing {split.name} with {later.name}")
             _leaks(split, later, notes)
 
 
@@ -308,7 +308,7 @@ def same_files(split: Split, other: Split) -> list[tuple[int, int]]:
     return pairs
 
 
-def _leaks(split: Split, other: Split, notes: Notes) -> None:
+def _leaks(split: Split, other: Split, notes: FindingLog) -> None:
     same = same_files(split, other)
 
     def told(ours: int, theirs: int) -> str:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from distill.data.check.doctor import Report, Split, right_suffix, same_files, sizes_agree
-from distill.data.check.findings import judge, parent_category
+from distill.data.check.faults import find_faults, parent_category
 from distill.data.formats import coco
-from distill.data.formats.claims import Claims, quoted
+from distill.data.formats.raw import RawAnnotations, quoted
 from distill.data.formats.readers import silent
 from workbench.errors import BadInput
 from workbench.files import new_folder
@@ -70,7 +70,7 @@ class _Copy:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     links: list[tuple[Path, str]] = field(default_factory=list)
     """Image and its name in the copy."""
-    mended: Claims | None = None
+    mended: RawAnnotations | None = None
 
     def told(self, code: str, where: str, before: Any, after: Any = DROPPED) -> None:
         self.changes.append(Change(self.split.name, code, where, before, after))
@@ -82,7 +82,7 @@ class _Copy:
             self.told(code, quoted(self.split.claims.labels_from[at]), why)
 
 
-def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent) -> Counter[str]:
+def repair(report: Report, out: str | Path, log: Callable[[str], None] = silent) -> Counter[str]:
     """Write a repaired copy of what ``report`` is about to the folder ``out``; the number of changes by code."""
     out = Path(out)
     check_place(out, report.splits[0].claims.source.root)
@@ -93,7 +93,7 @@ def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent)
         _images(one)
     _leaks(copies)
     for one, own in zip(copies, numbers, strict=True):
-        say(f"mending {one.split.name}")
+        log(f"mending {one.split.name}")
         _annotations(one, own)
         _entries(one)
     copies = [one for one in copies if one.images]
@@ -101,7 +101,7 @@ def repair(report: Report, out: str | Path, say: Callable[[str], None] = silent)
         raise BadInput(f"{report.path}: no image is left after repair; nothing was written")
     with new_folder(out) as folder:
         for one in copies:
-            _write(one, categories, folder, say)
+            _write(one, categories, folder, log)
         (folder / "changes.json").write_text(
             json.dumps({"format": FORMAT, "counts": dict(Counter(c.code for c in changes)), "changes": [c.to_dict() for c in changes]}, indent=1) + "\n", encoding="utf-8"
         )
@@ -212,7 +212,7 @@ def _leaks(copies: list[_Copy]) -> None:
 def _annotations(copy: _Copy, numbers: dict[int, int]) -> None:
     """Mended annotations of the images that stay, with ``numbers`` from the split's category ids to the copy's."""
     claims = _mended(copy)
-    verdict = judge(claims)
+    verdict = find_faults(claims)
     for found in copy.split.claims.findings:
         if found.code.startswith("malformed-"):
             for example in found.examples:
@@ -250,7 +250,7 @@ def _annotations(copy: _Copy, numbers: dict[int, int]) -> None:
     copy.mended = claims
 
 
-def _mended(copy: _Copy) -> Claims:
+def _mended(copy: _Copy) -> RawAnnotations:
     """The claims with boxes as pixels of the images as they are, and entries of one file merged."""
     split, claims, verdict = copy.split, copy.split.claims, copy.split.verdict
     boxes, sizes, areas, image = claims.boxes.copy(), claims.sizes.copy(), claims.areas.copy(), claims.image.copy()
@@ -321,7 +321,7 @@ def _entries(copy: _Copy) -> None:
         copy.links.append((file, name))
 
 
-def _write(copy: _Copy, categories: list[dict[str, Any]], folder: Path, say: Callable[[str], None]) -> None:
+def _write(copy: _Copy, categories: list[dict[str, Any]], folder: Path, log: Callable[[str], None]) -> None:
     """Annotations and images of one split."""
     images, name = folder / "images" / copy.split.name, copy.split.name
     images.mkdir(parents=True)
@@ -331,6 +331,6 @@ def _write(copy: _Copy, categories: list[dict[str, Any]], folder: Path, say: Cal
         except OSError:  # another file system, or one without links: a copy takes more room and does as well
             shutil.copyfile(file, images / new)
         if n % 100 == 0:
-            say(f"{name}: {n:,} of {len(copy.links):,} images linked")
+            log(f"{name}: {n:,} of {len(copy.links):,} images linked")
     (folder / "annotations").mkdir(exist_ok=True)
     (folder / "annotations" / f"{name}.json").write_text(coco.write(copy.images, copy.annotations, categories), encoding="utf-8")

@@ -22,9 +22,9 @@ from distill.data.dataset import DataSet
 from distill.data.feed.augment import Scene
 from distill.data.feed.cache import Pictures
 from distill.data.feed.presets import Preset, find_preset
-from distill.data.feed.sample import Sampler
+from distill.data.feed.sampler import Sampler
 from distill.data.feed.views import ORDER, SAMPLE, SIZE, Origin, View, Views
-from distill.data.feed.workers import Crew, Tuner, usable_cpus
+from distill.data.feed.workers import Tuner, WorkerPool, usable_cpus
 from workbench.errors import BadInput
 from zoo.images import Placement, Preprocess, prepare
 from zoo.learning.targets import Targets
@@ -98,7 +98,7 @@ class Loader:
         self._tuner = Tuner(most) if workers is None else None
         now = max(most // 2, 1) if workers is None else workers
         slot_bytes = self._share * 3 * max(self.preset.sides_px(input_px)) ** 2
-        self._crew = Crew(self._fill, slot_bytes, now, most)
+        self._crew = WorkerPool(self._fill, slot_bytes, now, most)
 
     def __enter__(self) -> Loader:
         return self
@@ -307,7 +307,7 @@ def evaluation_batches(
     mine = list(range(len(data)))[rank::world]
     jobs = [mine[at : at + batch] for at in range(0, len(mine), batch)]
     count = min(max(usable_cpus() // world, 1), MOST_WORKERS, len(jobs)) if workers is None else workers
-    with Crew(fill, batch * 3 * input_px**2, count) as crew:
+    with WorkerPool(fill, batch * 3 * input_px**2, count) as crew:
         filled: Iterator[tuple[Any, np.ndarray]] = crew.ordered(jobs)
         for job, (reply, room) in zip(jobs, filled, strict=True):
             places, broken = reply

@@ -27,7 +27,7 @@ import numpy as np
 
 from workbench.errors import BadInput
 
-Task = Callable[[Any, np.ndarray], Any]
+LoadFunction = Callable[[Any, np.ndarray], Any]
 """Does one job: takes what describes it and room for its pixels, uint8 ``[bytes]``, and returns what is sent back."""
 
 AHEAD = 2
@@ -45,10 +45,10 @@ class _Worker:
     leaving: bool = False
 
 
-class Crew:
+class WorkerPool:
     """Some workers for one task. Close it, or use it as a context manager; it also ends with the process."""
 
-    def __init__(self, task: Task, slot_bytes: int, workers: int, most: int | None = None) -> None:
+    def __init__(self, task: LoadFunction, slot_bytes: int, workers: int, most: int | None = None) -> None:
         """``workers`` now and ``most`` ever; 0 does every job in this process when it is asked for."""
         if workers < 0:
             raise BadInput(f"{workers} workers: must be 0 or more")
@@ -72,7 +72,7 @@ class Crew:
         for _ in range(workers):
             self.add()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -241,7 +241,7 @@ def _end(workers: list[_Worker]) -> None:
     workers.clear()
 
 
-def _work(task: Task, pipe: Connection, others: list[Connection], parent: int, slot_of: Callable[[int], np.ndarray]) -> None:
+def _work(task: LoadFunction, pipe: Connection, others: list[Connection], parent: int, slot_of: Callable[[int], np.ndarray]) -> None:
     """A worker's life."""
     import cv2
     import torch

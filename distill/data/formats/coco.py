@@ -16,9 +16,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from distill.data.formats.claims import Category, Claims, Notes, Source, columns, quoted
-from distill.data.formats.headers import read_sizes
-from distill.data.formats.places import MISSING, OUTSIDE, Places, read_text
+from distill.data.formats.image_headers import read_sizes
+from distill.data.formats.paths import MISSING, OUTSIDE, Places, read_text
+from distill.data.formats.raw import Category, FindingLog, RawAnnotations, Source, columns, quoted
 from workbench.errors import BadInput
 
 MOST_JSON_BYTES = 8 * 2**30
@@ -85,15 +85,15 @@ def _source(file: Path, root: Path | None = None) -> Source:
     return Source("coco", split, root.resolve(), file, tuple(dict.fromkeys(folders)))
 
 
-def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Claims:
+def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
     """What the JSON file claims."""
-    file, notes = source.file, Notes(source.name)
+    file, notes = source.file, FindingLog(source.name)
     if file.is_file() and not Places(source.root).inside(file):
         raise BadInput(f"{file}: a link that leaves the folder {source.root}; give the file itself")
-    say(f"reading {file.name}")
+    log(f"reading {file.name}")
     text = POLYGONS.sub(r'\1 0', read_text(file, MOST_JSON_BYTES))
     images, annotations, categories = _Images(), _Annotations(), _Categories()
-    lists: dict[str, Callable[[Any, Notes], None]] = {"images": images.add, "annotations": annotations.add, "categories": categories.add}
+    lists: dict[str, Callable[[Any, FindingLog], None]] = {"images": images.add, "annotations": annotations.add, "categories": categories.add}
     seen = set()
     try:
         for key, entry in _entries(text, frozenset(lists)):
@@ -103,7 +103,7 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
             if entry is not _BEGIN:
                 lists[key](entry, notes)
                 if len(annotations.image) % 20_000 == 0:
-                    say(f"reading {file.name}: {len(images.ids):,} images, {len(annotations.image):,} annotations")
+                    log(f"reading {file.name}: {len(images.ids):,} images, {len(annotations.image):,} annotations")
     except JSONDecodeError as error:
         place = _true_place(file) or error
         raise BadInput(f"{file}: not JSON (line {place.lineno}, column {place.colno}: {place.msg}): is the file whole?") from error
@@ -119,7 +119,7 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
     if not categories.found:
         raise BadInput(f"{file}: no category is defined; a COCO file needs at least one, such as {{\"id\": 1, \"name\": \"thing\"}}")
     del text
-    return _claims(source, images, annotations, categories, notes, say)
+    return _claims(source, images, annotations, categories, notes, log)
 
 
 _BEGIN = object()
@@ -197,7 +197,7 @@ class _Images:
         self.names: list[str] = []
         self.sizes: list[tuple[int, int]] = []
 
-    def add(self, entry: Any, notes: Notes) -> None:
+    def add(self, entry: Any, notes: FindingLog) -> None:
         """One entry; what is no image is noted and passed over."""
         found, name = (entry.get("id"), entry.get("file_name")) if isinstance(entry, dict) else (None, None)
         if not _is_id(found) or not isinstance(name, str) or not name:
@@ -225,7 +225,7 @@ class _Annotations:
         self.areas: list[float] = []
         self.boxes: list[float] = []
 
-    def add(self, entry: Any, notes: Notes) -> None:
+    def add(self, entry: Any, notes: FindingLog) -> None:
         """One entry; what is no annotation of a box is noted and passed over."""
         try:
             image, category, box = entry["image_id"], entry["category_id"], entry["bbox"]
@@ -253,7 +253,7 @@ class _Categories:
     def __init__(self) -> None:
         self.found: list[Category] = []
 
-    def add(self, entry: Any, notes: Notes) -> None:
+    def add(self, entry: Any, notes: FindingLog) -> None:
         """One entry; what is no category is noted and passed over."""
         found, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (None, None)
         if not _is_id(found) or not isinstance(name, str) or not name.strip():
@@ -263,7 +263,7 @@ class _Categories:
         self.found.append(Category(found, name, parent if isinstance(parent, str) else ""))
 
 
-def _claims(source: Source, images: _Images, annotations: _Annotations, categories: _Categories, notes: Notes, say: Callable[[str], None]) -> Claims:
+def _claims(source: Source, images: _Images, annotations: _Annotations, categories: _Categories, notes: FindingLog, log: Callable[[str], None]) -> RawAnnotations:
     places = Places(source.root)
     files = []
     for name in images.names:
@@ -271,7 +271,7 @@ def _claims(source: Source, images: _Images, annotations: _Annotations, categori
         if file in (OUTSIDE, MISSING):
             notes.add("path-outside" if file == OUTSIDE else "missing-image", quoted(name))
         files.append(file if isinstance(file, Path) else None)
-    sizes = fill_sizes(np.asarray(images.sizes, dtype=np.int64).reshape(-1, 2), files, notes, say, "no-size")
+    sizes = fill_sizes(np.asarray(images.sizes, dtype=np.int64).reshape(-1, 2), files, notes, log, "no-size")
     ids = np.asarray(images.ids, dtype=np.int64)
     position: dict[int, int] = {}
     for at, one in enumerate(images.ids):
@@ -281,7 +281,7 @@ def _claims(source: Source, images: _Images, annotations: _Annotations, categori
         boxes[:, 2:] += boxes[:, :2]
     where = np.asarray([position.get(one, -1) for one in annotations.image], dtype=np.int64)
     notes.all("unknown-image", where < 0, lambda at: f"annotation {annotations.ids[at]}: image_id {annotations.image[at]}")
-    return Claims(
+    return RawAnnotations(
         source, tuple(categories.found), ids, tuple(files), tuple(images.names), sizes,
         **columns(boxes, where, annotations.category, annotations.crowd, annotations.areas, annotations.ids), findings=notes.findings(),
     )  # fmt: skip
@@ -299,10 +299,10 @@ def _file(places: Places, folders: tuple[Path, ...], name: str) -> Path | str:
     return worst
 
 
-def fill_sizes(sizes: np.ndarray, files: list[Path | None], notes: Notes, say: Callable[[str], None], code: str = "") -> np.ndarray:
+def fill_sizes(sizes: np.ndarray, files: list[Path | None], notes: FindingLog, log: Callable[[str], None], code: str = "") -> np.ndarray:
     """``sizes`` ``[m, 2]`` with zeros replaced from the images' headers; ``code`` is noted for each, what cannot be read always."""
     unknown = [at for at in np.flatnonzero((sizes <= 0).any(1)).tolist() if files[at] is not None]
-    headers = read_sizes([file for at in unknown if (file := files[at]) is not None], say)
+    headers = read_sizes([file for at in unknown if (file := files[at]) is not None], log)
     for at, header in zip(unknown, headers, strict=True):
         if header.fault:
             notes.add(header.fault, f"{files[at]}: {header.why}")

@@ -13,11 +13,11 @@ from types import ModuleType
 
 import numpy as np
 
-from distill.data.check.findings import Verdict, findings, judge
+from distill.data.check.faults import AnnotationFaults, find_faults, findings
 from distill.data.classes import ClassMap, check_same
 from distill.data.dataset import DataSet, Picture
 from distill.data.formats import coco, voc, yolo
-from distill.data.formats.claims import Claims, Source
+from distill.data.formats.raw import RawAnnotations, Source
 from workbench.errors import BadInput
 
 FORMS: dict[str, ModuleType] = {"coco": coco, "yolo": yolo, "voc": voc}
@@ -54,14 +54,14 @@ def find_sources(path: str | Path) -> list[Source]:
     raise BadInput(f"{path}: no data set that can be read; known are {LAYOUTS}")
 
 
-def read_claims(source: Source, say: Say = silent) -> Claims:
+def read_claims(source: Source, log: Say = silent) -> RawAnnotations:
     """What the files of one split claim, faults and all."""
-    claims: Claims = FORMS[source.form].read(source, say)
+    claims: RawAnnotations = FORMS[source.form].read(source, log)
     return claims
 
 
-def open_data(path: str | Path, split: str = "train", say: Say = silent) -> DataSet:
-    """One split of the data at ``path``; ``say`` hears how reading goes.
+def open_data(path: str | Path, split: str = "train", log: Say = silent) -> DataSet:
+    """One split of the data at ``path``; ``log`` hears how reading goes.
 
     A JSON file whose name tells of no split serves as any.
     """
@@ -69,16 +69,16 @@ def open_data(path: str | Path, split: str = "train", say: Say = silent) -> Data
     source = sources.get(split) or (sources.get("") if len(sources) == 1 else None)
     if source is None:
         raise _no_split(path, split, list(sources))
-    return accept(read_claims(source, say), path)
+    return accept(read_claims(source, log), path)
 
 
-def open_pair(path: str | Path, say: Say = silent) -> tuple[DataSet, DataSet]:
+def open_pair(path: str | Path, log: Say = silent) -> tuple[DataSet, DataSet]:
     """The splits train and val of one data set, which must be two and agree on their classes."""
     sources = {source.name: source for source in find_sources(path)}
     for split in ("train", "val"):
         if split not in sources:
             raise _no_split(path, split, list(sources))
-    train, val = (accept(read_claims(sources[split], say), path) for split in ("train", "val"))
+    train, val = (accept(read_claims(sources[split], log), path) for split in ("train", "val"))
     check_same(train.classes, val.classes, "train", "val")
     return train, val
 
@@ -91,9 +91,9 @@ def _no_split(path: str | Path, split: str, known: list[str]) -> BadInput:
     )
 
 
-def accept(claims: Claims, path: str | Path) -> DataSet:
+def accept(claims: RawAnnotations, path: str | Path) -> DataSet:
     """The data set that ``claims``, found at ``path``, make; ``BadInput`` names the first error and how many more there are."""
-    verdict = judge(claims)
+    verdict = find_faults(claims)
     errors = [one for one in findings(claims, verdict) if one.rule.severity == "error"]
     if errors:
         first, more = errors[0], len(errors) - 1
@@ -108,7 +108,7 @@ def accept(claims: Claims, path: str | Path) -> DataSet:
     })  # fmt: skip
 
 
-def _pictures(claims: Claims, verdict: Verdict, classes: ClassMap) -> tuple[Picture, ...]:
+def _pictures(claims: RawAnnotations, verdict: AnnotationFaults, classes: ClassMap) -> tuple[Picture, ...]:
     """Every picture with its boxes: views into columns sorted by picture, within one in the order of the file."""
     keep = np.flatnonzero(verdict.usable)
     keep = keep[np.argsort(claims.image[keep], kind="stable")]

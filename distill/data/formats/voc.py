@@ -15,9 +15,9 @@ from xml.parsers import expat
 
 import numpy as np
 
-from distill.data.formats.claims import Category, Claims, Notes, Source, columns, quoted
 from distill.data.formats.coco import fill_sizes
-from distill.data.formats.places import MISSING, OUTSIDE, Places, read_text
+from distill.data.formats.paths import MISSING, OUTSIDE, Places, read_text
+from distill.data.formats.raw import Category, FindingLog, RawAnnotations, Source, columns, quoted
 from workbench.errors import BadInput
 from zoo.images import SUFFIXES
 
@@ -47,9 +47,9 @@ def find(path: Path) -> list[Source]:
     return [Source("voc", split, root, folder, (folder,), {"xml": folder, "all": tuple(with_xml.values())}) for split, folder in with_xml.items()]
 
 
-def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Claims:
+def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
     """What the XML files of one split claim; the classes are those of the whole data set, by name."""
-    notes, places = Notes(source.name), Places(source.root)
+    notes, places = FindingLog(source.name), Places(source.root)
     folder: Path = source.settings["xml"]
     stems = _stems(source, places)
     known = {name[: -len(".xml")] for name in places.files(folder, (".xml",))}
@@ -57,7 +57,7 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
     sheets: dict[str, _Sheet] = {}
     for n, stem in enumerate(sorted(known)):
         if n % 1000 == 0:
-            say(f"reading XML: {n:,} of {len(known):,}")
+            log(f"reading XML: {n:,} of {len(known):,}")
         try:
             sheets[stem] = _sheet(_xml(places, folder, stem + ".xml"))
         except ValueError as error:
@@ -100,8 +100,8 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
         notes.add("from-zero", str(folder))
     else:
         corners[:, :2] -= 1
-    size = fill_sizes(np.asarray(sizes, dtype=np.int64).reshape(-1, 2), files, notes, say)
-    return Claims(
+    size = fill_sizes(np.asarray(sizes, dtype=np.int64).reshape(-1, 2), files, notes, log)
+    return RawAnnotations(
         source, tuple(Category(number, name) for name, number in numbers.items()), np.arange(len(stems), dtype=np.int64), tuple(files), tuple(stems), size,
         **columns(corners, image, category, crowd, np.full(len(boxes), math.nan), np.full(len(boxes), -1)), findings=notes.findings(),
     )  # fmt: skip

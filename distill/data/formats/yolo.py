@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from distill.data.formats.claims import Category, Claims, Notes, Source, columns, quoted
 from distill.data.formats.coco import fill_sizes
-from distill.data.formats.places import MISSING, OUTSIDE, Places, read_text, read_yaml
+from distill.data.formats.paths import MISSING, OUTSIDE, Places, read_text, read_yaml
+from distill.data.formats.raw import Category, FindingLog, RawAnnotations, Source, columns, quoted
 from workbench.errors import BadInput
 from zoo.images import SUFFIXES
 
@@ -87,9 +87,9 @@ def _inside(places: Places, base: Path, value: Any, key: str, file: Path) -> Pat
     raise BadInput(f"{file}: {key} {quoted(value)} leaves the folder {places.root}; put this file into the data's folder and write paths relative to it")
 
 
-def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Claims:
+def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
     """What the label files of one split claim."""
-    notes, places = Notes(source.name), Places(source.root)
+    notes, places = FindingLog(source.name), Places(source.root)
     names: list[str] = []
     files: list[Path | None] = []
     labels: list[Path | None] = []
@@ -103,11 +103,11 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
         names.append(name)
         files.append(image)
         labels.append(label)
-    sizes = fill_sizes(np.zeros((len(files), 2), dtype=np.int64), files, notes, say)
+    sizes = fill_sizes(np.zeros((len(files), 2), dtype=np.int64), files, notes, log)
     shares, images = _Lines(source.settings["pose"]), []
     for at, label in enumerate(labels):
         if at % 2000 == 0:
-            say(f"reading labels: {at:,} of {len(labels):,}")
+            log(f"reading labels: {at:,} of {len(labels):,}")
         if label is not None:
             images.extend([at] * shares.read(label, notes))
     boxes = np.asarray(shares.boxes, dtype=np.float64).reshape(-1, 4)
@@ -116,14 +116,14 @@ def read(source: Source, say: Callable[[str], None] = lambda text: None) -> Clai
     with np.errstate(over="ignore", invalid="ignore"):
         boxes *= np.concatenate([size, size], 1)
         area = np.asarray(shares.areas, dtype=np.float64) * size.prod(1)
-    return Claims(
+    return RawAnnotations(
         source, tuple(Category(i, name) for i, name in enumerate(source.settings["names"])),
         np.arange(len(files), dtype=np.int64), tuple(files), tuple(names), sizes,
         **columns(boxes, where, shares.classes, np.zeros(len(boxes), dtype=bool), area, np.full(len(boxes), -1)), findings=notes.findings(),
     )  # fmt: skip
 
 
-def _listed(source: Source, places: Places, notes: Notes) -> list[tuple[str, Path | None, Path | None]]:
+def _listed(source: Source, places: Places, notes: FindingLog) -> list[tuple[str, Path | None, Path | None]]:
     """Name, image and label file (None where there is none) of every picture of a split, in order."""
     found: list[tuple[str, Path | None, Path | None]] = []
     for listed in source.images:
@@ -146,7 +146,7 @@ def _listed(source: Source, places: Places, notes: Notes) -> list[tuple[str, Pat
     return found
 
 
-def _folder(folder: Path, source: Source, places: Places, notes: Notes, found: list[tuple[str, Path | None, Path | None]]) -> None:
+def _folder(folder: Path, source: Source, places: Places, notes: FindingLog, found: list[tuple[str, Path | None, Path | None]]) -> None:
     """The images in ``folder`` and the real folders below it, and the labels that belong to none."""
     for one in sorted(Path(here) for here, _, _ in os.walk(folder)):
         used = set()
@@ -174,7 +174,7 @@ def _label_folder(folder: Path) -> Path:
     return folder
 
 
-def _label(places: Places, image: Path, notes: Notes) -> Path | None:
+def _label(places: Places, image: Path, notes: FindingLog) -> Path | None:
     """The label file of an image, or None; one that leaves the folder is noted."""
     folder = _label_folder(image.parent)
     file = places.find(folder, image.stem + ".txt")
@@ -192,7 +192,7 @@ class _Lines:
         self.boxes: list[float] = []
         self.areas: list[float] = []
 
-    def read(self, file: Path, notes: Notes) -> int:
+    def read(self, file: Path, notes: FindingLog) -> int:
         """Objects of one file; lines that are none are noted and passed over."""
         try:
             text = read_text(file)

@@ -49,7 +49,7 @@ class SynthPicture:
     crowd: list[bool] = field(default_factory=list)
 
 
-def make(out: str | Path, images: int, seed: int, say: Callable[[str], None] = lambda _: None) -> dict[str, int]:
+def make(out: str | Path, images: int, seed: int, log: Callable[[str], None] = lambda _: None) -> dict[str, int]:
     """Write ``images`` pictures to the new folder ``out``; the same bytes for the same seed and library versions.
 
     Gives the number of pictures of either split, of objects, crowd regions and pictures without objects. The folder
@@ -66,10 +66,10 @@ def make(out: str | Path, images: int, seed: int, say: Callable[[str], None] = l
         if any(out.iterdir()):
             raise BadInput(f"{out} is not empty: give the name of a new folder, or empty this one first")
     with new_folder(out) as folder:
-        return _write(folder, images, seed, say)
+        return _write(folder, images, seed, log)
 
 
-def _write(folder: Path, images: int, seed: int, say: Callable[[str], None]) -> dict[str, int]:
+def _write(folder: Path, images: int, seed: int, log: Callable[[str], None]) -> dict[str, int]:
     counts = {"train": 0, "val": 0, "objects": 0, "crowds": 0, "empty": 0}
     parts: dict[str, dict[str, list[dict[str, Any]]]] = {split: {"images": [], "annotations": []} for split in SPLITS}
     for split in SPLITS:
@@ -91,7 +91,7 @@ def _write(folder: Path, images: int, seed: int, say: Callable[[str], None]) -> 
         counts["crowds"] += picture.crowd.count(True)
         counts["empty"] += False not in picture.crowd
         if index % SAY_EVERY == SAY_EVERY - 1 or index == images - 1:
-            say(f"{index + 1:,} of {images:,} pictures")
+            log(f"{index + 1:,} of {images:,} pictures")
     for split, part in parts.items():
         whole = {
             "info": {"description": f"synthetic detection set of nas-workbench, {split}", "seed": seed, "images": images},

@@ -27,19 +27,19 @@ import torch
 from torch import Tensor
 
 from distill.data.feed.views import Origin, View, Views
-from distill.teach.cache.record import Form, Kept
-from distill.teach.taught import Taught
+from distill.teach.cache.serialize import Form, Kept
+from distill.teach.outputs import TeacherOutputs
 from distill.train.parallel.group import group
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.locks import hold
+from workbench.locks import lock_folder
 
 FORMAT = 1
 THERE = 1 << 32
 """A mark is this and the record's CRC-32; 0 where there is no record."""
 DEFAULT_GB = 20.0
 
-Ask = Callable[[Tensor], Taught]
+Ask = Callable[[Tensor], TeacherOutputs]
 """The teacher: what it says of images ``[b, 3, h, w]``."""
 
 
@@ -61,9 +61,9 @@ class TeacherCache:
 
     def __init__(
         self, folder: Path, lock: IO[str] | None, views: Views, used: Sequence[View], forms: Mapping[int, Form], budget_bytes: int,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self.folder, self.views, self.forms, self._lock, self._say = folder, views, forms, lock, say
+        self.folder, self.views, self.forms, self._lock, self._say = folder, views, forms, lock, log
         self.used = tuple(used)
         self.budget_bytes = budget_bytes
         self._room = np.empty(0, np.uint8)
@@ -80,7 +80,7 @@ class TeacherCache:
     @staticmethod
     def open(
         folder: str | Path, key: Mapping[str, Any], views: Views, used: Sequence[View], kept: Kept, ask: Ask, device: torch.device,
-        budget_bytes: int, say: Callable[[str], None] = lambda text: None,
+        budget_bytes: int, log: Callable[[str], None] = lambda text: None,
     ) -> TeacherCache:  # fmt: skip
         """Make the folder, or go on with it when it was made for the same ``key``. ``used`` are the views that need a teacher,
         those that are seen most often first: the budget goes to them in that order.
@@ -95,12 +95,12 @@ class TeacherCache:
                 if turn == together.rank:
                     if together.writes:
                         # of the process: the loader's workers must not keep it when this one dies
-                        lock = hold(path, "teacher cache", "--cache", whole_process=True)
+                        lock = lock_folder(path, "teacher cache", "--cache", whole_process=True)
                     else:
                         _make(path)
                     _match(path, told)
                 together.wait()
-            cache = TeacherCache(path, lock, views, used, forms, budget_bytes, say)
+            cache = TeacherCache(path, lock, views, used, forms, budget_bytes, log)
         except BaseException:
             if lock is not None:
                 lock.close()
@@ -135,7 +135,7 @@ class TeacherCache:
                 "give it less with --cache-gb, or another folder with --cache"
             )
 
-    def recall(self, image: Tensor, origin: Origin, ask: Ask) -> Taught:
+    def recall(self, image: Tensor, origin: Origin, ask: Ask) -> TeacherOutputs:
         """What the teacher says of the batch ``image`` ``[b, 3, h, w]``; it is asked for what is not there only."""
         form = self.forms[origin.side_px]
         file = self._files.get(origin.view)

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import BadInput
-from zoo.learning.batch_share import Part, part, sharing
-from zoo.learning.losses import full
+from zoo.learning.batch_share import BatchShare, batch_share, use_batch_share
+from zoo.learning.losses import to_float32
 
 BUCKET = 1 << 23
 """Gradients that travel together: numbers of four bytes each."""
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 
-class Group(Part):
+class Group(BatchShare):
     """The processes of a training as one of them sees them. This one is alone."""
 
     def align(self, module: nn.Module) -> None:
@@ -37,11 +37,11 @@ class Group(Part):
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every parameter the sum of all processes' gradients."""
 
-    def everyone(self, thing: Thing) -> list[Thing]:
+    def everyone(self, thing: T) -> list[T]:
         """Every process's ``thing``, in their order."""
         return [thing]
 
-    def first(self, thing: Thing) -> Thing:
+    def first(self, thing: T) -> T:
         """The ``thing`` of the first process."""
         return thing
 
@@ -59,11 +59,11 @@ ALONE = Group()
 
 def group() -> Group:
     """The group that this process belongs to."""
-    mine = part()
+    mine = batch_share()
     return mine if isinstance(mine, Group) else ALONE
 
 
-class Joined(Group):
+class DistributedGroup(Group):
     """The processes of torch.distributed, over gloo or NCCL."""
 
     def __init__(self) -> None:
@@ -122,19 +122,19 @@ class Joined(Group):
             self._add(waiting)
 
     def _add(self, grads: Sequence[Tensor]) -> None:
-        flat = self.added(torch.cat([full(grad).flatten() for grad in grads]))
+        flat = self.added(torch.cat([to_float32(grad).flatten() for grad in grads]))
         for grad, summed in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
             grad.copy_(summed.view(grad.shape))
 
-    def everyone(self, thing: Thing) -> list[Thing]:
+    def everyone(self, thing: T) -> list[T]:
         found: list[Any] = [None] * self.world
         self._distributed.all_gather_object(found, thing)
         return found
 
-    def first(self, thing: Thing) -> Thing:
+    def first(self, thing: T) -> T:
         told: list[Any] = [thing if self.rank == 0 else None]
         self._distributed.broadcast_object_list(told, 0)
-        found: Thing = told[0]
+        found: T = told[0]
         return found
 
     def wait(self) -> None:
@@ -153,10 +153,10 @@ class _Total(torch.autograd.Function):
         return joined_group().added(grads[0].clone())
 
 
-def joined_group() -> Joined:
+def joined_group() -> DistributedGroup:
     """The group of a process that is not alone."""
-    mine = part()
-    assert isinstance(mine, Joined)
+    mine = batch_share()
+    assert isinstance(mine, DistributedGroup)
     return mine
 
 
@@ -168,12 +168,12 @@ def joined() -> Iterator[Group]:
     if distributed.get_world_size() == 1:
         yield ALONE
         return
-    mine = Joined()
-    with sharing(mine):
+    mine = DistributedGroup()
+    with use_batch_share(mine):
         yield mine
 
 
-def agreed(things: Iterable[Thing]) -> Iterator[Thing]:
+def agreed(things: Iterable[T]) -> Iterator[T]:
     """``things``, of which all processes have as many. Data that one process cannot read are bad input to all of them."""
     mine = group()
     if mine.world == 1:

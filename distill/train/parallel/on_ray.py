@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from distill.train.parallel.worker import Desk, Order, work
 from workbench.errors import BadInput, missing_package
-from workbench.workers.base import versions
+from workbench.workers.base import environment_versions
 from workbench.workers.on_ray import NODES_S, RETRIES, RayWorkers
 
 if TYPE_CHECKING:
-    from distill.request import Prepared
-    from distill.train.parallel.spread import Spread
-    from distill.train.run import Outcome
+    from distill.study.request import PreparedRun
+    from distill.train.parallel.worker_request import WorkerRequest
+    from distill.train.run import TrainResult
 
 LOOK_S = 0.3
 """Seconds between two looks at what the workers say."""
@@ -29,24 +29,24 @@ FOLDER = "ray"
 """Where Ray Train keeps its notes while a run goes on, in the run's folder. It holds nothing that going on needs."""
 
 
-def train_on_ray(prepared: Prepared, say: Callable[[str, bool], None]) -> Outcome:
+def train_on_ray(prepared: PreparedRun, log: Callable[[str, bool], None]) -> TrainResult:
     """Do what was prepared in ``prepared.request.spread``. Ctrl-C lets the workers write their state; a second one ends them at once."""
     request, spread = prepared.request, prepared.request.spread
     assert spread is not None
     prepared.open_folder().close()  # what cannot be gone on with is refused now, and --fresh is obeyed once
     scratch = (Path(request.runs) / prepared.name / FOLDER).resolve()
-    told = dataclasses.replace(request, spread=None, fresh=False, device=spread.device, readers=spread.readers if request.readers is None else request.readers)
-    order = Order(told, prepared.settings, spread.cpus, os.getcwd(), versions())
+    told = dataclasses.replace(request, spread=None, fresh=False, device=spread.device, data_workers=spread.data_workers if request.data_workers is None else request.data_workers)
+    order = Order(told, prepared.settings, spread.cpus, os.getcwd(), environment_versions())
     with RayWorkers(spread.workers, spread.address, spread.cpus, spread.gpus):
         try:
             _check_room(spread)
             shutil.rmtree(scratch, ignore_errors=True)
-            return _Fitting(order, spread, scratch).outcome(say)
+            return _Fitting(order, spread, scratch).outcome(log)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_room(spread: Spread) -> None:
+def _check_room(spread: WorkerRequest) -> None:
     """Refuse more workers than the cluster has room for; its nodes may still be on their way."""
     import ray
 
@@ -67,15 +67,15 @@ def _check_room(spread: Spread) -> None:
 class _Fitting:
     """Ray Train's fit in a thread of its own, because this one listens to Ctrl-C and to what the workers say."""
 
-    def __init__(self, order: Order, spread: Spread, scratch: Path) -> None:
+    def __init__(self, order: Order, spread: WorkerRequest, scratch: Path) -> None:
         try:
             import ray
             from ray.train import FailureConfig, RunConfig, ScalingConfig
             from ray.train.torch import TorchConfig, TorchTrainer
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-            from distill.train.parallel.meeting import TIMEOUT_S
             from distill.train.parallel.one_machine import OneMachine
+            from distill.train.parallel.rendezvous import TIMEOUT_S
         except ImportError as error:
             raise missing_package("training in several processes", error.name or "ray[train]", "ray") from error
         self._ray, self._spread = ray, spread
@@ -94,7 +94,7 @@ class _Fitting:
         self._found: Any = None
         self._error: BaseException | None = None
 
-    def outcome(self, say: Callable[[str, bool], None]) -> Outcome:
+    def outcome(self, log: Callable[[str, bool], None]) -> TrainResult:
         """Wait for the end, and show what is said meanwhile."""
         from distill.train.run import interruptible
 
@@ -109,9 +109,9 @@ class _Fitting:
                     thread.join(LOOK_S)
                     if stop() and not asked:
                         asked = True
-                        say("stopping after this step; Ctrl-C again ends at once", True)
-                    self._listen(say, asked)
-                self._listen(say, asked)
+                        log("stopping after this step; Ctrl-C again ends at once", True)
+                    self._listen(log, asked)
+                self._listen(log, asked)
         finally:
             for name, value in before.items():
                 if value is None:
@@ -123,7 +123,7 @@ class _Fitting:
         if self._found.return_value is None:
             assert asked, "the workers ended early without a reason"
             raise KeyboardInterrupt
-        found: Outcome = self._found.return_value
+        found: TrainResult = self._found.return_value
         return found
 
     def _fit(self) -> None:
@@ -132,13 +132,13 @@ class _Fitting:
         except BaseException as error:
             self._error = error
 
-    def _listen(self, say: Callable[[str, bool], None], stop: bool) -> None:
+    def _listen(self, log: Callable[[str, bool], None], stop: bool) -> None:
         try:
             said, failure = self._ray.get(self._desk.read.remote(stop))
         except self._ray.exceptions.RayError as error:
             raise BadInput(f"Ray broke off ({type(error).__name__}, {' '.join(str(error).split())[:300]}): the same command goes on from the last state") from error
         for text, force in said:
-            say(text, force)
+            log(text, force)
         if failure:
             raise BadInput(failure)
 

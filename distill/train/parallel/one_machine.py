@@ -14,7 +14,7 @@ import ray
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
-from distill.train.parallel.meeting import meet, part
+from distill.train.parallel.rendezvous import part, rendezvous
 
 
 @dataclass
@@ -37,7 +37,7 @@ class _ByFile(Backend):
         meeting = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
         count = len(worker_group)
         ray.get([
-            worker_group.execute_single_async(rank, meet, meeting, rank, count, backend_config.backend, backend_config.timeout_s) for rank in range(count)
+            worker_group.execute_single_async(rank, rendezvous, meeting, rank, count, backend_config.backend, backend_config.timeout_s) for rank in range(count)
         ])  # fmt: skip
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import BadInput
 from workbench.locks import InUse
-from workbench.workers.base import call
+from workbench.workers.base import run_job
 
 if TYPE_CHECKING:
-    from distill.request import Prepared, Request
-    from distill.train.run import Outcome
+    from distill.study.request import PreparedRun, TrainRequest
+    from distill.train.run import TrainResult
 
 EVERY_S = 1.0
 """Seconds between two words to the driver, unless it must know at once."""
@@ -60,7 +60,7 @@ class Desk:
 class Order:
     """What every worker is told."""
 
-    request: Request
+    request: TrainRequest
     """With neither ``spread`` nor ``fresh``."""
     settings: dict[str, Any]
     """Of the run, as the driver found them."""
@@ -70,12 +70,12 @@ class Order:
     versions: dict[str, str]
 
 
-def work(config: dict[str, Any]) -> Outcome | None:
+def work(config: dict[str, Any]) -> TrainResult | None:
     """Ray Train's training function. The first worker gives the outcome; None where the driver wanted an end."""
     desk = _AtDesk(config["desk"])
     order: Order = config["order"]
     try:
-        found: Outcome | None = call(order.versions, train_part, order, desk)
+        found: TrainResult | None = run_job(order.versions, train_part, order, desk)
         return found
     except BadInput as error:
         desk.fail(str(error))
@@ -94,7 +94,7 @@ class _AtDesk:
         self._at = 0.0
         self._stop = False
 
-    def say(self, text: str, force: bool = False) -> None:
+    def log(self, text: str, force: bool = False) -> None:
         """Leave ``text``, unless the last word is too fresh."""
         if force or time.monotonic() - self._at >= EVERY_S:
             self._ask(text, force)
@@ -118,11 +118,11 @@ class _AtDesk:
         self._at = time.monotonic()
 
 
-def train_part(order: Order, desk: _AtDesk) -> Outcome:
+def train_part(order: Order, desk: _AtDesk) -> TrainResult:
     """This worker's part of the run. All workers must find the same data and the same network as the driver did."""
     import torch
 
-    from distill.request import prepare
+    from distill.study.request import prepare
     from distill.train.parallel.group import joined
     from workbench.workers.on_ray import RETRIES
 
@@ -138,12 +138,12 @@ def train_part(order: Order, desk: _AtDesk) -> Outcome:
             return prepared.train(lambda text, force=False: None)
         begun = desk.begin()
         if begun > 1:
-            desk.say(f"a worker died: all of them begin anew from the last state ({begun - 1} of {RETRIES} times)", force=True)
+            desk.log(f"a worker died: all of them begin anew from the last state ({begun - 1} of {RETRIES} times)", force=True)
         _let_go(prepared)
-        return prepared.train(desk.say, asked_to_stop=desk.stop)
+        return prepared.train(desk.log, asked_to_stop=desk.stop)
 
 
-def _let_go(prepared: Prepared) -> None:
+def _let_go(prepared: PreparedRun) -> None:
     """Wait for the workers of an earlier group, which may still be on their way out."""
     deadline = time.monotonic() + LOCKED_S
     while True:

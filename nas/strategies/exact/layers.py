@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Options:
 class Layers:
     """All arcs of a space under a set of budgeted resources, costed once, vectorised a stage at a time."""
 
-    def __init__(self, rulers: Rulers, resources: tuple[str, ...], limits: dict[str, int]) -> None:
+    def __init__(self, rulers: SpaceCosts, resources: tuple[str, ...], limits: dict[str, int]) -> None:
         """``limits``: the whole-number budget of every resource, fixed costs already taken off."""
         self.rulers, self.space, self.resources = rulers, rulers.space, resources
         self.limits = np.array([limits[name] for name in resources], dtype=np.int64)

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.budgets import LAYERS, show
-from nas.costs import SCORE_TICK, Rulers
-from nas.searcher.evaluate import Judged, Limit
+from nas.budgets import LAYERS, format_cost
+from nas.costs import SCORE_TICK, SpaceCosts
+from nas.searcher.evaluator import Evaluation, Limit
 from nas.strategies.exact.labels import PASSES, Found, LabelSearch
 from nas.strategies.exact.layers import Layers
 from nas.strategies.exact.values import Values, table_bytes
@@ -67,8 +67,8 @@ class ExactResult:
 
 
 @dataclass(frozen=True)
-class _Problem:
-    rulers: Rulers
+class _ExactProblem:
+    rulers: SpaceCosts
     limits: tuple[Limit, ...]
     layers: Layers
     highs: np.ndarray
@@ -84,7 +84,7 @@ class _Problem:
 
 
 def solve(
-    rulers: Rulers, limits: tuple[Limit, ...], tick: Tick | None = None, time_limit_s: float = math.inf
+    rulers: SpaceCosts, limits: tuple[Limit, ...], tick: Tick | None = None, time_limit_s: float = math.inf
 ) -> ExactResult:
     """Find and prove the best row; label setting stops proving after ``time_limit_s`` and says so. Raises ``BadInput`` with the closest reachable value when nothing fits."""
     start = time.perf_counter()
@@ -102,7 +102,7 @@ def solve(
     return ExactResult(rows, certificate)
 
 
-def _pose(rulers: Rulers, limits: tuple[Limit, ...]) -> _Problem:
+def _pose(rulers: SpaceCosts, limits: tuple[Limit, ...]) -> _ExactProblem:
     fixed = rulers.fixed
     names = tuple(limit.name for limit in limits)
     # An open end becomes the largest whole number that sums stay safe with.
@@ -113,10 +113,10 @@ def _pose(rulers: Rulers, limits: tuple[Limit, ...]) -> _Problem:
     for i, limit in enumerate(limits):
         unit = rulers.unit(limit.name)
         if highs[i] < least[i]:
-            closest = show(limit.name, (int(least[i]) + fixed[limit.name]) * unit)
+            closest = format_cost(limit.name, (int(least[i]) + fixed[limit.name]) * unit)
             raise BadInput(f"budget {limit.text} cannot be met in space {rulers.space.name!r}: the least reachable is {closest}")
         if lows[i] > greatest[i]:
-            closest = show(limit.name, (int(greatest[i]) + fixed[limit.name]) * unit)
+            closest = format_cost(limit.name, (int(greatest[i]) + fixed[limit.name]) * unit)
             raise BadInput(f"budget {limit.text} cannot be met in space {rulers.space.name!r}: the most reachable is {closest}")
     highs = np.minimum(highs, greatest)
     layers.limits = highs
@@ -127,10 +127,10 @@ def _pose(rulers: Rulers, limits: tuple[Limit, ...]) -> _Problem:
         if highs[column] // unit <= 64:
             second = column
     sides = tuple(i for i in range(1, len(names)) if i != second)
-    return _Problem(rulers, limits, layers, highs, lows, second, unit, sides)
+    return _ExactProblem(rulers, limits, layers, highs, lows, second, unit, sides)
 
 
-def _by_table(problem: _Problem, tick: Tick | None) -> tuple[np.ndarray, float, int, int, str]:
+def _by_table(problem: _ExactProblem, tick: Tick | None) -> tuple[np.ndarray, float, int, int, str]:
     """One exact table; the front is its root."""
     bounded_below = bool(problem.lows.any())
     table = Values(
@@ -156,7 +156,7 @@ def _by_table(problem: _Problem, tick: Tick | None) -> tuple[np.ndarray, float, 
 
 
 def _by_labels(
-    problem: _Problem, tick: Tick | None, deadline: float
+    problem: _ExactProblem, tick: Tick | None, deadline: float
 ) -> tuple[np.ndarray, float, float, int, int, str]:
     """Bounding tables, then label setting for the budget and, for the front, for a ladder of smaller ones."""
     tables = _bounding_tables(problem, tick)
@@ -192,7 +192,7 @@ def _by_labels(
     return rows, top.score, top.bound, labels, sum(t.entries for t in tables), front
 
 
-def _bounding_tables(problem: _Problem, tick: Tick | None) -> list[Values]:
+def _bounding_tables(problem: _ExactProblem, tick: Tick | None) -> list[Values]:
     """One table a budget, one for the main budget together with each other one, and one for all of them together."""
     layers = problem.layers
     tables: list[Values] = []
@@ -225,11 +225,11 @@ def _bounding_tables(problem: _Problem, tick: Tick | None) -> list[Values]:
     return tables
 
 
-def _nothing(problem: _Problem, proved: bool = True) -> BadInput:
+def _nothing(problem: _ExactProblem, proved: bool = True) -> BadInput:
     texts = " with ".join(limit.text for limit in problem.limits)
     least = problem.layers.least_total()
     closest = ", ".join(
-        show(limit.name, (int(low) + problem.rulers.fixed[limit.name]) * problem.rulers.unit(limit.name))
+        format_cost(limit.name, (int(low) + problem.rulers.fixed[limit.name]) * problem.rulers.unit(limit.name))
         for limit, low in zip(problem.limits, least, strict=True)
     )
     verdict = "satisfies" if proved else "was found that satisfies"
@@ -258,7 +258,7 @@ class ExactSearch(Strategy):
             self.result = solve(self.settings.evaluator.rulers, self.settings.evaluator.limits, self._tick, self.settings.options.get("time_limit_s", math.inf))
         return self.result.rows
 
-    def tell(self, rows: np.ndarray, judged: Judged) -> None:
+    def tell(self, rows: np.ndarray, judged: Evaluation) -> None:
         """The judge must agree with the proof; anything else is a fault in this program."""
         assert self.result is not None
         best = float(np.max(judged.score))

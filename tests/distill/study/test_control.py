@@ -14,18 +14,18 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
-from distill.study.control import PLAIN, TAUGHT, Control, order
-from distill.study.subruns import SubRuns, Trial
-from distill.teach.request import Teaching
+from distill.study.control import PLAIN, TAUGHT, ControlResult, order
+from distill.study.subruns import SubRunResult, SubRuns
+from distill.teach.request import TeacherRequest
 from nas.cli import main
 from tests.distill.taught import taught, untaught, write_pictures
 from tests.distill.tiny import tiny_detector
 from tests.nas.process import nas
 from workbench.errors import BadInput
-from workbench.run_folder import Products, RunFolder
+from workbench.run_folder import RunFiles, RunFolder
 from zoo.weights.checkpoint import read_manifest, save
 
-ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--readers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]
+ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--data-workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]
 CONTROL = ["distill", "student.safetensors", "--teacher", "teacher.safetensors", *ARGS, "--control", "--seeds", "2"]
 
 
@@ -151,10 +151,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_weights_find_their_teachers() -> None:
-    assert Teaching(("a", "b.safetensors", "self", "c"), ("x", "y")).sources() == [("a", "x"), ("b.safetensors", "b.safetensors"), ("self", ""), ("c", "y")]
-    assert Teaching(("a.safetensors",), ("x",)).sources() == [("a.safetensors", "x")]
+    assert TeacherRequest(("a", "b.safetensors", "self", "c"), ("x", "y")).sources() == [("a", "x"), ("b.safetensors", "b.safetensors"), ("self", ""), ("c", "y")]
+    assert TeacherRequest(("a.safetensors",), ("x",)).sources() == [("a.safetensors", "x")]
     with pytest.raises(BadInput, match="add --teacher-weights"):
-        Teaching(("a", "b"), ("x",)).sources()
+        TeacherRequest(("a", "b"), ("x",)).sources()
 
 
 def test_plain_runs_lead_so_that_chance_is_known() -> None:
@@ -164,29 +164,29 @@ def test_plain_runs_lead_so_that_chance_is_known() -> None:
     assert all(arms.index((PLAIN, seed)) < arms.index((TAUGHT, seed)) for seed in range(5))
 
 
-def trial(*aps: float) -> Trial:
-    return Trial("x", {at: ap for at, ap in enumerate(aps, start=1)}, len(aps), 10.0)
+def trial(*aps: float) -> SubRunResult:
+    return SubRunResult("x", {at: ap for at, ap in enumerate(aps, start=1)}, len(aps), 10.0)
 
 
 def test_what_is_said_follows_from_the_interval() -> None:
-    def answer(gains: list[float]) -> Control:
-        return Control(Path("r"), {s: trial(0.1, 0.3) for s in range(len(gains))}, {s: trial(0.1, 0.3 + g) for s, g in enumerate(gains)}, None, False)
+    def answer(gains: list[float]) -> ControlResult:
+        return ControlResult(Path("r"), {s: trial(0.1, 0.3) for s in range(len(gains))}, {s: trial(0.1, 0.3 + g) for s, g in enumerate(gains)}, None, False)
 
     assert "THE TEACHER HARMS" in answer([-0.02, -0.021, -0.022]).says()
     assert "the teacher helps" in answer([0.02, 0.021, 0.022]).says()
     assert "NOTHING SHOWN" in answer([-0.02, 0.02]).says()
     assert "One seed has no interval" in answer([0.02]).says() and answer([0.02]).to_dict()["interval"] is None
-    assert "AP is 0" in Control(Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False).says()
+    assert "AP is 0" in ControlResult(Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False).says()
 
 
 def test_a_stopped_run_is_compared_where_it_was_stopped() -> None:
-    found = Control(Path("r"), {0: trial(0.1, 0.2, 0.3), 1: trial(0.1, 0.2, 0.4)}, {0: trial(0.1, 0.1)}, (0, 2), True)
+    found = ControlResult(Path("r"), {0: trial(0.1, 0.2, 0.3), 1: trial(0.1, 0.2, 0.4)}, {0: trial(0.1, 0.1)}, (0, 2), True)
     assert found.epoch == 2 and found.gain.differences == pytest.approx((-0.1,)) and found.verdict == "harms"
     assert "stopped after epoch 2 of seed 0" in found.text() and found.to_dict()["alarm"] == {"seed": 0, "epoch": 2}
 
 
 def test_a_trial_is_what_the_journal_says(tmp_path: Path) -> None:
-    products = Products("control", (), ())
+    products = RunFiles("control", (), ())
     folder = RunFolder.open(tmp_path / "r", {"a": 1}, {"nas": "0"}, products)
     runs = SubRuns(folder, "control")
     assert runs.done("seed 0 plain") is None

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from distill.teach.balance import Schedule
 from distill.teach.ensemble import Ensemble
 from distill.teach.self_teacher import RISING, SelfTeacher
-from distill.teach.task import Distilled, Lessons, Teacher
+from distill.teach.task import DistillationSettings, DistillationTask, Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import Task
@@ -25,18 +25,18 @@ CONSTANT = Schedule(1.0, 1.0, 0.0)
 RECIPE = load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1})
 
 
-def ensemble(lessons: Lessons | None = None, second: str | None = None) -> Ensemble:
+def ensemble(lessons: DistillationSettings | None = None, second: str | None = None) -> Ensemble:
     """Two detectors, the ``second`` perhaps one of the zoo, and the average."""
     student = tiny_detector()
     torch.manual_seed(7)
     others = [tiny_detector(1), tiny_detector(2) if second is None else build(second, CLASSES)]
     teachers = [*(Teacher(one.eval(), student, PX, PX) for one in others), SelfTeacher(student)]
-    return Ensemble(student, teachers, lessons or Lessons(responses={}, schedule=CONSTANT))
+    return Ensemble(student, teachers, lessons or DistillationSettings(responses={}, schedule=CONSTANT))
 
 
-def own_average() -> Distilled:
+def own_average() -> DistillationTask:
     student = tiny_detector()
-    return Distilled(student, SelfTeacher(student), Lessons(responses={"overlap": {}}, schedule=RISING))
+    return DistillationTask(student, SelfTeacher(student), DistillationSettings(responses={"overlap": {}}, schedule=RISING))
 
 
 def moved_state(task: Task, steps: int) -> Loop:
@@ -47,14 +47,14 @@ def moved_state(task: Task, steps: int) -> Loop:
 
 
 def test_every_teacher_has_its_part_of_the_share() -> None:
-    task = ensemble(Lessons(features={"cwd": {}, "pkd": {}}, share=0.3, schedule=CONSTANT), "yolox-nano")
+    task = ensemble(DistillationSettings(features={"cwd": {}, "pkd": {}}, share=0.3, schedule=CONSTANT), "yolox-nano")
     for number in (1, 2, 3):
         parts = [share for name, share in task.balance.shares.items() if name.startswith(f"{number}_")]
         assert len(parts) >= 3 and sum(parts) == pytest.approx(0.1)
 
 
 def test_all_teachers_are_heard_and_none_changes() -> None:
-    task = ensemble(Lessons(schedule=CONSTANT), "yolox-nano")
+    task = ensemble(DistillationSettings(schedule=CONSTANT), "yolox-nano")
     frozen = [lesson.teacher.detector for lesson in task.each[:2]]
     before = [{name: value.clone() for name, value in one.state_dict().items()} for one in frozen]
     loop = Loop(task, RECIPE, 8, 2)
@@ -73,14 +73,14 @@ def test_all_teachers_are_heard_and_none_changes() -> None:
 
 
 def test_fixed_weights_are_shared_out() -> None:
-    task = ensemble(Lessons(fixed={"cwd": 3.0}, schedule=CONSTANT))
+    task = ensemble(DistillationSettings(fixed={"cwd": 3.0}, schedule=CONSTANT))
     assert task.balance.fixed == {"1_cwd": 1.0, "2_cwd": 1.0, "3_cwd": 1.0}
 
 
 def test_one_teacher_is_no_ensemble() -> None:
     student = tiny_detector()
     with pytest.raises(BadInput, match="at least two"):
-        Ensemble(student, [SelfTeacher(student)], Lessons())
+        Ensemble(student, [SelfTeacher(student)], DistillationSettings())
 
 
 def test_the_average_teaches_and_never_learns() -> None:
@@ -102,7 +102,7 @@ def test_an_average_of_random_weights_says_nothing_at_first() -> None:
 
 def test_a_network_is_at_distance_0_from_its_own_average_before_it_moves() -> None:
     student = tiny_detector()
-    task = Distilled(student, SelfTeacher(student), Lessons(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT))
+    task = DistillationTask(student, SelfTeacher(student), DistillationSettings(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT))
     Loop(task, RECIPE, 8, 2)
     task.eval()
     batch = batches(1)[0]

@@ -21,7 +21,7 @@ from distill.teach.feature import (
     box_shares,
     make_feature_method,
 )
-from distill.train.optimise import make_optimiser
+from distill.train.optimizer import build_optimizer
 from distill.train.recipe import TrainRecipe
 from tests.distill.tiny import PX, batches, tiny_detector
 from workbench.errors import BadInput
@@ -258,10 +258,10 @@ def test_student_and_learners_move_and_the_teacher_does_not(name: str, teacher_p
     student = tiny_detector()
     torch.manual_seed(0)
     learner = Learner(make_feature_method(name, [m.shape[1] for m in student.features(batch.image)], [m.shape[1] for m in theirs]))
-    optimiser = make_optimiser(learner, TrainRecipe(optimiser="adamw", lr=1e-2, weight_decay=0.0))
+    optimizer = build_optimizer(learner, TrainRecipe(optimizer="adamw", lr=1e-2, weight_decay=0.0))
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     learner.method(learner.detector.features(batch.image), theirs, batch.targets, SIZE).backward()
-    optimiser.step()
+    optimizer.step()
     after = learner.state_dict()
     learned = {key for key, _ in learner.named_parameters() if key.startswith("method.")}
     assert learned and learned <= set(after) and all(key.startswith("method.align.levels.") for key in learned) == (name in ("cwd", "mimic", "pkd"))

@@ -378,12 +378,12 @@ def test_a_student_learns_boxes_and_classes_from_queries(name: str, dense: bool)
         raw = {"logits": torch.randn(1, 30, 3) - 3, "boxes": torch.rand(1, 30, 4) * 0.4 + 0.3}
     leaves: list[Tensor] = [m.requires_grad_() for value in raw.values() for m in (value if isinstance(value, list) else [value])]
     rates = [0.05] * 9 if dense else [0.1, 0.02]
-    optimiser = torch.optim.Adam([{"params": [leaf], "lr": rate} for leaf, rate in zip(leaves, rates, strict=True)])
+    optimizer = torch.optim.Adam([{"params": [leaf], "lr": rate} for leaf, rate in zip(leaves, rates, strict=True)])
     method = make_response_method(name, BRIDGE)
     for _ in range(200):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         method(answer_of(detector, raw, SIZE), teacher).backward()
-        optimiser.step()
+        optimizer.step()
     found = answer_of(detector, raw, SIZE)
     for box, label, score in zip(teacher.boxes[0][:2], (0, 2), (0.9, 0.8), strict=True):
         best = found.scores[0, :, label].argmax()

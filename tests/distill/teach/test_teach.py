@@ -14,7 +14,14 @@ from distill.teach.align import Aligner
 from distill.teach.balance import Schedule
 from distill.teach.response import answer_of
 from distill.teach.self_teacher import SelfTeacher
-from distill.teach.task import Distilled, Lessons, Recolour, Teacher, level_channels, student_lineage
+from distill.teach.task import (
+    DistillationSettings,
+    DistillationTask,
+    InputConversion,
+    Teacher,
+    level_channels,
+    student_lineage,
+)
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
@@ -32,9 +39,9 @@ def teacher_of(model: str) -> Detector:
     return build(model, CLASSES).eval()
 
 
-def task_with(teacher: Detector, lessons: Lessons | None = None, px: int = PX) -> Distilled:
+def task_with(teacher: Detector, lessons: DistillationSettings | None = None, px: int = PX) -> DistillationTask:
     student = tiny_detector()
-    return Distilled(student, Teacher(teacher, student, px, PX), lessons or Lessons(schedule=CONSTANT))
+    return DistillationTask(student, Teacher(teacher, student, px, PX), lessons or DistillationSettings(schedule=CONSTANT))
 
 
 @pytest.mark.parametrize("wanted", [Preprocess("bgr", 1.0), Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), Preprocess("rgb", 1.0)])
@@ -42,7 +49,7 @@ def task_with(teacher: Detector, lessons: Lessons | None = None, px: int = PX) -
 def test_the_teacher_sees_what_it_would_have_been_given(given: Preprocess, wanted: Preprocess) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (PX, PX, 3), dtype=np.uint8)
     ours, theirs = (prepare([picture], PX, how)[0] for how in (given, wanted))
-    torch.testing.assert_close(Recolour(given, wanted)(ours), theirs, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(InputConversion(given, wanted)(ours), theirs, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("model", TEACHERS)
@@ -67,7 +74,7 @@ def test_every_family_teaches_and_never_changes(model: str) -> None:
 def test_every_kind_of_student_learns_from_a_dense_teacher(student: str) -> None:
     torch.manual_seed(0)
     pupil, teacher = build(student, CLASSES), teacher_of("damo-yolo-ns")
-    task = Distilled(pupil, Teacher(teacher, pupil, PX, PX), Lessons(schedule=CONSTANT)).train()
+    task = DistillationTask(pupil, Teacher(teacher, pupil, PX, PX), DistillationSettings(schedule=CONSTANT)).train()
     batch = batches(1)[0]
     from zoo.learning.targets import Phase
 
@@ -115,7 +122,7 @@ def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
     ours, theirs = (one.sort(1).values for one in (said.answer.scores, exact.answer.scores))
     torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
     assert torch.equal(half(image).answer.scores, said.answer.scores)
-    task = Distilled(student, half, Lessons(schedule=CONSTANT))
+    task = DistillationTask(student, half, DistillationSettings(schedule=CONSTANT))
     assert [one.rounds for one in task.modules() if isinstance(one, Aligner)] == [True]
     report = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
     assert not report.rolled_back and all(np.isfinite(value) for value in report.losses.values())
@@ -123,7 +130,7 @@ def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
 
 def test_the_average_stays_whole_when_it_teaches_in_half_precision() -> None:
     student = tiny_detector()
-    task = Distilled(student, SelfTeacher(student, half=True), Lessons(schedule=CONSTANT))
+    task = DistillationTask(student, SelfTeacher(student, half=True), DistillationSettings(schedule=CONSTANT))
     loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
     assert not loop.advance(batches(1)).rolled_back
     assert all(p.dtype == torch.float32 for p in [*loop.average.detector.parameters(), *student.parameters()])
@@ -161,7 +168,7 @@ def test_going_on_gives_the_same_bits() -> None:
 
 
 def test_the_tail_needs_no_teacher() -> None:
-    task = task_with(teacher_of("yolo11n"), Lessons(schedule=Schedule(1.0, 0.1, 0.5))).train()
+    task = task_with(teacher_of("yolo11n"), DistillationSettings(schedule=Schedule(1.0, 0.1, 0.5))).train()
     from zoo.learning.targets import Phase
 
     calls: list[int] = []
@@ -206,10 +213,10 @@ def test_what_cannot_be_taught_is_refused() -> None:
     with pytest.raises(BadInput, match="share no class"):
         task_with(teacher)
     with pytest.raises(BadInput, match="unknown feature distillation 'cwdd'"):
-        Lessons({"cwdd": {}})
+        DistillationSettings({"cwdd": {}})
     with pytest.raises(BadInput, match="nothing is distilled"):
-        Lessons({}, {})
+        DistillationSettings({}, {})
     with pytest.raises(BadInput, match="not distilled"):
-        task_with(teacher_of("yolo11n"), Lessons(fixed={"mgd": 1.0}))
+        task_with(teacher_of("yolo11n"), DistillationSettings(fixed={"mgd": 1.0}))
     with pytest.raises(BadInput, match="multiple of 32"):
         task_with(teacher_of("yolo11n"), px=100)

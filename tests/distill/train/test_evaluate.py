@@ -17,7 +17,7 @@ from PIL import Image
 
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
-from distill.train.evaluate import check_classes, confusion, detect, judge, read_results
+from distill.train.evaluate import check_classes, confusion, detect, evaluate_detections, read_results
 from tests.distill.tiny import tiny_detector
 from workbench.errors import BadInput
 
@@ -47,29 +47,29 @@ PERFECT = [row(11, 7, [10, 10, 40, 40], 0.9), row(11, 90, [60, 10, 30, 30], 0.8)
 
 
 def test_perfect_detections_have_ap_1_and_a_crowd_is_no_object() -> None:
-    verdict = judge(DATA, PERFECT)
+    verdict = evaluate_detections(DATA, PERFECT)
     assert verdict.ap == pytest.approx(1.0) and verdict.summary["ap50"] == pytest.approx(1.0)
     assert verdict.per_class["nut"] == {"ap": pytest.approx(1.0), "ap50": pytest.approx(1.0), "objects": 2}
     assert verdict.per_class["bolt"]["objects"] == 1
     assert verdict.per_class["washer"] == {"ap": None, "ap50": None, "objects": 0}
     assert verdict.summary["ap_large"] is None
     inside_crowd = row(42, 13, [10, 10, 70, 60], 0.95)
-    assert judge(DATA, [*PERFECT, inside_crowd]).ap == pytest.approx(1.0)
+    assert evaluate_detections(DATA, [*PERFECT, inside_crowd]).ap == pytest.approx(1.0)
 
 
 def test_a_wrong_class_costs_its_class_alone() -> None:
     wrong = [PERFECT[0], {**PERFECT[1], "category_id": 7}, PERFECT[2]]
-    verdict = judge(DATA, wrong)
+    verdict = evaluate_detections(DATA, wrong)
     assert verdict.per_class["bolt"]["ap"] == 0.0
     # Precision 1 up to recall 0.5, then 2/3 at recall 1 (a false alarm between the two finds): 101-point mean.
     assert verdict.per_class["nut"]["ap50"] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
 def test_nothing_found_and_nothing_there() -> None:
-    assert judge(DATA, []).ap == 0.0
-    assert judge(DATA, []).summary["ap50"] == 0.0
+    assert evaluate_detections(DATA, []).ap == 0.0
+    assert evaluate_detections(DATA, []).summary["ap50"] == 0.0
     bare = DataSet(Path("/data"), "val", CLASSES, (picture(1, [], []),))
-    assert judge(bare, []).summary["ap"] is None
+    assert evaluate_detections(bare, []).summary["ap"] is None
 
 
 def test_confusion_by_hand() -> None:
@@ -100,7 +100,7 @@ def test_pycocotools_agrees_on_the_written_file(tmp_path: Path) -> None:
         judged.evaluate()
         judged.accumulate()
         judged.summarize()
-    ours = judge(DATA, read_results(tmp_path / "found.json", DATA))
+    ours = evaluate_detections(DATA, read_results(tmp_path / "found.json", DATA))
     assert [v if v is not None else -1 for v in ours.summary.values()] == pytest.approx(judged.stats.tolist())
 
 
@@ -140,9 +140,9 @@ def test_the_answer_does_not_depend_on_batch_size_or_shards(tmp_path: Path) -> N
     one = detect(detector, data, input_px=64, batch=1, selection=every, workers=0)
     three = detect(detector, data, input_px=64, batch=3, selection=every, workers=0)
     assert len(one) > 50 and {r["category_id"] for r in one} <= set(CLASSES.original_ids)
-    assert judge(data, one).summary == judge(data, three).summary
+    assert evaluate_detections(data, one).summary == evaluate_detections(data, three).summary
     parts = [r for k in range(2) for r in detect(detector, data, input_px=64, batch=2, selection=every, shard=(k, 2), workers=0)]
-    assert judge(data, parts).summary == judge(data, one).summary
+    assert evaluate_detections(data, parts).summary == evaluate_detections(data, one).summary
     assert sorted(r["image_id"] for r in parts) == sorted(r["image_id"] for r in one)
 
 

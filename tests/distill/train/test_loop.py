@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from distill.train.guard import first_overflow, hold_in_float32
 from distill.train.loop import Loop
+from distill.train.overflow import first_overflow, hold_in_float32
 from distill.train.recipe import load_recipe
-from distill.train.task import Supervised
+from distill.train.task import SupervisedTask
 from tests.distill.tiny import PX, TinyBatch, batches, tiny_detector
 from workbench.errors import BadInput
 
@@ -23,7 +23,7 @@ RECIPE = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epoc
 
 def loop_for(steps: int = 40, seed: int = 0, **changes: Any) -> Loop:
     recipe = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, **changes})
-    return Loop(Supervised(tiny_detector()), recipe, steps, steps // 4, seed=seed)
+    return Loop(SupervisedTask(tiny_detector()), recipe, steps, steps // 4, seed=seed)
 
 
 def weights(loop: Loop) -> dict[str, torch.Tensor]:
@@ -45,18 +45,18 @@ def test_it_learns_and_reports_every_loss_by_name() -> None:
     assert loop.step == 120 and loop.phase.closing and loop.phase.progress == 1.0
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
-def test_going_on_gives_the_same_bits(optimiser: str) -> None:
-    whole, fed = loop_for(optimiser=optimiser), batches(6)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_going_on_gives_the_same_bits(optimizer: str) -> None:
+    whole, fed = loop_for(optimizer=optimizer), batches(6)
     for batch in fed:
         whole.advance([batch])
-    part = loop_for(optimiser=optimiser)
+    part = loop_for(optimizer=optimizer)
     for batch in fed[:3]:
         part.advance([batch])
     file = io.BytesIO()
     torch.save(part.state(), file)
     file.seek(0)
-    again = loop_for(optimiser=optimiser)
+    again = loop_for(optimizer=optimizer)
     again.restore(torch.load(file, weights_only=True))
     assert again.step == 3
     for batch in fed[3:]:
@@ -76,12 +76,12 @@ def test_another_seed_is_another_run_and_the_same_is_the_same() -> None:
 
 
 def test_norms_that_are_held_keep_their_statistics_and_learn_on() -> None:
-    loop, fed = loop_for(8, norm_hold=0.5), batches(8)
+    loop, fed = loop_for(8, freeze_bn_from=0.5), batches(8)
     kept: list[dict[str, torch.Tensor]] = []
     for batch in fed:
         loop.advance([batch])
         kept.append({name: value.clone() for name, value in loop.task.detector.state_dict().items()})
-    assert loop.holds_from == 4
+    assert loop.bn_frozen_from == 4
     moved = [{name for name in kept[0] if not torch.equal(kept[at][name], kept[at + 1][name])} for at in range(7)]
     statistics = {name for name in kept[0] if "running" in name}
     scales = {name.replace("running_mean", "weight") for name in statistics if "mean" in name}
@@ -167,7 +167,7 @@ def test_no_overflow_no_name() -> None:
 
 
 def test_frozen_norms_keep_their_statistics() -> None:
-    loop = loop_for(freeze_norms=True)
+    loop = loop_for(freeze_backbone_bn=True)
     kept = {k: v.clone() for k, v in loop.task.detector.backbone.state_dict().items() if "running" in k}
     loop.advance([batches(1)[0]])
     now = loop.task.detector.backbone.state_dict()

@@ -16,8 +16,8 @@ from distill.data.dataset import DataSet
 from distill.data.feed.loader import evaluation_batches
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
-from distill.train.norm_statistics import MOST_BATCHES, measure, pictures_to_measure, with_measured_norms
-from distill.train.parallel.norms import share_norms
+from distill.train.bn_calibration import MOST_BATCHES, calibrate_bn, calibration_images, update_bn_statistics
+from distill.train.parallel.sync_bn import convert_sync_bn
 from tests.distill.tiny import PX, tiny_detector
 from zoo.detector import Detector
 
@@ -41,7 +41,7 @@ def norms_of(detector: Detector) -> list[nn.BatchNorm2d]:
 def test_batches_are_about_alike_and_spread_over_the_data(there: int, images: int, taken: int, batch: int, data: DataSet) -> None:
     assert len(data) == 20
     some = DataSet(data.root, data.name, data.classes, data.pictures[:there])
-    found, size = pictures_to_measure(some, images)
+    found, size = calibration_images(some, images)
     assert (len(found), size) == (taken, batch)
     assert len(set(found.pictures)) == taken <= MOST_BATCHES * images
     assert found.pictures[0] == some.pictures[0] and some.pictures.index(found.pictures[-1]) >= there - 2
@@ -54,7 +54,7 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
     for one in norms_of(detector):
         one.running_var.fill_(7.0)
     before = {name: value.clone() for name, value in detector.state_dict().items()}
-    found = with_measured_norms(detector, data, PX, 64, workers=0)
+    found = calibrate_bn(detector, data, PX, 64, workers=0)
     given: dict[int, Tensor] = {}
     norms = norms_of(found)
     hooks = [one.register_forward_pre_hook(lambda module, inputs: given.update({id(module): inputs[0]})) for one in norms]
@@ -77,15 +77,15 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
 
 def test_a_frozen_backbone_keeps_its_norms(data: DataSet) -> None:
     detector = tiny_detector()
-    before, after = statistics(detector), statistics(with_measured_norms(detector, data, PX, 8, workers=0, frozen_backbone=True))
+    before, after = statistics(detector), statistics(calibrate_bn(detector, data, PX, 8, workers=0, frozen_backbone=True))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if not name.startswith("backbone.")}
 
 
 def test_norms_that_processes_share_are_measured_by_one(data: DataSet) -> None:
     plain, shared = tiny_detector(), tiny_detector()
-    share_norms(shared)
-    expected, found = (with_measured_norms(one, data, PX, 8, workers=0) for one in (plain, shared))
+    convert_sync_bn(shared)
+    expected, found = (calibrate_bn(one, data, PX, 8, workers=0) for one in (plain, shared))
     assert all(torch.equal(value, statistics(found)[name]) for name, value in statistics(expected).items())
     assert statistics(found) != {} and not norms_of(shared)
 
@@ -96,7 +96,7 @@ def test_a_branch_that_sees_nothing_keeps_its_norms() -> None:
     unseen.running_mean.fill_(3.0)
     unseen.num_batches_tracked.fill_(5)
     detector.eval()
-    measure(detector, [*norms_of(detector), unseen], [torch.rand(4, 3, PX, PX) * 255])
+    update_bn_statistics(detector, [*norms_of(detector), unseen], [torch.rand(4, 3, PX, PX) * 255])
     assert unseen.running_mean.eq(3.0).all() and int(unseen.num_batches_tracked) == 5
 
 
@@ -106,9 +106,9 @@ def test_each_batch_counts_alike() -> None:
     batches = [torch.rand(4, 3, PX, PX) * 255, torch.rand(4, 3, PX, PX) * 25]
     alone = []
     for batch in batches:
-        measure(detector, [first], [batch])
+        update_bn_statistics(detector, [first], [batch])
         alone.append((first.running_mean.clone(), first.running_var.clone()))
-    measure(detector, [first], batches)
+    update_bn_statistics(detector, [first], batches)
     assert torch.allclose(first.running_mean, (alone[0][0] + alone[1][0]) / 2, atol=1e-4)
     assert torch.allclose(first.running_var, (alone[0][1] + alone[1][1]) / 2, rtol=1e-4)
 
@@ -117,25 +117,25 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
     """The checkpoint has the average's weights and measured norms; with 0 the norms that moved along."""
     from distill.train.recipe import load_recipe
     from distill.train.run import PRODUCTS, train
-    from distill.train.task import Supervised
-    from distill.train.transfer import for_classes
+    from distill.train.task import SupervisedTask
+    from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
     from zoo.weights.checkpoint import load
 
     def detector() -> Detector:
         torch.manual_seed(0)
-        return for_classes(tiny_detector(), data.classes)[0]
+        return adapt_classes(tiny_detector(), data.classes)[0]
 
     for images in (8, 0):
-        recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "norm_images": images, "norm_hold": 0.0})
+        recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "bn_calibration_images": images, "freeze_bn_from": 1.0})
         folder = RunFolder.open(tmp_path / f"run-{images}", {}, {}, PRODUCTS)
-        train(Supervised(detector()), data, data, recipe, folder, input_px=PX, workers=0)
+        train(SupervisedTask(detector()), data, data, recipe, folder, input_px=PX, workers=0)
         folder.close()
         state = torch.load(tmp_path / f"run-{images}" / "resume.pt", weights_only=True)
         average = detector()
         average.load_state_dict(state["loop"]["average"])
         kept = load(tmp_path / f"run-{images}" / "last.safetensors").state_dict()
-        expected = with_measured_norms(average, data, PX, images, workers=0) if images else average
+        expected = calibrate_bn(average, data, PX, images, workers=0) if images else average
         assert all(torch.equal(value, kept[name]) for name, value in expected.state_dict().items())
         assert images == 0 or not all(torch.equal(value, kept[name]) for name, value in average.state_dict().items())
 
@@ -144,18 +144,18 @@ def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, 
     from distill.train.loop import Loop
     from distill.train.recipe import load_recipe
     from distill.train.run import run as training
-    from distill.train.task import Supervised
-    from distill.train.transfer import for_classes
+    from distill.train.task import SupervisedTask
+    from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
     from zoo.weights.checkpoint import load
 
     torch.manual_seed(0)
-    detector = for_classes(tiny_detector(), data.classes)[0]
-    recipe = load_recipe("small", {"epochs": 2, "batch": 4, "closing_epochs": 0, "norm_images": 8, "norm_hold": 0.3})
+    detector = adapt_classes(tiny_detector(), data.classes)[0]
+    recipe = load_recipe("small", {"epochs": 2, "batch": 4, "closing_epochs": 0, "bn_calibration_images": 8, "freeze_bn_from": 0.7})
     at_hold: list[Detector] = []
 
     def advance(self: Loop, batches: Any) -> Any:
-        if self.step == self.holds_from - 1:
+        if self.step == self.bn_frozen_from - 1:
             report = plain(self, batches)
             at_hold.append(copy.deepcopy(self.task.detector))
             return report
@@ -164,8 +164,8 @@ def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, 
     plain = Loop.advance
     monkeypatch.setattr(Loop, "advance", advance)
     folder = RunFolder.open(tmp_path / "run", {}, {}, training.PRODUCTS)
-    training.train(Supervised(detector), data, data, recipe, folder, input_px=PX, workers=0)
+    training.train(SupervisedTask(detector), data, data, recipe, folder, input_px=PX, workers=0)
     folder.close()
     (before,) = at_hold
-    expected, kept = statistics(with_measured_norms(before, data, PX, 8, workers=0)), statistics(load(tmp_path / "run" / "last.safetensors"))
+    expected, kept = statistics(calibrate_bn(before, data, PX, 8, workers=0)), statistics(load(tmp_path / "run" / "last.safetensors"))
     assert all(torch.equal(expected[name], kept[name]) for name in expected)

@@ -1,4 +1,4 @@
-"""Optimisers, parameter groups, the learning rate, the average."""
+"""Optimizers, parameter groups, the learning rate, the average."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn
 
-from distill.train.ema import Average
-from distill.train.optimise import MuonSGD, make_optimiser, orthogonal, parameter_groups, rate_share, set_rate
+from distill.train.ema import ModelEma
+from distill.train.optimizer import MuonSGD, build_optimizer, lr_factor, orthogonal, parameter_groups, set_lr
 from distill.train.recipe import TrainRecipe, load_recipe
 from zoo.families import build
 
@@ -40,20 +40,20 @@ def test_frozen_parameters_are_left_out() -> None:
 
 
 def test_rates_follow_the_step_alone() -> None:
-    shares = [rate_share(step, 100, 10, 0.05) for step in range(100)]
+    shares = [lr_factor(step, 100, 10, 0.05) for step in range(100)]
     assert shares[0] == pytest.approx(1 / 11) and shares[10] == 1.0
     assert all(a < b for a, b in pairwise(shares[:11]))
     assert all(a > b for a, b in pairwise(shares[10:]))
     assert shares[55] == pytest.approx(0.525) and 0.05 < shares[99] < 0.052
     # Warm-up never eats a short run.
-    assert rate_share(1, 10, 1000, 0.1) == 1.0
-    assert rate_share(50, 100, 0, 1.0) == 1.0
+    assert lr_factor(1, 10, 1000, 0.1) == 1.0
+    assert lr_factor(50, 100, 0, 1.0) == 1.0
 
 
 def test_groups_take_their_share_of_the_rate() -> None:
-    optimiser = make_optimiser(Net(), TrainRecipe(backbone_lr=0.1))
-    set_rate(optimiser, 0.3)
-    assert sorted({round(group["lr"], 6) for group in optimiser.param_groups}) == [0.03, 0.3]
+    optimizer = build_optimizer(Net(), TrainRecipe(backbone_lr=0.1))
+    set_lr(optimizer, 0.3)
+    assert sorted({round(group["lr"], 6) for group in optimizer.param_groups}) == [0.03, 0.3]
 
 
 @pytest.mark.parametrize("shape", [(32, 64), (64, 32), (48, 48)])
@@ -69,10 +69,10 @@ def test_muon_steps_by_hand() -> None:
     torch.manual_seed(0)
     big, small = nn.Parameter(torch.randn(32, 16, 3, 3)), nn.Parameter(torch.randn(7))
     before, push = small.detach().clone(), torch.randn(7)
-    optimiser = MuonSGD([big, small], lr=0.1, momentum=0.9, weight_decay=0.01)
+    optimizer = MuonSGD([big, small], lr=0.1, momentum=0.9, weight_decay=0.01)
     start = big.detach().clone()
     big.grad, small.grad = torch.randn_like(big), push.clone()
-    optimiser.step()
+    optimizer.step()
     torch.testing.assert_close(small.detach(), before * (1 - 0.001) - 0.1 * 1.9 * push)
     moved = (big.detach() - start * (1 - 0.001)) / -0.1
     assert moved.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.25)
@@ -81,32 +81,32 @@ def test_muon_steps_by_hand() -> None:
 def test_muon_solves_and_its_state_comes_back() -> None:
     torch.manual_seed(0)
     net, goal = nn.Linear(32, 32, bias=False), torch.randn(32, 32)
-    optimiser = make_optimiser(net, TrainRecipe(optimiser="muon", lr=0.1, weight_decay=0.0))
+    optimizer = build_optimizer(net, TrainRecipe(optimizer="muon", lr=0.1, weight_decay=0.0))
 
     def loss() -> torch.Tensor:
         return (net.weight - goal).square().mean()
 
     first = float(loss().detach())
     for _ in range(100):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss().backward()
-        optimiser.step()
+        optimizer.step()
     assert float(loss().detach()) < 0.2 * first
-    twin = make_optimiser(net, TrainRecipe(optimiser="muon", lr=0.05, weight_decay=0.0))
-    twin.load_state_dict(optimiser.state_dict())
-    kept = [state["momentum"] for state in optimiser.state.values()]
+    twin = build_optimizer(net, TrainRecipe(optimizer="muon", lr=0.05, weight_decay=0.0))
+    twin.load_state_dict(optimizer.state_dict())
+    kept = [state["momentum"] for state in optimizer.state.values()]
     assert all(torch.equal(a, b) for a, b in zip(kept, (s["momentum"] for s in twin.state.values()), strict=True))
 
 
 @pytest.mark.parametrize("name", ["small", "yolo26", "yolox"])
-def test_optimisers_of_the_recipes(name: str) -> None:
+def test_optimizers_of_the_recipes(name: str) -> None:
     kinds = {"small": torch.optim.AdamW, "yolo26": MuonSGD, "yolox": torch.optim.SGD}
-    assert type(make_optimiser(Net(), load_recipe(name))) is kinds[name]
+    assert type(build_optimizer(Net(), load_recipe(name))) is kinds[name]
 
 
 def test_the_average_follows_slowly_and_counts_batches_whole() -> None:
     detector = build("yolox-nano", 3)
-    average = Average(detector, 0.9, 10)
+    average = ModelEma(detector, 0.9, 10)
     name = "head.stems.0.conv.weight" if "head.stems.0.conv.weight" in detector.state_dict() else next(iter(detector.state_dict()))
     old = average.detector.state_dict()[name].clone()
     with torch.no_grad():

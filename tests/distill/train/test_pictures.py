@@ -12,8 +12,8 @@ pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 from PIL import Image
 
-from distill.train.evaluate import judge
-from distill.train.pictures import detections_png, precision_recall_png
+from distill.train.evaluate import evaluate_detections
+from distill.train.plots import detections_png, precision_recall_png
 from tests.distill.train.test_evaluate import DATA, PERFECT, real_data, row
 
 
@@ -22,8 +22,8 @@ def opened(png: bytes) -> np.ndarray:
 
 
 def test_curves_differ_with_the_results() -> None:
-    good = opened(precision_recall_png(judge(DATA, PERFECT), DATA.classes.names))
-    poor = opened(precision_recall_png(judge(DATA, PERFECT[:1]), DATA.classes.names))
+    good = opened(precision_recall_png(evaluate_detections(DATA, PERFECT), DATA.classes.names))
+    poor = opened(precision_recall_png(evaluate_detections(DATA, PERFECT[:1]), DATA.classes.names))
     assert good.shape == (480, 640, 3) and (good != poor).any()
 
 

@@ -21,14 +21,14 @@ def test_every_family_has_its_recipe_and_names_its_source() -> None:
 
 
 def test_published_values() -> None:
-    assert load_recipe("rtdetrv2").optimiser == "adamw" and load_recipe("rtdetrv2").backbone_lr == 0.1
-    assert load_recipe("yolo26").optimiser == "muon"
+    assert load_recipe("rtdetrv2").optimizer == "adamw" and load_recipe("rtdetrv2").backbone_lr == 0.1
+    assert load_recipe("yolo26").optimizer == "muon"
     assert (load_recipe("damo-yolo").closing_epochs, load_recipe("yolox").closing_epochs) == (16, 15)
 
 
 def test_changes_are_values_not_texts() -> None:
-    changes = parse_changes(["lr=1e-3", "epochs=7", "optimiser=sgd", "clip_norm=null", "freeze_norms=true"])
-    assert changes == {"lr": 1e-3, "epochs": 7, "optimiser": "sgd", "clip_norm": None, "freeze_norms": True}
+    changes = parse_changes(["lr=1e-3", "epochs=7", "optimizer=sgd", "clip_norm=null", "freeze_backbone_bn=true"])
+    assert changes == {"lr": 1e-3, "epochs": 7, "optimizer": "sgd", "clip_norm": None, "freeze_backbone_bn": True}
     recipe = load_recipe("small", changes)
     assert recipe.lr == 1e-3 and recipe.epochs == 7 and recipe.clip_norm is None
 
@@ -43,7 +43,7 @@ def test_a_file_of_your_own(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("lr: fast", "lr 'fast': must be a number"), ("lr: .nan", "lr nan"), ("lr: -1", "lr -1"), ("epochs: 0", "epochs 0: must be a whole number"),
-        ("epochs: 1.5", "epochs 1.5"), ("batch: true", "batch True"), ("optimiser: adam", "did you mean adamw"), ("colour: red", "unknown setting 'colour'"),
+        ("epochs: 1.5", "epochs 1.5"), ("batch: true", "batch True"), ("optimizer: adam", "did you mean adamw"), ("colour: red", "unknown setting 'colour'"),
         ("- a", "must be a table"), ("{", "is not YAML"), ("a: &a [*a]", "unknown setting"), ("ema_decay: 1.0", "ema_decay"),
     ],
 )  # fmt: skip

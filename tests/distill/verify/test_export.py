@@ -21,13 +21,13 @@ pytest.importorskip("onnxruntime")
 
 from distill.data.dataset import DataSet
 from distill.data.formats.readers import open_data
-from distill.train.evaluate import detect, judge
-from distill.verify.export import MOST_TRIALS, Search, check_file, export_verified
-from distill.verify.minimal_subset import fewest
+from distill.train.evaluate import detect, evaluate_detections
+from distill.verify.export import MOST_TRIALS, LayerSearch, check_file, export_verified
+from distill.verify.minimal_subset import minimal_subset
 from tests.distill.taught import EARLIER, FIRST, SECOND, overflowing, taught, untaught, write_pictures
 from tests.distill.tiny import PX, batches, tiny_detector
 from workbench.errors import BadInput
-from zoo.export.divergence import first_astray
+from zoo.export.divergence import first_divergence
 from zoo.export.half_precision import layer_of
 from zoo.export.write import FORMATS, Options, export, folded_copy
 
@@ -49,23 +49,23 @@ def test_the_fewest_are_found(needed: set[int]) -> None:
         tried.append(tuple(kept))
         return {names[i] for i in needed} <= set(kept)
 
-    assert fewest(names, enough, 1000) == tuple(names[i] for i in sorted(needed))
+    assert minimal_subset(names, enough, 1000) == tuple(names[i] for i in sorted(needed))
     assert len(tried) <= 2 * len(needed) * (math.log2(40 / len(needed)) + 1) + 2 * len(needed)
     assert all(len(kept) == len(set(kept)) for kept in tried)
     for most in range(0, len(tried), 3):
         tried.clear()
-        found = fewest(names, enough, most)
+        found = minimal_subset(names, enough, most)
         assert len(tried) <= most and enough(found)
 
 
 def test_one_of_two_ways_is_found() -> None:
     """Either of two sets mends it: what comes out is enough, and nothing in it can be left out."""
     names, ways = list("abcdefgh"), ({"b", "g"}, {"c", "f", "h"})
-    found = fewest(names, lambda kept: any(way <= set(kept) for way in ways), 100)
+    found = minimal_subset(names, lambda kept: any(way <= set(kept) for way in ways), 100)
     assert set(found) in ways
     for short in itertools.combinations(found, len(found) - 1):
         assert not any(way <= set(short) for way in ways)
-    assert fewest([], lambda kept: False, 5) == ()
+    assert minimal_subset([], lambda kept: False, 5) == ()
 
 
 FAITHFUL: dict[str, tuple[str, str, bool, bool, int]] = {
@@ -95,7 +95,7 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     assert not verified.drifts and verified.check is verified.first and not verified.repaired and not verified.note
     compared = verified.check.compared
     assert compared.images == 16 and compared.torch.ap > 0.8
-    evaluated = judge(data, detect(detector, data, input_px=PX, workers=0))
+    evaluated = evaluate_detections(data, detect(detector, data, input_px=PX, workers=0))
     assert compared.torch.summary == evaluated.summary
     assert abs(compared.file.ap - evaluated.ap) <= (ONE_BOX if half else 1e-6)
     assert set(compared.gaps) == {"boxes", "scores"} | ({"detections"} if form != "decoded" else set())
@@ -104,7 +104,7 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
 
 def test_pictures_of_another_shape(data: DataSet, tmp_path: Path) -> None:
     verified = export_verified(taught(), tmp_path / "x.onnx", "onnx", Options("nms", 64, 96), data)
-    assert not verified.drifts and verified.check.compared.torch.summary != judge(data, detect(taught(), data, input_px=PX, workers=0)).summary
+    assert not verified.drifts and verified.check.compared.torch.summary != evaluate_detections(data, detect(taught(), data, input_px=PX, workers=0)).summary
 
 
 def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_
     with torch.no_grad():
         for a, b in zip(detector.decode(detector(image), (PX, PX)), taught().decode(taught()(image), (PX, PX)), strict=True):
             assert torch.equal(a, b)
-    verified = export_verified(detector, path, "onnx", HALF, data, say=said.append)
+    verified = export_verified(detector, path, "onnx", HALF, data, log=said.append)
     assert verified.repaired == (FIRST + ".conv",)
     assert verified.first.compared.torch.ap > 0.8 and verified.first.compared.file.ap == 0.0
     assert any("AP went from" in reason for reason in verified.first.reasons) and any("NaN or infinite" in reason for reason in verified.first.reasons)
@@ -189,7 +189,7 @@ def test_a_file_damaged_after_writing_drifts_and_is_not_repaired(data: DataSet, 
     check = check_file(detector, written, "onnx", HALF, data, 0.005)
     assert len(check.reasons) == 1 and "AP went from" in check.reasons[0]
     assert check.compared.gaps["boxes"].absolute == pytest.approx(12, abs=0.5)
-    search = Search(detector, "onnx", HALF, data, check, lambda text: None)
+    search = LayerSearch(detector, "onnx", HALF, data, check, lambda text: None)
     assert search.culprits() == () and "changed after it was written" in search.note
 
 
@@ -199,14 +199,14 @@ def test_the_first_layer_that_strays_is_named(half: bool, inside: str, name: str
     detector, path, options = taught(), tmp_path / "x.onnx", dataclasses.replace(HALF, half=half)
     export(detector, path, "onnx", options)
     image = batches(1)[0].image[:1]
-    assert first_astray(detector, path, image, 0.02) == ""
+    assert first_divergence(detector, path, image, 0.02) == ""
     model = onnx.load(str(path))
     modules = {one for one, _ in folded_copy(detector).named_modules() if one}
     (conv,) = (node for node in model.graph.node if node.op_type == "Conv" and layer_of(node.name, modules) == inside)
     (weight,) = (one for one in model.graph.initializer if one.name == conv.input[1])
     weight.CopyFrom(onnx.numpy_helper.from_array(np.flip(onnx.numpy_helper.to_array(weight), 0).copy(), weight.name))
     onnx.save(model, str(path))
-    assert first_astray(detector, path, image, 0.02) == name
+    assert first_divergence(detector, path, image, 0.02) == name
 
 
 def test_what_precision_cannot_mend(data: DataSet, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_bad_input_writes_nothing(data: DataSet, tmp_path: Path) -> None:
 def test_the_search_is_bounded(data: DataSet, tmp_path: Path) -> None:
     """AP alone may drift: then half the gap is the goal, which every layer has a part in, and the search still ends."""
     check = check_file(taught(), export(taught(), tmp_path / "x.onnx", "onnx", HALF), "onnx", HALF, data, 0.005)
-    search = Search(taught(), "onnx", HALF, data, check, lambda text: None)
+    search = LayerSearch(taught(), "onnx", HALF, data, check, lambda text: None)
     found = search.culprits()
     assert found and search.trials <= MOST_TRIALS + 2
     again = export(taught(), tmp_path / "y.onnx", "onnx", dataclasses.replace(HALF, keep=found))

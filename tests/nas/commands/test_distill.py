@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 import distill.teach.task
 from distill.data.formats.readers import open_data
-from distill.teach.request import Teaching
+from distill.teach.request import TeacherRequest
 from distill.teach.task import cpu_is_fast_in_half
-from distill.train.transfer import for_classes
+from distill.train.transfer import adapt_classes
 from nas.cli import main
 from tests.distill.tiny import furnish
 from tests.nas.process import nas
@@ -29,7 +29,7 @@ from zoo.weights.checkpoint import read_manifest, save
 
 EPOCHS = 4
 WITH = ["distill", "tiny.yaml", "--data", "data", "--teacher", "teacher.safetensors"]
-ARGS = [*WITH, "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "1", "--set", "closing_epochs=1"]
+ARGS = [*WITH, "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "1", "--set", "closing_epochs=1"]
 CACHED = ["--cache-views", "1"]
 KINDS = {"live": [], "cached": CACHED}
 PART = [*CACHED, "--cache-gb", "0.0002"]
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distill")
     furnish(folder, 16)
     torch.manual_seed(7)
-    teacher, _ = for_classes(build("yolox-nano", 80), open_data(folder / "data", "train").classes)
+    teacher, _ = adapt_classes(build("yolox-nano", 80), open_data(folder / "data", "train").classes)
     save(teacher, folder / "teacher.safetensors")
     stranger = build("yolox-nano", 3)
     stranger.info = dataclasses.replace(stranger.info, class_names=("cat", "dog", "cow"))
@@ -142,7 +142,7 @@ def test_half_precision_of_the_teacher_is_settled_once(home: Path, capsys: pytes
     assert "was made with teacher_half=" in err and len(err.strip().splitlines()) == 1
     for able in (False, True):
         monkeypatch.setattr(distill.teach.task, "cpu_is_fast_in_half", lambda able=able: able)
-        one, own = Teaching(("a.safetensors",)), Teaching(("a.safetensors", "self"))
+        one, own = TeacherRequest(("a.safetensors",)), TeacherRequest(("a.safetensors", "self"))
         assert one.decided("cpu", "fp32").half is able
         assert not one.decided("cuda", "fp32").half and not own.decided("cpu", "fp32").half
         assert all(each.decided(device, "bf16").half for each in (one, own) for device in ("cpu", "cuda"))

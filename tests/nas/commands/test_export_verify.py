@@ -43,7 +43,7 @@ def test_verified(capsys: pytest.CaptureFixture[str]) -> None:
     assert nas_export("taught.safetensors", "--nms", "--verify", "pictures", "--json") == 0
     out, err = capsys.readouterr()
     report = json.loads(out)
-    assert main(["eval", "taught.safetensors", "--data", "pictures", "--json", "--readers", "0"]) == 0
+    assert main(["eval", "taught.safetensors", "--data", "pictures", "--json", "--data-workers", "0"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
     found = report["verify"]
     assert found["ap"] == {"torch": evaluated["ap"], "file": pytest.approx(evaluated["ap"], abs=1e-6)} and evaluated["ap"] > 0.8

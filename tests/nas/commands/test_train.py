@@ -24,7 +24,7 @@ from tests.nas.process import nas
 from zoo.weights.checkpoint import read_manifest
 
 EPOCHS = 2
-ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "norm_hold=0.4"]
+ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "freeze_bn_from=0.6"]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.comparison.fronts import bar, front, verdicts
+from nas.comparison.fronts import bar, front, front_sentences
 from nas.comparison.rows import (
     PREDICTED,
     PUBLISHED,
@@ -13,26 +13,26 @@ from nas.comparison.rows import (
     ZOO,
     Accuracy,
     Axis,
-    Budget,
     Comparison,
+    ComparisonRow,
     Reading,
-    Row,
     Series,
+    TrainingBudget,
 )
 
 T4 = Axis("t4", PREDICTED, "t4", "ms")
 COCO = Series(PUBLISHED, "published AP on COCO")
 
 
-def row(name: str, ms: float, ap: float | None, half: float = 0.0, series: str = PUBLISHED, budget: Budget | None = None) -> Row:
+def row(name: str, ms: float, ap: float | None, half: float = 0.0, series: str = PUBLISHED, budget: TrainingBudget | None = None) -> ComparisonRow:
     """One network at ``ms`` milliseconds, its interval ``half`` a share to both sides."""
     reading = Reading(ms, ms * (1 - half), ms * (1 + half)) if half else Reading(ms)
     accuracy = None if ap is None else Accuracy(ap, series, "source", budget=budget)
-    return Row(name, ZOO if ap is not None else SEARCHED, "family", 640, 1, 1, "needed", "Apache-2.0", {"t4": reading}, accuracy)
+    return ComparisonRow(name, ZOO if ap is not None else SEARCHED, "family", 640, 1, 1, "needed", "Apache-2.0", {"t4": reading}, accuracy)
 
 
-def said(*rows: Row, series: tuple[Series, ...] = (COCO,)) -> str:
-    return "\n".join(verdicts(Comparison(rows, (T4,), series)))
+def said(*rows: ComparisonRow, series: tuple[Series, ...] = (COCO,)) -> str:
+    return "\n".join(front_sentences(Comparison(rows, (T4,), series)))
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=9))
@@ -66,7 +66,7 @@ def test_what_a_candidate_must_beat() -> None:
 
 
 def test_series_have_a_front_each_and_one_network_makes_none() -> None:
-    mine = Budget("boxes", "d", "v", 12, {"name": "small", "lr": 0.1}, 96, 0)
+    mine = TrainingBudget("boxes", "d", "v", 12, {"name": "small", "lr": 0.1}, 96, 0)
     own = Series("own-v", "own AP on boxes")
     text = said(row("a", 1.0, 40.0), row("b", 2.0, 45.0), row("mine", 0.5, 80.0, series="own-v", budget=mine), series=(COCO, own))
     assert "a and b are on the front of 2 networks" in text
@@ -78,9 +78,9 @@ def test_budgets_are_compared_to_the_last_setting() -> None:
     import dataclasses
 
     own = Series("own-v", "own AP on boxes")
-    one = Budget("boxes", "d" * 64, "v", 12, {"name": "small", "lr": 0.1}, 96, 0)
+    one = TrainingBudget("boxes", "d" * 64, "v", 12, {"name": "small", "lr": 0.1}, 96, 0)
 
-    def text(other: Budget) -> str:
+    def text(other: TrainingBudget) -> str:
         return said(row("p", 1.0, 10.0, series="own-v", budget=one), row("q", 2.0, 20.0, series="own-v", budget=other), series=(own,))
 
     assert "had the same data and the same budget: 12 epochs of recipe small on boxes at 96 px" in text(dataclasses.replace(one, seed=3))

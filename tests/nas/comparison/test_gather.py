@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nas.comparison.gather import compare
-from nas.comparison.plain import row_dict
+from nas.comparison.json_form import row_dict
 from nas.comparison.rows import MEASURED, PUBLISHED, SEARCHED, TRAINED, ZOO
-from nas.comparison.words import number
-from nas.costs import measure
+from nas.comparison.text import number
+from nas.costs import graph_costs
 from nas.devices.interval import interval_ms
 from nas.devices.profile import load_device
 from search_spaces.lowering import lower
@@ -30,7 +30,7 @@ def test_rivals_are_costed_on_our_rulers_and_quoted_from_their_cards() -> None:
     t4 = load_device("t4")
     for row in found.rows:
         card = load_cards()[row.name]
-        costs = measure(lower(OWN_STYLE[row.name]), card.input_px, t4).costs
+        costs = graph_costs(lower(OWN_STYLE[row.name]), card.input_px, t4).costs
         interval = interval_ms(t4, costs["latency_ms"])
         assert interval is not None and row.accuracy is not None
         assert (row.params, row.flops, row.input_px) == (card.measured_params, card.measured_flops, card.input_px)

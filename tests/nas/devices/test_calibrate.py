@@ -21,8 +21,8 @@ from nas.devices.calibration_set import (
     LEAST_MOVED,
     MOST_MACS,
     MOST_MOVED,
+    CalibrationNetwork,
     Design,
-    Task,
     designed_chains,
     designed_tasks,
 )
@@ -69,7 +69,7 @@ def test_no_judge_is_fitted() -> None:
     assert not [graph.name for graph in judges if json.dumps(graph.to_json() | {"name": ""}) in known]
 
 
-def journal_of(folder: Path, tasks: list[Task], noise: float, seed: int = 0) -> Journal:
+def journal_of(folder: Path, tasks: list[CalibrationNetwork], noise: float, seed: int = 0) -> Journal:
     """Two visits to every task on the machine above, times scattered by ``noise`` (as a share)."""
     rng, journal = np.random.default_rng(seed), Journal(folder / "journal.jsonl", {"a": 1})
     for number in (1, 2):
@@ -82,11 +82,11 @@ def journal_of(folder: Path, tasks: list[Task], noise: float, seed: int = 0) -> 
 
 
 @pytest.fixture(scope="module")
-def tasks() -> list[Task]:
+def tasks() -> list[CalibrationNetwork]:
     return designed_tasks(SET, 3)
 
 
-def test_a_known_machine_is_found_again(tasks: list[Task], tmp_path: Path) -> None:
+def test_a_known_machine_is_found_again(tasks: list[CalibrationNetwork], tmp_path: Path) -> None:
     journal = journal_of(tmp_path, tasks, 0.01)
     profile, judged, noise = fit_and_judge(tasks, journal, TARGET, "mine", 5.0, "nas calibrate", SET)
     assert len(judged) == 9
@@ -100,21 +100,21 @@ def test_a_known_machine_is_found_again(tasks: list[Task], tmp_path: Path) -> No
     assert read_profile(path) == profile
 
 
-def test_the_error_is_never_below_the_noise(tasks: list[Task], tmp_path: Path) -> None:
+def test_the_error_is_never_below_the_noise(tasks: list[CalibrationNetwork], tmp_path: Path) -> None:
     profile, judged, noise = fit_and_judge(tasks, journal_of(tmp_path, tasks, 0.1), TARGET, "mine", 5.0, "", SET)
     assert noise > 8.0
     assert profile.error["mape_percent"] >= round(noise, 3)
     assert judged
 
 
-def test_a_noisy_machine_is_refused_and_its_figures_are_thrown_away(tasks: list[Task], tmp_path: Path) -> None:
+def test_a_noisy_machine_is_refused_and_its_figures_are_thrown_away(tasks: list[CalibrationNetwork], tmp_path: Path) -> None:
     journal = journal_of(tmp_path, tasks, 0.3)
     with pytest.raises(BadInput, match=f"too noisy.* at most {MOST_NOISE_PERCENT:g} %"):
         fit_and_judge(tasks, journal, TARGET, "mine", 5.0, "", SET)
     assert not journal.path.exists()
 
 
-def test_too_little_is_refused_and_kept(tasks: list[Task], tmp_path: Path) -> None:
+def test_too_little_is_refused_and_kept(tasks: list[CalibrationNetwork], tmp_path: Path) -> None:
     journal = journal_of(tmp_path, tasks[:30], 0.01)
     with pytest.raises(BadInput, match="goes on from here"):
         fit_and_judge(tasks, journal, TARGET, "mine", 0.1, "", SET)
@@ -159,7 +159,7 @@ def test_passes_share_the_time_and_failures_are_named(tmp_path: Path) -> None:
     def broken() -> Network:
         raise BadInput("no such network")
 
-    chosen = [Task(g.name, "chain", False, lambda g=g: Network.of_graph(g)) for g in graphs] + [Task("broken", "chain", False, broken)]  # type: ignore[misc]
+    chosen = [CalibrationNetwork(g.name, "chain", False, lambda g=g: Network.of_graph(g)) for g in graphs] + [CalibrationNetwork("broken", "chain", False, broken)]  # type: ignore[misc]
     journal = Journal(tmp_path / "journal.jsonl", {})
     said: list[str] = []
     measure_tasks(chosen, TARGET, journal, 30.0, said.append)
@@ -176,7 +176,7 @@ def test_a_runtime_that_runs_nothing_is_refused(tmp_path: Path) -> None:
     def broken() -> Network:
         raise BadInput("no such network")
 
-    chosen = [Task(f"broken-{i}", "chain", False, broken) for i in range(5)]
+    chosen = [CalibrationNetwork(f"broken-{i}", "chain", False, broken) for i in range(5)]
     with pytest.raises(BadInput, match="2 of 5 networks cannot be run here"):
         measure_tasks(chosen, TARGET, Journal(tmp_path / "journal.jsonl", {}), 5.0, lambda text: None)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from nas.devices.fit import Problem, Setting, fit_model, left_out
-from nas.devices.judge import check, figures, fit_report, flops_line, recorded
-from nas.devices.measured import read_measured
+from nas.devices.measurements import read_measured
 from nas.devices.model import LatencyModel
 from nas.devices.profile import SHIPPED, DeviceProfile, load_device
+from nas.devices.profile_error import check, figures, fit_report, flops_line, recorded
 from search_spaces.graph import Graph, GraphBuilder
 from workbench.errors import BadInput
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.devices.measured import family_of, read_measured, read_ops
+from nas.devices.measurements import family_of, read_measured, read_ops
 from search_spaces.graph import Graph, GraphBuilder, Op
 from workbench.errors import BadInput
 

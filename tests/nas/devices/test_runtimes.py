@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nas.devices.runtimes import Network, choose_target, cpus, example, find_network, open_network, worker_cpus
-from nas.devices.timing import Plan, measure
+from nas.devices.timing import Plan, time_networks
 from search_spaces.graph import Graph, GraphBuilder
 from workbench.errors import BadInput
 
@@ -128,7 +128,7 @@ def test_every_runtime_runs_ours_and_sees_which_is_larger(runtime: str) -> None:
     target = choose_target(runtime=runtime, threads=1)
     assert target.describe().endswith(", 1 thread") and any(c.isdigit() for c in target.describe())
     small, large = (Network.of_graph(chain(width, depth), (96, 96)) for width, depth in ((8, 1), (64, 6)))
-    timings = measure([open_network(small, target), open_network(large, target)], Plan(seconds=0.3, rounds=3))
+    timings = time_networks([open_network(small, target), open_network(large, target)], Plan(seconds=0.3, rounds=3))
     # 64^2 x 6 / 8^2 is 384 times the work; on the busiest machine more than three times the time.
     assert timings[1].p50_ms > 3 * timings[0].p50_ms > 0
 
@@ -147,7 +147,7 @@ def test_the_same_bench_twice_agrees_within_its_interval() -> None:
     """Real networks, two measurements one after the other; each interval must hold the other's median in 8 of 10."""
     target = choose_target(threads=1)
     networks = [Network.of_graph(chain(width, depth), (96, 96)) for width, depth in ((16, 2), (24, 3), (32, 4), (48, 2), (64, 2))]
-    first, second = (measure([open_network(n, target) for n in networks], Plan(seconds=2.0)) for _ in range(2))
+    first, second = (time_networks([open_network(n, target) for n in networks], Plan(seconds=2.0)) for _ in range(2))
     inside = [low <= b.p50_ms <= high for a, b in zip(first, second, strict=True) for low, high in [a.interval_ms()]]
     inside += [low <= a.p50_ms <= high for a, b in zip(first, second, strict=True) for low, high in [b.interval_ms()]]
     widths = [math.log(high / low) / 2 for timing in (*first, *second) for low, high in [timing.interval_ms()]]

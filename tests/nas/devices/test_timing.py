@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.devices.timing import Noise, NoiseWatch, Plan, Timing, measure, timing_warnings, turn_of, warm_up
+from nas.devices.timing import Noise, NoiseWatch, Plan, Timing, time_networks, timing_warnings, turn_of, warm_up
 from workbench.errors import BadInput
 
 
@@ -42,7 +42,7 @@ class Machine:
 def test_networks_take_turns_in_both_directions() -> None:
     machine = Machine()
     networks = [machine.network(name, lambda run: 10.0) for name in "abc"]
-    timings = measure(networks, Plan(seconds=0.2, repeats=2, rounds=4), clock=machine.clock)
+    timings = time_networks(networks, Plan(seconds=0.2, repeats=2, rounds=4), clock=machine.clock)
     turns = "".join(name for i, name in enumerate(machine.order) if i == 0 or machine.order[i - 1] != name)
     # Warm-up in order, then rounds that alternate; c ends one round and begins the next, as a does.
     assert turns == "abc" + "abcba" + "bcba"
@@ -55,7 +55,7 @@ def test_networks_take_turns_in_both_directions() -> None:
 def test_a_drift_hits_all_networks_alike() -> None:
     machine = Machine()
     networks = [machine.network(name, lambda run: 10.0 * (1 + machine.now_ns / 1e10)) for name in "ab"]
-    slow = measure(networks, Plan(seconds=2.0, rounds=20), clock=machine.clock)
+    slow = time_networks(networks, Plan(seconds=2.0, rounds=20), clock=machine.clock)
     assert slow[0].p50_ms / slow[1].p50_ms == pytest.approx(1.0, abs=0.01)
     assert slow[0].drift > 0.1
     assert "throttling" in timing_warnings(slow[0])[0]
@@ -118,7 +118,7 @@ def test_another_loading_lands_in_the_interval_of_networks_loaded_anew() -> None
             ms = 10.0 * math.exp(rng.normal(0.0, 0.05))
             return machine.network("a", lambda _: ms)
 
-        return measure([load()], Plan(1.0, 3, 8), clock=machine.clock, reopen=load if anew else None)[0]
+        return time_networks([load()], Plan(1.0, 3, 8), clock=machine.clock, reopen=load if anew else None)[0]
 
     def kept(anew: bool) -> float:
         found = []

@@ -12,15 +12,15 @@ import pytest
 
 from nas.evidence import columns as module
 from nas.evidence.columns import columns, is_slow, known_names
-from nas.evidence.plain import PLAIN
-from nas.evidence.read import Trained, read_trained
+from nas.evidence.graph_sizes import PLAIN
+from nas.evidence.trained import TrainedDetectors, read_trained
 from search_spaces.graph import Graph, Op
 from tests.nas.evidence.trained import folder, network
 from workbench.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def points(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def points(tmp_path_factory: pytest.TempPathFactory) -> TrainedDetectors:
     return read_trained(folder(tmp_path_factory.mktemp("trained")))
 
 
@@ -32,7 +32,7 @@ def test_plain_measures_by_hand() -> None:
     assert PLAIN["depth"](graph, 64) == 5
 
 
-def test_closed_forms_at_every_point(points: Trained) -> None:
+def test_closed_forms_at_every_point(points: TrainedDetectors) -> None:
     names = [name for name in known_names() if not is_slow(name)]
     found = columns(points, names)
     assert [column.name for column in found] == names
@@ -42,21 +42,21 @@ def test_closed_forms_at_every_point(points: Trained) -> None:
         columns(points, ["activation"])
 
 
-def test_a_refused_point_keeps_its_reason(points: Trained) -> None:
+def test_a_refused_point_keeps_its_reason(points: TrainedDetectors) -> None:
     lone = Graph([Op("upsample", (-1,), attrs={"scale": 2})], ((3,),), name="alpha1w4d1")
-    broken = Trained(points.source, points.arch, points.family, points.input_px, {**points.graphs, "alpha1w4d1": lone}, points.accuracy, points.latency)
+    broken = TrainedDetectors(points.source, points.arch, points.family, points.input_px, {**points.graphs, "alpha1w4d1": lone}, points.accuracy, points.latency)
     (column,) = columns(broken, ["activations"])
     assert "no convolution" in column.failures["alpha1w4d1"]
     assert np.isnan(column.values[points.arch == "alpha1w4d1"]).all() and np.isfinite(column.values[points.arch != "alpha1w4d1"]).all()
 
 
-def test_forward_scores_are_kept_and_not_run_twice(points: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_scores_are_kept_and_not_run_twice(points: TrainedDetectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     few = points.part((points.input_px == 64) & (points.family == "alpha1"))
     names = ["nwot", "expressivity", "synflow"]
     first = columns(few, names[:2], seed=1, folder=tmp_path)
     asked: list[tuple[str, ...]] = []
-    real = module.measure
+    real = module.compute_scores
     monkeypatch.setattr(module, "measure", lambda task: (asked.append(task.names), real(task))[1])
     again = columns(few, names, seed=1, folder=tmp_path)
     assert set(asked) == {("synflow",)} and len(asked) == len(few)
@@ -66,12 +66,12 @@ def test_forward_scores_are_kept_and_not_run_twice(points: Trained, tmp_path: Pa
     assert (other_seed[0].values != first[0].values).all()
 
 
-def test_an_interrupted_run_goes_on(points: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_goes_on(points: TrainedDetectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     few = points.part((points.input_px == 64) & (points.family == "alpha1"))
-    real, count = module.measure, [0]
+    real, count = module.compute_scores, [0]
 
-    def stops(task: module.Task) -> object:
+    def stops(task: module.ScoreJob) -> object:
         count[0] += 1
         if count[0] == 4:
             raise KeyboardInterrupt
@@ -86,19 +86,19 @@ def test_an_interrupted_run_goes_on(points: Trained, tmp_path: Path, monkeypatch
     assert (found[0].values == columns(few, ["nwot"])[0].values).all()
 
 
-def test_one_refusal_does_not_silence_the_others(points: Trained) -> None:
+def test_one_refusal_does_not_silence_the_others(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
     from search_spaces.graph import GraphBuilder
 
     g = GraphBuilder(3)
     g.conv(-1, 4, 3)
-    found = module.measure(module.Task(g.finish(name="linear"), 32, ("nwot", "nwot_pre", "expressivity"), 0))
+    found = module.compute_scores(module.ScoreJob(g.finish(name="linear"), 32, ("nwot", "nwot_pre", "expressivity"), 0))
     assert "has no activation" in found["nwot"]["failure"]
     assert np.isfinite(found["nwot_pre"]["value"]) and np.isfinite(found["expressivity"]["value"])
 
 
 @pytest.mark.slow
-def test_values_do_not_depend_on_the_jobs(points: Trained) -> None:
+def test_values_do_not_depend_on_the_jobs(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
     if find_spec("ray") is None:
         pytest.skip("needs ray")

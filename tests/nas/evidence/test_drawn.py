@@ -9,8 +9,8 @@ import pytest
 
 from nas.budgets import parse_budget
 from nas.devices.profile import load_device
-from nas.evidence.drawn import BAND, common_band, draw, shrunk
 from nas.evidence.options import DEVICE, INPUT_PX, SHRINK, SPACES
+from nas.evidence.sampling import BAND, common_band, draw, shrunk
 from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
 from workbench.errors import BadInput
@@ -67,7 +67,7 @@ def test_the_common_band_is_where_the_scarcest_space_has_most() -> None:
 
 
 def test_a_band_that_nothing_keeps_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.evidence.drawn.ROUNDS", 2)
+    monkeypatch.setattr("nas.evidence.sampling.ROUNDS", 2)
     with pytest.raises(BadInput, match=r"space 'res' only 0 of 1 keep 0\.001\.\.0\.0011ms: half of them lie from"):
         draw(SMALL, load_device(DEVICE), INPUT_PX, parse_budget("1..1.1us"), 3, 0)
 

@@ -13,7 +13,7 @@ import pytest
 
 from nas.cli import main
 from nas.evidence.rank import usual_bins
-from nas.evidence.read import read_trained
+from nas.evidence.trained import read_trained
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from tests.nas.process import ROOT, finish, nas

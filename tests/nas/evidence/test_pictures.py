@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from distill.data.formats.readers import open_pair
 from distill.data.synthetic.synth import draw_picture
-from nas.evidence.pictures import CLASS, LEAST_SHARE, make_easy
+from nas.evidence.images import CLASS, LEAST_SHARE, make_easy
 from workbench.errors import BadInput
 
 

@@ -7,18 +7,18 @@ import pytest
 
 from nas.evidence.published import DEVICE, TARGET, blur, zoo_detectors
 from nas.evidence.rank import equal_latency_tau
-from nas.evidence.read import Trained
+from nas.evidence.trained import TrainedDetectors
 from search_spaces.graph import DECODE_PART
 
 
-def families(offset: float, seed: int = 0) -> Trained:
+def families(offset: float, seed: int = 0) -> TrainedDetectors:
     """Three families of six models on one curve of AP over latency, one of them ``offset`` above the others."""
     rng = np.random.default_rng(seed)
     family = np.repeat(["a", "b", "c"], 6)
     ms = np.exp(rng.uniform(0, 2, 18))
     ap = 0.4 + 0.05 * np.log(ms) + np.where(family == "c", offset, 0.0)
     names = np.array([f"{kin}{i}" for i, kin in enumerate(family)])
-    return Trained("made up", names, family, np.full(18, 640), {}, {TARGET: ap}, {DEVICE: ms})
+    return TrainedDetectors("made up", names, family, np.full(18, 640), {}, {TARGET: ap}, {DEVICE: ms})
 
 
 def test_blur_finds_what_separates_families() -> None:

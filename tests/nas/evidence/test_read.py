@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.evidence.read import TARGET, read_trained
+from nas.evidence.trained import TARGET, read_trained
 from tests.nas.evidence.trained import SIZES, folder
 from workbench.errors import BadInput
 

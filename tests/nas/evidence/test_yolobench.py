@@ -10,21 +10,21 @@ import pytest
 from nas.evidence.columns import columns
 from nas.evidence.noise import ceiling
 from nas.evidence.rank import equal_latency_tau
-from nas.evidence.read import TARGET, Trained, read_trained
+from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 
 DEVICES = ("jetson_nano", "intel_i7", "raspberrypi4_cpu_tflite_fp32", "nvidia_a40")
 
 
 @pytest.fixture(scope="module")
-def points(shared_dir: Path) -> Trained:
+def points(shared_dir: Path) -> TrainedDetectors:
     folder = shared_dir / "yolobench"
     if not folder.is_dir():
         pytest.skip("no folder yolobench beside the repository")
     return read_trained(folder)
 
 
-def test_plain_measures_stand_where_they_stood(points: Trained) -> None:
+def test_plain_measures_stand_where_they_stood(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
     found = {column.name: column.values for column in columns(points, ["flops", "params", "activations"])}
     over_all = {name: kendall(values, truth) for name, values in found.items()}
@@ -33,14 +33,14 @@ def test_plain_measures_stand_where_they_stood(points: Trained) -> None:
     assert equal == pytest.approx({"flops": 0.310, "params": -0.327, "activations": 0.518}, abs=1e-3)
 
 
-def test_noise_leaves_room_above_the_plain_measures(points: Trained) -> None:
+def test_noise_leaves_room_above_the_plain_measures(points: TrainedDetectors) -> None:
     found = ceiling(points, points.target(TARGET), points.devices(DEVICES))
     assert found is not None
     assert found.deviation_points == pytest.approx(0.645, abs=0.01)
     assert 0.86 < found.equal_latency < 0.91
 
 
-def test_forward_scores_run_on_the_largest_graphs(points: Trained) -> None:
+def test_forward_scores_run_on_the_largest_graphs(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
     from nas.scores.forward import observed
 

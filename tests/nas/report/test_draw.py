@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.costs import measure_architecture
+from nas.costs import architecture_costs
 from nas.devices.profile import load_device
 from nas.report.draw import WIDTH, architecture_text, graph_text, piece_costs
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
@@ -43,7 +43,7 @@ def test_a_real_detector_fits_100_columns(name: str) -> None:
 def test_pieces_add_up(name: str) -> None:
     profile, arch = load_device("t4"), PUBLISHED[name]
     pieces = piece_costs(arch, 640, profile)
-    whole = measure_architecture(arch, 640, profile).costs
+    whole = architecture_costs(arch, 640, profile).costs
     assert list(pieces) == ["stem", *(f"stage{i + 1}" for i in range(len(arch.stages))), "neck", "head"]
     assert sum(p["params"] for p in pieces.values()) == whole["params"]
     assert sum(p["flops"] for p in pieces.values()) == whole["flops"]
@@ -82,4 +82,4 @@ def test_graph_totals() -> None:
     text = graph_text(graph, 640)
     assert max(map(len, text.splitlines())) <= WIDTH
     total = text.splitlines()[-1].split()
-    assert total[:3] == ["total", str(len(graph)), f"{measure_architecture(arch, 640).costs['params']:,.0f}"]
+    assert total[:3] == ["total", str(len(graph)), f"{architecture_costs(arch, 640).costs['params']:,.0f}"]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nas.budgets import parse_budgets
-from nas.costs import Rulers, measure_architecture
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.report.graph_nodes import IMAGE, graph_nodes
-from nas.report.search_board import Film, Scale, finalist_settings, show_embedding
-from nas.searcher.evaluate import whole_limits
+from nas.report.search_board import FrontAnimation, Scale, finalist_settings, show_embedding
+from nas.searcher.evaluator import whole_limits
 from nas.searcher.front import Front
 from nas.searcher.run import search
 from search_spaces.architecture import Architecture
@@ -41,7 +41,7 @@ def test_every_finalist_is_a_run_with_metrics_picture_and_network(run: Path) -> 
     assert len(files) == 2 and sorted(folder.name for folder in (run / "events" / "top").iterdir()) == ["1", "2"]
     for place, file in enumerate(files, start=1):
         arch, held = Architecture.load(file), read(run / "events" / "top" / str(place))
-        costs = measure_architecture(arch, 640, load_device("t4")).costs
+        costs = architecture_costs(arch, 640, load_device("t4")).costs
         for tag, value in (("latency_ms", costs["latency_ms"]), ("gflops", costs["flops"] / 1e9), ("params_m", costs["params"] / 1e6), ("layers", costs["layers"])):
             assert held.Scalars(METRIC_FOLDER + tag)[0].value == pytest.approx(value, rel=1e-6)
         assert png_size(held.Images("views/network")[0].encoded_image_string)[0] > 600
@@ -85,13 +85,13 @@ def test_a_front_of_one_has_no_embedding_and_a_long_one_is_thinned(tmp_path: Pat
 
 def test_the_film_takes_few_pictures_however_often_it_is_asked(tmp_path: Path) -> None:
     space = load_space("res")
-    rulers = Rulers(space, load_device("t4"))
+    rulers = SpaceCosts(space, load_device("t4"))
     limit = whole_limits(rulers, parse_budgets(["3ms"]))[0]
     front = Front(space.genes)
     rows = space.sample(64, np.random.default_rng(1))
     front.add(rows, rulers.score(rows).astype(float), rulers.costs(rows)["latency_ms"])
     with EventWriter(tmp_path) as events:
-        film = Film(events, Scale(rulers, limit), "study", "score")
+        film = FrontAnimation(events, Scale(rulers, limit), "study", "score")
         for second in range(1, 1000):
             film.show(front, second * 100, float(second))
     frames = read(tmp_path).Images("views/front_over_time")

@@ -13,12 +13,12 @@ import pytest
 
 from nas.budgets import parse_budgets
 from nas.cli import main
-from nas.costs import SCORE_TICK, Rulers, measure_architecture
+from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, skippable, spatial
 from nas.scores.calibrated import Calibration, Form, as_map, shipped, terms_of
-from nas.searcher.evaluate import whole_limits
+from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Architecture
 from search_spaces.graph import GraphBuilder
@@ -41,7 +41,7 @@ def value(arch: Architecture, input_px: int = 640) -> float:
 def test_population_score_is_the_graph_score(name: str) -> None:
     space = load_space(name)
     for scope in ("detector", "backbone"):
-        rulers = Rulers(space, None, 640, scope).scoring("calibrated")
+        rulers = SpaceCosts(space, None, 640, scope).scoring("calibrated")
         rows = space.sample(24, np.random.default_rng(3))
         for row, ticks in zip(rows, rulers.score(rows), strict=True):
             assert ticks * SCORE_TICK == pytest.approx(value(space.decode(row)), abs=1e-7)
@@ -52,7 +52,7 @@ def test_exact_is_brute_force(seed: int) -> None:
     rng = np.random.default_rng(1000 + seed)
     space = random_space(rng, 6_000)
     scope = "backbone" if rng.random() < 0.3 else "detector"
-    rulers = Rulers(space, load_device("t4"), 320, scope).scoring("calibrated")
+    rulers = SpaceCosts(space, load_device("t4"), 320, scope).scoring("calibrated")
     rows = all_rows(space)
     for row in rows[rng.choice(len(rows), 3)]:
         assert rulers.score(row[None])[0] * SCORE_TICK == pytest.approx(value(space.decode(row), 320), abs=1e-7)
@@ -99,8 +99,8 @@ def absurd(name: str) -> Architecture:
 @pytest.mark.parametrize("name", ABSURD)
 def test_absurd_shapes_lose_clearly_at_their_own_latency(name: str) -> None:
     arch, device = absurd(name), load_device("t4")
-    cost_ms = measure_architecture(arch, 640, device).costs["latency_ms"]
-    rulers = Rulers(with_grid(load_space("res"), 32), device).scoring("calibrated")
+    cost_ms = architecture_costs(arch, 640, device).costs["latency_ms"]
+    rulers = SpaceCosts(with_grid(load_space("res"), 32), device).scoring("calibrated")
     found = solve(rulers, whole_limits(rulers, parse_budgets([f"{cost_ms:.4f}ms"]))).certificate
     # 0.01 is a little more than one more point of VOC mAP at this level for every three.
     assert found.score > value(arch) + 0.01
@@ -109,7 +109,7 @@ def test_absurd_shapes_lose_clearly_at_their_own_latency(name: str) -> None:
 @pytest.mark.parametrize("budget", ["2.5ms", "3ms", "4ms", "20GFLOPs", "40GFLOPs", "10Mparams"])
 def test_winners_are_balanced(budget: str) -> None:
     space = with_grid(load_space("res"), 16)
-    rulers = Rulers(space, load_device("t4")).scoring("calibrated")
+    rulers = SpaceCosts(space, load_device("t4")).scoring("calibrated")
     arch = space.decode(solve(rulers, whole_limits(rulers, parse_budgets([budget]))).rows[-1])
     table = lower(arch, "backbone").table(640)
     macs = [float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}."))) for i in range(1, 6)]
@@ -129,7 +129,7 @@ def test_tiny_maps_lose_even_with_more_flops() -> None:
         neck=dataclasses.replace(wide.neck, out=tuple(3 * c for c in wide.neck.out)),
     )  # fmt: skip
     small = PUBLISHED["damo-yolo-t"]
-    flops = [measure_architecture(arch, px).costs["flops"] for arch, px in ((wide, 128), (small, 640))]
+    flops = [architecture_costs(arch, px).costs["flops"] for arch, px in ((wide, 128), (small, 640))]
     assert flops[0] > flops[1]
     assert value(small, 640) > value(wide, 128)
 
@@ -177,7 +177,7 @@ def test_what_it_cannot_read_is_refused(tmp_path: Path) -> None:
     space = load_space("res")
     finer = dataclasses.replace(space, stages=(dataclasses.replace(space.stages[0], stride=1), *space.stages[1:]))
     with pytest.raises(BadInput, match="strides 8, 16 and 32"):
-        Rulers(finer, None, 640, "backbone").scoring("calibrated")
+        SpaceCosts(finer, None, 640, "backbone").scoring("calibrated")
     (tmp_path / "other.yaml").write_text("format: else\n")
     with pytest.raises(BadInput, match="nas-calibrated-1"):
         Calibration.load(tmp_path / "other.yaml")

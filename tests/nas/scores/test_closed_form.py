@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.costs import SCORE_TICK, Rulers
+from nas.costs import SCORE_TICK, SpaceCosts
 from nas.scores import get_score
 from nas.scores.closed_form import effectiveness, levels
 from search_spaces.graph import Graph, GraphBuilder
@@ -67,7 +67,7 @@ def test_the_largest_path_counts_and_upsampling_ends_the_descent() -> None:
 def test_population_score_is_the_graph_score(name: str) -> None:
     space = load_space(name)
     for weights in ((0, 0, 1, 1, 16), (1, 1, 1, 1, 8), (0, 0.5, 0, 2, 1)):
-        rulers = Rulers(space, None, 640, "detector", weights)
+        rulers = SpaceCosts(space, None, 640, "detector", weights)
         rows = space.sample(8, np.random.default_rng(1))
         ticks = rulers.score(rows)
         for row, tick in zip(rows, ticks, strict=True):

@@ -88,7 +88,7 @@ def test_finalists_are_measured_written_and_read_again(result: SearchResult, tar
     written = (result.folder / "measured.json").read_text()
     assert json.loads(written) == json.loads(json.dumps(found.to_dict()))
     assert len((result.folder / "measured.csv").read_text().splitlines()) == 3
-    again = measure_finalists(result, 2, target, QUICK, say=lambda text: pytest.fail(f"measured anew: {text}"))
+    again = measure_finalists(result, 2, target, QUICK, log=lambda text: pytest.fail(f"measured anew: {text}"))
     assert again == found
 
 
@@ -96,12 +96,12 @@ def test_a_killed_measurement_goes_on_after_its_last_round(result: SearchResult,
     class Killed(Exception):
         pass
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         if text.startswith("round 3"):
             raise Killed
 
     with pytest.raises(Killed):
-        measure_finalists(result, 2, target, QUICK, say)
+        measure_finalists(result, 2, target, QUICK, log)
     state = result.folder / "measuring.json"
     before = json.loads(state.read_text())["rounds"]
     assert [len(rounds) for rounds in before] == [2, 2, 2] and not (result.folder / "measured.json").exists()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.shortlist.halving import Point, pareto, promoted, rungs, spent_epochs, spread
-from nas.shortlist.result import Row, Trained
+from nas.shortlist.result import ShortlistEntry, ShortlistResult
+from nas.shortlist.rungs import Point, pareto, promoted, rungs, spent_epochs, spread
 from workbench.errors import BadInput
 
 
@@ -54,12 +54,12 @@ def test_equals_beat_nobody() -> None:
     assert not Point(0.3, 1.0).beats(Point(0.3, 1.0)) and Point(0.3, 1.0).beats(Point(0.3, 1.1)) and not Point(0.3, 1.2).beats(Point(0.2, 1.1))
 
 
-def row(name: str, stock: bool, ap: float, cost: float) -> Row:
-    return Row(name, stock, ap, cost, 10, 1.0, None, f"runs/{name}/best.safetensors")
+def row(name: str, stock: bool, ap: float, cost: float) -> ShortlistEntry:
+    return ShortlistEntry(name, stock, ap, cost, 10, 1.0, None, f"runs/{name}/best.safetensors")
 
 
-def result(*rows: Row) -> Trained:
-    return Trained(Path("r/trained"), "latency_ms", 10, ((10, 2),), rows, (), ())
+def result(*rows: ShortlistEntry) -> ShortlistResult:
+    return ShortlistResult(Path("r/trained"), "latency_ms", 10, ((10, 2),), rows, (), ())
 
 
 def test_a_search_that_did_not_beat_a_stock_model_says_so() -> None:

@@ -38,7 +38,7 @@ head: {classes: 3}
 """
 SEARCH = ["search", "--space", "little.yaml", "--device", "t4", "--budget", "5ms", "--input", "64", "--no-pictures", "--quiet"]
 THEN = [
-    "--then", "distill", "--teacher", "teacher.safetensors", "--data", "data", "--top", "3", "--epochs", "2", "--batch", "8", "--train-readers", "1",
+    "--then", "distill", "--teacher", "teacher.safetensors", "--data", "data", "--top", "3", "--epochs", "2", "--batch", "8", "--train-data-workers", "1",
     "--set", "augmentation=none", "--against", "yolox-nano",
 ]  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_who_goes_on_ends_with_the_bits_of_a_plain_training(home: Path, capsys: 
         pytest.skip("stands on the run of the test before")
     name = next(row["name"] for row in json.loads((run / "trained.json").read_text())["trained"] if not row["stock"])
     args = ["distill", str(run / f"{name}.yaml"), "--teacher", "teacher.safetensors", "--data", "data", "--input", "64", "--epochs", "2", "--batch", "8"]
-    assert main([*args, "--readers", "1", "--set", "augmentation=none", "--name", "plain", "--quiet"]) == 0
+    assert main([*args, "--data-workers", "1", "--set", "augmentation=none", "--name", "plain", "--quiet"]) == 0
     capsys.readouterr()
     ours, theirs = load_file(run / "runs" / name / "last.safetensors"), load_file("runs/plain/last.safetensors")
     assert ours.keys() == theirs.keys() and all((ours[key] == theirs[key]).all() for key in ours)

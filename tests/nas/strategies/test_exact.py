@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nas.budgets import LATENCY, LAYERS
-from nas.costs import SCORE_TICK, Rulers
+from nas.costs import SCORE_TICK, SpaceCosts
 from nas.devices.profile import load_device
-from nas.searcher.evaluate import Limit
+from nas.searcher.evaluator import Limit
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Head, Neck
 from search_spaces.space import Rules, Space, StageChoices, with_grid
@@ -87,7 +87,7 @@ def brute_force(
     return rows[front], score[front]
 
 
-def assert_is_brute_force(rulers: Rulers, rows: np.ndarray, rng: np.random.Generator) -> None:
+def assert_is_brute_force(rulers: SpaceCosts, rows: np.ndarray, rng: np.random.Generator) -> None:
     """Under random budgets the exact search finds what looking at every one of the space's ``rows`` finds."""
     costs, score = rulers.costs(rows), rulers.score(rows)
     limits = random_limits(rng, costs)
@@ -113,7 +113,7 @@ def test_exact_is_brute_force(seed: int, devices: tuple[str, ...]) -> None:
     space = random_space(rng, 1_000_000 if seed < 2 else 60_000)
     scope = "backbone" if rng.random() < 0.3 else "detector"
     weights = ((0, 0, 1, 1, 16), (1, 1, 1, 1, 1), (0, 0, 0, 0, 1))[int(rng.integers(3))]
-    rulers = Rulers(space, [load_device(name) for name in devices], 320, scope, weights)
+    rulers = SpaceCosts(space, [load_device(name) for name in devices], 320, scope, weights)
     rows = all_rows(space)
     assert len(rows) == space.size()
     assert_is_brute_force(rulers, rows, rng)
@@ -127,7 +127,7 @@ def test_ties_go_to_the_cheaper_then_to_smaller_genes() -> None:
         (stage, stage, stage, StageChoices("k1kx", 1, (64,), (32,), (3,), (1,)), StageChoices("k1kx", 2, (64,), (32,), (3,), (1,))),
         Rules(), Neck((32, 32, 64)), Head(4),
     )  # fmt: skip
-    rulers = Rulers(space, None, 320)
+    rulers = SpaceCosts(space, None, 320)
     rows = all_rows(space)
     score = rulers.score(rows)
     assert len(np.unique(score)) < len(rows)
@@ -138,7 +138,7 @@ def test_ties_go_to_the_cheaper_then_to_smaller_genes() -> None:
 
 
 def test_nothing_fits_names_the_closest_reachable_value() -> None:
-    rulers = Rulers(with_grid(load_space("res"), 32), load_device("t4"))
+    rulers = SpaceCosts(with_grid(load_space("res"), 32), load_device("t4"))
     with pytest.raises(BadInput, match=r"least reachable is [0-9.]+ ms"):
         solve(rulers, (Limit(LATENCY, 0, 9000, "0.9ms"),))
     with pytest.raises(BadInput, match=r"most reachable is [0-9]+ layers"):
@@ -148,7 +148,7 @@ def test_nothing_fits_names_the_closest_reachable_value() -> None:
 
 
 def test_time_limit_gives_an_honest_bound() -> None:
-    rulers = Rulers(with_grid(load_space("res"), 16), load_device("t4"))
+    rulers = SpaceCosts(with_grid(load_space("res"), 16), load_device("t4"))
     limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit("params", 0, 10_000_000, "10Mparams"), Limit("flops", 0, 20 * 10**9, "20GFLOPs"))
     found = solve(rulers, limits, time_limit_s=0.0).certificate
     assert found.bound >= found.score
@@ -156,7 +156,7 @@ def test_time_limit_gives_an_honest_bound() -> None:
 
 
 def test_labels_and_tables_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    rulers = Rulers(with_grid(load_space("res"), 32), load_device("t4"))
+    rulers = SpaceCosts(with_grid(load_space("res"), 32), load_device("t4"))
     limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit(LAYERS, 0, 25, "25layers"))
     by_table = solve(rulers, limits)
     monkeypatch.setattr("nas.strategies.exact.search.TABLE_BYTES", 1_000_000)

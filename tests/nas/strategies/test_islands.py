@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 
 from nas.budgets import parse_budgets
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
-from nas.searcher.evaluate import Evaluator, whole_limits
+from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
-from nas.searcher.shape import Shape
-from nas.searcher.spread import SpreadEvaluator, score_rows
-from nas.strategies.evolution import EvolutionSearch, Settlers
+from nas.searcher.parallel_evaluator import ParallelEvaluator, score_rows
+from nas.searcher.worker_plan import WorkerPlan
+from nas.strategies.evolution import EvolutionSearch, Migrants
 from nas.strategies.islands import KEPT, SETTLERS, IslandSearch, Plan, evolve, pack, unpack
 from nas.strategies.strategy import Settings
 from search_spaces.space_file import load_space
 from workbench.errors import BadInput
-from workbench.workers import Done, Workers, check_workers
-from workbench.workers.base import call as call_job
-from workbench.workers.base import versions
+from workbench.workers import JobResult, Workers, check_workers
+from workbench.workers.base import environment_versions
+from workbench.workers.base import run_job as call_job
 from workbench.workers.in_process import InProcess
 
 STEPS, POPULATION = 480, 8
@@ -57,13 +57,13 @@ class Disorder(Workers):
         self.jobs[key] = (lambda *later: function(plan, *later), json.dumps(rest))
         self.most = max(self.most, len(self.jobs))
 
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         key = self.random.choice(sorted(self.jobs, key=str))
         function, text = self.jobs.pop(key)
         if self.random.random() < 0.3:
             function(*json.loads(text))
         self.done += 1
-        return Done(key, function(*json.loads(text)))
+        return JobResult(key, function(*json.loads(text)))
 
     def close(self) -> None:
         self.jobs.clear()
@@ -71,7 +71,7 @@ class Disorder(Workers):
 
 def settings(steps: int = STEPS, seed: int = 0, score: str = "maxent") -> Settings:
     space = load_space("res")
-    rulers = Rulers(space, load_device("t4"))
+    rulers = SpaceCosts(space, load_device("t4"))
     return Settings(space, Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), score), seed, steps, POPULATION)
 
 
@@ -162,13 +162,13 @@ def test_settlers_take_their_places() -> None:
     state, _ = evolve(plan, 1, None, None)
     apart, _ = evolve(plan, 1, state, None)
     together, _ = evolve(plan, 1, state, sent.to_dict())
-    held = Settlers.of(unpack(together["memory"])["strategy"], best.settings.space.genes)
-    assert held.score[0] >= sent.score[0] > Settlers.of(unpack(apart["memory"])["strategy"], best.settings.space.genes).score[0]
+    held = Migrants.of(unpack(together["memory"])["strategy"], best.settings.space.genes)
+    assert held.score[0] >= sent.score[0] > Migrants.of(unpack(apart["memory"])["strategy"], best.settings.space.genes).score[0]
     assert together["told"] == apart["told"], "settlers count for no steps"
-    assert same_dict(Settlers.of(sent.to_dict(), best.settings.space.genes), sent)
+    assert same_dict(Migrants.of(sent.to_dict(), best.settings.space.genes), sent)
 
 
-def same_dict(a: Settlers, b: Settlers) -> bool:
+def same_dict(a: Migrants, b: Migrants) -> bool:
     return a.to_dict() == b.to_dict()
 
 
@@ -196,9 +196,9 @@ class Broken(Workers):
         self.inner.start(key, (lambda *_: None) if bad else function, *arguments)
         self.most = max(self.most, self.in_flight)
 
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         done = self.inner.wait()
-        return Done(done.key, failure="its worker died") if done.value is None else done
+        return JobResult(done.key, failure="its worker died") if done.value is None else done
 
     def close(self) -> None:
         self.inner.close()
@@ -211,7 +211,7 @@ def test_spread_scores_are_those_of_one_process_and_a_failure_is_a_reason() -> N
     inside = rows[expected.over == 0]
     marked = inside[[3, 20]].tolist()
     crew = Broken(marked)
-    spread = SpreadEvaluator(plain.rulers, plain.limits, "deepmad", 0, crew)
+    spread = ParallelEvaluator(plain.rulers, plain.limits, "deepmad", 0, crew)
     judged = spread.judge(rows)
     lost = np.array([row in marked for row in rows.tolist()])
     assert np.array_equal(judged.score[~lost], expected.score[~lost], equal_nan=True)
@@ -223,8 +223,8 @@ def test_spread_scores_are_those_of_one_process_and_a_failure_is_a_reason() -> N
 
 def test_an_island_that_cannot_be_evolved_ends_the_search_with_the_reason() -> None:
     class Dead(InProcess):
-        def wait(self) -> Done:
-            return Done(super().wait().key, failure="node lost")
+        def wait(self) -> JobResult:
+            return JobResult(super().wait().key, failure="node lost")
 
     with pytest.raises(BadInput, match=r"node lost.*goes on from its last round"):
         IslandSearch(settings(), 2, Dead()).step(Front(load_space("res").genes))
@@ -245,12 +245,12 @@ def test_an_island_that_cannot_be_evolved_ends_the_search_with_the_reason() -> N
 def test_what_cannot_be_split_is_refused(asked: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {"additive": True, "workers": None, "address": None, "islands": None, **asked}
     with pytest.raises(BadInput, match=words):
-        Shape.of(**given)
+        WorkerPlan.of(**given)
 
 
 def test_the_usual_shape() -> None:
     def shape(strategy: str, additive: bool, workers: int | None, islands: int | None = None) -> tuple[int, bool, int]:
-        made = Shape.of(strategy, additive, workers, None, islands)
+        made = WorkerPlan.of(strategy, additive, workers, None, islands)
         return made.islands, made.spreads, len(made.notes)
 
     assert shape("evolution", True, None) == (0, False, 0)
@@ -259,7 +259,7 @@ def test_the_usual_shape() -> None:
     assert shape("evolution", False, 8) == (0, True, 0)
     assert shape("tpe", False, 8) == (0, True, 0)
     assert shape("exact", True, 8) == (0, False, 1)
-    with Shape.of("exact", True, 8, None, None).open() as crew:
+    with WorkerPlan.of("exact", True, 8, None, None).open() as crew:
         assert isinstance(crew, InProcess), "the exact search starts no Ray"
     check_workers(2, "10.0.0.5:6379")
 
@@ -270,9 +270,9 @@ def test_fewer_steps_than_islands_are_refused() -> None:
 
 
 def test_another_version_on_a_node_is_refused() -> None:
-    assert call_job(versions(), max, 1, 2) == 2
+    assert call_job(environment_versions(), max, 1, 2) == 2
     with pytest.raises(BadInput, match=r"instead of 0\.0"):
-        call_job({**versions(), "numpy": "0.0"}, max, 1, 2)
+        call_job({**environment_versions(), "numpy": "0.0"}, max, 1, 2)
 
 
 def test_islands_in_one_process_import_no_guest(tmp_path: Path) -> None:

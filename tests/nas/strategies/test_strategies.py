@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from nas.budgets import parse_budgets
-from nas.costs import Rulers
+from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
-from nas.searcher.evaluate import Evaluator, Judged, whole_limits
+from nas.searcher.evaluator import Evaluation, Evaluator, whole_limits
 from nas.strategies.evolution import EvolutionSearch, fine_step, row_hashes
 from nas.strategies.optuna_samplers import JOURNAL, Nsga2Search, OptunaSearch, TpeSearch, Unfolding, cut_torn_line
 from nas.strategies.random import RandomSearch
@@ -65,7 +65,7 @@ class Slow(Evaluator):
 
 
 def evaluator(space: Space, budget: str = "3ms", kind: type[Evaluator] = Evaluator) -> Evaluator:
-    rulers = Rulers(space, load_device("t4"))
+    rulers = SpaceCosts(space, load_device("t4"))
     return kind(rulers, whole_limits(rulers, parse_budgets([budget])))
 
 
@@ -94,11 +94,11 @@ def make(
 
 def drive(
     strategy: Strategy, until: Callable[[int], bool] = lambda batch: False
-) -> tuple[list[np.ndarray], list[Judged]]:
+) -> tuple[list[np.ndarray], list[Evaluation]]:
     """Ask, judge, tell until finished or ``until(batches)``; every batch must be whole, inside and not empty."""
     space, judge = strategy.settings.space, strategy.settings.evaluator
     asked: list[np.ndarray] = []
-    answers: list[Judged] = []
+    answers: list[Evaluation] = []
     while not strategy.finished and not until(len(asked)):
         rows = strategy.ask()
         assert len(rows) > 0, "an empty batch before the search is finished"

@@ -19,13 +19,13 @@ def ranges(*words: str, file: str | None = None, taught: bool = False) -> tuple[
 
 
 def test_words_become_ranges() -> None:
-    found = ranges("lr=log:1e-4..1e-2", "accumulate=1..4", "batch=8,16", "clip_norm=none,10", "freeze_norms=true,false", "augmentation=light,yolo")
+    found = ranges("lr=log:1e-4..1e-2", "accumulate=1..4", "batch=8,16", "clip_norm=none,10", "freeze_backbone_bn=true,false", "augmentation=light,yolo")
     assert found == (
         Range("lr", 1e-4, 1e-2, log=True),
         Range("accumulate", 1, 4),
         Range("batch", choices=(8, 16)),
         Range("clip_norm", choices=(None, 10.0)),
-        Range("freeze_norms", choices=(True, False)),
+        Range("freeze_backbone_bn", choices=(True, False)),
         Range("augmentation", choices=("light", "yolo")),
     )
     assert isinstance(found[1].low, int)
@@ -58,7 +58,7 @@ def test_share_belongs_to_a_teacher() -> None:
 
 
 def test_values_pass_through_set_unchanged() -> None:
-    values = {"lr": 0.1 + 0.2, "batch": 8, "clip_norm": None, "freeze_norms": True, "augmentation": "yolo", "ema_updates": 1e-05, "share": 0.3}
+    values = {"lr": 0.1 + 0.2, "batch": 8, "clip_norm": None, "freeze_backbone_bn": True, "augmentation": "yolo", "ema_updates": 1e-05, "share": 0.3}
     assert parse_changes(list(changes(values))) == {name: value for name, value in values.items() if name != "share"}
 
 
@@ -76,10 +76,10 @@ def test_values_pass_through_set_unchanged() -> None:
         ("lr=0.001..100", "lr 100"),
         ("batch=8..16.5", "must be a whole number"),
         ("batch=0..8", "batch 0"),
-        ("optimiser=sgd..adamw", "has no order"),
-        ("optimiser=sgd,adam", "did you mean"),
+        ("optimizer=sgd..adamw", "has no order"),
+        ("optimizer=sgd,adam", "did you mean"),
         ("augmentation=light,heavy", "unknown augmentation preset"),
-        ("freeze_norms=yes,no", "must be true or false"),
+        ("freeze_backbone_bn=yes,no", "must be true or false"),
         ("epochs=10,20", "cannot be compared"),
         ("name=a,b", "no setting of training"),
     ],

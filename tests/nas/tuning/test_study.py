@@ -16,17 +16,17 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 optuna = pytest.importorskip("optuna")
-from distill.request import Request
+from distill.study.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
 from nas.strategies.optuna_samplers import JOURNAL, open_study
-from nas.tuning.halving import Halving, rungs
+from nas.tuning.pruner import SuccessiveHalving, rungs
 from nas.tuning.ranges import read_ranges
-from nas.tuning.study import NAME, STARTUP, Trials, Wish, train_until
+from nas.tuning.study import NAME, STARTUP, TuningRequest, TuningStudy, train_until
 from tests.distill.tiny import furnish
 from tests.nas.process import finish, nas
-from workbench.signals import heard
-from workbench.workers import Done, Workers
+from workbench.signals import watch_signals
+from workbench.workers import JobResult, Workers
 
 EPOCHS, EVALUATED = 9, {1, 3, 5, 7, 9}
 RECIPE = load_recipe("small", {"epochs": EPOCHS})
@@ -42,7 +42,7 @@ class Formula(Workers):
 
     def __init__(self, jobs: float = math.inf, count: int = 1, best: float = -3.0) -> None:
         self.count, self.jobs, self.best, self.done = count, jobs, best, list[tuple[str, int]]()
-        self.queue: list[tuple[Hashable, Request, int]] = []
+        self.queue: list[tuple[Hashable, TrainRequest, int]] = []
 
     @property
     def in_flight(self) -> int:
@@ -52,27 +52,27 @@ class Formula(Workers):
         assert function is train_until
         self.queue.append((key, arguments[0], arguments[1]))
 
-    def wait(self) -> Done:
+    def wait(self) -> JobResult:
         if len(self.done) >= self.jobs:
             raise Stop
         key, request, until = self.queue.pop()
         self.done.append((str(request.name), until))
         values = dict(change.split("=") for change in request.changes)
-        if values["optimiser"] == "muon":
-            return Done(key, failure="its worker died") if int(str(request.name)) % 2 else Done(key, {"failure": "BadInput: the loss is not finite"})
+        if values["optimizer"] == "muon":
+            return JobResult(key, failure="its worker died") if int(str(request.name)) % 2 else JobResult(key, {"failure": "BadInput: the loss is not finite"})
         height = 0.5 - 0.1 * (math.log10(float(values["lr"])) - self.best) ** 2
-        return Done(key, {"ap": {str(epoch): height * epoch / EPOCHS for epoch in sorted(EVALUATED) if epoch <= until}})
+        return JobResult(key, {"ap": {str(epoch): height * epoch / EPOCHS for epoch in sorted(EVALUATED) if epoch <= until}})
 
     def close(self) -> None:
         self.queue.clear()
 
 
-def study_in(folder: Path, workers: Workers, trials: int = TRIALS, vary: tuple[str, ...] = ("lr=log:1e-5..1e-1", "optimiser=sgd,adamw,muon")) -> list[Any]:
+def study_in(folder: Path, workers: Workers, trials: int = TRIALS, vary: tuple[str, ...] = ("lr=log:1e-5..1e-1", "optimizer=sgd,adamw,muon")) -> list[Any]:
     """Go on with the study in ``folder``; its trials as plain data."""
     stops = rungs(EPOCHS, EVALUATED)
-    wish = Wish(Request("model", "data", recipe="small"), trials, vary)
-    study = open_study(folder, NAME, ["maximize"], ["AP"], Halving(stops))
-    Trials(study, wish, read_ranges(vary, None, RECIPE, False), RECIPE, stops, folder / "trials", workers, lambda text: None).go()
+    wish = TuningRequest(TrainRequest("model", "data", recipe="small"), trials, vary)
+    study = open_study(folder, NAME, ["maximize"], ["AP"], SuccessiveHalving(stops))
+    TuningStudy(study, wish, read_ranges(vary, None, RECIPE, False), RECIPE, stops, folder / "trials", workers, lambda text: None).go()
     return plain(folder)
 
 
@@ -97,7 +97,7 @@ def test_trials_end_in_every_way_and_failures_have_a_reason_and_no_number(whole:
     assert {"COMPLETE", "PRUNED", "FAIL"} == set(states)
     for _, state, value, params, steps, attrs in whole:
         if state == "FAIL":
-            assert params["optimiser"] == "muon" and value is None and not steps and attrs["reason"]
+            assert params["optimizer"] == "muon" and value is None and not steps and attrs["reason"]
         if state == "COMPLETE":
             assert max(steps) == EPOCHS and value == max(steps.values())
         if state == "PRUNED":
@@ -156,7 +156,7 @@ def test_the_rungs_are_evaluated_epochs() -> None:
 
 
 def test_a_signal_that_somebody_else_took_is_heard() -> None:
-    with heard() as asked:
+    with watch_signals() as asked:
         assert not asked()
         before = signal.signal(signal.SIGINT, lambda number, frame: None)
         try:
@@ -167,7 +167,7 @@ def test_a_signal_that_somebody_else_took_is_heard() -> None:
 
 
 def test_one_third_goes_on() -> None:
-    study = optuna.create_study(direction="maximize", pruner=Halving((1,)))
+    study = optuna.create_study(direction="maximize", pruner=SuccessiveHalving((1,)))
     kept = []
     for value in (0.1, 0.2, 0.3, 0.15, 0.25, 0.4, 0.3):
         trial = study.ask()
@@ -179,7 +179,7 @@ def test_one_third_goes_on() -> None:
 
 # The command -------------------------------------------------------------------------------------
 
-TUNE = ["tune", "small", "--model", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "3", "--readers", "0", "--name", "t", "--json"]
+TUNE = ["tune", "small", "--model", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "3", "--data-workers", "0", "--name", "t", "--json"]
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_trials_on_ray_with_a_teacher(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    done = nas("train", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "1", "--readers", "0", "--name", "teacher", "--quiet", cwd=home)
+    done = nas("train", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "1", "--data-workers", "0", "--name", "teacher", "--quiet", cwd=home)
     assert done.wait(timeout=200) == 0
     teacher = "runs/teacher/best.safetensors"
     args = [*TUNE, "--trials", "3", "--runs", str(tmp_path), "--workers", "2", "--teacher", teacher, "--vary", "share=0.1..0.5", "--vary", "lr=log:1e-4..1e-2"]

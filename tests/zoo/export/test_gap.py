@@ -9,7 +9,16 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from zoo.export.gap import EXCHANGED, MOST_MATCHED, Gap, dense_gaps, prepared_scenes, rows_gap, scenes, worst
+from zoo.export.gap import (
+    EXCHANGED,
+    MOST_MATCHED,
+    OutputGap,
+    dense_gaps,
+    prepared_scenes,
+    rows_gap,
+    sample_images,
+    worst,
+)
 from zoo.families import build
 
 SIDE = 640
@@ -35,15 +44,15 @@ def changed(rows: Tensor, place: tuple[int, ...], by: float) -> Tensor:
     return rows
 
 
-def largest(gaps: dict[str, Gap]) -> float:
+def largest(gaps: dict[str, OutputGap]) -> float:
     return max(gap.relative for gap in gaps.values())
 
 
 def test_equal_outputs_have_no_gap() -> None:
     gaps = dense_gaps(dense(), dense(), SIDE, 1e-3)
-    assert gaps == {"boxes": Gap(0.0, 0.0, 120), "scores": Gap(0.0, 0.0, 120)}
-    assert rows_gap(listed(), listed(), SIDE, 300) == Gap(0.0, 0.0, 20)
-    assert rows_gap(listed(0), listed(0), SIDE, 300) == Gap(0.0, 0.0, 0)
+    assert gaps == {"boxes": OutputGap(0.0, 0.0, 120), "scores": OutputGap(0.0, 0.0, 120)}
+    assert rows_gap(listed(), listed(), SIDE, 300) == OutputGap(0.0, 0.0, 20)
+    assert rows_gap(listed(0), listed(0), SIDE, 300) == OutputGap(0.0, 0.0, 0)
 
 
 def test_boxes_are_judged_in_sides_and_scores_as_they_are() -> None:
@@ -95,7 +104,7 @@ def test_the_last_rows_of_a_ranking_may_be_others() -> None:
     last = changed(boxes, (0, 99, 0), 200.0), scores
     assert largest(dense_gaps((boxes, scores), last, SIDE, 1e-3)) > 0.1
     gaps = dense_gaps((boxes, scores), last, SIDE, 1e-3, picked=True)
-    assert gaps["boxes"] == Gap(0.0, 0.0, 99)
+    assert gaps["boxes"] == OutputGap(0.0, 0.0, 99)
     above = changed(boxes, (0, 99 - loose, 0), 200.0), scores
     assert largest(dense_gaps((boxes, scores), above, SIDE, 1e-3, picked=True)) > 0.1
 
@@ -158,7 +167,7 @@ def test_equal_scores_where_a_list_was_cut_are_free_but_must_be_real() -> None:
         return torch.stack([torch.cat([boxes[n], scores[n, c, None], torch.tensor([float(c)])]) for n, c in picked])
 
     ours, theirs = rows((0, 1), (1, 1), (2, 1), (3, 0), (4, 0)), rows((0, 1), (1, 1), (2, 1), (8, 0), (9, 1))
-    assert rows_gap(ours, theirs, SIDE, 5, (boxes, scores)) == Gap(0.0, 0.0, 5)
+    assert rows_gap(ours, theirs, SIDE, 5, (boxes, scores)) == OutputGap(0.0, 0.0, 5)
     assert rows_gap(ours, theirs, SIDE, 6, (boxes, scores)).relative > 1e-3, "a list that is not full was not cut"
     for wrong in (changed(theirs, (4, 0), 3.0), changed(theirs, (0, 0), 3.0), changed(theirs, (1, 5), -1.0)):
         assert rows_gap(ours, wrong, SIDE, 5, (boxes, scores)).relative > 1e-3
@@ -169,19 +178,19 @@ def test_equal_scores_where_a_list_was_cut_are_free_but_must_be_real() -> None:
 
 
 def test_the_worst_of_several_runs_keeps_the_fault_and_counts_rows() -> None:
-    runs = [{"boxes": Gap(1.0, 0.1, 5)}, {"boxes": Gap(0.5, 0.2, 5), "detections": Gap(0.0, 0.0, 3)}, {"boxes": Gap.broken("why")}]
+    runs = [{"boxes": OutputGap(1.0, 0.1, 5)}, {"boxes": OutputGap(0.5, 0.2, 5), "detections": OutputGap(0.0, 0.0, 3)}, {"boxes": OutputGap.broken("why")}]
     found = worst(runs)
-    assert found["boxes"] == Gap(float("inf"), float("inf"), 10, "why")
-    assert found["detections"] == Gap(0.0, 0.0, 3)
+    assert found["boxes"] == OutputGap(float("inf"), float("inf"), 10, "why")
+    assert found["detections"] == OutputGap(0.0, 0.0, 3)
     assert worst([]) == {}
 
 
 def test_scenes_are_pictures_that_differ_and_repeat() -> None:
-    first, again = scenes(3, 64, 96), scenes(3, 64, 96)
+    first, again = sample_images(3, 64, 96), sample_images(3, 64, 96)
     assert [picture.shape for picture in first] == [(64, 96, 3)] * 3
     assert all(picture.dtype == np.uint8 and picture.std() > 10 for picture in first)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[0], scenes(1, 64, 96, seed=1)[0])
+    assert not np.array_equal(first[0], first[1]) and not np.array_equal(first[0], sample_images(1, 64, 96, seed=1)[0])
     batches = prepared_scenes(build("yolox-nano"), 2, 64, 96, count=2)
     assert [list(batch.shape) for batch in batches] == [[2, 3, 64, 96]] * 2
     assert float(batches[0].max()) > 100, "YOLOX takes pixels from 0 to 255"

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.zoo.export.test_write import FREE, MODELS, PX, assert_faithful, in_onnxruntime, lively, picture
 from workbench.errors import BadInput
-from zoo.export.half_precision import halve, layer_of, layers, rounding, store_in_half
+from zoo.export.half_precision import convert_to_half, layer_of, layers, rounding, store_in_half
 from zoo.export.write import Options, Trials, export, onnx_network
 
 QUICK = ("damo-yolo-ns", "yolox-nano", "yolo26n")
@@ -83,16 +83,16 @@ MODULES = {"a", "b", "c", "sum"}
 
 
 def test_rounding_is_that_of_fp16() -> None:
-    single, half = chain(1.0, 0.5, 1.0), halve(chain(1.0, 0.5, 1.0), MODULES)
+    single, half = chain(1.0, 0.5, 1.0), convert_to_half(chain(1.0, 0.5, 1.0), MODULES)
     third = torch.tensor(1 / 3)
     assert answer(single, 1 / 3) == float(third) != answer(rounding(half), 1 / 3) == float(third.half())
     large = chain(1000.0, 1e-3, 1.0)
-    assert answer(large, 100.0) == pytest.approx(200) and answer(rounding(halve(large, MODULES)), 100.0) == float("inf")
+    assert answer(large, 100.0) == pytest.approx(200) and answer(rounding(convert_to_half(large, MODULES)), 100.0) == float("inf")
 
 
 @pytest.mark.parametrize(("keep", "wide"), [((), ""), (("a",), "ab"), (("b",), "bc"), (("c",), "c"), (("sum",), "b"), (("a", "c"), "abc")])
 def test_what_is_kept_hands_its_result_on_in_fp32(keep: tuple[str, ...], wide: str) -> None:
-    half = halve(chain(1000.0, 1e-3, 1.0), MODULES, keep)
+    half = convert_to_half(chain(1000.0, 1e-3, 1.0), MODULES, keep)
     kinds = {one.name: one.data_type for one in half.graph.initializer}
     assert {node.name[10]: kinds[node.input[1]] == TensorProto.FLOAT for node in half.graph.node if node.op_type == "Conv"} == {name: name in wide for name in "abc"}
     onnx.shape_inference.infer_shapes(half, check_type=True, strict_mode=True)
@@ -117,12 +117,12 @@ def test_a_graph_inside_a_node_is_refused_by_name() -> None:
     model.graph.node[4].input[0] = "chosen"
     onnx.checker.check_model(model)
     with pytest.raises(BadInput, match=r"'/detector/a/If' \(If\) has a graph inside"):
-        halve(model, MODULES)
+        convert_to_half(model, MODULES)
 
 
 def test_the_fp32_network_is_left_as_it_was() -> None:
     network = onnx_network(copy.deepcopy(lively("yolox-nano")).fuse(), Options(height=64, width=64))
     before, modules = network.SerializeToString(), {name for name, _ in lively("yolox-nano").named_modules() if name}
-    rounding(halve(network, modules, ("head",)))
+    rounding(convert_to_half(network, modules, ("head",)))
     store_in_half(network, modules)
     assert network.SerializeToString() == before

@@ -506,7 +506,7 @@ def test_an_interrupt_that_python_drops_is_heard_before_the_file_is_replaced(tmp
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            export(lively("yolox-nano"), old, "torchscript", Options(height=PX, width=PX), say=lambda text: Dropping() and None)
+            export(lively("yolox-nano"), old, "torchscript", Options(height=PX, width=PX), log=lambda text: Dropping() and None)
     finally:
         signal.signal(signal.SIGINT, before)
     assert [file.name for file in tmp_path.iterdir()] == [old.name] and old.read_text() == "old"

@@ -56,14 +56,14 @@ def losses_of(detector: Detector, raw: Raw, targets: Targets, phase: Phase = PHA
 
 
 def assert_every_parameter_moves(detector: Detector) -> None:
-    """In one optimiser step, by gradients that are finite."""
+    """In one optimizer step, by gradients that are finite."""
     targets = some_targets()
     before = {name: value.clone() for name, value in detector.named_parameters() if value.requires_grad}
-    optimiser = torch.optim.Adam([value for value in detector.parameters() if value.requires_grad], lr=1e-3)
+    optimizer = torch.optim.Adam([value for value in detector.parameters() if value.requires_grad], lr=1e-3)
     total(losses_of(detector, raw_of(detector, targets), targets)).backward()
     grads = {name: value.grad for name, value in detector.named_parameters() if value.requires_grad}
     assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()] == []
-    optimiser.step()
+    optimizer.step()
     still = [name for name, value in detector.named_parameters() if name in before and torch.equal(value, before[name])]
     assert still == []
 

@@ -105,12 +105,12 @@ def overfit(
     pictures, targets = shapes(images, side, seed)
     every, _ = prepare(pictures, side, detector.preprocess)
     order: list[int] = []
-    optimiser = torch.optim.AdamW(detector.parameters(), lr=rate, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=rate, weight_decay=1e-4)
     detector.train()
     for step in range(steps):
         progress = step / steps
         warm = min((step + 1) / max(steps // 10, 1), 1.0)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         if step * batch % images == 0:
             order = torch.randperm(images).tolist()
@@ -118,10 +118,10 @@ def overfit(
         some = Targets(*(tuple(column[at] for at in chosen) for column in (targets.boxes, targets.labels, targets.ignored)))
         raw = detector.training_raw(detector.features(every[chosen]), some)
         losses = detector.loss(raw, some, (side, side), Phase(progress, progress >= CLOSING))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total(losses).backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), clip)
-        optimiser.step()
+        optimizer.step()
     settle(detector, every, targets)
     detector.eval()
     return ap50(detector.predict(every), targets, detector.classes)

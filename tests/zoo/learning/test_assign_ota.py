@@ -18,7 +18,7 @@ from tests.zoo.learning.loss_cases import random_targets
 from tests.zoo.learning.loss_checks import targets_of
 from zoo.detector import points
 from zoo.learning import assign_ota as assign
-from zoo.learning.assign_ota import Assignment, aligned_ota, cheapest_few, lowest, one_each, sim_ota
+from zoo.learning.assign_ota import Assignment, aligned_ota, cheapest_few, one_each, sim_ota, topk_smallest
 from zoo.learning.targets import Targets
 
 CLASSES = 3
@@ -258,7 +258,7 @@ def test_one_each_is_the_cheapest_first_whatever_the_order() -> None:
 
 def test_lowest_takes_exactly_as_many_as_wanted() -> None:
     values = torch.tensor([[3.0, 1, 1, 1, 2], [0, 0, 0, 0, 0], [torch.inf, torch.inf, 5, torch.inf, 4]])
-    picked = lowest(values, torch.tensor([2, 3, 3]), 4)
+    picked = topk_smallest(values, torch.tensor([2, 3, 3]), 4)
     assert picked.int().tolist() == [[0, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 0, 1, 0, 1]]
 
 

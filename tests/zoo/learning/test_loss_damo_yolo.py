@@ -136,16 +136,16 @@ def test_distances_beyond_the_last_bin_stay_before_it() -> None:
 
 @pytest.mark.parametrize("one_to_one", [False, True])
 def test_every_parameter_moves(one_to_one: bool) -> None:
-    """In one optimiser step. Boxes of a fresh head reach some 3 cells, so every level finds objects only in a larger input."""
+    """In one optimizer step. Boxes of a fresh head reach some 3 cells, so every level finds objects only in a larger input."""
     detector = damo_yolo(one_to_one).train()
     ends = [[[x, x, x + side, x + side, 0] for x in range(0, 320 - side, 24)] for side in (20, 50, 100, 150, 200, 280)]
     before = {name: value.detach().clone() for name, value in detector.named_parameters()}
-    optimiser = torch.optim.Adam(detector.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(detector.parameters(), lr=1e-3)
     raw = detector.training_raw(detector.features(torch.rand(len(ends), 3, 320, 320) * 255), targets_of(*ends))
     total(detector.loss(raw, targets_of(*ends), (320, 320), Phase())).backward()
     grads = {name: value.grad for name, value in detector.named_parameters()}
     assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()] == []
-    optimiser.step()
+    optimizer.step()
     assert [name for name, value in detector.named_parameters() if torch.equal(value, before[name])] == []
 
 

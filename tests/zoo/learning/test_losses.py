@@ -144,11 +144,11 @@ def test_distribution_focal_loss_is_the_formula() -> None:
 def test_distribution_focal_loss_is_least_where_the_expectation_is_true() -> None:
     logits = torch.zeros(1, 9, requires_grad=True)
     distance = torch.tensor([3.3])
-    optimiser = torch.optim.Adam([logits], lr=0.1)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(300):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         distribution_focal(logits, distance).sum().backward()
-        optimiser.step()
+        optimizer.step()
     chances = logits.detach().softmax(-1)
     assert float((chances * torch.arange(9)).sum()) == pytest.approx(3.3, abs=0.01)
     assert chances[0, 3:5].tolist() == pytest.approx([0.7, 0.3], abs=0.01)

@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
 Maker = Callable[[int, Stage, int, str, bool], nn.Module]
 """(input channels, stage, stride of this block, activation, whether it is the stage's first) to one block."""
 
-BLOCKS: dict[str, Maker] = {
+BLOCK_MODULES: dict[str, Maker] = {
     "k1kx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out, 1, stage.k, s, act),
     "kxkx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out // 2, stage.k, stage.k, s, act),
     "k1dwk1": lambda cin, stage, s, act, first: InvertedResidual(cin, stage.btn, stage.out, stage.k, s, act),
@@ -109,10 +109,10 @@ class ChainBackbone(nn.Module):
         self.layers = nn.ModuleList([_stem(arch.stem, arch.act)])
         cin = arch.stem.out
         for index, stage in enumerate(arch.stages):
-            blocks = [BLOCKS[stage.kind](cin, stage, stage.stride, arch.act, True)]
+            blocks = [BLOCK_MODULES[stage.kind](cin, stage, stage.stride, arch.act, True)]
             if stage_flags(arch.style, arch.stages, index, arch.spp)["spp"]:
                 blocks.append(SPP(stage.out, stage.out))
-            blocks += [BLOCKS[stage.kind](stage.out, stage, 1, arch.act, False) for _ in range(stage.depth - 1)]
+            blocks += [BLOCK_MODULES[stage.kind](stage.out, stage, 1, arch.act, False) for _ in range(stage.depth - 1)]
             self.layers.append(nn.Sequential(*blocks))
             cin = stage.out
 
@@ -133,7 +133,7 @@ class CspWrapping(nn.Module):
         width = half
         for stage in stages:
             for _ in range(stage.depth - (stage.stride == 2)):
-                blocks.append(BLOCKS["kxkx"](width, stage, 1, act, not blocks))
+                blocks.append(BLOCK_MODULES["kxkx"](width, stage, 1, act, not blocks))
                 width = stage.out // 2
         self.blocks = nn.Sequential(*blocks)
         self.wrapped = bool(blocks)
@@ -165,7 +165,7 @@ class CspBackbone(nn.Module):
             if not flags["closes"]:
                 continue
             if stage.kind == "conv":
-                self.wrappings.append(BLOCKS["conv"](cin, stage, stage.stride, arch.act, True))
+                self.wrappings.append(BLOCK_MODULES["conv"](cin, stage, stage.stride, arch.act, True))
             else:
                 self.wrappings.append(CspWrapping(cin, group, arch.act, spp))
             if index in arch.taps:

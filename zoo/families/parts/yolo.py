@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
 from zoo.learning.assign_task import TaskAligned
-from zoo.learning.batch_share import whole_sum
-from zoo.learning.losses import box_iou, full, in_ignored
+from zoo.learning.batch_share import sum_over_batch
+from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Targets
 
 HEAD_CHANNELS = 64
@@ -326,7 +326,7 @@ def count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TaskAlignedTargets:
     """The class and box losses of one branch, not yet weighted, and which cells learned which boxes (p of them)."""
 
     class_loss: Tensor
@@ -341,19 +341,19 @@ class Lesson:
     """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
 
 
-def task_aligned_lesson(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> Lesson:
+def task_aligned_targets(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> TaskAlignedTargets:
     """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
 
     Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
     ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.
     ``centres`` ``[n, 2]`` are in pixels.
     """
-    logits, boxes = full(logits), full(boxes)
+    logits, boxes = to_float32(logits), to_float32(boxes)
     found = assign(logits.detach().sigmoid(), boxes.detach(), centres, targets)
     positive = found.objects >= 0
     images, cells = positive.nonzero(as_tuple=True)
     objects, qualities = found.objects[images, cells], found.qualities[images, cells]
-    total = whole_sum(qualities.sum()).clamp(min=1)
+    total = sum_over_batch(qualities.sum()).clamp(min=1)
 
     goal = torch.zeros_like(logits)
     goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)
@@ -364,7 +364,7 @@ def task_aligned_lesson(logits: Tensor, boxes: Tensor, centres: Tensor, targets:
     box_loss = ((1 - box_iou(boxes[images, cells], truth, "ciou")) * shares).sum()
     # where, not a product: 0 times infinity is not 0
     class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
-    return Lesson(class_loss, box_loss, images, cells, truth, shares)
+    return TaskAlignedTargets(class_loss, box_loss, images, cells, truth, shares)
 
 
 def distances_to_sides(centres: Tensor, boxes: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Head
 from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
 from zoo.learning.assign_ota import aligned_ota
-from zoo.learning.batch_share import whole_count, whole_sum
+from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
 from zoo.learning.targets import Targets
 
@@ -107,10 +107,10 @@ def zero_head_losses(
     qualities = torch.zeros_like(logits)
     qualities[found.rows, found.cells, found.labels] = found.ious
     taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
-    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(whole_count(len(found)), 1)
+    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(count_over_batch(len(found)), 1)
 
     weight = found.of(logits.detach()).amax(-1).sigmoid()
-    norm = whole_sum(weight.sum()).clamp(min=1)
+    norm = sum_over_batch(weight.sum()).clamp(min=1)
     own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
     own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
     giou = box_iou(own_boxes, found.boxes, "giou")

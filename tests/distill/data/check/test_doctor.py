@@ -22,7 +22,7 @@ from PIL import Image
 
 from distill.data.check.doctor import Report, examine
 from distill.data.check.repair import repair, turned
-from distill.data.formats.claims import RULES
+from distill.data.formats.raw import RULES
 from distill.data.formats.readers import open_data, open_pair
 from tests.distill.data import made
 from tests.distill.data.formats.test_readers import sheet, thing, voc, yolo

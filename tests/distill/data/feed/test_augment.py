@@ -30,7 +30,7 @@ from distill.data.feed.augment import (
 )
 from distill.data.feed.cache import Pictures
 from distill.data.feed.presets import PRESETS, Affine, Colours, Keep, Preset, find_preset
-from distill.data.feed.sample import Sampler
+from distill.data.feed.sampler import Sampler
 from tests.distill.data.painted import LIT, dark_inside, lit_outside, painted, random_boxes, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare, read_image

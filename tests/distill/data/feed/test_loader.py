@@ -21,7 +21,7 @@ pytest.importorskip("PIL")
 from distill.data.dataset import DataSet
 from distill.data.feed.loader import Batch, Loader, evaluation_batches
 from distill.data.feed.presets import PRESETS, Keep
-from distill.data.feed.workers import Crew, Tuner
+from distill.data.feed.workers import Tuner, WorkerPool
 from tests.distill.data.painted import painted, synthetic_set, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare, read_image
@@ -297,7 +297,7 @@ def test_an_unforeseen_error_in_a_worker_shows_where() -> None:
         room[:] = job
         return 10 // job
 
-    with Crew(task, 4, 2) as crew:
+    with WorkerPool(task, 4, 2) as crew:
         assert [(reply, pixels.tolist()) for reply, pixels in crew.ordered([5, 2, 1, 10])] == [(2, [5] * 4), (5, [2] * 4), (10, [1] * 4), (1, [10] * 4)]
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             list(crew.ordered([1, 0, 1]))
@@ -309,7 +309,7 @@ def test_a_crew_grows_and_shrinks_without_losing_order() -> None:
         time.sleep(0.002 * (job % 3))
         return job
 
-    with Crew(task, 1, 1, most=3) as crew:
+    with WorkerPool(task, 1, 1, most=3) as crew:
         seen = []
         change: dict[int, Callable[[], None]] = {10: crew.add, 20: crew.add, 25: crew.add, 40: crew.remove, 45: crew.remove, 50: crew.remove}
         sizes = set()

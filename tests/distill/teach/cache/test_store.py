@@ -22,12 +22,12 @@ from distill.data.feed.views import Origin, View, Views
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
 from distill.teach.balance import Schedule
-from distill.teach.cache.forecast import Rehearsal, Times, announce, taught_views
-from distill.teach.cache.keeping import cache_key, check_cache, remembering
-from distill.teach.cache.record import Form, Kept, halved
+from distill.teach.cache.cost_estimate import Rehearsal, StepTimes, announce, taught_views
+from distill.teach.cache.serialize import Form, Kept, halved
+from distill.teach.cache.setup import cache_key, check_cache, use_cache
 from distill.teach.cache.store import TeacherCache
-from distill.teach.task import Distilled, Lessons, Teacher
-from distill.teach.taught import Taught
+from distill.teach.outputs import TeacherOutputs
+from distill.teach.task import DistillationSettings, DistillationTask, Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from tests.distill.tiny import CLASSES, PX, tiny_detector
@@ -48,12 +48,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return found
 
 
-def task_of(teacher: str = "yolo11n", px: int = PX, features: tuple[str, ...] = ("cwd",), responses: tuple[str, ...] | None = None) -> Distilled:
+def task_of(teacher: str = "yolo11n", px: int = PX, features: tuple[str, ...] = ("cwd",), responses: tuple[str, ...] | None = None) -> DistillationTask:
     torch.manual_seed(7)
     detector = build(teacher, CLASSES).eval()
     student = tiny_detector()
-    lessons = Lessons({name: {} for name in features}, None if responses is None else {name: {} for name in responses}, schedule=Schedule(1, 1, 0))
-    return Distilled(student, Teacher(detector, student, px, PX), lessons).train()
+    lessons = DistillationSettings({name: {} for name in features}, None if responses is None else {name: {} for name in responses}, schedule=Schedule(1, 1, 0))
+    return DistillationTask(student, Teacher(detector, student, px, PX), lessons).train()
 
 
 def views_of(preset: Preset | str = "light", count: int = 2) -> Views:
@@ -65,15 +65,15 @@ def views_of(preset: Preset | str = "light", count: int = 2) -> Views:
 class Counted:
     """A teacher that counts the pictures it is asked for."""
 
-    def __init__(self, ask: Callable[[Tensor], Taught]) -> None:
+    def __init__(self, ask: Callable[[Tensor], TeacherOutputs]) -> None:
         self.ask, self.pictures = ask, 0
 
-    def __call__(self, image: Tensor) -> Taught:
+    def __call__(self, image: Tensor) -> TeacherOutputs:
         self.pictures += len(image)
         return self.ask(image)
 
 
-def cache_for(folder: Path, task: Distilled, key: dict[str, object] | None = None, budget: int = 10**9, views: Views | None = None) -> TeacherCache:
+def cache_for(folder: Path, task: DistillationTask, key: dict[str, object] | None = None, budget: int = 10**9, views: Views | None = None) -> TeacherCache:
     views = views or views_of()
     return TeacherCache.open(folder, key or {"seed": 0}, views, [View(0), View(1)], task.kept, task.ask, CPU, budget)
 
@@ -82,7 +82,7 @@ def image_of(*seeds: int, side: int = PX) -> Tensor:
     return torch.stack([torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed)) * 255 for seed in seeds])
 
 
-def same(a: Taught, b: Taught) -> bool:
+def same(a: TeacherOutputs, b: TeacherOutputs) -> bool:
     assert (a.answer is None) == (b.answer is None) and len(a.features) == len(b.features)
     pairs = list(zip(a.features, b.features, strict=True))
     if a.answer is not None and b.answer is not None:
@@ -227,7 +227,7 @@ def test_a_record_that_is_missing_takes_its_batch_with_it(tmp_path: Path) -> Non
     cache = cache_for(tmp_path / "c", task)
     sizes: list[int] = []
 
-    def ask(image: Tensor) -> Taught:
+    def ask(image: Tensor) -> TeacherOutputs:
         sizes.append(len(image))
         return task.ask(image)
 
@@ -402,7 +402,7 @@ def test_a_run_asks_once_a_view_and_clears_up_when_it_is_done(data: DataSet, tmp
         task = task_of()
         ask = Counted(task.teacher)
         task.ask = ask  # type: ignore[method-assign,assignment]
-        with remembering(task, [{"teacher": "t"}], data, recipe, tmp_path, input_px=PX, seed=0, device="cpu", say=told.append) as ready:
+        with use_cache(task, [{"teacher": "t"}], data, recipe, tmp_path, input_px=PX, seed=0, device="cpu", log=told.append) as ready:
             assert task.memory is not None
             loop = Loop(task, recipe, 18, 3)
             if not whole:
@@ -440,7 +440,7 @@ def test_what_a_run_takes_is_said_and_nothing_is_learnt_from_measuring(data: Dat
 @pytest.mark.parametrize(("teachers", "dear"), [(0.2, False), (0.3, True)])
 def test_a_dear_teacher_is_announced_with_the_way_out(teachers: float, dear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # 0.25 and 0.43 of what a step of one second takes without the teacher
-    monkeypatch.setattr("distill.teach.cache.forecast.measure", lambda *given: Times(1.0, teachers))
+    monkeypatch.setattr("distill.teach.cache.cost_estimate.time_steps", lambda *given: StepTimes(1.0, teachers))
     task = task_of()
     loop = Loop(task, load_recipe("small", {"epochs": 3, "batch": BATCH, "nominal_batch": BATCH}), 9, 3)
     text = announce(loop, [task], task.balance, PICTURES, PX, [])
@@ -459,9 +459,9 @@ def test_a_teacher_that_learns_is_not_remembered(data: DataSet, tmp_path: Path) 
     from distill.teach.self_teacher import SelfTeacher
 
     student = tiny_detector()
-    task = Distilled(student, SelfTeacher(student), Lessons(responses={}))
+    task = DistillationTask(student, SelfTeacher(student), DistillationSettings(responses={}))
     recipe = load_recipe("small", {"views": 2, "epochs": 6, "closing_epochs": 1})
-    with remembering(task, [{"teacher": "self"}], data, recipe, tmp_path, input_px=PX, seed=0, device="cpu"):
+    with use_cache(task, [{"teacher": "self"}], data, recipe, tmp_path, input_px=PX, seed=0, device="cpu"):
         assert task.memory is None
     assert not task.teacher.steady and task_of().teacher.steady
 
@@ -470,14 +470,14 @@ def test_an_ensemble_has_a_cache_a_teacher(data: DataSet, tmp_path: Path) -> Non
     from distill.teach.ensemble import Ensemble
 
     student = tiny_detector()
-    task = Ensemble(student, [task_of(name).teacher for name in ("yolo11n", "yolox-nano")], Lessons(responses={}))
+    task = Ensemble(student, [task_of(name).teacher for name in ("yolo11n", "yolox-nano")], DistillationSettings(responses={}))
     recipe = load_recipe("small", {"views": 1, "epochs": 2, "closing_epochs": 0})
     facts = [{"teacher": name} for name in ("yolo11n", "yolox-nano")]
-    with remembering(task, facts, data, recipe, tmp_path, input_px=PX, seed=0, device="cpu", folder=str(tmp_path / "kept")):
+    with use_cache(task, facts, data, recipe, tmp_path, input_px=PX, seed=0, device="cpu", folder=str(tmp_path / "kept")):
         assert all(lesson.memory is not None for lesson in task.each)
     keys = [json.loads(file.read_text())["teacher"] for file in (tmp_path / "kept").glob("*/cache.json")]
     assert sorted(keys) == ["yolo11n", "yolox-nano"]
-    with remembering(task, facts, data, recipe, tmp_path / "run", input_px=PX, seed=0, device="cpu"):
+    with use_cache(task, facts, data, recipe, tmp_path / "run", input_px=PX, seed=0, device="cpu"):
         assert (tmp_path / "run" / "teacher-cache" / "teacher-2" / "cache.json").exists()
 
 

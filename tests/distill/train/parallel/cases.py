@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from distill.teach.ensemble import Ensemble
-from distill.teach.task import Distilled, Lessons, Teacher
+from distill.teach.task import DistillationSettings, DistillationTask, Teacher
 from distill.train.loop import Batch, Loop
 from distill.train.parallel.group import group
 from distill.train.recipe import load_recipe
-from distill.train.task import Supervised, Task
+from distill.train.task import SupervisedTask, Task
 from tests.distill.tiny import CLASSES, PX, TinyBatch, batches, tiny_detector
 from zoo.detector import Detector, Recipe
 from zoo.families import build_recipe
@@ -55,7 +55,7 @@ def detector(model: str, seed: int = 0) -> Detector:
 
 
 def plain(model: str) -> Task:
-    return Supervised(detector(model))
+    return SupervisedTask(detector(model))
 
 
 def doubled(task: Task) -> Task:
@@ -66,13 +66,13 @@ def doubled(task: Task) -> Task:
 def distilled(features: Sequence[str], responses: Sequence[str]) -> Task:
     student = detector("tiny")
     teacher = Teacher(detector("tiny", 1), student, PX, PX)
-    return Distilled(student, teacher, Lessons({name: {} for name in features}, {name: {} for name in responses}, 0.3))
+    return DistillationTask(student, teacher, DistillationSettings({name: {} for name in features}, {name: {} for name in responses}, 0.3))
 
 
 def ensemble() -> Task:
     student = detector("tiny")
     teachers = [Teacher(detector("tiny", seed), student, PX, PX) for seed in (1, 2)]
-    return Ensemble(student, teachers, Lessons({"cwd": {}}, {"scores": {}}, 0.3))
+    return Ensemble(student, teachers, DistillationSettings({"cwd": {}}, {"scores": {}}, 0.3))
 
 
 TASKS: dict[str, Callable[[], Task]] = {
@@ -91,8 +91,8 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def loop_of(name: str, **changes: Any) -> Loop:
-    """A loop with SGD, whose steps are as long as the gradient: an optimiser that divides by it would hide a wrong factor."""
-    settings = {"optimiser": "sgd", "momentum": 0.9, "lr": 1e-3, "nominal_batch": IMAGES, "batch": IMAGES, "epochs": 4, "closing_epochs": 1}
+    """A loop with SGD, whose steps are as long as the gradient: an optimizer that divides by it would hide a wrong factor."""
+    settings = {"optimizer": "sgd", "momentum": 0.9, "lr": 1e-3, "nominal_batch": IMAGES, "batch": IMAGES, "epochs": 4, "closing_epochs": 1}
     recipe = load_recipe("small", {**settings, **changes})
     return Loop(TASKS[name](), recipe, STEPS, 1)
 

@@ -13,7 +13,7 @@ from tests.distill.train.parallel.cases import STEPS, TASKS, all_trained, loop_o
 from tests.distill.train.parallel.processes import together
 
 SINGLE, DOUBLE = 2e-4, 1e-5
-"""Relative difference of losses, of gradient norms, of the way that the weights went and of what the optimiser keeps: sums of float32 in another order,
+"""Relative difference of losses, of gradient norms, of the way that the weights went and of what the optimizer keeps: sums of float32 in another order,
 through a few steps; and of float64, some of whose losses are computed in float32."""
 
 
@@ -24,7 +24,7 @@ def moved(a: dict[str, Any], b: dict[str, Any]) -> float:
 
 
 def compare(one: dict[str, Any], two: dict[str, Any], start: dict[str, Any], near: float) -> None:
-    """Losses by name, gradient norms, weights, batch statistics, averages and what the optimiser keeps."""
+    """Losses by name, gradient norms, weights, batch statistics, averages and what the optimizer keeps."""
     for ours, theirs in zip(two["reports"], one["reports"], strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], rel=near, abs=1e-8)
         assert ours["norm"] == pytest.approx(theirs["norm"], rel=near) and ours["rate"] == theirs["rate"]
@@ -38,7 +38,7 @@ def compare(one: dict[str, Any], two: dict[str, Any], start: dict[str, Any], nea
             way = moved({n: theirs[part][n] for n in names}, {n: before[n] for n in names})
             assert way > 0
             assert moved({n: ours[part][n] for n in names}, {n: theirs[part][n] for n in names}) < near * way
-    kept, found = ({str(number): one["momentum_buffer"] for number, one in side["optimiser"]["state"].items()} for side in (theirs, ours))
+    kept, found = ({str(number): one["momentum_buffer"] for number, one in side["optimizer"]["state"].items()} for side in (theirs, ours))
     assert moved(found, kept) < near * moved(kept, {number: torch.zeros_like(one) for number, one in kept.items()})
 
 

@@ -26,10 +26,10 @@ from zoo.weights.checkpoint import save
 
 EPOCHS = 12
 TRAIN = [
-    "train", "taught.safetensors", "--data", "data", "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--readers", "0", "--json",
-    "--set", "closing_epochs=1", "--set", "optimiser=sgd", "--set", "lr=0.001", "--set", "norm_hold=0.3",
+    "train", "taught.safetensors", "--data", "data", "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "0", "--json",
+    "--set", "closing_epochs=1", "--set", "optimizer=sgd", "--set", "lr=0.001", "--set", "freeze_bn_from=0.7",
 ]  # fmt: skip
-"""With SGD: an optimiser that divides by the gradient turns last bits into steps of full length."""
+"""With SGD: an optimizer that divides by the gradient turns last bits into steps of full length."""
 NEAR = 1e-3
 """Relative difference of all weights together, one process or two: where two cells are about equally good for an object, a last bit decides between them.
 tests/distill/parallel compares step by step."""

@@ -1,0 +1,46 @@
+"""Reading what runs left on disk; damage ends in one line that names the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.checks import check_number
+from workbench.errors import BadInput
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"cannot read {str(file)!r} as JSON: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"{str(file)!r} must hold a JSON object, not {type(data).__name__}")
+    return data
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A YAML mapping from a file."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise BadInput(f"cannot read {str(file)!r} as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise BadInput(f"{str(file)!r} must hold a table of settings, not {type(data).__name__}")
+    return data
+
+
+def finite(value: Any, what: str, where: Path, least: float = 0.0, most: float = math.inf) -> float:
+    """A number from ``least`` to ``most``, or an error that names the file and the field."""
+    return check_number(f"{str(where)!r}: {what}", value, least, most)
+
+
+def text(value: Any, most: int = 200) -> str:
+    """A foreign value as one short line."""
+    line = " ".join(str(value).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

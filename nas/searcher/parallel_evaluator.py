@@ -1,0 +1,62 @@
+"""An evaluator whose expensive scores are computed by workers, a few rows a job; costs and cheap scores stay here.
+
+A score depends on its row alone, so the answers are those of one process. Rows whose every attempt failed are tried
+one by one, and what still fails has no score but a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.costs import SpaceCosts
+from nas.searcher.evaluator import Evaluator, Limit
+from workbench.workers import Workers
+
+JOBS_A_WORKER = 2
+"""Jobs in flight for each worker: one that is done and one that waits; more would only fill memory."""
+
+MOST_ROWS = 64
+"""Rows a job at most, so that a dead worker costs little."""
+
+
+def score_rows(evaluator: Evaluator, rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """Scores ``[N]`` of rows, and how many of them DeepMAD's rule refused."""
+    before = evaluator.ineffective
+    return evaluator.score_some(rows), evaluator.ineffective - before
+
+
+class ParallelEvaluator(Evaluator):
+    """``Evaluator`` on ``workers``. ``failed`` collects the rows that no worker could score."""
+
+    def __init__(self, rulers: SpaceCosts, limits: Sequence[Limit], score: str, seed: int, workers: Workers) -> None:
+        super().__init__(rulers, limits, score, seed)
+        self.workers = workers
+        self._shared: Any = None
+
+    def score_some(self, rows: np.ndarray) -> np.ndarray:
+        """Scores ``[N]``, in the order of the rows; NaN where there is none."""
+        scores = np.full(len(rows), np.nan)
+        size = int(np.clip(-(-len(rows) // (JOBS_A_WORKER * self.workers.count)), 1, MOST_ROWS))
+        waiting = [(first, min(first + size, len(rows))) for first in range(0, len(rows), size)][::-1]
+        while waiting or self.workers.in_flight:
+            while waiting and self.workers.in_flight < JOBS_A_WORKER * self.workers.count:
+                first, last = waiting.pop()
+                self._start(first, last, rows)
+            done = self.workers.wait()
+            first, last = done.key  # type: ignore[misc]
+            if not done.failure:
+                scores[first:last], refused = done.value
+                self.ineffective += refused
+            elif last - first > 1:
+                waiting += [(at, at + 1) for at in range(first, last)][::-1]
+            else:
+                self.failed.append({"row": rows[first].tolist(), "reason": done.failure})
+        return scores
+
+    def _start(self, first: int, last: int, rows: np.ndarray) -> None:
+        if self._shared is None:
+            self._shared = self.workers.share(Evaluator(self.rulers, self.limits, self.score_name, self.seed))
+        self.workers.start((first, last), score_rows, self._shared, rows[first:last])
