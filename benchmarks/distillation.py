@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from distill.data.feed.loader import Loader
-from distill.data.formats.data_workers import open_data
+from distill.data.formats.readers import open_data
 from distill.study.control import PLAIN, TAUGHT, ControlResult, control
 from distill.study.gain import CONFIDENCE
 from distill.study.request import PreparedRun, TrainRequest, prepare, train_from
