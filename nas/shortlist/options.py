@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--train-data-workers", type=int, metavar="N", help="processes that read images (default: tuned)")
 
 
-OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_readers")
+OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_data_workers")
 
 
 def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
