@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from distill.study.gain import ALARM, CONFIDENCE, IN_A_ROW, LEAST_HARM, Gain, harm, paired
 from distill.study.request import TrainRequest, prepare, run_name
 from distill.study.subruns import History, SubRunResult, SubRuns, curve_of, runs_folder
-from workbench.console import Progress, table
+from workbench.console import Progress
 from workbench.errors import BadInput
 from workbench.files import write_atomic
+from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     from distill.study.request import PreparedRun
@@ -35,7 +36,7 @@ WORDS = {PLAIN: "without a teacher", TAUGHT: "with the teacher"}
 
 
 @dataclass(frozen=True)
-class ControlResult:
+class ControlResult(Result):
     """The answer. Trials are by seed; ``stopped`` tells that harm was found and the rest not run."""
 
     folder: Path
@@ -88,12 +89,17 @@ class ControlResult:
         """Seed, AP without and AP with the teacher, at ``epoch``."""
         return [(seed, self.plain[seed].curve[self.epoch], self.taught[seed].curve[self.epoch]) for seed in sorted(set(self.plain) & set(self.taught))]
 
+    def to_table(self) -> Table:
+        """AP with and without the teacher, one row a seed, then the mean."""
+        rows = [[str(seed), ours, theirs, _signed(theirs - ours)] for seed, ours, theirs in self.rows()]
+        means = [statistics.fmean(row[at] for row in self.rows()) for at in (1, 2)]
+        rows.append(["mean", *means, _signed(self.gain.mean)])
+        return Table.of(["seed", "AP without", "AP with", "gain"], rows)
+
     def text(self) -> str:
         """What the terminal shows."""
         told = self.to_dict()
-        rows = [[str(seed), ours, theirs, _signed(theirs - ours)] for seed, ours, theirs in self.rows()]
-        rows.append(["mean", told["ap"][PLAIN], told["ap"][TAUGHT], _signed(told["gain"])])
-        lines = [table(["seed", "AP without", "AP with", "gain"], rows), "", self.says()]
+        lines = [str(self.to_table()), "", self.says()]
         without, with_it = told["seconds"][PLAIN], told["seconds"][TAUGHT]
         change = "" if self.stopped else f" ({100 * (with_it / max(without, 1e-9) - 1):+.0f} %)"
         lines.append(f"time a run: {without:.0f} s without the teacher, {with_it:.0f} s with it{change}; compared after epoch {self.epoch}")

@@ -32,6 +32,7 @@ from distill.train.task import Task
 from workbench.errors import BadInput
 from workbench.files import replacing
 from workbench.run_folder import RunFiles, RunFolder, RunFolderReader
+from workbench.tables import Result, Table
 from zoo.weights.checkpoint import save
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ DISK_MARGIN = 1.2
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Result):
     """What a run left. ``history`` has one record an epoch."""
 
     folder: Path
@@ -62,6 +63,29 @@ class TrainResult:
     history: list[dict[str, Any]]
     notes: list[str]
     seconds: float
+
+    @property
+    def ap(self) -> float:
+        """AP of the best epoch on the validation data, 0 to 1."""
+        return float(self.verdict["ap"] or 0.0)
+
+    def to_table(self) -> Table:
+        """AP and AR of the best epoch."""
+        rows = [[name.upper().replace("_", " "), value] for name, value in self.verdict.items()]
+        return Table.of([f"val, epoch {self.best_epoch}", "value"], rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``nas train --json`` prints."""
+        return {
+            "folder": str(self.folder), "best": str(self.best), "last": str(self.last), "best_epoch": self.best_epoch,
+            "val": self.verdict, "history": self.history, "notes": self.notes, "seconds": self.seconds,
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """The table, notes and files."""
+        files = "best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([str(self.to_table()), *notes, f"\nwritten to {self.folder}: {files}"])
 
 
 @dataclass

@@ -1,0 +1,93 @@
+"""``nas.score``: zero-shot scores of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.api.arguments import Subject, subjects_of, texts_of
+from nas.scores import SCORES, WEIGHTS, ScoreResult, get_score
+from workbench.tables import Result, Table
+
+DEFAULT_SCORES = ("calibrated", "maxent")
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One score of one network."""
+
+    name: str
+    score: str
+    result: ScoreResult
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, with stable keys."""
+        return {
+            "name": self.name, "score": self.score, "value": self.result.value,
+            "per_stage": list(self.result.per_stage), "notes": dict(self.result.notes),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoresResult(Result):
+    """Scores network by network, in the order in which they were asked for."""
+
+    rows: tuple[ScoreRow, ...]
+
+    @property
+    def value(self) -> float:
+        """The first score of the first network."""
+        return self.rows[0].result.value
+
+    def to_table(self) -> Table:
+        """One row a network and score."""
+        rows = [
+            [row.name, row.score, f"{row.result.value:.6f}", "  ".join(f"{v:.2f}" for v in row.result.per_stage)]
+            for row in self.rows
+        ]
+        return Table.of(["", "score", "value", "by level"], rows)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """What ``nas score --json`` prints."""
+        return [row.to_dict() for row in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Scores with their terms and notes."""
+        return {"scores": self.to_list()}
+
+    def text(self) -> str:
+        """The table, and what calibrated and deepmad add in words."""
+        from nas.scores.calibrated import in_words
+
+        lines = [str(self.to_table())]
+        for row in self.rows:
+            notes = row.result.notes
+            if "effectiveness" in notes:
+                lines.append(f"{row.name}: DeepMAD effectiveness (depth against width) {notes['effectiveness']:.3f}")
+            if row.score == "calibrated":
+                lines.append(f"{row.name}: {in_words(row.result.value, notes['outside'])}")
+        return "\n".join(lines)
+
+
+def score(
+    subject: Subject | Sequence[Subject], score: str | Sequence[str] | None = None, *,
+    weights: Sequence[float] = WEIGHTS, input_px: int = 640, seed: int = 0,
+) -> ScoresResult:  # fmt: skip
+    """Zero-shot scores; closed forms take milliseconds and no torch, the others build the network and run it.
+
+    Args:
+        subject: what ``nas.cost`` takes.
+        score: names from ``nas.scores.SCORES``, or ``all``; None: ``calibrated`` and ``maxent``.
+        weights: stage weights, coarsest last.
+        input_px: side of the square input in pixels.
+        seed: of the scores that run the network.
+    """
+    names: Sequence[str] = texts_of(score) or DEFAULT_SCORES
+    scores = [get_score(name) for name in (SCORES if "all" in names else names)]
+    rows = []
+    for name, network in subjects_of(subject):
+        for chosen in scores:
+            graph, px = network.score_graph(input_px, chosen.deployed)
+            rows.append(ScoreRow(name, chosen.name, chosen(graph, px, weights=tuple(weights), seed=seed)))
+    return ScoresResult(tuple(rows))
