@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from tests.test_imports import FILES, IDS, ROOT
 
 MOST_LINES = 60
