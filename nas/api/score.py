@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.api.arguments import Subject, subjects_of, texts_of
-from nas.scores import SCORES, WEIGHTS, ScoreResult, get_score
+from nas.scores import SCORES, WEIGHTS, ScoreResult, additive_scores, get_score
 from workbench.tables import Result, Table
-
-DEFAULT_SCORES = ("calibrated", "maxent")
 
 
 @dataclass(frozen=True)
@@ -57,17 +55,13 @@ class ScoresResult(Result):
         return {"scores": self.to_list()}
 
     def text(self) -> str:
-        """The table, and what calibrated and deepmad add in words."""
-        from nas.scores.calibrated import in_words
-
-        lines = [str(self.to_table())]
+        """The table, and what results mean, for scores that explain theirs."""
+        explanations = []
         for row in self.rows:
-            notes = row.result.notes
-            if "effectiveness" in notes:
-                lines.append(f"{row.name}: DeepMAD effectiveness (depth against width) {notes['effectiveness']:.3f}")
-            if row.score == "calibrated":
-                lines.append(f"{row.name}: {in_words(row.result.value, notes['outside'])}")
-        return "\n".join(lines)
+            explain = get_score(row.score).explain
+            if explain is not None:
+                explanations.append(f"{row.name}: {explain(row.result)}")
+        return "\n".join([str(self.to_table()), *explanations])
 
 
 def score(
@@ -78,16 +72,17 @@ def score(
 
     Args:
         subject: what ``nas.cost`` takes.
-        score: names from ``nas.scores.SCORES``, or ``all``; None: ``calibrated`` and ``maxent``.
+        score: names from ``nas.scores.SCORES``, or ``all``; None: the additive ones.
         weights: stage weights, coarsest last.
         input_px: side of the square input in pixels.
         seed: of the scores that run the network.
     """
-    names: Sequence[str] = texts_of(score) or DEFAULT_SCORES
+    names = texts_of(score) or tuple(additive.name for additive in additive_scores())
     scores = [get_score(name) for name in (SCORES if "all" in names else names)]
     rows = []
     for name, network in subjects_of(subject):
         for chosen in scores:
             graph, px = network.score_graph(input_px, chosen.deployed)
-            rows.append(ScoreRow(name, chosen.name, chosen(graph, px, weights=tuple(weights), seed=seed)))
+            result = chosen(graph, px, **chosen.own(weights=tuple(weights), seed=seed))
+            rows.append(ScoreRow(name, chosen.name, result))
     return ScoresResult(tuple(rows))

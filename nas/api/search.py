@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,14 @@ from nas.api.arguments import Text, text_of, texts_of
 from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
 from nas.budgets import LATENCY, QUANTITIES, format_cost, quantity_of
-from nas.searcher import run as searcher
-from nas.searcher.run import SearchResult
-from search_spaces.lowering import count_layers, lower
+from nas.scores import get_score
+from nas.searcher import api as searcher
+from nas.searcher.result import SearchResult
+from search_spaces.lowering import count_layers
 from workbench.console import Progress
 from workbench.errors import BadInput
 from workbench.tables import Result, Table
+from zoo.resolve import CostSubject
 
 if TYPE_CHECKING:
     from nas.devices.runtimes import Target
@@ -36,7 +38,7 @@ class SearchOutcome(SearchResult, Result):
         """The best architecture and the published one beside it."""
         parts = [part for part in PARTS if part in self.best.parts_ms]
         times = [name for name in self.best.costs if quantity_of(name) == LATENCY]
-        scores = list(self.best.scores) or [self.settings["score"]]
+        scores = list(self.best.scores) or [self.problem.score]
         rows = []
         for candidate in (self.best, self.anchor):
             if candidate is None:
@@ -67,11 +69,10 @@ class SearchOutcome(SearchResult, Result):
             f"stage {i}: {s.depth} x {s.kind}, {s.btn} -> {s.out} channels, k{s.k}, stride {s.stride}"
             for i, s in enumerate(arch.stages, start=1)
         ]
-        score = next(iter(self.best.scores), self.settings["score"])
+        score = next(iter(self.best.scores), self.problem.score)
         ends = f"from {_point(self.front[0])} to {_point(self.front[-1])}"
         lines += ["", f"front by {score}: {len(self.front)} architectures {ends}"]
-        if score == "calibrated":
-            lines.append(f"{score} {self.best.score:.4f} stands for {self._calibrated()}")
+        lines += self._explanation()
         lines.append(self._proof())
         lines += [f"note: {note}" for note in self.notes]
         files = "best.yaml, front.csv, front.png, best.png, top/, TensorBoard events (nas board)"
@@ -82,12 +83,15 @@ class SearchOutcome(SearchResult, Result):
         more = [part.text() for part in (self.measured, self.trained) if part is not None]
         return "\n\n".join([self.search_text(), *more])
 
-    def _calibrated(self) -> str:
-        """The calibrated score as an mAP."""
-        from nas.scores.calibrated import in_words, shipped, terms_of
-
-        terms = terms_of(lower(self.best.architecture), self.settings["input_px"], shipped().form)
-        return in_words(self.best.score, shipped().outside(terms))
+    def _explanation(self) -> list[str]:
+        """What the best score means, for a score that explains it."""
+        problem, best = self.problem, self.best
+        score = get_score(problem.score)
+        if score.explain is None:
+            return []
+        graph, px = CostSubject(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
+        result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
+        return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}"]
 
     def _proof(self) -> str:
         c = self.certificate
@@ -105,15 +109,15 @@ class SearchOutcome(SearchResult, Result):
 def search(
     budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: Text = "res",
     grid: int | None = None, score: str | None = None, weights: Sequence[float] | None = None,
-    strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0, steps: int = 200_000,
-    population: int = 512, time_limit_s: float = 300.0, top_k: int = 5, measure: int | None = None,
+    strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0,
+    steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0, top_k: int = 5, measure: int | None = None,
     measure_on: str = "cpu", runtime: str | None = None, threads: int | None = None, workers: int | None = None,
     address: str | None = None, islands: int | None = None, name: str | None = None, runs: Text = "runs",
     fresh: bool = False, pictures: bool = True, quiet: bool = False,
     then: str | None = None, data: Text | None = None, val: Text | None = None, top: int | None = None,
     against: Text | Sequence[Text] | None = None, teacher: Text | Sequence[Text] | None = None,
     teacher_weights: Text | Sequence[Text] | None = None, epochs: int | None = None, batch: int | None = None,
-    recipe: Text | None = None, changes: Changes | None = None, train_input_px: int | None = None,
+    recipe: Text | None = None, train_changes: Changes | None = None, train_input_px: int | None = None,
     train_device: str | None = None, train_data_workers: int | None = None,
     callback: Callable[[SearchOutcome], None] | None = None,
 ) -> SearchOutcome:  # fmt: skip
@@ -125,14 +129,15 @@ def search(
         device: names or files of latency profiles.
         space: name or YAML file.
         grid: channel grid instead of the space's own.
-        score: None: ``calibrated``, or ``maxent`` for a space that goes beyond stride 32.
+        score: None takes the first additive score that the space allows.
         weights: stage weights of maxent and deepmad, coarsest last.
         strategy: ``exact``, ``evolution``, ``random``, ``tpe`` or ``nsga2``; None: exact where it applies.
         scope: what budgets count: ``detector`` or ``backbone``.
         input_px: side of the square input in pixels.
         seed: the same seed gives the same result.
-        steps: number of candidates of a sampling strategy.
-        population: of a sampling strategy.
+        steps: number of candidates of a sampling strategy; None: 200,000.
+        population: of a sampling strategy; None: 512.
+        options: further options of the strategy, such as ``{"children": 256}``.
         time_limit_s: seconds after which the exact search stops proving.
         top_k: number of architectures written to ``top/``.
         measure: measure that many of the front on this machine and rank them anew, on ``measure_on`` (``cpu`` or
@@ -145,14 +150,14 @@ def search(
         then: ``train`` or ``distill`` a shortlist of the front by successive halving on ``data``, beside stock models.
         top: with ``then``: number of architectures.
         against: with ``then``: stock models; None: the nearest in cost.
-        teacher: with ``distill``: as in ``nas.distill``; ``epochs``, ``batch``, ``recipe`` and ``changes`` as in
-            ``nas.train``, for all of them.
+        teacher: with ``distill``: as in ``nas.distill``; ``epochs``, ``batch``, ``recipe`` and ``train_changes``
+            as in ``nas.train``, for all of them.
         callback: with ``then``: called with the result before the shortlist is trained.
     """
     target = _target(measure, measure_on, runtime, threads)
     shortlist = shortlist_request(
         then, ShortlistOptions(
-            data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, changes, train_input_px,
+            data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
             train_device, train_data_workers,
         ), input_px, seed, quiet,
     )  # fmt: skip
@@ -160,8 +165,8 @@ def search(
         shortlist.check()  # what is missing is refused before the search
     result = searcher.search(
         texts_of(budget), texts_of(device), space=text_of(space), strategy=strategy, score=score, weights=weights,
-        scope=scope, input_px=input_px, grid=grid, seed=seed, steps=steps, population=population, top_k=top_k,
-        time_limit_s=time_limit_s, name=name, runs=text_of(runs), fresh=fresh, pictures=pictures, quiet=quiet,
+        scope=scope, input_px=input_px, grid=grid, seed=seed, steps=steps, population=population,
+        options=_strategy_options(options), top_k=top_k, time_limit_s=time_limit_s, name=name, runs=text_of(runs), fresh=fresh, pictures=pictures, quiet=quiet,
         workers=workers, address=address, islands=islands,
     )  # fmt: skip
     measured = None
@@ -184,6 +189,21 @@ def search(
     return replace(outcome, trained=train_shortlist(result, shortlist, pictures))
 
 
+def _strategy_options(changes: Changes) -> dict[str, Any]:
+    """Options of the strategy by name, from a mapping or from ``KEY=VALUE`` texts."""
+    if isinstance(changes, Mapping):
+        return dict(changes)
+    options: dict[str, Any] = {}
+    for text in changes:
+        key, sign, value = text.partition("=")
+        if not sign or not key or not value:
+            raise BadInput(f"--set {text!r} must be KEY=VALUE, for instance children=256")
+        if key in options:
+            raise BadInput(f"--set {key} is given twice: {options[key]} and {value}; leave one out")
+        options[key] = value
+    return options
+
+
 def _target(measure: int | None, device: str, runtime: str | None, threads: int | None) -> Target | None:
     """Where finalists are measured; None where nobody asked for it."""
     if measure is None:
@@ -191,7 +211,7 @@ def _target(measure: int | None, device: str, runtime: str | None, threads: int 
             raise BadInput("--measure-on, --runtime and --threads say how finalists are measured: add --measure K")
         return None
     if measure < 1:
-        raise BadInput(f"--measure {measure} must be at least 1: the number of architectures that are measured")
+        raise BadInput(f"--measure {measure} must be at least 1: the number of finalists to measure")
     from nas.devices.runtimes import choose_target
 
     return choose_target(device, runtime, threads)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TRAIN, DISTILL = "train", "distill"
 DEFAULT_EPOCHS, DEFAULT_TOP = 30, 5
-OPTION_NAMES = {"changes": "--set", "train_input_px": "--train-input"}
+OPTION_NAMES = {"train_changes": "--train-set", "train_input_px": "--train-input"}
 """Options whose name on the command line is not the field's."""
 
 
@@ -34,7 +34,7 @@ class ShortlistOptions:
     epochs: int | None = None
     batch: int | None = None
     recipe: Text | None = None
-    changes: Changes | None = None
+    train_changes: Changes | None = None
     train_input_px: int | None = None
     train_device: str | None = None
     train_data_workers: int | None = None
@@ -64,7 +64,7 @@ def shortlist_request(
         teaching = TeacherRequest(texts_of(options.teacher), texts_of(options.teacher_weights))
     request = TrainRequest(
         model="", data=text_of(options.data), val=optional_text(options.val), recipe=optional_text(options.recipe),
-        changes=changes_of(options.changes or ()), epochs=DEFAULT_EPOCHS if options.epochs is None else options.epochs,
+        changes=changes_of(options.train_changes or ()), epochs=DEFAULT_EPOCHS if options.epochs is None else options.epochs,
         batch=options.batch, input_px=options.train_input_px or input_px, device=options.train_device or "cpu",
         data_workers=options.train_data_workers, seed=seed, quiet=quiet, teaching=teaching,
     )  # fmt: skip

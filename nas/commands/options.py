@@ -62,9 +62,9 @@ def add_recipe_option(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
 
 
 def add_training_options(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
-    """``--set``, ``--epochs`` and ``--batch``."""
-    add("--set", action="append", default=None if defaults.unset else [], metavar="KEY=VALUE", dest="changes",
-        help="change one setting of the recipe; may be repeated")  # fmt: skip
+    """``--set`` (with the prefix), ``--epochs`` and ``--batch``."""
+    add(defaults.option("set"), action="append", default=None if defaults.unset else [], metavar="KEY=VALUE",
+        dest=f"{defaults.prefix}_changes".lstrip("_"), help="change one setting of the recipe; may be repeated")  # fmt: skip
     add("--epochs", type=int, metavar="N", help=f"epochs{defaults.of} (default: {defaults.epochs})")
     add("--batch", type=int, metavar="N", help=f"images a step (default: {defaults.batch})")
 

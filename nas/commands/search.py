@@ -4,8 +4,7 @@ Budgets are of the whole detector (backbone, RepGFPN, ZeroHead; folded, batch 1)
   3ms  latency on --device        20GFLOPs  2 x multiply-accumulates      9Mparams  parameters
   25layers  backbone convolutions  64MBact  activations in FP16           2.5..3ms  a range
 
-Additive scores (calibrated, maxent) are searched exactly: the answer comes with a proof, and with the whole Pareto
-front below the budget. The default, calibrated, was fitted to really trained detectors; maxent is MAE-NAS's.
+Additive scores are searched exactly: the answer comes with a proof, and with the whole Pareto front below the budget.
 Other scores and --strategy evolution, random, tpe, nsga2 sample --steps candidates.
 Results are kept in runs/NAME; the same command again resumes an interrupted run.
 
@@ -46,15 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="latency profile, by name or YAML file (see `nas devices`); may be repeated")  # fmt: skip
     add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
-    add("--score", help="calibrated, maxent (MAE-NAS), or another of docs/scores.md "
-        "(default calibrated; maxent where a space goes beyond stride 32)")  # fmt: skip
+    add("--score", help="a score of docs/scores.md (default: the first additive one that the space allows)")
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
     add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
     add("--scope", default="detector", help="what budgets count: detector (default) or backbone")
     options.add_input_option(add, default=640)
     options.add_seed_option(add, "the search")
-    add("--steps", type=int, default=200_000, help="candidates of a sampling strategy (default 200000)")
-    add("--population", type=int, default=512, help="population of a sampling strategy (default 512)")
+    add("--steps", type=int, help="candidates of a sampling strategy (default 200000)")
+    add("--population", type=int, help="population of a sampling strategy (default 512)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="options",
+        help="change an option of the strategy, such as children=256 (see docs/search.md); may be repeated")  # fmt: skip
     add("--time-limit", type=float, default=300.0, metavar="S", dest="time_limit_s",
         help="seconds after which the exact search stops proving (default 300)")  # fmt: skip
     add("--top-k", type=int, default=5, help="architectures written to top/ (default 5)")

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.budgets import FLOPS, LATENCY, parse_budgets
+from nas.budgets import FLOPS, LATENCY
 from nas.devices.runtimes import Network, Target, cpus, open_network, with_file
 from nas.devices.timing import NoiseWatch, Plan, Rounds, time_networks, timing_warnings
-from nas.searcher.run import SearchResult
+from nas.searcher.problem import SearchProblem
+from nas.searcher.result import SearchResult
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
-from search_spaces.space import with_grid
-from search_spaces.space_file import load_space
 from workbench.console import cell, table
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -143,14 +142,14 @@ def measure_finalists(
 
     After an interruption the same call goes on after the last whole round; when all was measured, it only reads.
     """
-    plan, settings = plan or Plan(), result.settings
+    plan, problem = plan or Plan(), result.problem
     chosen = _architectures(result, count)
     names = [f"found-{place}" for place in range(1, len(chosen) + 1)]
     if result.anchor is not None:
         chosen.append((result.anchor.architecture, result.anchor.score, float(result.anchor.costs[FLOPS])))
         names.append(result.anchor.name)
-    px, scope = int(settings["input_px"]), str(settings["scope"])
-    profile, budget_ms = local_budget(settings, target)
+    px, scope = problem.input_px, problem.scope
+    profile, budget_ms = local_budget(problem, target)
     asked = {
         "hardware": target.hardware(), "runtime": target.describe(), "precision": target.precision, "input_px": px, "scope": scope,
         "networks": [arch.digest() for arch, _, _ in chosen], "seconds": plan.seconds, "repeats": plan.repeats, "rounds": plan.rounds,
@@ -183,34 +182,31 @@ def measure_finalists(
     return found
 
 
-def local_budget(settings: dict[str, Any], target: Target) -> tuple[DeviceProfile | None, float | None]:
-    """The search's profile of this very machine and its upper limit in ms; None where the search had none, or no budget on it."""
-    from nas.devices.profile import load_device
-
-    named = settings["device"]
-    devices = [named] if isinstance(named, str) else list(named or ())
+def local_budget(problem: SearchProblem, target: Target) -> tuple[DeviceProfile | None, float | None]:
+    """The problem's profile of this very machine and its latency limit in ms; None where it has none."""
     here = (target.hardware(), target.describe(), target.precision)
-    for name in devices:
-        profile = load_device(name)
+    for profile, name in zip(problem.devices, problem.device_names, strict=True):
         if (profile.hardware, profile.runtime, profile.precision) == here:
-            limits = [b.high for b in parse_budgets(settings["budget"]) if b.quantity == LATENCY and (b.device in (name, profile.name) or len(devices) == 1)]
+            only = len(problem.devices) == 1
+            budgets = [budget for budget in problem.budgets if budget.quantity == LATENCY]
+            limits = [budget.high for budget in budgets if only or budget.device in (name, profile.name)]
             return profile, min(limits, default=None)
     return None, None
 
 
 def _architectures(result: SearchResult, count: int) -> list[tuple[Architecture, float, float]]:
     """The best-scored of the front with score and FLOPs, best first."""
-    settings = result.settings
-    space = load_space(settings["space"])
-    if space.channel_step != settings["grid"]:
-        space = with_grid(space, settings["grid"])
-    found = []
+    problem = result.problem
+    architectures = []
     for line in list(reversed(result.front))[:count]:
-        arch = space.decode(line["row"])
+        arch = problem.space.decode(line["row"])
         if arch.digest() != line["digest"]:
-            raise BadInput(f"the space {settings['space']!r} has changed since the search in {str(result.folder)!r}: search again with --fresh")
-        found.append((arch, float(line["score"]), float(line[FLOPS])))
-    return found
+            raise BadInput(
+                f"the space {problem.space_name!r} has changed since the search in {str(result.folder)!r}: "
+                "search again with --fresh"
+            )
+        architectures.append((arch, float(line["score"]), float(line[FLOPS])))
+    return architectures
 
 
 def _never() -> None:

@@ -19,10 +19,11 @@ COMMANDS = {name: "eval" if name == "evaluate" else name for name in nas.FUNCTIO
 PARSERS = subcommands(build_parser())
 
 RENAMED = {
-    "input": "input_px", "teacher_input": "teacher_input_px", "train_input": "train_input_px", "time_limit": "time_limit_s",
+    "search set": "options", "train_set": "train_changes", "input": "input_px", "teacher_input": "teacher_input_px", "train_input": "train_input_px", "time_limit": "time_limit_s",
     "set": "changes", "no_pictures": "pictures", "no_zoo": "zoo",
 }  # fmt: skip
-"""Option to parameter: units are named, a flag that turns something off is True by default, and ``set`` is a type."""
+"""Option to parameter: units are named, a flag that turns something off is True by default, and ``set`` is a type.
+A command in front makes it that command's alone."""
 
 ONLY_PRINTED = {
     "eval": {"per_class": "result.per_class_table()", "confusion": "result.confusion_table()"},
@@ -44,6 +45,11 @@ def options_of(command: str) -> dict[str, argparse.Action]:
     return {(a.option_strings[0] if a.option_strings else a.dest).lstrip("-").replace("-", "_"): a for a in actions}
 
 
+def parameter_of(command: str, option: str) -> str:
+    """The parameter that stands for an option."""
+    return RENAMED.get(f"{command} {option}", RENAMED.get(option, option))
+
+
 def plain(value: Any) -> Any:
     """Lists of the parser and tuples of a signature alike."""
     return tuple(value) if isinstance(value, list) else value
@@ -53,7 +59,7 @@ def plain(value: Any) -> Any:
 def test_parameters_are_the_options(function: str) -> None:
     command = COMMANDS[function]
     parameters = set(inspect.signature(getattr(nas, function)).parameters)
-    options = {RENAMED.get(name, name) for name in options_of(command)} - {"json"} - set(ONLY_PRINTED.get(command, {}))
+    options = {parameter_of(command, name) for name in options_of(command)} - {"json"} - set(ONLY_PRINTED.get(command, {}))
     assert options == parameters - set(ONLY_PYTHON.get(command, {}))
 
 
@@ -62,7 +68,7 @@ def test_defaults_are_the_same(function: str) -> None:
     command = COMMANDS[function]
     parameters = inspect.signature(getattr(nas, function)).parameters
     for name, action in options_of(command).items():
-        parameter = parameters.get(RENAMED.get(name, name))
+        parameter = parameters.get(parameter_of(command, name))
         if parameter is None:
             continue
         assert action.dest == parameter.name, "the command passes its options on by their names"
@@ -90,7 +96,7 @@ def test_exceptions_are_needed() -> None:
         function = next(f for f, c in COMMANDS.items() if c == command)
         both = set(options_of(command)) | set(inspect.signature(getattr(nas, function)).parameters)
         assert set(names) <= both
-    assert all(any(name in options_of(command) for command in COMMANDS.values()) for name in RENAMED)
+    assert all(any(name.split()[-1] in options_of(command) for command in COMMANDS.values()) for name in RENAMED)
 
 
 def test_the_namespace_lists_its_functions_and_stays_light() -> None:

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from nas.budgets import parse_budgets
 from nas.cli import main
 from nas.devices.profile import load_device
 from nas.devices.runtimes import Target, choose_target
 from nas.devices.timing import Plan
+from nas.searcher.api import search
 from nas.searcher.measured_finalists import NOT_FASTER, Finalist, Finalists, local_budget, measure_finalists, rank
-from nas.searcher.run import SearchResult, search
+from nas.searcher.problem import SearchProblem, open_devices
+from nas.searcher.result import SearchResult
 from search_spaces.published import PUBLISHED
+from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 
 ARCH = PUBLISHED["damo-yolo-ns"]
@@ -120,18 +124,23 @@ def test_a_killed_measurement_goes_on_after_its_last_round(result: SearchResult,
         measure_finalists(result, 2, target, QUICK)
 
 
+def problem(devices: list[str], *budgets: str) -> SearchProblem:
+    space = load_space("res")
+    return SearchProblem(space, "res", parse_budgets(budgets), open_devices(devices), tuple(devices), "maxent")
+
+
 def test_the_budget_of_this_machine_is_found(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DEVICES", str(tmp_path))
     own = dataclasses.replace(load_device("t4"), name="mine", hardware=target.hardware(), runtime=target.describe(), precision="FP32")
     (tmp_path / "mine.yaml").write_text(own.to_yaml())
-    assert local_budget({"device": "t4", "budget": ["3ms"]}, target) == (None, None)
-    assert local_budget({"device": None, "budget": ["3Mparams"]}, target) == (None, None)
-    profile, high = local_budget({"device": ["t4", "mine"], "budget": ["t4:3ms", "mine:5ms"]}, target)
+    assert local_budget(problem(["t4"], "3ms"), target) == (None, None)
+    assert local_budget(problem([], "3Mparams"), target) == (None, None)
+    profile, high = local_budget(problem(["t4", "mine"], "t4:3ms", "mine:5ms"), target)
     assert profile is not None and profile.name == "mine" and high == 5.0
-    assert local_budget({"device": "mine", "budget": ["2..4ms"]}, target)[1] == 4.0
-    assert local_budget({"device": "mine", "budget": ["3Mparams"]}, target)[1] is None
+    assert local_budget(problem(["mine"], "2..4ms"), target)[1] == 4.0
+    assert local_budget(problem(["mine"], "3Mparams"), target)[1] is None
     two = choose_target(threads=2)
-    assert local_budget({"device": "mine", "budget": ["4ms"]}, two) == (None, None)
+    assert local_budget(problem(["mine"], "4ms"), two) == (None, None)
 
 
 def test_the_command_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: Target) -> None:
