@@ -174,7 +174,7 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "goes on from here" in err and "Traceback" not in err
+    assert "resumes from here" in err and "Traceback" not in err
     assert '"kind": "checkpoint"' in journal.read_text()
 
 
