@@ -24,7 +24,7 @@ from workbench.errors import BadInput, unknown_name
 STYLES = ("res", "csp", "mob", "bottleneck")
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
 
-ACTIVATIONS = ("relu", "silu")
+SEARCHED_ACTIVATIONS = ("relu", "silu")
 FORMAT = "nas-architecture-1"
 MOST = 2**31
 """Of any other whole number, channels among them."""
@@ -187,8 +187,8 @@ def check_architecture(arch: Architecture) -> None:
     """Raise ``BadInput`` for the first field that breaks a rule."""
     if arch.style not in STYLES:
         raise unknown_name("backbone style", arch.style, STYLES)
-    if arch.act not in ACTIVATIONS:
-        raise unknown_name("activation", arch.act, ACTIVATIONS)
+    if arch.act not in SEARCHED_ACTIVATIONS:
+        raise unknown_name("activation", arch.act, SEARCHED_ACTIVATIONS)
     if not arch.stages:
         raise BadInput("an architecture needs at least one stage")
     _check_int("stem: out", arch.stem.out, 1)
@@ -214,8 +214,8 @@ def check_architecture(arch: Architecture) -> None:
             raise BadInput(f"neck: out {list(arch.neck.out)} must list the channels of P3, P4 and P5")
         for channels in arch.neck.out:
             _check_int("neck: out", channels, 2)
-        if arch.neck.act not in ACTIVATIONS:
-            raise unknown_name("activation of the neck", arch.neck.act, ACTIVATIONS)
+        if arch.neck.act not in SEARCHED_ACTIVATIONS:
+            raise unknown_name("activation of the neck", arch.neck.act, SEARCHED_ACTIVATIONS)
         if not 0 < arch.neck.hidden_ratio <= 4 or not 0 < arch.neck.depth <= 10:
             raise BadInput(f"neck: hidden_ratio {arch.neck.hidden_ratio} must be in (0, 4] and depth {arch.neck.depth} in (0, 10]")
         _check_int("head: classes", arch.head.classes, 1)

@@ -17,7 +17,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from search_spaces.graph import GraphBuilder, Num
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Num
 from search_spaces.stage import Stage
 from workbench.errors import BadInput
 

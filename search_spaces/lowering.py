@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage
 from search_spaces.blocks import BLOCK_KINDS, Flow, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder, Num
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 SCOPES = ("detector", "backbone")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from search_spaces.architecture import ACTIVATIONS, STYLES, Head, Neck, read_fields
+from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck, read_fields
 from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
 from search_spaces.space import Rules, Space, StageChoices
 from workbench.errors import BadInput, unknown_name
@@ -145,8 +145,8 @@ def read_space(text: str, where: str = "space") -> Space:
     if style not in STYLES:
         raise reader.fail(style_node.line, str(unknown_name("style", style, STYLES)))
     act = str(top["act"].value) if "act" in top else "relu"
-    if act not in ACTIVATIONS:
-        raise reader.fail(top["act"].line, str(unknown_name("activation", act, ACTIVATIONS)))
+    if act not in SEARCHED_ACTIVATIONS:
+        raise reader.fail(top["act"].line, str(unknown_name("activation", act, SEARCHED_ACTIVATIONS)))
     step = reader.whole(top["channels"], "channels (the grid step)") if "channels" in top else 8
     stem_node = reader.need(top, "stem", 1, "the space")
     stem = reader.mapping(stem_node, "the stem", _STEM)

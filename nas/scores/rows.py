@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.graph import Num
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:

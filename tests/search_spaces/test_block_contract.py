@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nas.scores.closed_form import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
 from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, skeleton
 from search_spaces.tinynas_text import parse, to_text
 from workbench.errors import BadInput
