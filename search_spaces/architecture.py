@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import ANY_STYLE
 from search_spaces.stage import Stage as Stage
 from workbench.errors import BadInput, unknown_name
 
