@@ -68,7 +68,7 @@ class Head:
     one_to_one: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Architecture:
     """A backbone (``stem`` and ``stages``) and, unless it is a bare backbone, ``neck`` and ``head``."""
 
@@ -83,6 +83,20 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_architecture(self)
+
+    def __repr__(self) -> str:
+        widths = "-".join(str(stage.out) for stage in self.stages)
+        neck = "" if self.neck is None else f", neck {'-'.join(map(str, self.neck.out))}"
+        head = "" if self.head is None else f", {self.head.classes} classes"
+        return f"Architecture({self.name or self.digest()!r}, {self.style}, stem {self.stem.out}, stages {widths}{neck}{head})"
+
+    def __str__(self) -> str:
+        """One line for the whole, then one line a stage."""
+        lines = [repr(self)]
+        for number, (stage, stride) in enumerate(zip(self.stages, self.strides, strict=True), start=1):
+            shape = f"out {stage.out:4d}, btn {stage.btn:4d}, k {stage.k}"
+            lines.append(f"  stage {number}: {stage.depth} x {stage.kind}, {shape}, total stride {stride}")
+        return "\n".join(lines)
 
     @property
     def strides(self) -> tuple[int, ...]:
