@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.console import cell, numeric_columns, table
 
 STYLE = "text-align:{}; padding:2px 10px; white-space:nowrap"
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A header and rows of plain values. ``str`` gives the terminal's form; a notebook shows HTML."""
 
-    header: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    title: str = ""
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
-    @staticmethod
-    def of(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> Table:
-        """A table from any sequences."""
-        return Table(tuple(header), tuple(map(tuple, rows)), title)
-
-    def records(self) -> list[dict[str, Any]]:
+    def to_records(self) -> list[dict[str, Any]]:
         """One dict a row, for instance for ``pandas.DataFrame``."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
     def __str__(self) -> str:
-        text = table(self.header, self.rows)
-        return f"{self.title}\n{text}" if self.title else text
+        return table(self.header, self.rows)
 
     def _repr_html_(self) -> str:
-        return html_table(self.header, self.rows, self.title)
+        return html_table(self.header, self.rows)
 
 
 class Result:
-    """Base of results: subclasses write ``to_table`` and ``to_dict``; those with more to say also write ``text``."""
+    """Base of results, which show themselves as a table. Subclasses write ``to_table`` and ``to_dict``.
+
+    Those that print more than the table also write ``__str__``.
+    """
 
     __slots__ = ()
 
-    def to_table(self) -> Table:
-        """The result as a table."""
+    def to_table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Header and rows."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data, with the keys that ``--json`` prints."""
         raise NotImplementedError
 
-    def text(self) -> str:
-        """What the command prints."""
-        return str(self.to_table())
+    def to_records(self) -> list[dict[str, Any]]:
+        """One dict a row of the table, for instance for ``pandas.DataFrame``."""
+        return Table(*self.to_table()).to_records()
 
     def __str__(self) -> str:
-        return self.text()
+        return table(*self.to_table())
 
     def _repr_html_(self) -> str:
-        return self.to_table()._repr_html_()
+        return html_table(*self.to_table())
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> str:

@@ -72,7 +72,7 @@ class TrainResult(Result):
     def to_table(self) -> Table:
         """AP and AR of the best epoch."""
         rows = [[name.upper().replace("_", " "), value] for name, value in self.verdict.items()]
-        return Table.of([f"val, epoch {self.best_epoch}", "value"], rows)
+        return Table([f"val, epoch {self.best_epoch}", "value"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas train --json`` prints."""
@@ -81,7 +81,7 @@ class TrainResult(Result):
             "val": self.verdict, "history": self.history, "notes": self.notes, "seconds": self.seconds,
         }  # fmt: skip
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The table, notes and files."""
         files = "best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
         notes = [f"note: {note}" for note in self.notes]

@@ -46,7 +46,7 @@ class BenchResult(Result):
             cells = [row["name"], f"{row['height']} x {row['width']}", row["p50_ms"], f"{cell(low)} to {cell(high)}"]
             cells += [row["p95_ms"], row["ratio"]]
             rows.append(cells + ([row["predicted_ms"], row["predicted_error_percent"]] if self.profile else []))
-        return Table.of(header, rows)
+        return Table(header, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas bench --json`` prints."""
@@ -58,7 +58,7 @@ class BenchResult(Result):
             "others_share": self.others_share, "warnings": list(self.warnings), "networks": list(self.rows),
         }  # fmt: skip
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The table, what was measured on what, and warnings."""
         target = self.target
         where = f"{target.hardware()}; {target.describe()}; {target.precision}, batch 1"

@@ -39,13 +39,13 @@ class CompareResult(Result):
             latencies = [row.values[axis.key].value if axis.key in row.values else None for axis in times]
             sizes = [row.flops / 1e9, row.params / 1e6]
             rows.append([row.name, row.family, row.input_px, *_aps(row), *latencies, *sizes, row.nms, row.licence])
-        return Table.of(header, rows)
+        return Table(header, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas compare --json`` prints."""
         return to_dict(self.comparison) | {"files": [str(file) for file in self.files]}
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The Pareto fronts in sentences, notes, and files."""
         lines = [*front_sentences(self.comparison), *(f"note: {note}" for note in self.comparison.notes)]
         return "\n".join([*lines, f"\nwrote {', '.join(map(str, self.files))}"])

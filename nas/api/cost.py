@@ -47,7 +47,7 @@ class CostResult(Result):
             if self.device is not None:
                 cells += [costs.get("latency_ms"), *(row.parts_ms.get(part) for part in parts)]
             rows.append(cells)
-        return Table.of(header, rows)
+        return Table(header, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Costs in base units, by network."""

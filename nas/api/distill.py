@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill.study.request import TrainRequest, train_from
+from distill.prepare import train_from
+from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 from distill.train.parallel.worker_request import worker_request
 from nas.api.arguments import Text, optional_text, optional_texts, text_of, texts_of
@@ -63,9 +64,9 @@ def distill(
         spread=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
     )  # fmt: skip
     if chain is not None:
-        from distill.study.chain import links, train_chain
+        from distill.study.chain import parse_chain, train_chain
 
-        request, _ = train_chain(request, links(chain if isinstance(chain, str) else ",".join(chain)))
+        request, _ = train_chain(request, parse_chain(chain if isinstance(chain, str) else ",".join(chain)))
     if not control:
         return train_from(request)
     from distill.study.control import DEFAULT_SEEDS

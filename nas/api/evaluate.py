@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from distill.train.evaluate import EvaluationResult
 
 
+CONFUSION_TITLE = "true class by detected class (last column: missed; last row: detected where nothing is)"
+
+
 @dataclass(frozen=True)
 class EvaluateResult(Result):
     """Detections on a split and their AP. A shard has detections alone."""
@@ -40,7 +43,8 @@ class EvaluateResult(Result):
     def evaluated(self) -> EvaluationResult:
         """The evaluation, which a shard does not have."""
         if self.evaluation is None:
-            raise BadInput(f"part {self.shard[0]} of {self.shard[1]} is not evaluated: pass the files of all parts as results")
+            part = f"part {self.shard[0]} of {self.shard[1]}"
+            raise BadInput(f"{part} is not evaluated: evaluate the files of all parts with results")
         return self.evaluation
 
     @property
@@ -51,20 +55,19 @@ class EvaluateResult(Result):
     def to_table(self) -> Table:
         """AP and AR."""
         rows = [[name.upper().replace("_", " "), value] for name, value in self.evaluated.summary.items()]
-        return Table.of(["", "value"], rows)
+        return Table(["", "value"], rows)
 
     def per_class_table(self) -> Table:
         """AP of every class."""
         classes = self.evaluated.per_class.items()
         rows = [[name, figures["ap"], figures["ap50"], figures["objects"]] for name, figures in classes]
-        return Table.of(["class", "AP", "AP50", "objects"], rows)
+        return Table(["class", "AP", "AP50", "objects"], rows)
 
     def confusion_table(self) -> Table:
         """The confusion matrix: true class by detected class."""
         labels = [*self.class_names, "nothing"]
         rows = [[label, *map(int, row)] for label, row in zip(labels, self.evaluated.confusion, strict=True)]
-        title = "true class by detected class (last column: missed; last row: detected where nothing is)"
-        return Table.of(["", *labels], rows, title)
+        return Table(["", *labels], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas eval --json`` prints."""
@@ -79,11 +82,14 @@ class EvaluateResult(Result):
             return part + (f", written to {self.out}" if self.out else "")
         lines = [str(self.to_table())]
         lines += [f"\n{self.per_class_table()}"] if per_class else []
-        lines += [f"\n{self.confusion_table()}"] if confusion else []
+        lines += [f"\n{CONFUSION_TITLE}\n{self.confusion_table()}"] if confusion else []
         if self.detected:
             ms = 1000 * self.seconds / max(self.images, 1)
             lines.append(f"\n{self.images} images, {count} detections, {ms:.1f} ms an image with loading and selection")
         return "\n".join([*lines, f"wrote {self.out}"] if self.out else lines)
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 def evaluate(
@@ -107,7 +113,7 @@ def evaluate(
     """
     try:
         from distill.data.formats.readers import open_data
-        from distill.study.request import check_device
+        from distill.prepare import check_device
         from distill.train.evaluate import detect, evaluate_detections, read_results
         from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:
@@ -123,7 +129,8 @@ def evaluate(
     else:
         detector, trained = resolve_detector(text_of(model))
         if not trained:
-            raise BadInput(f"{text_of(model)!r} has no trained weights: train it first (nas train), or give a checkpoint")
+            way_out = "train it first (nas train), or give a checkpoint"
+            raise BadInput(f"{text_of(model)!r} has no trained weights: {way_out}")
         progress = Progress(quiet)
         detections = detect(
             detector, dataset, input_px=input_px, batch=batch, device=device, shard=part, workers=data_workers,

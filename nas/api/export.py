@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import Text, optional_text, text_of, texts_of
-from workbench.console import Progress
+from workbench.console import Progress, table
 from workbench.errors import BadInput, missing_package
 from workbench.files import write_atomic
 from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
-    from distill.train.evaluate import EvaluationResult
-    from distill.verify.export import Verified
+    from distill.verify.verified_export import VerifiedExport
     from zoo.detector import Detector
-    from zoo.export.write import Exported, Options
+    from zoo.export.options import ExportOptions
+    from zoo.export.write import ExportedFile
 
 TINYNAS = "tinynas"
-FORMAT_NAMES = ("onnx", "openvino", "torchscript", "tensorrt", TINYNAS)
 
 
 @dataclass(frozen=True)
@@ -30,58 +29,47 @@ class ExportResult(Result):
 
     model: str
     format: str
-    exported: Exported
-    options: Options
+    file: ExportedFile
+    options: ExportOptions
     trained: bool
     """Whether the weights are trained."""
-    verified: Verified | None
+    verified: VerifiedExport | None
     data: str | None
     """The data of the verification."""
     size_mb: float
-    """Size of the file and of its weights beside it."""
+    """Size of the file and of its companions (weights beside it), in 1e6 bytes."""
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.exported.path
+        return self.file.path
 
     @property
     def faithful(self) -> bool:
         """Whether the file agrees with torch: by its AP where that is verified, else by the gap of its outputs."""
-        return self.exported.faithful if self.verified is None else not self.verified.drifts
+        return self.file.within_tolerance if self.verified is None else not self.verified.drifts
 
-    def to_table(self) -> Table:
+    def to_table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         """The gap of every output."""
-        rows = [
-            [name, "-" if gap.fault else f"{gap.absolute:.2e}", "-" if gap.fault else f"{gap.relative:.2e}", gap.rows]
-            for name, gap in self.exported.gaps.items()
-        ]
-        return Table.of(["output", "largest gap", "relative", "rows compared"], rows)
+        return self.file.to_table()
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas export --json`` prints."""
-        from zoo.export.write import plain_gap
+        keep = [*self.options.fp32_layers, *(self.verified.repaired if self.verified else ())]
+        settings = {**self.options.to_dict(), "keep": keep}
+        report = {"file": str(self.path), "format": self.format, **settings, "trained": self.trained}
+        return {**report, **self.file.to_dict(), "verify": self.verified and self.verified.to_dict()}
 
-        keep = [*self.options.keep, *(self.verified.repaired if self.verified else ())]
-        settings = {**asdict(self.options), "tolerance": self.exported.tolerance, "keep": keep}
-        gaps = {name: plain_gap(gap) for name, gap in self.exported.gaps.items()}
-        return {
-            "file": str(self.path), "format": self.format, **settings, "trained": self.trained, "gaps": gaps,
-            "faithful": self.exported.faithful, "verify": self.verified and self.verified.to_dict(),
-        }  # fmt: skip
-
-    def text(self) -> str:
-        """The gaps, the file, and the verdict."""
-        options, exported = self.options, self.exported
+    def __str__(self) -> str:
+        options = self.options
         weights = ("" if self.trained else ", untrained weights") + (", FP16" if options.half else "")
         shape = f"{options.form}, {options.batch} x 3 x {options.height} x {options.width}"
         shape += ", open sizes" if options.dynamic else ""
-        lines = [str(self.to_table()), f"\n{self.model}{weights}: wrote {self.path} ({self.size_mb:.1f} MB, {shape})"]
-        lines += [f"{name}: {gap.fault}" for name, gap in exported.gaps.items() if gap.fault]
-        verdict = "agrees with torch" if exported.faithful else "DRIFTS from torch"
-        lines.append(f"{verdict}: a relative gap up to {exported.tolerance:g} is allowed")
+        gaps = table(*self.to_table())
+        lines = [gaps, f"\n{self.model}{weights}: wrote {self.path} ({self.size_mb:.1f} MB, {shape})"]
+        lines.append(self.file.verdict())
         if self.verified is not None:
-            lines += _verified_lines(self.verified, str(self.data))
+            lines.append(f"\n{self.verified.check.comparison.images} images of {self.data} (val)\n{self.verified}")
         return "\n".join(lines)
 
 
@@ -99,13 +87,13 @@ class TinyNasResult(Result):
 
     def to_table(self) -> Table:
         """The lines of the text."""
-        return Table.of(["structure"], [[line] for line in self.structure.splitlines()])
+        return Table(["structure"], [[line] for line in self.structure.splitlines()])
 
     def to_dict(self) -> dict[str, Any]:
         """Text and file."""
         return {"format": TINYNAS, "structure": self.structure, "file": None if self.path is None else str(self.path)}
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The structure, or where it was written."""
         return self.structure.rstrip("\n") if self.path is None else f"wrote {self.path}"
 
@@ -144,72 +132,47 @@ def export(
         if verify is not None:
             raise BadInput("--verify: a TinyNAS text is a structure and cannot run; verify another format")
         return _tinynas(text_of(model), out)
-    from zoo.export.write import FORMATS, Options
-    from zoo.export.write import export as write_export
+    from zoo.export.formats import get_format
+    from zoo.export.options import ExportOptions
+    from zoo.export.write import export as write_file
     from zoo.resolve import resolve_detector
 
-    if format not in FORMATS:
-        raise BadInput(f"--format {format!r} must be one of {', '.join(FORMAT_NAMES)}")
+    file_format = get_format(format)
     detector, trained = resolve_detector(text_of(model), seed)
     if branch:
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
     form = "nms" if nms else "end2end" if end2end else "decoded"
-    options = Options(form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers))
-    file = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + FORMATS[format].suffix
+    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers))
+    name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
     progress, verified = Progress(quiet), None
     try:
         if verify is None:
-            exported = write_export(detector, file, format, options, lambda text: progress.show(text, force=True))
+            file = write_file(detector, name, format, options, lambda text: progress.show(text, force=True))
         else:
-            verified = _verified(detector, file, format, options, text_of(verify), ap_tolerance, progress)
-            exported = verified.check.written
+            verified = _verified(detector, name, format, options, text_of(verify), ap_tolerance, progress)
+            file = verified.check.file
     finally:
         progress.done()
-    suffixes = (exported.path.suffix, *FORMATS[format].beside)
-    size_mb = sum(exported.path.with_suffix(suffix).stat().st_size for suffix in suffixes) / 1e6
+    suffixes = (file.path.suffix, *file_format.companions)
+    size_mb = sum(file.path.with_suffix(suffix).stat().st_size for suffix in suffixes) / 1e6
     model_name = detector.recipe.model
-    return ExportResult(model_name, format, exported, options, trained, verified, optional_text(verify), size_mb)
+    return ExportResult(model_name, format, file, options, trained, verified, optional_text(verify), size_mb)
 
 
 def _verified(
-    detector: Detector, file: str, format: str, options: Options, data: str, ap_tolerance: float | None,
+    detector: Detector, file: str, format: str, options: ExportOptions, data: str, ap_tolerance: float | None,
     progress: Progress,
-) -> Verified:  # fmt: skip
-    """Write the file and evaluate it on the data, with a progress line for every step."""
+) -> VerifiedExport:  # fmt: skip
+    """Write the file and check it on the data, with a progress line for every step."""
     try:
         import pycocotools  # noqa: F401
 
         from distill.data.formats.readers import open_data
-        from distill.verify.export import export_verified
+        from distill.verify.verified_export import export_verified
     except ModuleNotFoundError as error:
         raise missing_package("verifying an export", error.name, "train") from error
     return export_verified(detector, file, format, options, open_data(data, "val"), ap_tolerance, progress.show)
-
-
-def _verified_lines(verified: Verified, data: str) -> list[str]:
-    """AP before and after, what was repaired, and the verdict."""
-    check = verified.check
-    files = [("file before the repair", verified.first.compared)] if verified.repaired else []
-    rows = [["torch", *_aps(check.compared.torch), "-"]]
-    for name, compared in (*files, ("file", check.compared)):
-        rows.append([name, *_aps(compared.file), f"{compared.widest:.1e}"])
-    lines = [f"\n{check.compared.images} images of {data} (val)", str(Table.of([" ", "AP", "AP50", "largest gap"], rows))]
-    lines.append(f"\na change of AP up to {check.ap_tolerance:g} is allowed")
-    if not check.ap_tells:
-        lines.append("AP says nothing here: torch's own is not above that, so the gap on these images decides")
-    if verified.repaired:
-        lines.append(f"repaired: {', '.join(verified.repaired)} in FP32 (found in {verified.trials} trials)")
-    elif verified.note:
-        lines.append(f"not repaired: {verified.note}")
-    lines += [f"DRIFTS: {reason}" for reason in check.reasons] or ["verified"]
-    return lines
-
-
-def _aps(evaluation: EvaluationResult) -> list[str]:
-    """AP and AP50, or dashes where the data have no objects."""
-    values = (evaluation.summary["ap"], evaluation.summary["ap50"])
-    return ["-" if value is None else f"{value:.4f}" for value in values]
 
 
 def _file_stem(text: str, model: str) -> str:

@@ -13,7 +13,7 @@ from nas.api.arguments import Text, names_of, png_path, texts_of
 from nas.devices.interval import interval_ms
 from nas.devices.profile import load_device
 from nas.devices.runtimes import find_network
-from search_spaces.graph import DECODE_PART
+from search_spaces.ops import DECODE_PART
 from workbench.console import cell
 from workbench.files import write_atomic
 from workbench.tables import Result, Table
@@ -56,19 +56,24 @@ class LatencyPrediction:
     def layer_table(self, all_layers: bool = False) -> Table:
         """The costliest layers, or all of them in the network's order."""
         shown = sorted(self.layers, key=lambda layer: int(layer["index"])) if all_layers else self.layers[:TOP]
-        count = len(self.layers)
-        listed = f"all {count} layers in order" if all_layers else f"the {len(shown)} costliest of {count} layers"
         rows = [
             [layer["name"], layer["kind"], layer["part"] or "-", layer["ms"], 100 * layer["ms"] / (self.ms or 1.0),
              "fused" if layer["fused"] else ""]
             for layer in shown
         ]  # fmt: skip
-        return Table.of(["layer", "op", "part", "ms", "%", "note"], rows, f"{self.model} on {self.device}: {listed}")
+        return Table(["layer", "op", "part", "ms", "%", "note"], rows)
+
+    def layer_text(self, all_layers: bool = False) -> str:
+        """The same as text, with a heading."""
+        layers = self.layer_table(all_layers)
+        count = len(self.layers)
+        listed = f"all {count} layers in order" if all_layers else f"the {len(layers.rows)} costliest of {count} layers"
+        return f"{self.model} on {self.device}: {listed}\n{layers}"
 
 
 @dataclass(frozen=True)
 class LatencyResult(Result):
-    """Predictions, device by device and network by network. Iterating gives one ``LatencyPrediction`` each."""
+    """Predictions, device by device and network by network."""
 
     predictions: tuple[LatencyPrediction, ...]
     profiles: tuple[DeviceProfile, ...]
@@ -90,7 +95,7 @@ class LatencyResult(Result):
             parts_ms = (one.parts_ms.get(part) for part in parts)
             rows.append([one.model, f"{one.height} x {one.width}", one.device, one.ms, interval, *parts_ms])
         header = ["network", "pixels", "device", "predicted ms", "90 % interval", *(f"{part} ms" for part in parts)]
-        return Table.of(header, rows)
+        return Table(header, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas latency --json`` prints."""
@@ -105,13 +110,16 @@ class LatencyResult(Result):
             hardware = f"{profile.hardware}; {profile.runtime}; {profile.precision}"
             lines.append(f"{profile.name}: {hardware}, batch {profile.batch}")
             lines.append(f"  interval: {meaning or 'none, because the profile does not state its error'}")
-        lines += [f"\n{one.layer_table(all_layers)}" for one in self.predictions]
+        lines += [f"\n{prediction.layer_text(all_layers)}" for prediction in self.predictions]
         unknown = {one.model: ", ".join(one.unknown_ops) for one in self.predictions if one.unknown_ops}
         for model, ops in unknown.items():
             lines.append(f"\nwarning: {model} has ops that the profiles do not know, costed as memory traffic: {ops}")
         if self.png:
             lines.append(f"\nwrote {self.png}")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 def latency(

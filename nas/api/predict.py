@@ -59,7 +59,7 @@ class ImagePrediction(Result):
     def to_table(self) -> Table:
         """One row an object."""
         rows = [[one.label, one.score, *one.box] for one in self.objects]
-        return Table.of(["class", "score", "x1", "y1", "x2", "y2"], rows, self.image)
+        return Table(["class", "score", "x1", "y1", "x2", "y2"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``predictions.json``."""
@@ -68,7 +68,7 @@ class ImagePrediction(Result):
             "objects": [one.to_dict() for one in self.objects],
         }  # fmt: skip
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """Number of objects by class."""
         from zoo.weights.checkpoint import plain
 
@@ -119,7 +119,7 @@ class PredictResult(Result):
     def to_table(self) -> Table:
         """One row an object."""
         rows = [[image.image, one.label, one.score, *one.box] for image in self.images for one in image.objects]
-        return Table.of(["image", "class", "score", "x1", "y1", "x2", "y2"], rows)
+        return Table(["image", "class", "score", "x1", "y1", "x2", "y2"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``predictions.json`` holds and ``nas predict --json`` prints."""
@@ -128,11 +128,11 @@ class PredictResult(Result):
             "images": [image.to_dict() for image in self.images],
         }  # fmt: skip
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """One line an image, and what was written."""
         from zoo.weights.checkpoint import plain
 
-        lines = [image.text() for image in self.images]
+        lines = [str(image) for image in self.images]
         if self.out is not None:
             pictures = sum(image.picture is not None for image in self.images)
             more = f" and {pictures} picture{'s' * (pictures > 1)}" if pictures else ""

@@ -44,7 +44,7 @@ class ScoresResult(Result):
             [row.name, row.score, f"{row.result.value:.6f}", "  ".join(f"{v:.2f}" for v in row.result.per_stage)]
             for row in self.rows
         ]
-        return Table.of(["", "score", "value", "by level"], rows)
+        return Table(["", "score", "value", "by level"], rows)
 
     def to_list(self) -> list[dict[str, Any]]:
         """What ``nas score --json`` prints."""
@@ -54,7 +54,7 @@ class ScoresResult(Result):
         """Scores with their terms and notes."""
         return {"scores": self.to_list()}
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The table, and what results mean, for scores that explain theirs."""
         explanations = []
         for row in self.rows:

@@ -48,12 +48,12 @@ class SearchOutcome(SearchResult, Result):
             sizes = [candidate.costs["flops"] / 1e9, candidate.costs["params"] / 1e6]
             rows.append([*row, *sizes, count_layers(candidate.architecture)])
         latencies = (f"ms {name.partition('@')[2]}".strip() for name in times)
-        return Table.of(["", *scores, *latencies, *parts, "GFLOPs", "Mparams", "layers"], rows)
+        return Table(["", *scores, *latencies, *parts, "GFLOPs", "Mparams", "layers"], rows)
 
     def front_table(self) -> Table:
         """The Pareto front, cheapest first: score and costs."""
         header = list(dict.fromkeys(name for point in self.front for name in point))
-        return Table.of(header, [[point.get(name) for name in header] for point in self.front])
+        return Table(header, [[point.get(name) for name in header] for point in self.front])
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas search --json`` prints."""
@@ -62,7 +62,7 @@ class SearchOutcome(SearchResult, Result):
         return SearchResult.to_dict(self) | found
 
     def search_text(self) -> str:
-        """The best architecture, the front and the proof."""
+        """The best architecture, the front and the proof, without what follows a search."""
         arch = self.best.architecture
         lines = [str(self.to_table()), "", f"stem {arch.stem.out}" + (" after focus" if arch.stem.focus else "")]
         lines += [
@@ -78,8 +78,8 @@ class SearchOutcome(SearchResult, Result):
         files = "best.yaml, front.csv, front.png, best.png, top/, TensorBoard events (nas board)"
         return "\n".join([*lines, f"written to {self.folder}: {files}"])
 
-    def text(self) -> str:
-        """The same, with measured finalists and the trained shortlist."""
+    def __str__(self) -> str:
+        """All of it, with measured finalists and the trained shortlist."""
         more = [part.text() for part in (self.measured, self.trained) if part is not None]
         return "\n\n".join([self.search_text(), *more])
 

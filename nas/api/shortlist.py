@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from distill.study.request import TrainRequest
+from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 from nas.api.arguments import Text, optional_text, optional_texts, text_of, texts_of
 from nas.api.train import Changes, changes_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from distill.study.request import TrainRequest, train_from
+from distill.prepare import train_from
+from distill.request import TrainRequest
 from distill.train.parallel.worker_request import worker_request
 from nas.api.arguments import Text, optional_text, text_of
 

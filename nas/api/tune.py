@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill.study.request import TrainRequest
+from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 from nas.api.arguments import Text, optional_text, text_of, texts_of
 from nas.api.train import Changes, changes_of

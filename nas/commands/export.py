@@ -25,10 +25,11 @@ HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the ga
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas export``."""
+    from zoo.export.formats import FORMATS
+
     add = parser.add_argument
-    formats = ("onnx", "openvino", "torchscript", "tensorrt", "tinynas")
     options.add_model_argument(add)
-    add("--format", required=True, choices=formats, help="format to write")
+    add("--format", required=True, choices=(*FORMATS, "tinynas"), help="format to write")
     add("--out", metavar="FILE", help="file to write (default: the model's name, here)")
     add("--input", metavar="PX", dest="input_px", help="input side, or HEIGHTxWIDTH (default: the model's own)")
     options.add_batch_option(add, 1)

@@ -92,7 +92,7 @@ class CalibrationResult(Result):
             [network.name, network.kind, network.measured_ms, network.predicted_ms, network.percent]
             for network in sorted(self.judged, key=lambda network: network.measured_ms)
         ]
-        return Table.of(["not fitted", "kind", "measured ms", "predicted ms", "error %"], rows)
+        return Table(["not fitted", "kind", "measured ms", "predicted ms", "error %"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas calibrate --json`` prints."""
@@ -103,7 +103,7 @@ class CalibrationResult(Result):
             "judged": [dataclasses.asdict(network) | {"percent": network.percent} for network in self.judged],
         }  # fmt: skip
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The table, the errors and what disturbed the measurements."""
         error = self.profile.error
         judged, fitted = cell(error["judged_mape_percent"]), cell(error["fitted_mape_percent"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from nas.scores.score import Score, ScoreResult
-from search_spaces.graph import CONV_KINDS, DECODE_PART, Graph
+from search_spaces.graph import Graph
+from search_spaces.ops import CONV_KINDS, DECODE_PART
 from workbench.errors import BadInput
 
 

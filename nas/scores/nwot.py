@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas.scores.forward import observing_score
 from nas.scores.score import Observer
-from search_spaces.graph import CONV_KINDS, Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import CONV_KINDS, Op
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:

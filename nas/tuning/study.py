@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.strategies.optuna_journal import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
@@ -66,9 +67,9 @@ class TuningResult(Result):
         complete = sorted((t for t in self.trials if t["state"] == "complete"), key=lambda t: (-t["ap"], t["number"]))
         names = [one.name for one in self.ranges]
         rows = [[t["number"] + 1, t["ap"], *(t["settings"][name] for name in names)] for t in complete[:10]]
-        return Table.of(["trial", "AP", *names], rows)
+        return Table(["trial", "AP", *names], rows)
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The table, what became of the trials, and files."""
         counts = self.to_dict()["counts"]
         ends = f"{counts['complete']} completed, {counts['pruned']} ended early, {counts['fail']} failed"
