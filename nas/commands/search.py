@@ -28,7 +28,7 @@ from nas.shortlist import options
 
 if TYPE_CHECKING:
     from nas.devices.runtimes import Target
-    from nas.searcher.measured_finalists import Finalists
+    from nas.searcher.finalists import Finalists
     from nas.searcher.result import SearchResult
 
 HELP = "find the best architecture under budgets, with a proof"
@@ -54,7 +54,7 @@ def _add_problem(parser: argparse.ArgumentParser) -> None:
         "--device", action="append", metavar="D",
         help="latency profile, by name or YAML file (see `nas devices`); may be repeated",
     )  # fmt: skip
-    add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
+    add("--space", default="res", metavar="S", help="space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
     add("--score", help="a score of docs/scores.md (default: the first additive one that the space allows)")
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
@@ -255,7 +255,7 @@ def _point(line: dict[str, float]) -> str:
 def _certificate(c: dict[str, float]) -> str:
     verdict = "certificate: proved best" if c["proved"] else "certificate: NOT proved best (time limit)"
     return (
-        f"{verdict}. best score {c['score']:.6f}, bound {c['bound']:.6f}; {c['options']:.3g} architectures in the space, "
-        f"{c['arcs']:,} arc options, {c['labels']:,} labels, {c['table_entries']:,} table updates, "
-        f"{c['seconds']:.1f} s; front: {c['front']}"
+        f"{verdict}. best score {c['score']:.6f}, bound {c['bound']:.6f}; "
+        f"{c['options']:.3g} architectures in the space, {c['arcs']:,} arc options, {c['labels']:,} labels, "
+        f"{c['table_entries']:,} table updates, {c['seconds']:.1f} s; front: {c['front']}"
     )

@@ -1,4 +1,4 @@
-"""``activations``: how many numbers a network's convolutions write, a plain measure of size and a baseline for scores."""
+"""``activations``: how many numbers a network's convolutions write, a measure of size and a baseline for scores."""
 
 from __future__ import annotations
 

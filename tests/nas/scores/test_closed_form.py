@@ -35,7 +35,9 @@ def test_parity_with_tinynas(item: dict) -> None:
     assert ours.per_stage == pytest.approx(item["madnas_per_stage"], rel=1e-9)
     assert [level.channels for level in levels(graph, item["image_size"])] == item["stage_channels"]
     if item["deepmad"] is not None:
-        assert get_score("deepmad")(graph, item["image_size"], weights=weights).value == pytest.approx(item["deepmad"], rel=1e-9)
+        assert get_score("deepmad")(graph, item["image_size"], weights=weights).value == pytest.approx(
+            item["deepmad"], rel=1e-9
+        )
 
 
 def test_by_hand() -> None:
@@ -47,7 +49,9 @@ def test_by_hand() -> None:
     want = 0.5 * math.log(27) + 0.5 * math.log(8) + math.log(16)
     assert get_score("maxent")(graph, 64, weights=(2.0,)).value == pytest.approx(2 * want, rel=1e-12)
     side = math.log(16) + math.log(32**2)
-    assert get_score("deepmad")(graph, 64, weights=(1.0,)).value == pytest.approx(side * (want - math.log(16)), rel=1e-12)
+    assert get_score("deepmad")(graph, 64, weights=(1.0,)).value == pytest.approx(
+        side * (want - math.log(16)), rel=1e-12
+    )
     assert effectiveness(graph, 64) == pytest.approx(2 * math.exp(-math.log(27 * 8) / 2), rel=1e-12)
 
 

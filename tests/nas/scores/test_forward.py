@@ -85,7 +85,9 @@ def test_zico_of_two_layers() -> None:
         state = torch.random.get_rng_state()
         for batch in batches:
             net.zero_grad()
-            torch.stack([(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]).sum().backward()
+            torch.stack(
+                [(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]
+            ).sum().backward()
             grads.append([layer.weight.grad.abs().clone() for layer in net.layers.values()])
         torch.random.set_rng_state(state)
         value = zico_of(net, batches)

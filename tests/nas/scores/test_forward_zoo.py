@@ -100,7 +100,9 @@ def test_synflow(model: str, graph: Any) -> None:
         parameter.data = parameter.data.double()
     # Learned scales of the zoo's head are ones there as in the graph.
     theirs = synflow_of(zoo, PX)
-    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(synflow(graph, PX, 2).value, rel=1e-9)
+    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(
+        synflow(graph, PX, 2).value, rel=1e-9
+    )
 
 
 def test_zico(model: str, graph: Any) -> None:
