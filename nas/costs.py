@@ -15,9 +15,13 @@ import numpy as np
 
 from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import BLOCK_KINDS, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder, Num, OpTable
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import StageNumbers
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
+from search_spaces.op_table import OpTable
+from search_spaces.ops import Num
 from search_spaces.space import BTN, DEPTH, OUT, K, Space
 from workbench.errors import BadInput
 

@@ -22,7 +22,8 @@ from nas.costs import SpaceCosts
 from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
 from nas.scores.rows import RowScore, log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
-from search_spaces.graph import Graph, Num
+from search_spaces.graph import Graph
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 FILE = Path(__file__).with_name("calibrated.yaml")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nas.scores.forward import observing_score
 from nas.scores.score import Observer
-from search_spaces.graph import CONV_KINDS, Graph, Op, level_strides
+from search_spaces.graph import Graph, level_strides
+from search_spaces.ops import CONV_KINDS, Op
 
 if TYPE_CHECKING:
     from torch import Tensor

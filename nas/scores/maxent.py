@@ -10,7 +10,9 @@ from nas.scores.entropy import WEIGHTS, align_weights, levels
 from nas.scores.rows import RowScore, log_ticks
 from nas.scores.score import Score, ScoreResult
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.graph import Graph, Num
+from search_spaces.blocks.base import StageNumbers
+from search_spaces.graph import Graph
+from search_spaces.ops import Num
 
 
 def maxent(graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS) -> ScoreResult:
@@ -58,10 +60,11 @@ class MaxentRows(RowScore):
         return log_ticks(0.5 * self.weights.block[0], fan_in) + log_ticks(self.weights.end[0], out)
 
     def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        kind = BLOCK_KINDS[self.space.stages[index].kind]
-        weight = 0.5 * self.weights.block[index + 1]
-        first = sum(log_ticks(weight, fan) for fan in kind.fan_ins(cin, btn, k))
-        later = sum(log_ticks(weight, fan) for fan in kind.fan_ins(out, btn, k))
+        choices, weight = self.space.stages[index], 0.5 * self.weights.block[index + 1]
+        kind, numbers = BLOCK_KINDS[choices.kind], StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act)
+        first, later = (
+            sum(log_ticks(weight, fan_in) for fan_in in kind.fan_ins(numbers, is_first)) for is_first in (True, False)
+        )
         return first + (depth - 1) * later + log_ticks(self.weights.end[index + 1], out)
 
 

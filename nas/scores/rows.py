@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nas.costs import SpaceCosts
-from search_spaces.graph import Num
+from search_spaces.ops import Num
 
 SCORE_TICK = 2.0**-32
 """Resolution of an additive score: 2.3e-10, far below any difference that matters."""

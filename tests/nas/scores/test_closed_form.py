@@ -16,7 +16,8 @@ from nas.scores import get_score
 from nas.scores.deepmad import effectiveness
 from nas.scores.entropy import levels
 from nas.scores.rows import SCORE_TICK
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names

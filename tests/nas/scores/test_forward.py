@@ -13,7 +13,8 @@ from nas.scores import SCORES, get_score
 from nas.scores.forward import observe
 from nas.scores.forward_net import GraphNet, images, seeded
 from nas.scores.zico import zico_of
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
 PX = 32

@@ -18,7 +18,7 @@ from nas.scores.forward_net import GraphNet, gaussian, images, seeded
 from nas.scores.synflow import synflow, synflow_of
 from nas.scores.zen import zen_of
 from nas.scores.zico import BATCHES, zico_of
-from search_spaces.graph import CONV_KINDS
+from search_spaces.ops import CONV_KINDS
 from zoo.families import build
 from zoo.graphs.to_torch import ACTIVATIONS
 

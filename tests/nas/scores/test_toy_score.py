@@ -13,7 +13,8 @@ from nas.cli import main
 from nas.costs import SpaceCosts
 from nas.scores import SCORES, Score, ScoreResult
 from nas.scores.rows import RowScore, log_ticks
-from search_spaces.graph import Graph, Num
+from search_spaces.graph import Graph
+from search_spaces.ops import Num
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput
 

@@ -7,7 +7,7 @@ import numpy as np
 from nas.costs import SpaceCosts
 from nas.scores.rows import RowScore
 from nas.strategies.exact.layers import Layers
-from search_spaces.graph import Num
+from search_spaces.ops import Num
 from search_spaces.space import Rules, Space, StageChoices
 from tests.nas.strategies.test_exact import Head, Neck
 
