@@ -11,7 +11,8 @@ import yaml
 
 import nas
 from nas.budgets import Budget
-from nas.searcher.settings import default_name, problem_from_settings
+from nas.searcher.settings import default_name, problem_from_settings, value_digest
+from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 
 
@@ -41,6 +42,13 @@ def test_settings_of_a_default_run_are_what_they_were(tmp_path: Path) -> None:
         "input_px": 640, "grid": 32, "seed": 0,
     }  # fmt: skip
     assert result.folder.name == default_name(result.settings)
+
+
+def test_digests_cover_every_field_and_stay() -> None:
+    space = load_space("res")
+    assert value_digest(space) == "a6fd40553e38"
+    changed = dataclasses.replace(space, rules=dataclasses.replace(space.rules, out_growth_max=1.5))
+    assert value_digest(changed) != value_digest(space)
 
 
 def test_folder_names_are_stable() -> None:
