@@ -25,7 +25,9 @@ from typing import Any
 
 import torch
 
-from distill.data.feed.loader import Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Loader, ReadOptions
+from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
 from distill.study.control import PLAIN, TAUGHT, ControlResult, control
 from distill.study.gain import CONFIDENCE
@@ -170,9 +172,9 @@ class Bench:
 def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> list[float]:
     """Seconds of each of the first ``count`` steps, without waiting for data."""
     recipe = prepared.recipe
-    loader = Loader(
-        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=data_workers, multi_scale=recipe.multi_scale
-    )
+    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    plan = BatchPlan(recipe.batch, SEED)
+    loader = Loader(prepared.data, prepared.task.detector.preprocess, preset, prepared.input_px, plan, ReadOptions(data_workers))
     found: list[float] = []
     with loader:
         loop = Loop(prepared.task, recipe, recipe.epochs * len(loader), len(loader), seed=SEED, device=prepared.request.device, precision=recipe.precision)

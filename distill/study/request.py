@@ -140,8 +140,12 @@ class PreparedRun:
         self, log: LogFunction, enough: Callable[[list[dict[str, Any]]], bool] = lambda history: False, asked_to_stop: Callable[[], bool] = lambda: False
     ) -> TrainResult:
         """Train in this process, or do its part among those that share every batch; ``enough`` and ``asked_to_stop`` as in ``distill.train.run``."""
+        from distill.train.hooks.base import BeforeTraining, Hook
+        from distill.train.hooks.curves import TensorBoardCurves
+        from distill.train.hooks.stop import Interrupt, StopWhen
         from distill.train.parallel.group import group
         from distill.train.run import train
+        from distill.train.run_context import RunSettings, TrainData
         from workbench.events import EventWriter
         from workbench.run_folder import RunFolderReader
 
@@ -153,13 +157,14 @@ class PreparedRun:
         log(told, force=True)
         try:
             with ExitStack() as stack:
-                board = stack.enter_context(EventWriter(folder.folder / "events")) if group().writes else None
                 ready = stack.enter_context(self._remembering(folder.folder, log))
-                return train(
-                    self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed, device=request.device,
-                    precision=self.recipe.precision, workers=request.data_workers, provenance=self.provenance, board=board,
-                    log=log, ready=ready, enough=enough, asked_to_stop=asked_to_stop,
-                )  # fmt: skip
+                hooks: list[Hook] = [BeforeTraining(ready), StopWhen(enough), Interrupt(asked_to_stop)]
+                if group().writes:
+                    hooks.append(TensorBoardCurves(stack.enter_context(EventWriter(folder.folder / "events"))))
+                settings = RunSettings(
+                    self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers, self.provenance
+                )
+                return train(self.task, TrainData(self.data, self.val), self.recipe, folder, settings, hooks=hooks, log=log)
         finally:
             folder.close()
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from distill.data.dataset import DataSet
 from distill.data.feed.cache import Pictures
-from distill.train.evaluate import EvaluationResult, as_results, check_classes, evaluate_detections
+from distill.train.detect import check_classes, coco_results
+from distill.train.evaluate import EvaluationResult, evaluate_detections
 from distill.verify.minimal_subset import minimal_subset
 from workbench.errors import BadInput
 from zoo.detector import Detector
@@ -181,7 +182,7 @@ def compare(detector: Detector, runner: Runner, options: Options, data: DataSet,
         for at, (place, index) in enumerate(zip(batch.placements, batch.indices, strict=True)):
             for rows, results in ((ours, before), (theirs, after)):
                 if at < len(rows):
-                    results += as_results(_in_image(rows[at], place, detector.classes), data.pictures[index], data)
+                    results += coco_results(_in_image(rows[at], place, detector.classes), data.pictures[index], data)
         log(f"torch and the file on {batch.indices[-1] + 1} of {len(data)} images")
     strayed.sort(key=lambda one: (-one[0], one[1]))
     return PredictionComparison(len(data), evaluate_detections(data, before), evaluate_detections(data, after), worst(gaps), tuple(index for _, index in strayed))

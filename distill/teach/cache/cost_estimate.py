@@ -14,10 +14,10 @@ from distill.data.feed.views import Origin, View, Views
 from distill.teach.balance import EAGER, Balance, Schedule
 from distill.teach.cache.store import TeacherCache
 from distill.teach.task import TeacherLosses
+from distill.train.hooks.progress_line import format_duration
 from distill.train.loop import Loop
 from distill.train.parallel.group import group
 from distill.train.recipe import TrainRecipe
-from distill.train.run import duration
 from zoo.images import Preprocess
 from zoo.learning.targets import Targets
 
@@ -93,8 +93,8 @@ def announce(loop: Loop, lessons: Sequence[TeacherLosses], balance: Balance, pic
     if not caches:
         way_out = "; nas distill --cache-views would ask it once for each view of a picture" if times.teachers > DEAR * (times.step - times.teachers) else ""
         return (
-            f"teacher: asked in {taught:,} of {left:,} steps, {100 * times.teachers / times.step:.0f} % of each; about {duration(live_s)} on this machine, "
-            f"{duration(taught * times.teachers)} of it the teacher's{way_out}"
+            f"teacher: asked in {taught:,} of {left:,} steps, {100 * times.teachers / times.step:.0f} % of each; about {format_duration(live_s)} on this machine, "
+            f"{format_duration(taught * times.teachers)} of it the teacher's{way_out}"
         )
     visits = taught_views(recipe, balance.schedule, caches[0].views)
     asked = sum(cache.missing(view) + (pictures - cache.fits(view)) * times_seen for cache in caches for view, times_seen in visits.items()) / len(caches)
@@ -108,7 +108,7 @@ def announce(loop: Loop, lessons: Sequence[TeacherLosses], balance: Balance, pic
         told += f" (all would be {wanted / 1e9:.3g} GB)"
     if there:
         told += f", {count(there, 'answer')} there already"
-    return f"teacher: {told}; about {duration(bare_s + asked_s)} on this machine, {duration(asked_s)} of it the teacher's (without the cache {duration(live_s)})"
+    return f"teacher: {told}; about {format_duration(bare_s + asked_s)} on this machine, {format_duration(asked_s)} of it the teacher's (without the cache {format_duration(live_s)})"
 
 
 def count(number: int, what: str) -> str:

@@ -96,7 +96,7 @@ class _Fitting:
 
     def outcome(self, log: Callable[[str, bool], None]) -> TrainResult:
         """Wait for the end, and show what is said meanwhile."""
-        from distill.train.run import interruptible
+        from distill.train.hooks.stop import interruptible
 
         before = {name: os.environ.get(name) for name in SETTINGS}
         os.environ.update(SETTINGS)
