@@ -1,6 +1,6 @@
-"""How the workers of one machine find one another: through a file and the loopback device.
+"""How Ray Train's workers on one machine find one another: through a file and the loopback device.
 
-Ray Train's own way is a server that listens on every network device, which a cluster needs and one machine does not.
+Ray Train's own way is a server that listens on every network device, which only a cluster needs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ class OneMachine(TorchConfig):
     @property
     def backend_cls(self) -> type[Backend]:
         """What starts the process group."""
-        return _ByFile
+        return _FileBackend
 
 
-class _ByFile(Backend):
+class _FileBackend(Backend):
     share_cuda_visible_devices = True
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Join all workers; those of every new group meet in a file of their own."""
-        meeting = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
-        count = len(worker_group)
+        """Join all workers; every new group uses a new file."""
+        file = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
+        world, backend, timeout_s = len(worker_group), backend_config.backend, backend_config.timeout_s
         ray.get([
-            worker_group.execute_single_async(rank, rendezvous, meeting, rank, count, backend_config.backend, backend_config.timeout_s) for rank in range(count)
+            worker_group.execute_single_async(rank, rendezvous, file, rank, world, backend, timeout_s)
+            for rank in range(world)
         ])  # fmt: skip
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
-        """Let go of one another."""
+        """Leave the process group."""
         ray.get(worker_group.execute_async(part))
