@@ -29,9 +29,10 @@ from distill.data.feed.batch_order import BatchPlan
 from distill.data.feed.loader import Loader, ReadOptions
 from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
+from distill.prepare import PreparedRun, prepare, train_from
+from distill.request import TrainRequest
 from distill.study.control import PLAIN, TAUGHT, ControlResult, control
 from distill.study.gain import CONFIDENCE
-from distill.study.request import PreparedRun, TrainRequest, prepare, train_from
 from distill.teach.balance import EAGER
 from distill.teach.request import TeacherRequest
 from distill.train.loop import Loop
@@ -115,7 +116,7 @@ class Bench:
 
     def train_teacher(self, model: str) -> float:
         """Its AP on pictures that it has not seen. Done once."""
-        return float(train_from(self.teacher(model)).verdict["ap"])
+        return float(train_from(self.teacher(model)).metrics["ap"])
 
     def compare(self, pair: Pair) -> ControlResult:
         """With and without the teacher."""

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         from distill.data.formats.readers import open_data
-        from distill.study.request import check_device
+        from distill.prepare import check_device
         from distill.train.detect import DetectOptions, detect, read_results
         from distill.train.evaluate import evaluate_detections
         from zoo.resolve import resolve_detector

@@ -1,6 +1,7 @@
-"""How Ray Train's workers on one machine find one another: through a file and the loopback device.
+"""The process group of workers on one machine, through a file and the loopback device.
 
-Ray Train's own way is a server that listens on every network device, which only a cluster needs.
+Ray Train's own rendezvous is a server that listens on every network device, which a cluster needs and one machine does
+not.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ class OneMachine(TorchConfig):
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """What starts the process group."""
-        return _FileBackend
+        """The class that starts the process group."""
+        return _FileRendezvous
 
 
-class _FileBackend(Backend):
+class _FileRendezvous(Backend):
     share_cuda_visible_devices = True
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Join all workers; every new group uses a new file."""
+        """Join all workers; every new worker group has a file of its own."""
         file = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
-        world, backend, timeout_s = len(worker_group), backend_config.backend, backend_config.timeout_s
+        count, backend, timeout_s = len(worker_group), backend_config.backend, backend_config.timeout_s
         ray.get([
-            worker_group.execute_single_async(rank, rendezvous, file, rank, world, backend, timeout_s)
-            for rank in range(world)
+            worker_group.execute_single_async(rank, rendezvous, file, rank, count, backend, timeout_s)
+            for rank in range(count)
         ])  # fmt: skip
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:

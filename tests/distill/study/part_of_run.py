@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 
 
@@ -18,4 +19,4 @@ def distilled(home: Path, name: str) -> dict[str, Any]:
         teaching=TeacherRequest(("teacher.safetensors",), features=("cwd",), responses=(), cache=f"cache-{name}"), name=name, quiet=True,
     )  # fmt: skip
     outcome = prepare(request).train(lambda text, force=False: None)
-    return {"history": outcome.history, "verdict": outcome.verdict}
+    return {"history": outcome.history, "verdict": outcome.metrics}
