@@ -114,7 +114,8 @@ def evaluate(
     try:
         from distill.data.formats.readers import open_data
         from distill.prepare import check_device
-        from distill.train.evaluate import detect, evaluate_detections, read_results
+        from distill.train.detect import DetectOptions, detect, read_results
+        from distill.train.evaluate import evaluate_detections
         from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
@@ -132,10 +133,8 @@ def evaluate(
             way_out = "train it first (nas train), or give a checkpoint"
             raise BadInput(f"{text_of(model)!r} has no trained weights: {way_out}")
         progress = Progress(quiet)
-        detections = detect(
-            detector, dataset, input_px=input_px, batch=batch, device=device, shard=part, workers=data_workers,
-            log=progress.show,
-        )  # fmt: skip
+        options = DetectOptions(input_px, batch, device, workers=data_workers, shard=part)
+        detections = detect(detector, dataset, options, progress.show)
         progress.done()
     seconds = time.perf_counter() - began
     if out:

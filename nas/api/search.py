@@ -21,7 +21,7 @@ from zoo.resolve import CostSubject
 
 if TYPE_CHECKING:
     from nas.devices.runtimes import Target
-    from nas.searcher.measured_finalists import Finalists
+    from nas.searcher.finalists import Finalists
     from nas.shortlist.result import ShortlistResult
 
 PARTS = ("backbone", "neck", "head", "fixed")

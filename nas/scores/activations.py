@@ -1,4 +1,4 @@
-"""``activations``: how many numbers a network's convolutions write, a plain measure of size and a baseline for scores."""
+"""``activations``: how many numbers a network's convolutions write, a measure of size and a baseline for scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from nas.scores.score import Score, ScoreResult
 from search_spaces.graph import Graph
-from search_spaces.ops import CONV_KINDS, DECODE_PART
+from search_spaces.ops import DECODE_PART, WEIGHT_KINDS
 from workbench.errors import BadInput
 
 
@@ -17,7 +17,7 @@ def activations(graph: Graph, input_px: int) -> ScoreResult:
     do not count.
     """
     table = graph.table(None if graph.fixed_px else input_px)
-    has_weights = [kind in CONV_KINDS or kind == "linear" for kind in table.kinds]
+    has_weights = [kind in WEIGHT_KINDS for kind in table.kinds]
     counted = [weighted and part != DECODE_PART for weighted, part in zip(has_weights, table.parts, strict=True)]
     volume = float((table.out_elems * table.count)[counted].sum())
     if volume <= 0:

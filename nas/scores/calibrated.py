@@ -1,8 +1,9 @@
 """``calibrated``: a score fitted to trained detectors, as a sum of three terms that can be explained.
 
-It predicts ``-ln(1 - mAP)`` on VOC, trained from scratch, as a sum of an input term, a width term and a depth term, none
-of which may lower it: the gap to a perfect detector shrinks by a factor with the input side, with the channels and with
-every layer. Definitions, evidence and limits: ``docs/benchmarks/calibrated.md``; the fitted numbers: ``calibrated.yaml``.
+It predicts ``-ln(1 - mAP)`` on VOC, trained from scratch, as a sum of an input term, a width term and a depth term,
+none of which may lower it: the gap to a perfect detector shrinks by a factor with the input side, with the channels and
+with every layer. Definitions, evidence and limits: ``docs/benchmarks/calibrated.md``; the fitted numbers:
+``calibrated.yaml``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from nas.costs import SpaceCosts
 from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
 from nas.scores.rows import RowScore, log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
-from search_spaces.graph import Graph, Num
+from search_spaces.graph import Graph
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 FILE = Path(__file__).with_name("calibrated.yaml")
@@ -90,11 +92,13 @@ class Calibration:
             raise BadInput(f"{path.name} is not of format {FORMAT!r}: write one with benchmarks/fit_calibrated.py")
         form, numbers = data["form"], data["coefficients"]
         low, high = (float(v) for v in data["left_out"])
+        shares = (tuple(form[name]) for name in ("passages", "backbone", "heads"))
         return Calibration(
-            Form(float(form["half_width"]), tuple(form["passages"]), tuple(form["backbone"]), tuple(form["heads"])),
-            float(numbers["intercept"]), float(numbers["size"]), float(numbers["width"]), float(numbers["depth"]), (low, high),
-            {name: (float(least), float(most)) for name, (least, most) in data["ranges"].items()},
-        )  # fmt: skip
+            Form(float(form["half_width"]), *shares),
+            **{name: float(numbers[name]) for name in ("intercept", *TERMS)},
+            left_out=(low, high),
+            ranges={name: (float(least), float(most)) for name, (least, most) in data["ranges"].items()},
+        )
 
 
 def calibrated(graph: Graph, input_px: int) -> ScoreResult:

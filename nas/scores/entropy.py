@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from search_spaces.graph import Graph, level_strides
+from search_spaces.ops import CONV_KINDS, RESIZE_KINDS
 from workbench.errors import BadInput
 
 WEIGHTS = (0.0, 0.0, 1.0, 1.0, 16.0)
@@ -43,7 +44,7 @@ def levels(graph: Graph, input_px: int) -> list[Level]:
     carries_image: list[bool] = []
     best: dict[int, int] = {}
     for index, op in enumerate(graph.ops):
-        descends.append(op.kind not in ("upsample", "deconv") and all(i < 0 or descends[i] for i in op.inputs))
+        descends.append(op.kind not in RESIZE_KINDS and all(i < 0 or descends[i] for i in op.inputs))
         # The output of a global pooling (squeeze-excite) is a gate, not an image: no path leads through it.
         sources = [i for i in op.inputs if i < 0 or carries_image[i]]
         carries_image.append(op.kind != "global_avgpool" and bool(sources))
@@ -76,6 +77,6 @@ def align_weights(weights: tuple[float, ...], count: int) -> tuple[float, ...]:
 
 
 def _fan_in(kind: str, cin: int, groups: int, k: tuple[int, int]) -> float:
-    if kind in ("conv", "deconv"):
+    if kind in CONV_KINDS:
         return cin / groups * k[0] * k[1]
     return float(cin) if kind == "linear" else 0.0

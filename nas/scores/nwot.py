@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nas.scores.forward import observing_score
 from nas.scores.score import Observer
 from search_spaces.graph import Graph
-from search_spaces.ops import CONV_KINDS, Op
+from search_spaces.ops import WEIGHT_KINDS, Op
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Agreement(Observer):
         from nas.scores.forward_net import is_active
 
         if self.before:
-            if op.kind in CONV_KINDS or op.kind == "linear":
+            if op.kind in WEIGHT_KINDS:
                 self._count(before)
         elif is_active(op) and (op.kind != "act" or after.dim() == 4):
             self._count(after)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas.costs import SpaceCosts
 from nas.scores.rows import RowScore
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from search_spaces.space import Space
 from workbench.errors import BadInput, missing_package
 

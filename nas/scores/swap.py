@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from nas.scores.forward import observing_score
 from nas.scores.score import Observer
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:

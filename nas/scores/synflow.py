@@ -38,4 +38,6 @@ def synflow_of(net: ScoreNet, px: int) -> float:
     return math.fsum(float((p.detach() * p.grad).abs().sum()) for p in weights if p.grad is not None)
 
 
-SYNFLOW = Score("synflow", "sum of weight times gradient on an all-ones image (NeurIPS 2020)", synflow, needs_torch=True)
+SYNFLOW = Score(
+    "synflow", "sum of weight times gradient on an all-ones image (NeurIPS 2020)", synflow, needs_torch=True
+)

@@ -75,9 +75,7 @@ def search(
     devices, opened = open_devices(device_names), open_space(space, grid)
     score, notes = choose_score(SpaceCosts(opened, devices, input_px, scope), score, weights)
     stage_weights = WEIGHTS if weights is None else tuple(float(w) for w in weights)
-    problem = SearchProblem(
-        opened, space, budgets, devices, device_names, score, stage_weights, scope, input_px, seed
-    )
+    problem = SearchProblem(opened, space, budgets, devices, device_names, score, stage_weights, scope, input_px, seed)
     evaluator = problem.evaluator()
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
     plan = WorkerPlan.of(strategy, evaluator.additive, workers, address, islands)

@@ -44,9 +44,7 @@ class Candidate:
     def of(data: dict[str, Any]) -> Candidate:
         """Read the output of ``to_dict``."""
         architecture, parts_ms = Architecture.from_dict(data["architecture"]), data["latency_ms_by_part"]
-        return Candidate(
-            data["name"], architecture, data["score"], data["costs"], parts_ms, data.get("scores", {})
-        )
+        return Candidate(data["name"], architecture, data["score"], data["costs"], parts_ms, data.get("scores", {}))
 
 
 def cost_candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:

@@ -43,7 +43,8 @@ def choose_options(
         if value is None:
             continue
         if name in values:
-            raise BadInput(f"{name} is given twice: as --{name} {value} and as --set {name}={values[name]}; leave one out")
+            twice = f"as --{name} {value} and as --set {name}={values[name]}"
+            raise BadInput(f"{name} is given twice: {twice}; leave one out")
         if name in known:
             values[name] = value
     options: StrategyOptions = read_options(kind, strategy, values)

@@ -1,7 +1,7 @@
 """An evaluator whose expensive scores are computed by workers, a few rows a job; costs and cheap scores stay here.
 
-A score depends on its row alone, so the results equal those of one process. Rows of a job whose every attempt failed are
-tried one by one; a row that still fails has no score but a reason.
+A score depends on its row alone, so the results equal those of one process. Rows of a job whose every attempt failed
+are tried one by one; a row that still fails has no score but a reason.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def search_settings(problem: SearchProblem, method: SearchMethod) -> dict[str, A
         "budget": [str(budget) for budget in problem.budgets],
         "device": _one_or_all(problem.device_names),
         "space": problem.space_name,
-        "space_digest": _digest(problem.space),
-        "device_digest": _one_or_all([_digest(profile) for profile in problem.devices]),
+        "space_digest": value_digest(problem.space),
+        "device_digest": _one_or_all([value_digest(profile) for profile in problem.devices]),
         "strategy": method.strategy,
         "score": problem.score,
         "weights": list(problem.weights),
@@ -45,9 +45,9 @@ def problem_from_settings(settings: Mapping[str, Any]) -> SearchProblem:
     """The problem of a run from its stored settings; space and devices are loaded again by their names."""
     names = _listed(settings["device"])
     space = open_space(settings["space"], None)
-    if _digest(space) != settings["space_digest"]:
+    if value_digest(space) != settings["space_digest"]:
         space = open_space(settings["space"], settings["grid"])
-    if _digest(space) != settings["space_digest"]:
+    if value_digest(space) != settings["space_digest"]:
         raise BadInput(f"the space {settings['space']!r} has changed since the search: search again with --fresh")
     return SearchProblem(
         space=space,
@@ -82,5 +82,19 @@ def _listed(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]
+def value_digest(value: object) -> str:
+    """A digest of a space or device profile: of all its fields, whatever its ``__repr__`` shows."""
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:12]
+
+
+def _canonical(value: object) -> str:
+    """The representation that dataclasses have by default, for nested ones too."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ", ".join(
+            f"{field.name}={_canonical(getattr(value, field.name))}" for field in dataclasses.fields(value)
+        )
+        return f"{type(value).__qualname__}({fields})"
+    if isinstance(value, tuple):
+        items = ", ".join(map(_canonical, value))
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    return repr(value)

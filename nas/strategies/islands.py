@@ -1,9 +1,9 @@
 """Evolution on islands: separate populations that send their best rows around a ring, round after round.
 
 A round of one island is a job: a pure function of the island's state and of what its neighbour sent two rounds before.
-Which worker runs it, when, and how often it was started changes nothing, so the same seed and the same number of islands
-give the same answer in one process, on any number of workers, and after any of them died. Islands need not wait for one
-another at every round: they may be ``LAG`` and ``AHEAD`` rounds apart.
+Which worker runs it, when, and how often it was started changes nothing, so the same seed and the same number of
+islands give the same answer in one process, on any number of workers, and after any of them died. Islands need not wait
+for one another at every round: they may be ``LAG`` and ``AHEAD`` rounds apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workbench.errors import BadInput
 from workbench.workers.in_process import InProcess
 
 GENERATIONS = 16
-"""Least generations an island evolves a round; with cheap scores that takes about 0.4 s, starting it on Ray about 5 ms."""
+"""Least generations of an island a round; with cheap scores they take about 0.4 s, starting them on Ray about 5 ms."""
 
 ROUNDS = 32
 """About the most rounds an island makes, so that the journal of a search of 10⁹ candidates stays small."""
@@ -61,7 +61,7 @@ class IslandPlan:
         return replace(self.options, steps=steps)
 
     def search(self, island: int) -> EvolutionSearch:
-        """The evolution of one island, at its start. The first has the search's own seed: one island is ``evolution``."""
+        """The evolution of one island, at its start; the first has the search's own seed."""
         seed = self.seed
         if island:
             seed = int(np.random.SeedSequence([seed, island]).generate_state(1, np.uint64)[0])
@@ -126,7 +126,7 @@ def unpack(text: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
     except (ValueError, zlib.error) as error:
-        raise BadInput(f"an island's memory in the journal cannot be read ({error}): start over with --fresh") from error
+        raise BadInput(f"an island's state in the journal cannot be read ({error}): start over with --fresh") from error
     return data
 
 

@@ -40,7 +40,7 @@ OptionsType = TypeVar("OptionsType", bound=StrategyOptions)
 
 
 def read_options(kind: type[OptionsType], strategy: str, values: Mapping[str, Any]) -> OptionsType:
-    """Options of ``strategy`` from ``values``: numbers and booleans, or texts that are converted to the field's type."""
+    """Options of ``strategy`` from ``values``: numbers and booleans, or texts converted to the field's type."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     for name in values:
         if name not in defaults:

@@ -4,14 +4,14 @@
 its own unit.
 
 **Budgets** are one constraint, ``over``: the relative excess over the worst budget. ``tpe`` maximizes the score;
-``nsga2`` maximizes the score and minimizes the primary cost. A candidate over budget whose score was never computed is a
-pruned trial; one whose score failed is a failed trial: neither gets a number.
+``nsga2`` maximizes the score and minimizes the primary cost. A candidate over budget whose score was never computed is
+a pruned trial; one whose score failed is a failed trial: neither gets a number.
 
 **Resuming.** Sampling runs in an in-memory study, and the sampler is seeded anew for every batch from (seed, trials
-told), so the asked rows depend on the told trials alone. Told trials are copied, finished, to ``<folder>/optuna.log`` in
-one fsynced line each: a kill leaves no running trial behind, at most a torn last line, which is cut off when the file is
-opened again. Trials in the file beyond the saved state are not written twice: the same asks follow, and each is compared
-with the file.
+told), so the asked rows depend on the told trials alone. Told trials are copied, finished, to ``<folder>/optuna.log``
+in one fsynced line each: a kill leaves no running trial behind, at most a torn last line, which is cut off when the
+file is opened again. Trials in the file beyond the saved state are not written twice: the same asks follow, and each is
+compared with the file.
 
     optuna-dashboard runs/NAME/optuna.log
 """

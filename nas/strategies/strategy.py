@@ -162,4 +162,5 @@ class SamplingStrategy(Strategy):
         """Refuse a state that another strategy saved."""
         saved = state.get("strategy")
         if saved != self.name:
-            raise BadInput(f"this search was saved by strategy {saved!r}, not {self.name!r}: resume with --strategy {saved}")
+            way_out = f"resume with --strategy {saved}"
+            raise BadInput(f"this search was saved by strategy {saved!r}, not {self.name!r}: {way_out}")

@@ -21,8 +21,8 @@ from nas.strategies.exact.values import NOWHERE, Values
 CHUNK = 500_000
 """Label-option pairs processed in one vectorized step."""
 PASSES = (300, 10_000, 200_000)
-"""Labels kept a layer in successive passes: two to find a good network, the last to prove it. A layer with more keeps the
-most promising ones, and the certificate then states the bound of the dropped ones."""
+"""Labels kept a layer in successive passes: two to find a good network, the last to prove it. A layer with more keeps
+the most promising ones, and the certificate then states the bound of the dropped ones."""
 PRECUT = 5
 """Times as many labels may enter the dominance check."""
 

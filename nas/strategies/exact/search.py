@@ -1,9 +1,9 @@
 """Exact search: the best architecture of an additive score under budgets, with a certificate.
 
-Two methods share one layered graph (``layers``): value tables that hold the whole Pareto front when the main budget fits
-in a table and at most the layer count stands beside it, and label setting with those tables as bounds for everything
-else. All sums are over integers, so comparisons are exact: the winner among equals has the least main cost, then the
-least of the other budgeted costs in order, then the smallest genes.
+Two methods share one layered graph (``layers``): value tables that hold the whole Pareto front when the main budget
+fits in a table and at most the layer count stands beside it, and label setting with those tables as bounds for
+everything else. All sums are over integers, so comparisons are exact: the winner among equals has the least main cost,
+then the least of the other budgeted costs in order, then the smallest genes.
 """
 
 from __future__ import annotations

@@ -261,14 +261,10 @@ class Values:
                 return [width, *self._trace(0, width, (), *rest)]
         raise AssertionError("a root value has no stem behind it")
 
-    def _trace(
-        self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float
-    ) -> list[int]:
+    def _trace(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float) -> list[int]:
         if stage == self.layers.depth - 1:
             ending = self.last_options(cin, combo)
-            hits = np.flatnonzero(
-                (ending.main == main) & (ending.second == second) & (ending.options.score == score)
-            )
+            hits = np.flatnonzero((ending.main == main) & (ending.second == second) & (ending.options.score == score))
             return [int(v) for v in ending.options.genes[hits[0]]]
         for out in self.layers.outs(stage, cin):
             block = self.blocks[stage + 1].get(out)

@@ -1,4 +1,4 @@
-"""``calibrated``: rows agree with Graphs, the exact search with brute force, absurd shapes lose, and the evidence holds."""
+"""``calibrated``: rows agree with Graphs, exact search with brute force, absurd shapes lose, the evidence holds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,10 @@ def test_winners_are_balanced(budget: str) -> None:
     found = solve(CALIBRATED.over_rows(costs), whole_limits(costs, parse_budgets([budget])))
     arch = space.decode(found.rows[-1])
     table = lower(arch, "backbone").table(640)
-    macs = [float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}."))) for i in range(1, 6)]
+    macs = [
+        float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}.")))
+        for i in range(1, 6)
+    ]
     assert max(macs) < 0.7 * sum(macs)  # no giant stage
     assert macs[4] < 0.5 * sum(macs)  # stride 32 has its share and no more
     assert min(Anatomy.of(lower(arch), 640).passages) >= 32  # no thread anywhere
@@ -144,7 +147,11 @@ def test_parts_found_with_and_without_marks() -> None:
     assert marked.head_channels == (128, 256, 512)
     assert marked.passages == (24, 88, 128, 144)
     bare = Anatomy.of(lower(arch, "backbone"), 640)
-    assert (bare.backbone_channels, bare.passages, bare.head_channels) == (marked.backbone_channels, marked.passages, ())
+    assert (bare.backbone_channels, bare.passages, bare.head_channels) == (
+        marked.backbone_channels,
+        marked.passages,
+        (),
+    )
 
 
 def test_a_layer_that_can_be_stepped_over_by_hand() -> None:
@@ -189,7 +196,21 @@ def test_what_it_cannot_read_is_refused(tmp_path: Path) -> None:
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "damo-yolo-s", "--score", "calibrated"]) == 0
     assert "mAP on VOC, trained from nothing, 6" in capsys.readouterr().out
-    args = ["search", "--budget", "3ms", "--device", "t4", "--grid", "32", "--score", "calibrated", "--runs", str(tmp_path), "--quiet", "--no-pictures"]
+    args = [
+        "search",
+        "--budget",
+        "3ms",
+        "--device",
+        "t4",
+        "--grid",
+        "32",
+        "--score",
+        "calibrated",
+        "--runs",
+        str(tmp_path),
+        "--quiet",
+        "--no-pictures",
+    ]
     assert main(args) == 0
     assert "certificate: proved best" in capsys.readouterr().out
 
@@ -212,7 +233,9 @@ def test_the_evidence() -> None:
 
     from nas.scores.calibrated import FILE
 
-    spec = importlib.util.spec_from_file_location("fit_calibrated", Path(__file__).parents[3] / "benchmarks" / "fit_calibrated.py")
+    spec = importlib.util.spec_from_file_location(
+        "fit_calibrated", Path(__file__).parents[3] / "benchmarks" / "fit_calibrated.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

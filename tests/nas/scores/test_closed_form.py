@@ -16,7 +16,8 @@ from nas.scores import get_score
 from nas.scores.deepmad import effectiveness
 from nas.scores.entropy import levels
 from nas.scores.rows import SCORE_TICK
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
@@ -35,7 +36,9 @@ def test_parity_with_tinynas(item: dict) -> None:
     assert ours.per_stage == pytest.approx(item["madnas_per_stage"], rel=1e-9)
     assert [level.channels for level in levels(graph, item["image_size"])] == item["stage_channels"]
     if item["deepmad"] is not None:
-        assert get_score("deepmad")(graph, item["image_size"], weights=weights).value == pytest.approx(item["deepmad"], rel=1e-9)
+        assert get_score("deepmad")(graph, item["image_size"], weights=weights).value == pytest.approx(
+            item["deepmad"], rel=1e-9
+        )
 
 
 def test_by_hand() -> None:
@@ -47,7 +50,9 @@ def test_by_hand() -> None:
     want = 0.5 * math.log(27) + 0.5 * math.log(8) + math.log(16)
     assert get_score("maxent")(graph, 64, weights=(2.0,)).value == pytest.approx(2 * want, rel=1e-12)
     side = math.log(16) + math.log(32**2)
-    assert get_score("deepmad")(graph, 64, weights=(1.0,)).value == pytest.approx(side * (want - math.log(16)), rel=1e-12)
+    assert get_score("deepmad")(graph, 64, weights=(1.0,)).value == pytest.approx(
+        side * (want - math.log(16)), rel=1e-12
+    )
     assert effectiveness(graph, 64) == pytest.approx(2 * math.exp(-math.log(27 * 8) / 2), rel=1e-12)
 
 

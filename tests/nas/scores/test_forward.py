@@ -13,7 +13,8 @@ from nas.scores import SCORES, get_score
 from nas.scores.forward import observe
 from nas.scores.forward_net import GraphNet, images, seeded
 from nas.scores.zico import zico_of
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
 PX = 32
@@ -85,7 +86,9 @@ def test_zico_of_two_layers() -> None:
         state = torch.random.get_rng_state()
         for batch in batches:
             net.zero_grad()
-            torch.stack([(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]).sum().backward()
+            torch.stack(
+                [(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]
+            ).sum().backward()
             grads.append([layer.weight.grad.abs().clone() for layer in net.layers.values()])
         torch.random.set_rng_state(state)
         value = zico_of(net, batches)

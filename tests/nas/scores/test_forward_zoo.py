@@ -18,7 +18,7 @@ from nas.scores.forward_net import GraphNet, gaussian, images, seeded
 from nas.scores.synflow import synflow, synflow_of
 from nas.scores.zen import zen_of
 from nas.scores.zico import BATCHES, zico_of
-from search_spaces.graph import CONV_KINDS
+from search_spaces.ops import CONV_KINDS
 from zoo.families import build
 from zoo.graphs.to_torch import ACTIVATIONS
 
@@ -100,7 +100,9 @@ def test_synflow(model: str, graph: Any) -> None:
         parameter.data = parameter.data.double()
     # Learned scales of the zoo's head are ones there as in the graph.
     theirs = synflow_of(zoo, PX)
-    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(synflow(graph, PX, 2).value, rel=1e-9)
+    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(
+        synflow(graph, PX, 2).value, rel=1e-9
+    )
 
 
 def test_zico(model: str, graph: Any) -> None:

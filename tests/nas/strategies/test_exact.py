@@ -37,7 +37,13 @@ def random_space(rng: np.random.Generator, most: int) -> Space:
             ks = (3,) if rng.random() < 0.7 else (3, 5)
             stages.append(
                 StageChoices(
-                    KINDS[style], stride, tuple(outs.tolist()), tuple(btns.tolist()), ks, tuple(depths.tolist()), by_ratio
+                    KINDS[style],
+                    stride,
+                    tuple(outs.tolist()),
+                    tuple(btns.tolist()),
+                    ks,
+                    tuple(depths.tolist()),
+                    by_ratio,
                 )
             )
         rules = Rules(
@@ -48,7 +54,9 @@ def random_space(rng: np.random.Generator, most: int) -> Space:
         stem = tuple(np.sort(rng.choice([8, 16, 24, 32], rng.integers(1, 3), replace=False)).tolist())
         focus = bool(rng.random() < 0.5)
         neck, head = Neck((32, 32, 64), 0.5, 0.75, "relu"), Head(4, 7, 1)
-        space = Space("random", style, "relu", bool(rng.random() < 0.5), stem, 3, focus, 2, tuple(stages), rules, neck, head)
+        space = Space(
+            "random", style, "relu", bool(rng.random() < 0.5), stem, 3, focus, 2, tuple(stages), rules, neck, head
+        )
         if 30 <= space.size() <= most:
             return space
 
@@ -57,7 +65,9 @@ def all_rows(space: Space) -> np.ndarray:
     """Every row of a space, in lexicographic order."""
     parts = [[(v,) for v in space.stem_outs]]
     for i, stage in enumerate(space.stages):
-        parts.append([(o, b, k, d) for o in stage.outs for b in space.btn_values(i, o) for k in stage.ks for d in stage.depths])
+        parts.append(
+            [(o, b, k, d) for o in stage.outs for b in space.btn_values(i, o) for k in stage.ks for d in stage.depths]
+        )
     rows = np.array([sum(p, ()) for p in itertools.product(*parts)], dtype=np.int64)
     return rows[space.contains_rows(rows)]
 
@@ -109,7 +119,8 @@ def assert_is_brute_force(row_score: RowScore, rows: np.ndarray, rng: np.random.
 
 
 @pytest.mark.parametrize(
-    ("seed", "devices"), [*((seed, ("t4",)) for seed in range(60)), *((seed, ("t4", "raspberry-pi-4")) for seed in range(100, 120))]
+    ("seed", "devices"),
+    [*((seed, ("t4",)) for seed in range(60)), *((seed, ("t4", "raspberry-pi-4")) for seed in range(100, 120))],
 )
 def test_exact_is_brute_force(seed: int, devices: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
@@ -126,9 +137,10 @@ def test_exact_is_brute_force(seed: int, devices: tuple[str, ...]) -> None:
 def test_ties_go_to_the_cheaper_then_to_smaller_genes() -> None:
     # Stages 1 and 2 weigh the same, so exchanging their inner widths leaves the score alone.
     stage = StageChoices("k1kx", 2, (64,), (32, 64), (3,), (1,))
+    fixed = [StageChoices("k1kx", stride, (64,), (32,), (3,), (1,)) for stride in (1, 2)]
     space = Space(
         "ties", "res", "relu", False, (16,), 3, True, 2,
-        (stage, stage, stage, StageChoices("k1kx", 1, (64,), (32,), (3,), (1,)), StageChoices("k1kx", 2, (64,), (32,), (3,), (1,))),
+        (stage, stage, stage, *fixed),
         Rules(), Neck((32, 32, 64)), Head(4),
     )  # fmt: skip
     row_score = MAXENT.over_rows(SpaceCosts(space, None, 320))
@@ -153,7 +165,11 @@ def test_nothing_fits_names_the_closest_reachable_value() -> None:
 
 def test_time_limit_gives_an_honest_bound() -> None:
     row_score = MAXENT.over_rows(SpaceCosts(with_grid(load_space("res"), 16), load_device("t4")))
-    limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit("params", 0, 10_000_000, "10Mparams"), Limit("flops", 0, 20 * 10**9, "20GFLOPs"))
+    limits = (
+        Limit(LATENCY, 0, 30_000, "3ms"),
+        Limit("params", 0, 10_000_000, "10Mparams"),
+        Limit("flops", 0, 20 * 10**9, "20GFLOPs"),
+    )
     found = solve(row_score, limits, time_limit_s=0.0).certificate
     assert found.bound >= found.score
     assert found.proved == (found.bound <= found.score)

@@ -41,7 +41,7 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Disorder(Workers):
-    """Does jobs in a drawn order, some of them twice, and forgets the first answer, as a cluster with dying nodes would."""
+    """Runs jobs in random order, some of them twice, as a cluster with dying nodes would."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.random, self.done = count, random.Random(seed), 0
@@ -103,7 +103,11 @@ def whole(strategy: IslandSearch | EvolutionSearch, front: Front | None = None) 
 
 
 def same(a: Front, b: Front) -> bool:
-    return a.rows.tolist() == b.rows.tolist() and a.score.tolist() == b.score.tolist() and a.cost.tolist() == b.cost.tolist()
+    return (
+        a.rows.tolist() == b.rows.tolist()
+        and a.score.tolist() == b.score.tolist()
+        and a.cost.tolist() == b.cost.tolist()
+    )
 
 
 def test_one_island_is_the_plain_evolution() -> None:
@@ -122,7 +126,7 @@ def test_order_workers_and_repeated_jobs_change_nothing(seed: int) -> None:
 
 
 def test_islands_far_apart_still_find_what_was_sent() -> None:
-    """However the rounds fall, an island reads what its neighbour sent two rounds before, or nothing once that is over."""
+    """An island reads what its neighbour sent two rounds before, or nothing once that one is over."""
     for seed in range(3):
         islands = make(3, Disorder(4, seed), seed=seed)
         front = empty_front()
@@ -132,7 +136,12 @@ def test_islands_far_apart_still_find_what_was_sent() -> None:
             live = [i for i, state in enumerate(islands.states) if state is None or not state["finished"]]
             for i in live:
                 source = islands.states[i - 1]
-                if rounds[i] >= 2 and source is not None and not source["finished"] and source["round"] >= rounds[i] - 1:
+                if (
+                    rounds[i] >= 2
+                    and source is not None
+                    and not source["finished"]
+                    and source["round"] >= rounds[i] - 1
+                ):
                     assert islands._migrants(i) is not None
         assert all(state is not None and len(state["sent"]) <= KEPT for state in islands.states)
 
@@ -241,7 +250,9 @@ def test_spread_scores_are_those_of_one_process_and_a_failure_is_a_reason() -> N
     lost = np.array([row in marked for row in rows.tolist()])
     assert np.array_equal(evaluation.score[~lost], expected.score[~lost], equal_nan=True)
     assert np.isnan(evaluation.score[lost]).all() and not np.isnan(expected.score[lost]).all()
-    assert sorted(f["row"] for f in spread.failed) == sorted(marked) and {f["reason"] for f in spread.failed} == {"its worker died"}
+    assert sorted(f["row"] for f in spread.failed) == sorted(marked) and {f["reason"] for f in spread.failed} == {
+        "its worker died"
+    }
     assert pool.most <= 2 * pool.count, "work in flight is bounded"
     assert score_rows(plain, inside)[1] == spread.ineffective + sum(np.isnan(expected.score[lost]))
 
@@ -303,9 +314,12 @@ def test_another_version_on_a_node_is_refused() -> None:
 def test_islands_in_one_process_import_no_guest(tmp_path: Path) -> None:
     code = (
         "import sys; from nas.cli import main; "
-        "code = main('search --budget 3ms --device t4 --grid 32 --strategy evolution --islands 2 --steps 64 --quiet --no-pictures'.split()); "
+        "command = 'search --budget 3ms --device t4 --grid 32 --strategy evolution --islands 2 --steps 64'; "
+        "code = main([*command.split(), '--quiet', '--no-pictures']); "
         "guests = {'torch', 'ray', 'optuna'} & set(sys.modules); assert not guests, guests; sys.exit(code)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
