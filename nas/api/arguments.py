@@ -31,7 +31,8 @@ def texts_of(values: Text | Sequence[Text] | None) -> tuple[str, ...]:
     """One or several names or paths as a tuple; none for None."""
     if values is None:
         return ()
-    return (os.fspath(values),) if isinstance(values, (str, os.PathLike)) else tuple(os.fspath(value) for value in values)
+    several = (values,) if isinstance(values, (str, os.PathLike)) else values
+    return tuple(os.fspath(value) for value in several)
 
 
 def optional_texts(values: Text | Sequence[Text] | None) -> tuple[str, ...] | None:

@@ -66,7 +66,8 @@ class BenchResult(Result):
         lines.append(self._prediction())
         lines += [f"warning: {row['name']}: {warning}" for row in self.rows for warning in row["warnings"]]
         lines += [f"warning: {warning}" for warning in self.warnings]
-        lines += [f"warning: {name}: predicted as memory traffic: {', '.join(o)}" for name, o in self.unknown_ops.items()]
+        for name, ops in self.unknown_ops.items():
+            lines.append(f"warning: {name}: predicted as memory traffic: {', '.join(ops)}")
         return "\n".join(lines)
 
     def _prediction(self) -> str:

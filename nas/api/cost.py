@@ -26,7 +26,7 @@ class CostResult(Result):
 
     @property
     def costs(self) -> dict[str, float]:
-        """Costs of the first network in base units: ``flops``, ``params``, ``act_bytes``, ``layers``, ``latency_ms``."""
+        """Costs of the first network: ``flops``, ``params``, ``act_bytes``, ``layers`` and ``latency_ms``."""
         return self.rows[0].costs
 
     @property

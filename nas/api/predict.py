@@ -35,7 +35,7 @@ class Detection:
     label: str
     class_index: int
     score: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``predictions.json``: scores to four decimals, boxes to tenths of a pixel."""
@@ -58,14 +58,14 @@ class ImagePrediction(Result):
 
     def to_table(self) -> Table:
         """One row an object."""
-        rows = [[one.label, one.score, *one.box] for one in self.objects]
+        rows = [[detection.label, detection.score, *detection.box] for detection in self.objects]
         return Table(["class", "score", "x1", "y1", "x2", "y2"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """As in ``predictions.json``."""
         return {
             "image": self.image, "width": self.width, "height": self.height, "picture": self.picture,
-            "objects": [one.to_dict() for one in self.objects],
+            "objects": [detection.to_dict() for detection in self.objects],
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -73,8 +73,8 @@ class ImagePrediction(Result):
         from zoo.weights.checkpoint import plain
 
         counts: dict[str, int] = {}
-        for one in self.objects:
-            counts[one.label] = counts.get(one.label, 0) + 1
+        for detection in self.objects:
+            counts[detection.label] = counts.get(detection.label, 0) + 1
         return f"{plain(self.image)}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing")
 
     def draw(self) -> Image:
@@ -83,8 +83,10 @@ class ImagePrediction(Result):
 
         from zoo.images import draw, read_image
 
-        boxes, scores, labels = ([getattr(one, name) for one in self.objects] for name in ("box", "score", "class_index"))
-        return draw(read_image(self.image), np.array(boxes).reshape(-1, 4), scores, labels, self.class_names)
+        boxes = np.array([detection.box for detection in self.objects]).reshape(-1, 4)
+        scores = [detection.score for detection in self.objects]
+        labels = [detection.class_index for detection in self.objects]
+        return draw(read_image(self.image), boxes, scores, labels, self.class_names)
 
     def _repr_html_(self) -> str:
         image = self.draw()
@@ -93,7 +95,8 @@ class ImagePrediction(Result):
         image.save(file, "PNG")
         data = base64.b64encode(file.getvalue()).decode()
         caption = escape(f"{Path(self.image).name}: {len(self.objects)} objects")
-        return f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        picture = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class PredictResult(Result):
 
     def to_table(self) -> Table:
         """One row an object."""
-        rows = [[image.image, one.label, one.score, *one.box] for image in self.images for one in image.objects]
+        rows = [[image.image, *row] for image in self.images for row in image.to_table().rows]
         return Table(["image", "class", "score", "x1", "y1", "x2", "y2"], rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,7 +184,7 @@ def predict(
     try:
         predicted = _predict_all(detector, files, score, side, batch, progress.show)
         if names:
-            predicted = [_with_picture(one, Path(text_of(out or "")), names) for one in predicted]
+            predicted = [_with_picture(image, Path(text_of(out or "")), names) for image in predicted]
     finally:
         progress.done()
     result = PredictResult(tuple(predicted), text_of(model), side, score, None if out is None else text_of(out))
@@ -224,7 +227,7 @@ def _predict_all(
         ):
             boxes = placement.to_image(found.boxes).tolist()
             rows = zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True)
-            objects = tuple(Detection(names[label], label, score, (x1, y1, x2, y2)) for (x1, y1, x2, y2), score, label in rows)
+            objects = tuple(Detection(names[label], label, score, tuple(box)) for box, score, label in rows)
             predicted.append(ImagePrediction(str(file), image.shape[1], image.shape[0], objects, names))
             show(f"{len(predicted)} of {len(files)} images", force=len(predicted) == len(files))
     return predicted
@@ -252,5 +255,6 @@ def _picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
     inputs = {file.resolve() for file in files}
     for name in used:
         if (out / name).resolve() in inputs:
-            raise BadInput(f"picture {str(out / name)!r} would overwrite an input image: choose another --out, or --no-pictures")
+            way_out = "choose another --out, or --no-pictures"
+            raise BadInput(f"picture {str(out / name)!r} would overwrite an input image: {way_out}")
     return names

@@ -43,7 +43,8 @@ class SearchOutcome(SearchResult, Result):
         for candidate in (self.best, self.anchor):
             if candidate is None:
                 continue
-            row: list[Any] = [candidate.name, *(f"{candidate.scores.get(name, candidate.score):.6g}" for name in scores)]
+            values = (candidate.scores.get(name, candidate.score) for name in scores)
+            row: list[Any] = [candidate.name, *(f"{value:.6g}" for value in values)]
             row += [*(candidate.costs[name] for name in times), *(candidate.parts_ms.get(part) for part in parts)]
             sizes = [candidate.costs["flops"] / 1e9, candidate.costs["params"] / 1e6]
             rows.append([*row, *sizes, count_layers(candidate.architecture)])
@@ -110,7 +111,8 @@ def search(
     budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: Text = "res",
     grid: int | None = None, score: str | None = None, weights: Sequence[float] | None = None,
     strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0,
-    steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0, top_k: int = 5, measure: int | None = None,
+    steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0,
+    top_k: int = 5, measure: int | None = None,
     measure_on: str = "cpu", runtime: str | None = None, threads: int | None = None, workers: int | None = None,
     address: str | None = None, islands: int | None = None, name: str | None = None, runs: Text = "runs",
     fresh: bool = False, pictures: bool = True, quiet: bool = False,
@@ -166,7 +168,8 @@ def search(
     result = searcher.search(
         texts_of(budget), texts_of(device), space=text_of(space), strategy=strategy, score=score, weights=weights,
         scope=scope, input_px=input_px, grid=grid, seed=seed, steps=steps, population=population,
-        options=_strategy_options(options), top_k=top_k, time_limit_s=time_limit_s, name=name, runs=text_of(runs), fresh=fresh, pictures=pictures, quiet=quiet,
+        options=_strategy_options(options), top_k=top_k, time_limit_s=time_limit_s, name=name, runs=text_of(runs),
+        fresh=fresh, pictures=pictures, quiet=quiet,
         workers=workers, address=address, islands=islands,
     )  # fmt: skip
     measured = None

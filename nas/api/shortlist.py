@@ -55,7 +55,7 @@ def shortlist_request(
     if then not in (TRAIN, DISTILL):
         raise BadInput(f"--then {then!r} must be {TRAIN} or {DISTILL}")
     if options.data is None:
-        raise BadInput(f"--then {then} needs --data PATH: what the shortlist is trained on (nas data synth makes a set)")
+        raise BadInput(f"--then {then} needs --data PATH: the data to train on (nas data synth makes a set)")
     if (options.teacher is not None) != (then == DISTILL):
         missing, extra = "--then distill needs --teacher T", "--then train has no teacher: say --then distill"
         raise BadInput(missing if then == DISTILL else extra)
@@ -64,7 +64,8 @@ def shortlist_request(
         teaching = TeacherRequest(texts_of(options.teacher), texts_of(options.teacher_weights))
     request = TrainRequest(
         model="", data=text_of(options.data), val=optional_text(options.val), recipe=optional_text(options.recipe),
-        changes=changes_of(options.train_changes or ()), epochs=DEFAULT_EPOCHS if options.epochs is None else options.epochs,
+        changes=changes_of(options.train_changes or ()),
+        epochs=DEFAULT_EPOCHS if options.epochs is None else options.epochs,
         batch=options.batch, input_px=options.train_input_px or input_px, device=options.train_device or "cpu",
         data_workers=options.train_data_workers, seed=seed, quiet=quiet, teaching=teaching,
     )  # fmt: skip

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_input_option(add, text="each model's own")
     add("--seconds", type=float, default=3.0, metavar="S", help="time for each network (default: %(default)s)")
     add("--repeats", type=int, default=3, metavar="N", help="least number of runs a round (default: %(default)s)")
-    add("--rounds", type=int, default=8, metavar="N", help="rounds; their spread gives the interval (default: %(default)s)")
+    add("--rounds", type=int, default=8, metavar="N",
+        help="rounds; their spread gives the interval (default: %(default)s)")  # fmt: skip
     add("--profile", metavar="D", help="device profile to compare with (default: this machine's, if calibrated)")
     options.add_output_options(add)
 

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_arguments(parser)
     add = parser.add_argument
     options.add_teacher_options(add, required=True)
-    add("--chain", metavar="M,M", help="models between teacher and student, largest first, each taught by the one before")
-    add("--control", action="store_true", help="train with and without the teacher, and print the gain with its interval")
+    add("--chain", metavar="M,M", help="models between teacher and student, largest first, each taught by the last")
+    add("--control", action="store_true", help="train with and without the teacher, and print the gain")
     add("--seeds", type=int, metavar="N", help="with --control: number of seeds from --seed on (default: 3)")
     add("--stop-when-harmful", action="store_true", help="with --control: stop once the teacher is known to do harm")
     options.add_input_option(add, text="the student's", name="--teacher-input")
@@ -44,13 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the teacher in half precision (default: if the student is, and on CPUs with bfloat16 matrix units)",
     )  # fmt: skip
     add("--features", nargs="*", default=["cwd"], metavar="M",
-        help="feature methods: cwd, mgd, mimic, pkd, fgd (default: cwd; none after it: none)")  # fmt: skip
-    add("--responses", nargs="*", metavar="M",
-        help="response methods: scores, localisation, boxes, overlap, hungarian (default: what suits the pair)")  # fmt: skip
+        help="feature methods, such as cwd (the default) or mgd; an unknown name lists all; nothing after it: "
+        "none")  # fmt: skip
+    add("--responses", nargs="*", metavar="M", help="response methods, such as scores or overlap; an unknown name "
+        "lists all (default: what suits the pair)")  # fmt: skip
     add("--share", type=float, metavar="S", help="share of the gradient norm for the teacher's losses (default: 0.3)")
-    add("--cache-views", type=int, metavar="V",
-        help="repeat V augmented views of each image; the teacher sees each once (as --set views=V; default: the recipe's, 0)")  # fmt: skip
-    add("--cache", metavar="DIR", help="folder for the teacher's outputs, shared by runs (default: with the run, until it ends)")
+    add("--cache-views", type=int, metavar="V", help="repeat V augmented views of each image; the teacher sees each "
+        "once (as --set views=V; default: the recipe's, 0)")  # fmt: skip
+    add("--cache", metavar="DIR",
+        help="folder for the teacher's outputs, shared by runs (default: with the run, until it ends)")  # fmt: skip
     add("--cache-gb", type=float, metavar="G", help="disk space for these outputs; 0 keeps none (default: 20)")
 
 

@@ -39,11 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--end2end", action="store_true", help="detections of an NMS-free model, without suppression")
     add("--branch", help="branch of a head that has two: one_to_one or one_to_many")
     add("--opset", type=int, default=17, help="ONNX operator set (default: %(default)s)")
-    add("--half", action="store_true", help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")
+    add("--half", action="store_true",
+        help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")  # fmt: skip
     add("--fp32-layers", nargs="+", default=[], metavar="LAYER",
         help="modules that stay in FP32 with --half, by their names in torch")  # fmt: skip
-    add("--verify", metavar="DATA", help="compare AP on the val split of DATA before and after, and repair what FP16 breaks")
-    add("--ap-tolerance", type=float, metavar="AP", help="largest change of AP, 0 to 1 (default: 0.001, with --half 0.005)")
+    add("--verify", metavar="DATA",
+        help="compare AP on the val split of DATA before and after, and repair what FP16 breaks")  # fmt: skip
+    add("--ap-tolerance", type=float, metavar="AP",
+        help="largest change of AP, 0 to 1 (default: 0.001, with --half 0.005)")  # fmt: skip
     add("--tolerance", type=float, metavar="SHARE",
         help="largest gap: boxes in input sides, scores as they are (default: 0.001, with --half 0.02)")  # fmt: skip
     options.add_seed_option(add, "untrained weights")

@@ -64,7 +64,8 @@ def add_recipe_option(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
 def add_training_options(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
     """``--set`` (with the prefix), ``--epochs`` and ``--batch``."""
     add(defaults.option("set"), action="append", default=None if defaults.unset else [], metavar="KEY=VALUE",
-        dest=f"{defaults.prefix}_changes".lstrip("_"), help="change one setting of the recipe; may be repeated")  # fmt: skip
+        dest=f"{defaults.prefix}_changes".lstrip("_"),
+        help="change one setting of the recipe; may be repeated")  # fmt: skip
     add("--epochs", type=int, metavar="N", help=f"epochs{defaults.of} (default: {defaults.epochs})")
     add("--batch", type=int, metavar="N", help=f"images a step (default: {defaults.batch})")
 
@@ -110,7 +111,9 @@ def add_seed_option(add: Any, what: str) -> None:
     add("--seed", type=int, default=0, help=f"seed of {what} (default: %(default)s)")
 
 
-def add_input_option(add: Any, default: int | None = None, text: str = "the model's own", name: str = "--input") -> None:
+def add_input_option(
+    add: Any, default: int | None = None, text: str = "the model's own", name: str = "--input"
+) -> None:
     """``--input``: the side of the input in pixels."""
     shown = "%(default)s" if default is not None else text
     add(name, type=int, metavar="PX", default=default, dest=f"{name.strip('-').replace('-', '_')}_px",

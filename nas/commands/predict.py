@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="checkpoint (.safetensors)")
     add("images", nargs="+", metavar="IMAGE", help="image files and folders of them")
-    add("--out", default="predictions", metavar="FOLDER", help="folder for predictions.json and pictures (default: %(default)s)")
+    add("--out", default="predictions", metavar="FOLDER",
+        help="folder for predictions.json and pictures (default: %(default)s)")  # fmt: skip
     add("--score", type=float, default=0.3, help="smallest score to keep (default: %(default)s)")
     options.add_input_option(add)
     options.add_batch_option(add, 4)

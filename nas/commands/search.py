@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="3ms, 20GFLOPs, 9Mparams, 25layers, 64MBact or a range; may be repeated")  # fmt: skip
     add("--device", action="append", metavar="D",
         help="latency profile, by name or YAML file (see `nas devices`); may be repeated")  # fmt: skip
-    add("--space", default="res", metavar="S", help="search space, by name or YAML file (see `nas spaces`; default res)")
+    add("--space", default="res", metavar="S", help="space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
     add("--score", help="a score of docs/scores.md (default: the first additive one that the space allows)")
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
@@ -54,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, help="candidates of a sampling strategy (default 200000)")
     add("--population", type=int, help="population of a sampling strategy (default 512)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="options",
-        help="change an option of the strategy, such as children=256 (see docs/search.md); may be repeated")  # fmt: skip
+        help="change an option of the strategy, such as children=256; may be repeated")  # fmt: skip
     add("--time-limit", type=float, default=300.0, metavar="S", dest="time_limit_s",
         help="seconds after which the exact search stops proving (default 300)")  # fmt: skip
     add("--top-k", type=int, default=5, help="architectures written to top/ (default 5)")
     add("--measure", type=int, metavar="K", help="measure the best K of the front on this machine, and rank them anew")
     add("--measure-on", default="cpu", metavar="D", help="with --measure: cpu (default) or cuda")
     options.add_runtime_options(add, "with --measure: ")
-    options.add_worker_options(add, "number of processes of a local Ray, or of jobs at once on the cluster at --address")
+    options.add_worker_options(add, "processes of a local Ray, or jobs at once on the cluster at --address")
     add("--islands", type=int, metavar="N",
         help="populations of an evolution (default: one, or one a worker where scores are cheap)")  # fmt: skip
     options.add_run_options(add, "search", "made from the settings")
@@ -76,7 +76,7 @@ def _add_shortlist_options(group: argparse._ArgumentGroup) -> None:
     add("--then", choices=("train", "distill"),
         help="train the best of the front by successive halving, beside stock models")  # fmt: skip
     options.add_data_options(add, required=False)
-    add("--top", type=int, metavar="N", help="number of architectures, spread over the dearer half of the front (default 5)")
+    add("--top", type=int, metavar="N", help="candidates, spread over the costlier half of the front (default 5)")
     add("--against", nargs="*", metavar="MODEL",
         help="stock models trained beside them (default: the nearest in cost; none after it: none)")  # fmt: skip
     options.add_teacher_options(add, unset=True)

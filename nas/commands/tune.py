@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lr=log:1e-4..1e-2, warmup_epochs=1..5, batch=8,16; may be repeated")  # fmt: skip
     add("--ranges", metavar="FILE", help="the same as a YAML table of settings and ranges")
     options.add_training_options(add, OF_TRIALS)
-    add("--trials", type=int, default=20, metavar="N", help="trials in all, earlier calls included (default: %(default)s)")
+    add("--trials", type=int, default=20, metavar="N", help="trials, earlier calls included (default: %(default)s)")
     options.add_input_option(add)
     add("--keep-all", action="store_true", help="end no trial early")
     options.add_teacher_options(add)
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_precision_option(add)
     options.add_worker_options(add, "trials at once, on a local Ray or the cluster at --address")
     add("--cpus", type=int, default=1, metavar="N", help="with --workers: CPUs of a trial (default: %(default)s)")
-    add("--gpus", type=float, default=0.0, metavar="N", help="with --workers: GPUs of a trial, also a half (default: 0)")
+    add("--gpus", type=float, default=0.0, metavar="N", help="with --workers: GPUs of a trial, 0.5 too (default: 0)")
     options.add_seed_option(add, "the sampler and of every trial")
     options.add_run_options(add, "study", "tune-MODEL-DATA")
     options.add_output_options(add, json="print JSON (format nas-tune-1)")

@@ -55,9 +55,10 @@ def _list(args: argparse.Namespace) -> int:
         print_json([dataclasses.asdict(card) for card in cards])
         return 0
     rows = [
-        [c.model, c.input_px, c.ap, c.params_m, c.measured_params / 1e6, c.gflops, c.measured_flops / 1e9, c.t4_ms, c.weights_licence]
+        [c.model, c.input_px, c.ap, c.params_m, c.measured_params / 1e6, c.gflops, c.measured_flops / 1e9, c.t4_ms,
+         c.weights_licence]
         for c in cards
-    ]
+    ]  # fmt: skip
     header = ["model", "input", "AP", "Mparams", "ours", "GFLOPs", "ours", "T4 ms", "licence of the weights"]
     print(table(header, rows))
     print("\nAP, Mparams, GFLOPs and T4 ms as published; 'ours' of our build, folded. More: nas zoo show MODEL")
