@@ -44,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run the teacher in half precision (default: if the student is, and on CPUs with bfloat16 matrix units)",
     )  # fmt: skip
     add("--features", nargs="*", default=["cwd"], metavar="M",
-        help="feature methods, such as cwd (the default) or mgd; an unknown name lists all; nothing after it: "
-        "none")  # fmt: skip
+        help="feature methods, such as cwd (the default) or mgd; an unknown name lists all; nothing: none")  # fmt: skip
     add("--responses", nargs="*", metavar="M", help="response methods, such as scores or overlap; an unknown name "
         "lists all (default: what suits the pair)")  # fmt: skip
     add("--share", type=float, metavar="S", help="share of the gradient norm for the teacher's losses (default: 0.3)")
