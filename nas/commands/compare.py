@@ -36,41 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gather, write the three files, and say who is on the front."""
-    from pathlib import Path
-
-    from nas.comparison.fronts import front_sentences
     from nas.comparison.gather import compare
-    from nas.comparison.json_form import to_dict
-    from nas.comparison.page import page
-    from nas.comparison.table import markdown
-    from nas.report.compare_plot import compare_png
+    from nas.comparison.write import check_folder, write_comparison
     from workbench.console import Progress, print_json
     from workbench.errors import BadInput
-    from workbench.files import write_atomic
 
     devices = _names(args.device, "--device") or ["t4"]
     only = _names(args.only, "--only")
     if args.no_zoo and only:
         raise BadInput("--no-zoo and --only contradict each other: give one of them")
-    out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {args.out!r} is a file: name a folder")
+    check_folder(args.out)
     progress = Progress(args.quiet or args.json)
     try:
-        found = compare(args.subjects, devices, only=[] if args.no_zoo else only or None, bench=args.bench, top=args.top, log=progress.show)
+        only_or_all = [] if args.no_zoo else only or None
+        comparison = compare(
+            args.subjects, devices, only=only_or_all, bench=args.bench, top=args.top, log=progress.show
+        )
         progress.show("drawing", force=True)
-        # All of it is made before any of it is written.
-        files: dict[str, str | bytes] = {"compare.png": compare_png(found, args.title), "compare.md": markdown(found, args.title), "compare.html": page(found, args.title)}
-        for name, content in files.items():
-            write_atomic(out / name, content)
+        files = write_comparison(comparison, args.out, args.title)
     finally:
         progress.done()
     if args.json:
-        print_json(to_dict(found) | {"files": [str(out / name) for name in files]})
+        print_json(comparison.to_dict() | {"files": [str(file) for file in files]})
         return 0
-    for sentence in (*front_sentences(found), *(f"note: {note}" for note in found.notes)):
-        print(sentence)
-    print(f"\nwrote {', '.join(str(out / name) for name in files)}")
+    print(comparison)
+    print(f"\nwrote {', '.join(str(file) for file in files)}")
     return 0
 
 

@@ -15,11 +15,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distill.teach.request import TeacherRequest
-    from nas.tuning.study import TuningResult
     from workbench.workers import Workers
 
 HELP = "search settings of training, resumable"
@@ -84,15 +83,14 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     progress = Progress(args.quiet or args.json)
     try:
-        found = tune(
-            TuningRequest(request, args.trials, tuple(args.vary), args.ranges, not args.keep_all), lambda: _workers(args), lambda text: progress.show(text, force=True)
-        )
+        tuning = TuningRequest(request, args.trials, tuple(args.vary), args.ranges, not args.keep_all)
+        result = tune(tuning, lambda: _workers(args), lambda text: progress.show(text, force=True))
     finally:
         progress.done()
     if args.json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
-        print(_text(found, args))
+        print(result)
     return 0
 
 
@@ -115,22 +113,3 @@ def _workers(args: argparse.Namespace) -> Workers:
     from workbench.workers.on_ray import RayWorkers
 
     return RayWorkers(args.workers, args.address, args.cpus, args.gpus)
-
-
-def _text(found: TuningResult, args: argparse.Namespace) -> str:
-    from workbench.console import table
-
-    assert found.best is not None
-    complete = sorted((t for t in found.trials if t["state"] == "complete"), key=lambda t: (-t["ap"], t["number"]))
-    names = [one.name for one in found.ranges]
-    rows: list[list[Any]] = [[t["number"] + 1, t["ap"], *(t["settings"][name] for name in names)] for t in complete[:10]]
-    counts = found.to_dict()["counts"]
-    lines = [table(["trial", "AP", *names], rows), ""]
-    lines.append(f"{len(found.trials)} trials: {counts['complete']} completed, {counts['pruned']} ended early, {counts['fail']} failed")
-    lines += [f"trial {t['number'] + 1} failed: {t['reason']}" for t in found.trials if t["state"] == "fail"]
-    share = f" --share {found.best['settings']['share']:.4g}" if "share" in names else ""
-    lines.append(f"\nwritten to {found.folder}: best.yaml (a recipe), trials.csv, optuna.log (optuna-dashboard), trials/")
-    command = "train" if args.teacher is None else f"distill --teacher {args.teacher[0]}"
-    words = command.split(" ", 1)
-    lines.append(f"next: nas {words[0]} {args.model}{' ' + words[1] if len(words) > 1 else ''} --data {args.data} --recipe {found.folder / 'best.yaml'}{share}")
-    return "\n".join(lines)

@@ -355,7 +355,8 @@ class _Driver:
         return f"zero-shot score {self.evaluator.score_name}"
 
     def _pictures(self, events: Any, best: Candidate, anchor: Candidate | None, lines: list[dict[str, Any]]) -> None:
-        from nas.report.plots import architecture_png, front_png
+        from nas.report.architecture_plot import architecture_png
+        from nas.report.front_plot import front_png
         from nas.report.search_board import Scale
 
         scale = Scale(self.rulers, self.evaluator.limits[0])

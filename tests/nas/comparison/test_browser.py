@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from nas.comparison.fronts import fronts
+from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare
 from nas.comparison.page import page
-from nas.comparison.rows import Comparison
 from tests.nas.comparison.made import trained
 
 BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -85,7 +84,7 @@ def test_fronts_in_the_page_are_those_of_python(found: Comparison, tmp_path: Pat
     }
     all"""
     seen, _ = ask(page(found, "All"), script, tmp_path)
-    wanted = {f"{one.axis} {one.series}": sorted(one.members) for one in fronts(found)}
+    wanted = {f"{front.axis} {front.series}": sorted(front.members) for front in found.fronts()}
     families = {row.name: row.family for row in found.rows}
     names = {key: sorted(name.rpartition(", ")[0] or name for name in value) for key, value in seen.items()}
     assert families and names == wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.comparison.fronts import bar, front, front_sentences
+from nas.comparison.comparison import Comparison
+from nas.comparison.fronts import ap_to_beat, pareto_front
 from nas.comparison.rows import (
     PREDICTED,
     PUBLISHED,
@@ -13,7 +14,6 @@ from nas.comparison.rows import (
     ZOO,
     Accuracy,
     Axis,
-    Comparison,
     ComparisonRow,
     Reading,
     Series,
@@ -32,13 +32,13 @@ def row(name: str, ms: float, ap: float | None, half: float = 0.0, series: str =
 
 
 def said(*rows: ComparisonRow, series: tuple[Series, ...] = (COCO,)) -> str:
-    return "\n".join(front_sentences(Comparison(rows, (T4,), series)))
+    return "\n".join(Comparison(rows, (T4,), series).sentences())
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=9))
 def test_a_front_is_who_nobody_beats(points: list[tuple[int, int]]) -> None:
     rows = [row(f"n{i}", float(ms), float(ap)) for i, (ms, ap) in enumerate(points)]
-    found = front(rows, "t4", PUBLISHED)
+    found = pareto_front(rows, "t4", PUBLISHED)
     for name, (ms, ap) in zip([one.name for one in rows], points, strict=True):
         beaten = any(m <= ms and a >= ap and (m, a) != (ms, ap) for m, a in points)
         assert (name in found.members) is not beaten
@@ -49,15 +49,15 @@ def test_a_front_is_who_nobody_beats(points: list[tuple[int, int]]) -> None:
 
 def test_intervals_keep_a_close_rival_in_play_and_no_far_one() -> None:
     rows = [row("fast", 2.0, 50.0, 0.1), row("close", 2.1, 49.0, 0.1), row("far", 4.0, 49.0, 0.1)]
-    found = front(rows, "t4", PUBLISHED)
+    found = pareto_front(rows, "t4", PUBLISHED)
     assert (found.members, found.open) == (("fast",), ("close",))
 
 
 def test_what_a_candidate_must_beat() -> None:
     rows = [row("a", 1.0, 40.0), row("b", 2.0, 45.0), row("late", 9.0, 60.0)]
-    needed = bar(row("mine", 3.0, None), rows, "t4", PUBLISHED)
+    needed = ap_to_beat(row("mine", 3.0, None), rows, "t4", PUBLISHED)
     assert needed is not None and (needed.ap, needed.holder, needed.holder_value) == (45.0, "b", 2.0)
-    first = bar(row("mine", 0.5, None), rows, "t4", PUBLISHED)
+    first = ap_to_beat(row("mine", 0.5, None), rows, "t4", PUBLISHED)
     assert first is not None and first.ap is None
     text = said(*rows, row("mine", 3.0, None))
     assert "mine has no AP yet and cannot be placed. To be on the front of published AP on COCO, at 3.00 ms on t4 it must beat 45.0 (b, 2.00 ms)." in text
@@ -71,7 +71,7 @@ def test_series_have_a_front_each_and_one_network_makes_none() -> None:
     text = said(row("a", 1.0, 40.0), row("b", 2.0, 45.0), row("mine", 0.5, 80.0, series="own-v", budget=mine), series=(COCO, own))
     assert "a and b are on the front of 2 networks" in text
     assert "mine is the only one with own AP on boxes: a front of one says nothing" in text
-    assert "never set against each other" in text
+    assert "are never compared" in text
 
 
 def test_budgets_are_compared_to_the_last_setting() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from nas.comparison.comparison import row_dict
+from nas.comparison.formatting import number
 from nas.comparison.gather import compare
-from nas.comparison.json_form import row_dict
 from nas.comparison.rows import MEASURED, PUBLISHED, SEARCHED, TRAINED, ZOO
-from nas.comparison.text import number
 from nas.costs import graph_costs
 from nas.devices.interval import interval_ms
 from nas.devices.profile import load_device

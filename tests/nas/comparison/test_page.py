@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from nas.commands import compare as command
+from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare
+from nas.comparison.markdown import escaped, markdown
 from nas.comparison.page import page
-from nas.comparison.rows import Comparison
-from nas.comparison.table import escaped, markdown
-from nas.report.compare_plot import compare_png
+from nas.comparison.plot import compare_png
 from tests.nas.comparison.made import trained
 from workbench.errors import BadInput
 from workbench.events import PNG_SIGNATURE, png_size

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.evidence.columns import columns
-from nas.evidence.noise import ceiling
-from nas.evidence.rank import equal_latency_tau
+from nas.evidence.columns import score_columns
+from nas.evidence.statistics.noise import noise_ceiling
+from nas.evidence.statistics.rank import equal_latency_tau
 from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 
@@ -26,7 +26,7 @@ def points(shared_dir: Path) -> TrainedDetectors:
 
 def test_plain_measures_stand_where_they_stood(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
-    found = {column.name: column.values for column in columns(points, ["flops", "params", "activations"])}
+    found = {column.name: column.values for column in score_columns(points, ["flops", "params", "activations"])}
     over_all = {name: kendall(values, truth) for name, values in found.items()}
     equal = {name: np.mean([equal_latency_tau(values, truth, ms) for ms in points.devices(DEVICES).values()]) for name, values in found.items()}
     assert over_all == pytest.approx({"flops": 0.731, "params": 0.423, "activations": 0.788}, abs=1e-3)
@@ -34,7 +34,7 @@ def test_plain_measures_stand_where_they_stood(points: TrainedDetectors) -> None
 
 
 def test_noise_leaves_room_above_the_plain_measures(points: TrainedDetectors) -> None:
-    found = ceiling(points, points.target(TARGET), points.devices(DEVICES))
+    found = noise_ceiling(points, points.target(TARGET), points.devices(DEVICES))
     assert found is not None
     assert found.deviation_points == pytest.approx(0.645, abs=0.01)
     assert 0.86 < found.equal_latency < 0.91

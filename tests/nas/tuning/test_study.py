@@ -20,7 +20,7 @@ from distill.study.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
 from nas.strategies.optuna_samplers import JOURNAL, open_study
-from nas.tuning.pruner import SuccessiveHalving, rungs
+from nas.tuning.pruner import AshaPruner, rung_epochs
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, TuningRequest, TuningStudy, train_until
 from tests.distill.tiny import furnish
@@ -69,10 +69,11 @@ class Formula(Workers):
 
 def study_in(folder: Path, workers: Workers, trials: int = TRIALS, vary: tuple[str, ...] = ("lr=log:1e-5..1e-1", "optimizer=sgd,adamw,muon")) -> list[Any]:
     """Go on with the study in ``folder``; its trials as plain data."""
-    stops = rungs(EPOCHS, EVALUATED)
-    wish = TuningRequest(TrainRequest("model", "data", recipe="small"), trials, vary)
-    study = open_study(folder, NAME, ["maximize"], ["AP"], SuccessiveHalving(stops))
-    TuningStudy(study, wish, read_ranges(vary, None, RECIPE, False), RECIPE, stops, folder / "trials", workers, lambda text: None).go()
+    rungs = rung_epochs(EPOCHS, EVALUATED)
+    request = TuningRequest(TrainRequest("model", "data", recipe="small"), trials, vary)
+    study = open_study(folder, NAME, ["maximize"], ["AP"], AshaPruner(rungs))
+    ranges = read_ranges(vary, None, RECIPE, False)
+    TuningStudy(study, request, ranges, RECIPE, rungs, folder / "trials", workers, lambda text: None).run()
     return plain(folder)
 
 
@@ -101,11 +102,11 @@ def test_trials_end_in_every_way_and_failures_have_a_reason_and_no_number(whole:
         if state == "COMPLETE":
             assert max(steps) == EPOCHS and value == max(steps.values())
         if state == "PRUNED":
-            assert max(steps) in rungs(EPOCHS, EVALUATED)
+            assert max(steps) in rung_epochs(EPOCHS, EVALUATED)
     assert {t[5].get("reason") for t in whole} >= {"its worker died", "BadInput: the loss is not finite"}
 
 
-def test_the_sampler_goes_by_what_it_was_told(whole: list[Any], tmp_path: Path) -> None:
+def test_the_sampler_follows_the_reported_values(whole: list[Any], tmp_path: Path) -> None:
     """Another truth leads to other settings, once the random start is over."""
     other = study_in(tmp_path, Formula(best=-1.5))
     assert [t[3] for t in other[:STARTUP]] == [t[3] for t in whole[:STARTUP]]
@@ -149,10 +150,10 @@ def test_several_at_once_end_too(tmp_path: Path) -> None:
 
 
 def test_the_rungs_are_evaluated_epochs() -> None:
-    assert rungs(9, EVALUATED) == (1, 3)
-    assert rungs(100, set(range(5, 101, 5))) == (15, 35)
-    assert rungs(1, {1}) == ()
-    assert rungs(2, {1, 2}) == (1,)
+    assert rung_epochs(9, EVALUATED) == (1, 3)
+    assert rung_epochs(100, set(range(5, 101, 5))) == (15, 35)
+    assert rung_epochs(1, {1}) == ()
+    assert rung_epochs(2, {1, 2}) == (1,)
 
 
 def test_a_signal_that_somebody_else_took_is_heard() -> None:
@@ -167,7 +168,7 @@ def test_a_signal_that_somebody_else_took_is_heard() -> None:
 
 
 def test_one_third_goes_on() -> None:
-    study = optuna.create_study(direction="maximize", pruner=SuccessiveHalving((1,)))
+    study = optuna.create_study(direction="maximize", pruner=AshaPruner((1,)))
     kept = []
     for value in (0.1, 0.2, 0.3, 0.15, 0.25, 0.4, 0.3):
         trial = study.ask()
@@ -234,7 +235,7 @@ def test_trials_on_ray_with_a_teacher(home: Path, tmp_path: Path) -> None:
     found = finish(nas(*args, cwd=home))
     assert found["counts"]["complete"] + found["counts"]["pruned"] == 3
     settings = json.loads(json.dumps([t["settings"] for t in found["trials"]]))
-    assert all(0.1 <= one["share"] <= 0.5 for one in settings) and len({one["lr"] for one in settings}) == 3
+    assert all(0.1 <= values["share"] <= 0.5 for values in settings) and len({values["lr"] for values in settings}) == 3
 
 
 def test_other_ranges_want_another_name(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
