@@ -24,7 +24,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nas.shortlist import options
+from nas.commands import shortlist_options
 
 if TYPE_CHECKING:
     from nas.devices.runtimes import Target
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-pictures", action="store_true", help="skip the PNGs")
     add("--json", action="store_true", help="print the result as JSON (format nas-search-1)")
     add("--quiet", action="store_true", help="no progress line")
-    options.add_options(parser)
+    shortlist_options.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     from nas.budgets import parse_weights
     from nas.searcher.run import search
 
-    target, wish = _target(args), options.wish_of(args)  # what is not here is refused before the search
-    if wish is not None:
-        wish.check()
+    target, shortlist = _target(args), shortlist_options.shortlist_request(args)  # what is not here is refused before the search
+    if shortlist is not None:
+        shortlist.check()
     result = search(
         args.budget, args.device, space=args.space, strategy=args.strategy, score=args.score,
         weights=None if args.weights is None else parse_weights(args.weights),
@@ -98,17 +98,17 @@ def run(args: argparse.Namespace) -> int:
         if finalists is not None:
             print("\n" + finalists.text())
     trained = None
-    if wish is not None:
+    if shortlist is not None:
         from nas.shortlist.run import train_shortlist
 
-        trained = train_shortlist(result, wish, not args.no_pictures)
+        trained = train_shortlist(result, shortlist, not args.no_pictures)
     if args.json:
         from workbench.console import print_json
 
         more = {"measured": finalists, "trained": trained}
         print_json(result.to_dict() | {name: found.to_dict() for name, found in more.items() if found is not None})
     elif trained is not None:
-        print("\n" + trained.text())
+        print(f"\n{trained}")
     return 0
 
 

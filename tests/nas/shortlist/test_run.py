@@ -16,7 +16,7 @@ pytest.importorskip("pycocotools")
 
 from nas.cli import main
 from nas.searcher.run import search
-from nas.shortlist.pick import pick, ruler, stock_models
+from nas.shortlist.selection import compared_cost, select_candidates, stock_models
 from tests.distill.taught import taught, write_pictures
 from tests.nas.process import nas
 from zoo.weights.checkpoint import read_manifest, save
@@ -105,8 +105,8 @@ def test_who_goes_on_ends_with_the_bits_of_a_plain_training(home: Path, capsys: 
 def test_candidates_are_spread_and_stock_models_are_near(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     result = search("5ms", "t4", space="little.yaml", input_px=64, name="pick", pictures=False)
-    assert ruler(result) == "latency_ms"
-    found = pick(result, 4)
+    assert compared_cost(result) == "latency_ms"
+    found = select_candidates(result, 4)
     assert len({one.architecture.digest() for one in found}) == len(found) == 4
     assert [one.cost for one in found] == sorted((one.cost for one in found), reverse=True)
     assert max(one.score for one in found) == max(float(line["score"]) for line in result.front)

@@ -1,0 +1,83 @@
+"""The options of ``nas search ... --then``, and the request that they make."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from workbench.errors import BadInput
+
+if TYPE_CHECKING:
+    from nas.shortlist.run import ShortlistRequest
+
+TRAIN, DISTILL = "train", "distill"
+OPTIONS = (
+    "data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes",
+    "train_input", "train_device", "train_data_workers",
+)  # fmt: skip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All without a default, so that one given without ``--then`` can be refused."""
+    group = parser.add_argument_group("training the shortlist")
+    add = group.add_argument
+    add(
+        "--then", choices=(TRAIN, DISTILL),
+        help="train the best of the front briefly by successive halving, alone or with a teacher, and stock models too",
+    )  # fmt: skip
+    add("--data", metavar="PATH", help="training data (with a val split, unless --val is given)")
+    add("--val", metavar="PATH", help="validation data, when it is not beside the training data")
+    add("--top", type=int, metavar="N", help="candidates, spread over the costlier half of the front (default 5)")
+    add(
+        "--against", nargs="*", metavar="MODEL",
+        help="stock models to train too (default: the nearest in cost; none after it: none)",
+    )  # fmt: skip
+    add("--teacher", action="append", metavar="T", help="as in nas distill; again for several")
+    add("--teacher-weights", action="append", metavar="FILE", help="as in nas distill")
+    add("--epochs", type=int, metavar="N", help="epochs of those that are trained to the end (default 30)")
+    add("--batch", type=int, metavar="N", help="images per step (default: the recipe's)")
+    add("--recipe", metavar="R", help="as in nas train, for all of them")
+    add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
+    add("--train-input", type=int, metavar="PX", help="input side in training (default: --input)")
+    add("--train-device", metavar="D", help="cpu (default) or cuda")
+    add("--train-data-workers", type=int, metavar="N", help="processes that load images (default: tuned)")
+
+
+def shortlist_request(args: argparse.Namespace) -> ShortlistRequest | None:
+    """What ``--then`` asks for; None without it."""
+    if args.then is None:
+        for name in OPTIONS:
+            if getattr(args, name) is not None:
+                flag = "set" if name == "changes" else name.replace("_", "-")
+                raise BadInput(f"--{flag} says how the shortlist is trained: add --then train or --then distill")
+        return None
+    from distill.study.request import TrainRequest
+    from distill.teach.request import TeacherRequest
+    from nas.shortlist.run import EPOCHS, TOP, ShortlistRequest
+
+    if args.data is None:
+        raise BadInput(f"--then {args.then} needs --data PATH: the data to train on (nas data synth makes a set)")
+    if args.teacher is None and args.then == DISTILL:
+        raise BadInput("--then distill needs --teacher T")
+    if args.teacher is not None and args.then == TRAIN:
+        raise BadInput("--then train has no teacher: say --then distill")
+    teaching = None
+    if args.teacher is not None:
+        teaching = TeacherRequest(tuple(args.teacher), tuple(args.teacher_weights or ()))
+    training = TrainRequest(
+        model="",
+        data=args.data,
+        val=args.val,
+        recipe=args.recipe,
+        changes=tuple(args.changes or ()),
+        epochs=EPOCHS if args.epochs is None else args.epochs,
+        batch=args.batch,
+        input_px=args.train_input or args.input,
+        device=args.train_device or "cpu",
+        data_workers=args.train_data_workers,
+        seed=args.seed,
+        quiet=args.quiet or args.json,
+        teaching=teaching,
+    )
+    against = None if args.against is None else tuple(args.against)
+    return ShortlistRequest(training, TOP if args.top is None else args.top, against)
