@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nas.evidence.own.request import (
+    BATCH,
+    CHANGES,
+    COUNT,
+    DEVICE,
+    EPOCHS,
+    IMAGES,
+    INPUT_PX,
+    RECIPE,
+    SHRINK,
+    SPACES,
+    EvidenceRequest,
+    default_training,
+)
 from workbench.errors import BadInput
 
-if TYPE_CHECKING:
-    from nas.evidence.own.request import EvidenceRequest
-
-COUNT = 24
 OPTIONS = (
     "recipe", "epochs", "batch", "spaces", "shrink", "latency_of", "input", "images", "seeds", "train_device", "budget",
     "pictures", "changes", "fresh", "repeat",
@@ -31,19 +42,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--seeds", type=int, metavar="N", help="trainings of each architecture; two or more show the noise (default 1)")
     add("--repeat", type=int, metavar="N", help="train only the first N architectures more than once (default: all)")
-    add("--space", nargs="+", dest="spaces", metavar="S", help="spaces that take turns (default res csp mob)")
-    add("--shrink", type=int, metavar="N", help="divide the spaces' channels by N, with one neck layer (default 4)")
-    add("--device", dest="latency_of", metavar="D", help="profile that predicts the latency (default raspberry-pi-4)")
+    add("--space", nargs="+", dest="spaces", metavar="S", help=f"spaces that take turns (default {' '.join(SPACES)})")
+    add("--shrink", type=int, metavar="N", help=f"divide channels by N, with one neck layer (default {SHRINK})")
+    add("--device", dest="latency_of", metavar="D", help=f"profile that predicts the latency (default {DEVICE})")
     add(
         "--budget", metavar="B",
         help="a narrow band instead of the one in which the spaces overlap most, for instance 61..62ms",
     )  # fmt: skip
-    add("--input", type=int, metavar="PX", help="input side in pixels (default 96)")
+    add("--input", type=int, metavar="PX", help=f"input side in pixels (default {INPUT_PX})")
     add("--pictures", metavar="PATH", help="training data with a val split (default: an easy synthetic dataset)")
-    add("--images", type=int, metavar="N", help="images of the easy dataset, every fifth for val (default 2000)")
-    add("--epochs", type=int, metavar="N", help="epochs of every training (default 3)")
-    add("--batch", type=int, metavar="N", help="images per step (default 8)")
-    add("--recipe", metavar="R", help="as in nas train, for all of them (default: small, changed for short trainings)")
+    add("--images", type=int, metavar="N", help=f"images of the easy dataset, every fifth for val (default {IMAGES})")
+    add("--epochs", type=int, metavar="N", help=f"epochs of every training (default {EPOCHS})")
+    add("--batch", type=int, metavar="N", help=f"images per step (default {BATCH})")
+    changes = ", ".join(CHANGES)
+    add("--recipe", metavar="R", help=f"as in nas train, for all of them (default: {RECIPE} with {changes})")
     add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
     add("--train-device", metavar="D", help="cpu (default) or cuda")
     add("--fresh", action="store_true", default=None, help="start over in a folder that holds other trainings of ours")
@@ -57,10 +69,6 @@ def evidence_request(args: argparse.Namespace) -> EvidenceRequest | None:
                 flag = FLAGS.get(name, name).replace("_", "-")
                 raise BadInput(f"--{flag} says how detectors are trained: add --train")
         return None
-    import dataclasses
-
-    from nas.evidence.own.request import CHANGES, EvidenceRequest, default_training
-
     if args.pictures is not None and args.images is not None:
         raise BadInput(f"--images {args.images} is of the synthetic dataset: leave it out, or --pictures")
     changes = (*(CHANGES if args.recipe is None else ()), *(args.changes or ()))

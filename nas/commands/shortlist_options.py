@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
+from nas.shortlist.request import EPOCHS, TOP, ShortlistRequest
 from workbench.errors import BadInput
-
-if TYPE_CHECKING:
-    from nas.shortlist.run import ShortlistRequest
 
 TRAIN, DISTILL = "train", "distill"
 OPTIONS = (
@@ -27,14 +24,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--data", metavar="PATH", help="training data (with a val split, unless --val is given)")
     add("--val", metavar="PATH", help="validation data, when it is not beside the training data")
-    add("--top", type=int, metavar="N", help="candidates, spread over the costlier half of the front (default 5)")
+    add("--top", type=int, metavar="N", help=f"candidates, spread over the costlier half of the front (default {TOP})")
     add(
         "--against", nargs="*", metavar="MODEL",
         help="stock models to train too (default: the nearest in cost; none after it: none)",
     )  # fmt: skip
     add("--teacher", action="append", metavar="T", help="as in nas distill; again for several")
     add("--teacher-weights", action="append", metavar="FILE", help="as in nas distill")
-    add("--epochs", type=int, metavar="N", help="epochs of those that are trained to the end (default 30)")
+    add("--epochs", type=int, metavar="N", help=f"epochs of those that are trained to the end (default {EPOCHS})")
     add("--batch", type=int, metavar="N", help="images per step (default: the recipe's)")
     add("--recipe", metavar="R", help="as in nas train, for all of them")
     add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
@@ -53,7 +50,6 @@ def shortlist_request(args: argparse.Namespace) -> ShortlistRequest | None:
         return None
     from distill.study.request import TrainRequest
     from distill.teach.request import TeacherRequest
-    from nas.shortlist.run import EPOCHS, TOP, ShortlistRequest
 
     if args.data is None:
         raise BadInput(f"--then {args.then} needs --data PATH: the data to train on (nas data synth makes a set)")

@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distill.study.request import LogFunction, PreparedRun, TrainRequest, prepare
+from distill.study.request import LogFunction, PreparedRun, prepare
 from distill.study.subruns import History, SubRunResult, SubRuns
 from nas.searcher.run import SearchResult
+from nas.shortlist.request import STAND_IN, ShortlistRequest
 from nas.shortlist.result import ShortlistEntry, ShortlistResult, cost_label
 from nas.shortlist.rungs import promoted, rung_plan, spent_epochs
 from nas.shortlist.selection import ShortlistCandidate, StockModel, compared_cost, select_candidates, stock_models
@@ -27,34 +27,8 @@ from workbench.files import write_atomic
 if TYPE_CHECKING:
     from workbench.run_folder import RunFolder
 
-EPOCHS = 30
-"""Default epochs of a brief training."""
-TOP = 5
-"""Default number of candidates."""
-STAND_IN = "damo-yolo-t"
-"""Model with which the request is checked before the search; the candidates are of its family."""
 BELOW = "runs"
-
-
-@dataclass(frozen=True, slots=True)
-class ShortlistRequest:
-    """What ``--then`` asks for; ``training`` is what all trainings have in common, its model is filled in."""
-
-    training: TrainRequest
-    top: int = TOP
-    """Number of candidates."""
-    against: tuple[str, ...] | None = None
-    """Stock models by name; None takes the nearest ones, empty none."""
-
-    def check(self) -> None:
-        """Refuse what cannot be trained before anything is searched."""
-        from zoo.families.card import find_card
-
-        if self.top < 1:
-            raise BadInput(f"--top {self.top} must be at least 1: the number of candidates that are trained")
-        for model in self.against or ():
-            find_card(model)
-        prepare(dataclasses.replace(self.training, model=STAND_IN))
+"""Folder of the trainings below the shortlist's."""
 
 
 def train_shortlist(result: SearchResult, request: ShortlistRequest, pictures: bool = True) -> ShortlistResult:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from distill.study.request import TrainRequest
 from workbench.errors import BadInput
+
+if TYPE_CHECKING:
+    from distill.study.request import TrainRequest
 
 COUNT = 24
 SPACES = ("res", "csp", "mob")
@@ -27,6 +30,8 @@ MAX_TRAININGS = 10_000
 
 def default_training(seed: int = 0) -> TrainRequest:
     """What all trainings have in common by default; without ``data``, which stands for the easy synthetic set."""
+    from distill.study.request import TrainRequest
+
     return TrainRequest(
         model="", data="", recipe=RECIPE, changes=CHANGES, epochs=EPOCHS, batch=BATCH, data_workers=0, seed=seed
     )

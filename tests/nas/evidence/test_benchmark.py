@@ -20,7 +20,13 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> TrainedDetectors:
 def test_differences_are_paired(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
     noisy = truth + 0.02 * np.random.default_rng(0).standard_normal(len(truth))
-    benchmark = benchmark_scores(points, [ScoreColumn("activations", noisy), ScoreColumn("same", noisy.copy()), ScoreColumn("truth", truth.copy())], TARGET, points.devices(), BenchmarkOptions(draws=100))
+    benchmark = benchmark_scores(
+        points,
+        [ScoreColumn("activations", noisy), ScoreColumn("same", noisy.copy()), ScoreColumn("truth", truth.copy())],
+        TARGET,
+        points.devices(),
+        BenchmarkOptions(draws=100),
+    )
     same, better = benchmark.lead("same"), benchmark.lead("truth")
     assert same is not None and better is not None
     assert same.low == same.high == 0 and better.low > 0

@@ -21,7 +21,9 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> TrainedDetectors:
     return read_trained(folder(tmp_path_factory.mktemp("trained")))
 
 
-def test_forward_scores_are_kept_and_not_run_twice(points: TrainedDetectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_scores_are_kept_and_not_run_twice(
+    points: TrainedDetectors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
     few = points.part((points.input_px == 64) & (points.family == "alpha1"))
     names = ["nwot", "expressivity", "synflow"]
@@ -31,8 +33,8 @@ def test_forward_scores_are_kept_and_not_run_twice(points: TrainedDetectors, tmp
     monkeypatch.setattr(forward_jobs, "compute_scores", lambda task: (asked.append(task.names), real(task))[1])
     again = score_columns(few, names, seed=1, folder=tmp_path)
     assert set(asked) == {("synflow",)} and len(asked) == len(few)
-    for one, other in zip(first, again[:2], strict=True):
-        assert (one.values == other.values).all()
+    for first_column, second_column in zip(first, again[:2], strict=True):
+        assert (first_column.values == second_column.values).all()
     other_seed = score_columns(few, ["nwot"], seed=2, folder=tmp_path)
     assert (other_seed[0].values != first[0].values).all()
 
@@ -51,10 +53,10 @@ def test_an_interrupted_run_goes_on(points: TrainedDetectors, tmp_path: Path, mo
     monkeypatch.setattr(forward_jobs, "compute_scores", stops)
     with pytest.raises(KeyboardInterrupt):
         score_columns(few, ["nwot"], folder=tmp_path)
-    found = score_columns(few, ["nwot"], folder=tmp_path)
+    results = score_columns(few, ["nwot"], folder=tmp_path)
     assert count[0] == 4 + len(few) - 3
     monkeypatch.setattr(forward_jobs, "compute_scores", real)
-    assert (found[0].values == score_columns(few, ["nwot"])[0].values).all()
+    assert (results[0].values == score_columns(few, ["nwot"])[0].values).all()
 
 
 def test_one_refusal_does_not_silence_the_others(points: TrainedDetectors) -> None:
@@ -63,9 +65,11 @@ def test_one_refusal_does_not_silence_the_others(points: TrainedDetectors) -> No
 
     g = GraphBuilder(3)
     g.conv(-1, 4, 3)
-    found = forward_jobs.compute_scores(forward_jobs.ScoreJob(g.finish(name="linear"), 32, ("nwot", "nwot_pre", "expressivity"), 0))
-    assert "has no activation" in found["nwot"]["failure"]
-    assert np.isfinite(found["nwot_pre"]["value"]) and np.isfinite(found["expressivity"]["value"])
+    results = forward_jobs.compute_scores(
+        forward_jobs.ScoreJob(g.finish(name="linear"), 32, ("nwot", "nwot_pre", "expressivity"), 0)
+    )
+    assert "has no activation" in results["nwot"]["failure"]
+    assert np.isfinite(results["nwot_pre"]["value"]) and np.isfinite(results["expressivity"]["value"])
 
 
 @pytest.mark.slow
@@ -79,5 +83,5 @@ def test_values_do_not_depend_on_the_jobs(points: TrainedDetectors) -> None:
     # a local Ray wants a process in which nobody has imported ray before
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
         together = elsewhere.submit(score_columns, few, names, jobs=2).result()
-    for one, other in zip(alone, together, strict=True):
-        assert (one.values == other.values).all()
+    for first_column, second_column in zip(alone, together, strict=True):
+        assert (first_column.values == second_column.values).all()

@@ -25,7 +25,9 @@ def test_a_fitted_score_is_judged_on_families_that_it_has_not_seen(points: Train
         lie = np.where(points.family == "beta2", truth[::-1], truth)
         again = leave_family_out(points, name, lie)
         own = points.family == "beta2"
-        assert np.allclose(again.values[own], column.values[own]) and not np.allclose(again.values[~own], column.values[~own])
-    one = points.part(points.family == "beta2")
+        assert np.allclose(again.values[own], column.values[own]) and not np.allclose(
+            again.values[~own], column.values[~own]
+        )
+    one_family = points.part(points.family == "beta2")
     with pytest.raises(BadInput, match="1 family"):
-        leave_family_out(one, fitted_scores()[0], one.target(TARGET))
+        leave_family_out(one_family, fitted_scores()[0], one_family.target(TARGET))

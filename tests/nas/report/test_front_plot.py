@@ -16,7 +16,9 @@ def test_front(count: int) -> None:
     xs = np.linspace(1.0, 3.0, count).tolist()
     scores = np.sqrt(xs).tolist()
     references = [("damo-yolo-s", 3.4, 1.7), ("damo-yolo-t", 2.2, 1.4), ("close by", 2.21, 1.401)]
-    png = front_png(xs, scores, "latency on t4 (ms)", (xs[-1], scores[-1]), 3.0, references, "a_title with $1 and {braces}")
+    png = front_png(
+        xs, scores, "latency on t4 (ms)", (xs[-1], scores[-1]), 3.0, references, "a_title with $1 and {braces}"
+    )
     assert png.startswith(PNG_SIGNATURE)
     width, height = png_size(png)
     assert 600 <= width <= 1200 and 400 <= height <= 900
@@ -35,6 +37,6 @@ def test_front_needs_pairs() -> None:
 
 
 def test_thinning_keeps_both_ends() -> None:
-    kept = _thinned(10 * MAX_POINTS)
-    assert len(kept) == MAX_POINTS and (kept[0], kept[-1]) == (0, 10 * MAX_POINTS - 1)
+    indices = _thinned(10 * MAX_POINTS)
+    assert len(indices) == MAX_POINTS and (indices[0], indices[-1]) == (0, 10 * MAX_POINTS - 1)
     assert _thinned(7) == list(range(7))

@@ -16,11 +16,23 @@ def result(*rows: ShortlistEntry) -> ShortlistResult:
 
 
 def test_a_search_that_did_not_beat_a_stock_model_says_so() -> None:
-    found = result(row("found-1", False, 0.30, 2.0), row("found-2", False, 0.25, 1.0), row("yolox-s", True, 0.31, 1.9), row("yolo11n", True, 0.2, 1.5))
-    assert found.beaten_by() == [("yolox-s", None), ("yolo11n", "found-2")]
-    assert found.front == ["found-2", "yolox-s"]
-    assert "SEARCH DID NOT BEAT yolox-s" in str(found) and "found-2 beats yolo11n" in str(found) and "a stock model beats found-1" in str(found)
-    assert found.to_dict()["against"] == [{"stock": "yolox-s", "beaten_by": None}, {"stock": "yolo11n", "beaten_by": "found-2"}]
+    trained = result(
+        row("found-1", False, 0.30, 2.0),
+        row("found-2", False, 0.25, 1.0),
+        row("yolox-s", True, 0.31, 1.9),
+        row("yolo11n", True, 0.2, 1.5),
+    )
+    assert trained.beaten_by() == [("yolox-s", None), ("yolo11n", "found-2")]
+    assert trained.front == ["found-2", "yolox-s"]
+    assert (
+        "SEARCH DID NOT BEAT yolox-s" in str(trained)
+        and "found-2 beats yolo11n" in str(trained)
+        and "a stock model beats found-1" in str(trained)
+    )
+    assert trained.to_dict()["against"] == [
+        {"stock": "yolox-s", "beaten_by": None},
+        {"stock": "yolo11n", "beaten_by": "found-2"},
+    ]
 
 
 def test_a_search_that_beat_them_all_does_not_shout() -> None:

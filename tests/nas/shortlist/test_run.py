@@ -36,9 +36,22 @@ stages:
 neck: {out: [16, 16, 16], depth: 0.34}
 head: {classes: 3}
 """
-SEARCH = ["search", "--space", "little.yaml", "--device", "t4", "--budget", "5ms", "--input", "64", "--no-pictures", "--quiet"]
+SEARCH = [
+    "search",
+    "--space",
+    "little.yaml",
+    "--device",
+    "t4",
+    "--budget",
+    "5ms",
+    "--input",
+    "64",
+    "--no-pictures",
+    "--quiet",
+]
 THEN = [
-    "--then", "distill", "--teacher", "teacher.safetensors", "--data", "data", "--top", "3", "--epochs", "2", "--batch", "8", "--train-data-workers", "1",
+    "--then", "distill", "--teacher", "teacher.safetensors", "--data", "data", "--top", "3", "--epochs", "2",
+    "--batch", "8", "--train-data-workers", "1",
     "--set", "augmentation=none", "--against", "yolox-nano",
 ]  # fmt: skip
 
@@ -53,11 +66,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def without_seconds(told: Any) -> Any:
+def without_seconds(data: Any) -> Any:
     """What is told of a shortlist but for the time it took."""
-    if isinstance(told, dict):
-        return {key: without_seconds(value) for key, value in told.items() if key not in ("seconds", "folder")}
-    return [without_seconds(one) for one in told] if isinstance(told, list) else told
+    if isinstance(data, dict):
+        return {key: without_seconds(value) for key, value in data.items() if key not in ("seconds", "folder")}
+    return [without_seconds(item) for item in data] if isinstance(data, list) else data
 
 
 def test_the_shortlist_is_trained_beside_a_stock_model_and_goes_on_to_the_same(
@@ -66,28 +79,36 @@ def test_the_shortlist_is_trained_beside_a_stock_model_and_goes_on_to_the_same(
     monkeypatch.chdir(home)
     args = [*(word for word in SEARCH if word != "--no-pictures"), *THEN, "--name", "s", "--json"]
     assert main(args) == 0
-    told = json.loads(capsys.readouterr().out)["trained"]
-    assert told["format"] == "nas-trained-1" and told["cost"] == "latency_ms" and told["rungs"] == [{"epoch": 1, "candidates": 3}, {"epoch": 2, "candidates": 2}]
-    kinds = [(row["stock"], row["epochs"]) for row in told["trained"]]
-    assert kinds == [(False, 2), (False, 2), (True, 2)] and [row["epochs"] for row in told["dropped"]] == [1]
-    assert told["front"] and told["against"][0]["stock"] == "yolox-nano"
+    data = json.loads(capsys.readouterr().out)["trained"]
+    assert (
+        data["format"] == "nas-trained-1"
+        and data["cost"] == "latency_ms"
+        and data["rungs"] == [{"epoch": 1, "candidates": 3}, {"epoch": 2, "candidates": 2}]
+    )
+    kinds = [(row["stock"], row["epochs"]) for row in data["trained"]]
+    assert kinds == [(False, 2), (False, 2), (True, 2)] and [row["epochs"] for row in data["dropped"]] == [1]
+    assert data["front"] and data["against"][0]["stock"] == "yolox-nano"
     run = Path("runs/s/trained")
-    assert (run / "front.png").read_bytes()[:4] == b"\x89PNG" and len((run / "trained.csv").read_text().splitlines()) == 5
-    for one in told["trained"]:
-        lineage = read_manifest(run / one["checkpoint"]).info.lineage
+    assert (run / "front.png").read_bytes()[:4] == b"\x89PNG" and len(
+        (run / "trained.csv").read_text().splitlines()
+    ) == 5
+    for item in data["trained"]:
+        lineage = read_manifest(run / item["checkpoint"]).info.lineage
         assert [entry["role"] for entry in lineage] == ["teacher"]
     assert not list(run.rglob("resume.pt"))
     # as kill -9 leaves it while the last record is written: one training is done again, and to the same answer
     journal = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (run / "journal.jsonl").write_bytes(b"".join(journal[:-1]) + journal[-1][:40])
     assert main(args) == 0
-    assert without_seconds(json.loads(capsys.readouterr().out)["trained"]) == without_seconds(told)
+    assert without_seconds(json.loads(capsys.readouterr().out)["trained"]) == without_seconds(data)
     assert main(args[:-1]) == 0
     text = capsys.readouterr().out
     assert "rungs: 3 to epoch 1, 2 to epoch 2" in text and "yolox-nano" in text and "one training each" in text
 
 
-def test_who_goes_on_ends_with_the_bits_of_a_plain_training(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_goes_on_ends_with_the_bits_of_a_plain_training(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file
 
     monkeypatch.chdir(home)
@@ -95,7 +116,20 @@ def test_who_goes_on_ends_with_the_bits_of_a_plain_training(home: Path, capsys: 
     if not (run / "trained.json").exists():
         pytest.skip("stands on the run of the test before")
     name = next(row["name"] for row in json.loads((run / "trained.json").read_text())["trained"] if not row["stock"])
-    args = ["distill", str(run / f"{name}.yaml"), "--teacher", "teacher.safetensors", "--data", "data", "--input", "64", "--epochs", "2", "--batch", "8"]
+    args = [
+        "distill",
+        str(run / f"{name}.yaml"),
+        "--teacher",
+        "teacher.safetensors",
+        "--data",
+        "data",
+        "--input",
+        "64",
+        "--epochs",
+        "2",
+        "--batch",
+        "8",
+    ]
     assert main([*args, "--data-workers", "1", "--set", "augmentation=none", "--name", "plain", "--quiet"]) == 0
     capsys.readouterr()
     ours, theirs = load_file(run / "runs" / name / "last.safetensors"), load_file("runs/plain/last.safetensors")
@@ -106,13 +140,13 @@ def test_candidates_are_spread_and_stock_models_are_near(home: Path, monkeypatch
     monkeypatch.chdir(home)
     result = search("5ms", "t4", space="little.yaml", input_px=64, name="pick", pictures=False)
     assert compared_cost(result) == "latency_ms"
-    found = select_candidates(result, 4)
-    assert len({one.architecture.digest() for one in found}) == len(found) == 4
-    assert [one.cost for one in found] == sorted((one.cost for one in found), reverse=True)
-    assert max(one.score for one in found) == max(float(line["score"]) for line in result.front)
-    near = stock_models(result, found, None)
-    assert len(near) == 3 and all(one.cost > 0 for one in near)
-    assert [one.model for one in stock_models(result, found, ["yoloxnano", "yolox-nano"])] == ["yolox-nano"]
+    candidates = select_candidates(result, 4)
+    assert len({item.architecture.digest() for item in candidates}) == len(candidates) == 4
+    assert [item.cost for item in candidates] == sorted((item.cost for item in candidates), reverse=True)
+    assert max(item.score for item in candidates) == max(float(line["score"]) for line in result.front)
+    near = stock_models(result, candidates, None)
+    assert len(near) == 3 and all(item.cost > 0 for item in near)
+    assert [item.model for item in stock_models(result, candidates, ["yoloxnano", "yolox-nano"])] == ["yolox-nano"]
 
 
 @pytest.mark.slow
@@ -129,7 +163,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same(home: Path) -> None:
     process.communicate(timeout=120)
     again = nas(*SEARCH, *THEN, "--name", "killed", cwd=home)
     assert again.wait(timeout=600) == 0
-    ours, theirs = (json.loads((home / "runs" / name / "trained" / "trained.json").read_text()) for name in ("whole", "killed"))
+    ours, theirs = (
+        json.loads((home / "runs" / name / "trained" / "trained.json").read_text()) for name in ("whole", "killed")
+    )
     assert without_seconds(ours) == without_seconds(theirs)
 
 

@@ -31,7 +31,13 @@ def test_halving_saves_epochs() -> None:
     assert spent_epochs([(10, 3)]) == 30
 
 
-POINTS = {"dear": Point(0.40, 4.0), "good": Point(0.38, 2.0), "poor": Point(0.30, 3.0), "cheap": Point(0.20, 1.0), "worst": Point(0.10, 4.0)}
+POINTS = {
+    "dear": Point(0.40, 4.0),
+    "good": Point(0.38, 2.0),
+    "poor": Point(0.30, 3.0),
+    "cheap": Point(0.20, 1.0),
+    "worst": Point(0.10, 4.0),
+}
 
 
 def test_the_front_goes_on_before_who_is_beaten() -> None:
@@ -43,9 +49,17 @@ def test_the_front_goes_on_before_who_is_beaten() -> None:
 
 def test_of_a_front_the_most_accurate_and_the_farthest_go_on() -> None:
     front = [(name, POINTS[name]) for name in ("dear", "good", "cheap")]
-    assert spread(front, 1) == ["dear"] and spread(front, 2) == ["dear", "cheap"] and spread(front, 3) == ["dear", "cheap", "good"]
+    assert (
+        spread(front, 1) == ["dear"]
+        and spread(front, 2) == ["dear", "cheap"]
+        and spread(front, 3) == ["dear", "cheap", "good"]
+    )
     assert spread([("a", Point(0.1, 1.0)), ("b", Point(0.1, 1.0))], 5) == ["a", "b"] and spread([], 2) == []
 
 
 def test_equals_beat_nobody() -> None:
-    assert not Point(0.3, 1.0).dominates(Point(0.3, 1.0)) and Point(0.3, 1.0).dominates(Point(0.3, 1.1)) and not Point(0.3, 1.2).dominates(Point(0.2, 1.1))
+    assert (
+        not Point(0.3, 1.0).dominates(Point(0.3, 1.0))
+        and Point(0.3, 1.0).dominates(Point(0.3, 1.1))
+        and not Point(0.3, 1.2).dominates(Point(0.2, 1.1))
+    )

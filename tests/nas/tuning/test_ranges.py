@@ -19,8 +19,15 @@ def ranges(*words: str, file: str | None = None, has_teacher: bool = False) -> t
 
 
 def test_words_become_ranges() -> None:
-    found = ranges("lr=log:1e-4..1e-2", "accumulate=1..4", "batch=8,16", "clip_norm=none,10", "freeze_backbone_bn=true,false", "augmentation=light,yolo")
-    assert found == (
+    varied_ranges = ranges(
+        "lr=log:1e-4..1e-2",
+        "accumulate=1..4",
+        "batch=8,16",
+        "clip_norm=none,10",
+        "freeze_backbone_bn=true,false",
+        "augmentation=light,yolo",
+    )
+    assert varied_ranges == (
         Range("lr", 1e-4, 1e-2, log=True),
         Range("accumulate", 1, 4),
         Range("batch", choices=(8, 16)),
@@ -28,14 +35,16 @@ def test_words_become_ranges() -> None:
         Range("freeze_backbone_bn", choices=(True, False)),
         Range("augmentation", choices=("light", "yolo")),
     )
-    assert isinstance(found[1].low, int)
-    assert read_ranges([varied.text() for varied in found], None, SMALL, False) == found
+    assert isinstance(varied_ranges[1].low, int)
+    assert read_ranges([varied.text() for varied in varied_ranges], None, SMALL, False) == varied_ranges
 
 
 def test_a_file_says_the_same_and_words_add_to_it(tmp_path: Path) -> None:
     file = tmp_path / "ranges.yaml"
     file.write_text("lr: log:1e-4..1e-2\nbatch: [8, 16]\n")
-    assert ranges("warmup_epochs=0..3", file=str(file)) == ranges("lr=log:1e-4..1e-2", "batch=8,16", "warmup_epochs=0..3")
+    assert ranges("warmup_epochs=0..3", file=str(file)) == ranges(
+        "lr=log:1e-4..1e-2", "batch=8,16", "warmup_epochs=0..3"
+    )
     file.write_text("- lr\n")
     with pytest.raises(BadInput, match="must be a mapping"):
         ranges(file=str(file))
@@ -45,7 +54,12 @@ def test_a_file_says_the_same_and_words_add_to_it(tmp_path: Path) -> None:
 
 def test_the_default_is_a_factor_of_ten_both_ways() -> None:
     rate, decay = ranges()
-    assert (rate.name, rate.low, rate.high, rate.log) == ("lr", pytest.approx(SMALL.lr / 10), pytest.approx(SMALL.lr * 10), True)
+    assert (rate.name, rate.low, rate.high, rate.log) == (
+        "lr",
+        pytest.approx(SMALL.lr / 10),
+        pytest.approx(SMALL.lr * 10),
+        True,
+    )
     assert decay.name == "weight_decay" and decay.high <= 1.0
 
 
@@ -58,7 +72,15 @@ def test_share_belongs_to_a_teacher() -> None:
 
 
 def test_values_pass_through_set_unchanged() -> None:
-    values = {"lr": 0.1 + 0.2, "batch": 8, "clip_norm": None, "freeze_backbone_bn": True, "augmentation": "yolo", "ema_updates": 1e-05, "share": 0.3}
+    values = {
+        "lr": 0.1 + 0.2,
+        "batch": 8,
+        "clip_norm": None,
+        "freeze_backbone_bn": True,
+        "augmentation": "yolo",
+        "ema_updates": 1e-05,
+        "share": 0.3,
+    }
     assert parse_changes(list(to_changes(values))) == {name: value for name, value in values.items() if name != "share"}
 
 

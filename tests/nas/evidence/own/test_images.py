@@ -22,30 +22,36 @@ def test_large_things_of_one_class_are_left(tmp_path: Path) -> None:
     data, val = open_pair(tmp_path / "easy")
     assert (len(data), len(val)) == (16, 4) and data.classes.names == (CLASS_NAME,)
     for split in ("train", "val"):
-        told = json.loads((tmp_path / "easy" / "annotations" / f"{split}.json").read_text())
-        assert all(max(image["width"], image["height"]) == 96 for image in told["images"])
-        for image in told["images"]:
-            own = [one for one in told["annotations"] if one["image_id"] == image["id"]]
-            assert any(not one["iscrowd"] for one in own)
-            for one in own:
-                x, y, w, h = one["bbox"]
+        coco = json.loads((tmp_path / "easy" / "annotations" / f"{split}.json").read_text())
+        assert all(max(image["width"], image["height"]) == 96 for image in coco["images"])
+        for image in coco["images"]:
+            objects = [item for item in coco["annotations"] if item["image_id"] == image["id"]]
+            assert any(not item["iscrowd"] for item in objects)
+            for item in objects:
+                x, y, w, h = item["bbox"]
                 assert x + w <= image["width"] + 1 and y + h <= image["height"] + 1
-                assert one["iscrowd"] or math.sqrt(w * h) >= MIN_SIDE_SHARE * 96 - 0.1
+                assert item["iscrowd"] or math.sqrt(w * h) >= MIN_SIDE_SHARE * 96 - 0.1
 
 
 def test_they_are_the_synthetic_sets_own_objects(tmp_path: Path) -> None:
     write_easy_dataset(tmp_path / "easy", 5, 0, 64, lambda text: None)
     easy = json.loads((tmp_path / "easy" / "annotations" / "train.json").read_text())
-    found = [one["bbox"] for one in easy["annotations"] if one["image_id"] == 1]
-    drawn = [draw_picture(0, index) for index in range(20)]
-    scaled = [[[round(value * 64 / max(picture.image.shape[:2]), 2) for value in box] for box in picture.boxes] for picture in drawn]
-    assert found and scaled.count(found) == 1
+    boxes = [item["bbox"] for item in easy["annotations"] if item["image_id"] == 1]
+    images = [draw_picture(0, index) for index in range(20)]
+    scaled = [
+        [[round(value * 64 / max(picture.image.shape[:2]), 2) for value in box] for box in picture.boxes]
+        for picture in images
+    ]
+    assert boxes and scaled.count(boxes) == 1
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_easy_dataset(tmp_path / name, 5, seed, 64, lambda text: None)
-    read = [{path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in "abc"]
+    read = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in "abc"
+    ]
     assert read[0] == read[1] != read[2]
 
 

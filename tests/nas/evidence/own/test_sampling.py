@@ -24,7 +24,9 @@ def test_a_quarter_of_the_channels_and_all_of_the_rest(name: str) -> None:
     small = shrink_space(whole, 4, 12)
     assert max(small.stages[-1].outs) * 4 == max(whole.stages[-1].outs) and small.head.classes == 12
     assert [width * 4 for width in small.neck.out] == list(whole.neck.out)
-    assert [(s.kind, s.stride, s.ks, s.depths) for s in small.stages] == [(s.kind, s.stride, s.ks, s.depths) for s in whole.stages]
+    assert [(s.kind, s.stride, s.ks, s.depths) for s in small.stages] == [
+        (s.kind, s.stride, s.ks, s.depths) for s in whole.stages
+    ]
     for row in small.sample(20, np.random.default_rng(0)):
         assert small.contains(small.decode(row))
         lower(small.decode(row)).table(64)
@@ -37,27 +39,38 @@ def test_shrinking_by_one_changes_nothing_but_the_classes() -> None:
 
 def test_all_are_equally_fast_and_take_turns() -> None:
     device = load_device(DEVICE)
-    budget, found = sample_architectures(SMALL, device, INPUT_PX, None, 8, 0)
-    assert [one.name for one in found] == ["res-001", "csp-001", "mob-001", "res-002", "csp-002", "mob-002", "res-003", "csp-003"]
+    budget, sampled = sample_architectures(SMALL, device, INPUT_PX, None, 8, 0)
+    assert [arch.name for arch in sampled] == [
+        "res-001",
+        "csp-001",
+        "mob-001",
+        "res-002",
+        "csp-002",
+        "mob-002",
+        "res-003",
+        "csp-003",
+    ]
     assert budget.low < budget.high <= 1.0001 * BAND * budget.low
-    for one, space in zip(found, [*SMALL, *SMALL, *SMALL], strict=False):
-        assert space.contains(one.architecture)
-        ms = device.latency_ms(lower(one.architecture), INPUT_PX)
-        assert ms == pytest.approx(one.costs["latency_ms"]) and budget.low - 1e-3 <= ms <= budget.high + 1e-3
-    assert len({one.architecture.digest() for one in found}) == 8
+    for arch, space in zip(sampled, [*SMALL, *SMALL, *SMALL], strict=False):
+        assert space.contains(arch.architecture)
+        ms = device.latency_ms(lower(arch.architecture), INPUT_PX)
+        assert ms == pytest.approx(arch.costs["latency_ms"]) and budget.low - 1e-3 <= ms <= budget.high + 1e-3
+    assert len({arch.architecture.digest() for arch in sampled}) == 8
 
 
 def test_the_first_of_many_are_the_draws_of_few_and_follow_from_the_seed() -> None:
     device = load_device(DEVICE)
-    few, many, other = (sample_architectures(SMALL, device, INPUT_PX, None, count, seed)[1] for count, seed in ((4, 3), (9, 3), (4, 4)))
-    assert [one.architecture for one in few] == [one.architecture for one in many[:4]]
-    assert [one.architecture for one in few] != [one.architecture for one in other]
+    few, many, other = (
+        sample_architectures(SMALL, device, INPUT_PX, None, count, seed)[1] for count, seed in ((4, 3), (9, 3), (4, 4))
+    )
+    assert [arch.architecture for arch in few] == [arch.architecture for arch in many[:4]]
+    assert [arch.architecture for arch in few] != [arch.architecture for arch in other]
 
 
 def test_a_budget_is_kept() -> None:
     device = load_device(DEVICE)
-    budget, found = sample_architectures(SMALL[:1], device, INPUT_PX, parse_budget("30..60MFLOPs"), 3, 0)
-    assert str(budget) == "0.03..0.06GFLOPs" and all(30e6 <= one.costs["flops"] <= 60e6 for one in found)
+    budget, sampled = sample_architectures(SMALL[:1], device, INPUT_PX, parse_budget("30..60MFLOPs"), 3, 0)
+    assert str(budget) == "0.03..0.06GFLOPs" and all(30e6 <= arch.costs["flops"] <= 60e6 for arch in sampled)
 
 
 def test_the_common_band_is_where_the_scarcest_space_has_most() -> None:

@@ -23,7 +23,8 @@ pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
 TRAIN = [
-    "bench-scores", "--data", "truth", "--train", "2", "--space", "res", "mob", "--seeds", "2", "--shrink", "8", "--input", "64", "--images", "10", "--epochs", "1",
+    "bench-scores", "--data", "truth", "--train", "2", "--space", "res", "mob", "--seeds", "2", "--shrink", "8",
+    "--input", "64", "--images", "10", "--epochs", "1",
     "--batch", "4", "--set", "warmup_epochs=0", "--score", "flops", "activations", "--draws", "20", "--json",
 ]  # fmt: skip
 
@@ -38,18 +39,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     """The readable file, without what a clock says."""
-    found = [json.loads(line) for line in (folder / "trained.jsonl").read_text().splitlines()]
-    for line in found:
+    records = [json.loads(line) for line in (folder / "trained.jsonl").read_text().splitlines()]
+    for line in records:
         for run in line["runs"]:
             assert run.pop("seconds") > 0
-    return found
+    return records
 
 
 def test_every_training_stands_in_the_readable_file(whole: Path) -> None:
-    found = lines(whole / "truth")
-    assert [(line["name"], line["space"]) for line in found] == [("res-001", "res"), ("mob-001", "mob")]
+    records = lines(whole / "truth")
+    assert [(line["name"], line["space"]) for line in records] == [("res-001", "res"), ("mob-001", "mob")]
     points = read_trained(whole / "truth")
-    for place, line in enumerate(found):
+    for place, line in enumerate(records):
         arch = Architecture.from_dict(line["architecture"])
         assert arch.digest() == line["digest"] and lower(arch).digest() == points.graphs[line["name"]].digest()
         assert [run["seed"] for run in line["runs"]] == [0, 1] and all(run["epochs"] == 1 for run in line["runs"])
@@ -62,10 +63,17 @@ def test_every_training_stands_in_the_readable_file(whole: Path) -> None:
     assert str(whole) not in settings and "data: easy synthetic" in settings
 
 
-def test_it_is_judged_again_without_training(whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_judged_again_without_training(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(whole)
     before = {path.name: path.stat().st_mtime_ns for path in (whole / "truth").iterdir()}
-    assert main(["bench-scores", "--data", "truth", "--score", "flops", "activations", "--draws", "20", "--json", "--quiet"]) == 0
+    assert (
+        main(
+            ["bench-scores", "--data", "truth", "--score", "flops", "activations", "--draws", "20", "--json", "--quiet"]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out) == json.loads((whole / "said.json").read_text())
     assert {path.name: path.stat().st_mtime_ns for path in (whole / "truth").iterdir()} == before
 
@@ -80,9 +88,11 @@ def test_killed_it_goes_on_to_the_same_weights(whole: Path, tmp_path: Path) -> N
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    kept = journal.read_text().splitlines()[0]
-    said = finish(nas(*TRAIN, cwd=tmp_path))
-    assert journal.read_text().splitlines()[0] == kept and said == json.loads((whole / "said.json").read_text())
+    first_record = journal.read_text().splitlines()[0]
+    output = finish(nas(*TRAIN, cwd=tmp_path))
+    assert journal.read_text().splitlines()[0] == first_record and output == json.loads(
+        (whole / "said.json").read_text()
+    )
     assert lines(tmp_path / "truth") == lines(whole / "truth")
     for name in ("accuracy.csv", "latency.csv", "graphs.jsonl.gz"):
         assert (tmp_path / "truth" / name).read_bytes() == (whole / "truth" / name).read_bytes()
@@ -103,10 +113,10 @@ def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path
 
 
 def test_the_folder_that_the_page_rests_on_holds_together() -> None:
-    kept = ROOT / "docs" / "benchmarks" / "own-truth"
-    points, found = read_trained(kept), lines(kept)
-    assert list(points.arch) == [line["name"] for line in found]
-    for place, line in enumerate(found):
+    first_record = ROOT / "docs" / "benchmarks" / "own-truth"
+    points, records = read_trained(first_record), lines(first_record)
+    assert list(points.arch) == [line["name"] for line in records]
+    for place, line in enumerate(records):
         arch = Architecture.from_dict(line["architecture"])
         assert arch.digest() == line["digest"] and points.graphs[line["name"]].digest() == lower(arch).digest()
         aps = [run["ap"] for run in line["runs"]]
@@ -114,7 +124,9 @@ def test_the_folder_that_the_page_rests_on_holds_together() -> None:
     assert default_bins(points.devices().values()) == 1
 
 
-def test_other_settings_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_settings_are_refused(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(whole)
     assert main([*TRAIN, "--epochs", "3"]) == 2
     assert "was made with recipe=" in capsys.readouterr().err
@@ -128,7 +140,9 @@ def test_workers_bring_the_same_weights(whole: Path, tmp_path: Path) -> None:
         assert (tmp_path / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
 
-def test_a_training_that_fails_keeps_its_reason(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_that_fails_keeps_its_reason(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(next(whole.glob("truth/pictures-*")), "broken")
     next(Path("broken/images/train").iterdir()).write_bytes(b"no picture")
@@ -156,7 +170,9 @@ def test_a_training_that_fails_keeps_its_reason(whole: Path, tmp_path: Path, mon
         (["--train", "--data", "zoo"], "--data zoo are other people's detectors"),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["bench-scores", "--data", "truth", *words]) == 2
     error = capsys.readouterr().err.strip().splitlines()

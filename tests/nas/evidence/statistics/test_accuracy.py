@@ -19,7 +19,9 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> TrainedDetectors:
 
 def test_a_perfect_score_is_perfect(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
-    accuracy = score_accuracy(points, ScoreColumn("truth", truth.copy()), truth, points.devices(), BenchmarkOptions(draws=50))
+    accuracy = score_accuracy(
+        points, ScoreColumn("truth", truth.copy()), truth, points.devices(), BenchmarkOptions(draws=50)
+    )
     for figure in (accuracy.tau, accuracy.fixed_size, accuracy.in_family, accuracy.equal_latency):
         assert figure.value == figure.low == figure.high == pytest.approx(1.0)
     assert accuracy.spearman == pytest.approx(1.0)
@@ -30,7 +32,13 @@ def test_a_perfect_score_is_perfect(points: TrainedDetectors) -> None:
 
 def test_the_interval_holds_the_value_and_chance_is_within_it(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
-    accuracy = score_accuracy(points, ScoreColumn("chance", np.random.default_rng(3).standard_normal(len(points))), truth, points.devices(), BenchmarkOptions(draws=300))
+    accuracy = score_accuracy(
+        points,
+        ScoreColumn("chance", np.random.default_rng(3).standard_normal(len(points))),
+        truth,
+        points.devices(),
+        BenchmarkOptions(draws=300),
+    )
     for figure in (accuracy.tau, accuracy.equal_latency, accuracy.fixed_size, accuracy.in_family):
         assert figure.low < figure.value < figure.high
     assert accuracy.tau.low < 0 < accuracy.tau.high
@@ -40,7 +48,13 @@ def test_points_that_a_score_refused_take_no_part(points: TrainedDetectors) -> N
     truth = points.target(TARGET)
     values = truth.copy()
     values[points.arch == "alpha1w4d1"] = np.nan
-    accuracy = score_accuracy(points, ScoreColumn("partial", values, {"alpha1w4d1": "no"}), truth, points.devices(), BenchmarkOptions(draws=20))
+    accuracy = score_accuracy(
+        points,
+        ScoreColumn("partial", values, {"alpha1w4d1": "no"}),
+        truth,
+        points.devices(),
+        BenchmarkOptions(draws=20),
+    )
     assert accuracy.points == len(points) - 6 and accuracy.architectures == 23 and accuracy.failures
     with pytest.raises(BadInput, match="0 points in common"):
         score_accuracy(points, ScoreColumn("none", np.full(len(points), np.nan)), truth, points.devices())
@@ -52,12 +66,18 @@ def test_sizes_of_one_architecture_are_drawn_together(points: TrainedDetectors) 
         own = weight[:, points.arch == name]
         assert (own == own[:, :1]).all()
     assert (weight[:, points.input_px == 64].sum(axis=1) == 24).all()
-    assert (bootstrap_weights(points.arch, 10, 0) == weight).all() and (bootstrap_weights(points.arch, 10, 1) != weight).any()
+    assert (bootstrap_weights(points.arch, 10, 0) == weight).all() and (
+        bootstrap_weights(points.arch, 10, 1) != weight
+    ).any()
 
 
 def test_every_family_has_its_own_figure(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
     half = np.where(points.family == "alpha1", truth, -truth)
     accuracy = score_accuracy(points, ScoreColumn("half", half), truth, points.devices(), BenchmarkOptions(draws=20))
-    assert {name: figure.value for name, figure in accuracy.by_family.items()} == pytest.approx({"alpha1": 1.0, "beta2": -1.0})
-    assert accuracy.in_family.value == pytest.approx(0) and accuracy.to_dict()["by_family"]["beta2"]["high"] == pytest.approx(-1)
+    assert {name: figure.value for name, figure in accuracy.by_family.items()} == pytest.approx(
+        {"alpha1": 1.0, "beta2": -1.0}
+    )
+    assert accuracy.in_family.value == pytest.approx(0) and accuracy.to_dict()["by_family"]["beta2"][
+        "high"
+    ] == pytest.approx(-1)

@@ -24,15 +24,15 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> TrainedDetectors:
 
 def test_the_ceiling_finds_the_noise(tmp_path: Path) -> None:
     points = read_trained(folder(tmp_path, noise=0.01))
-    found = noise_ceiling(points, points.target(TARGET), points.devices())
-    assert found is not None and found.architectures == 24
-    assert found.deviation_points == pytest.approx(1.0, rel=0.2)
-    assert 0.3 < found.low <= found.equal_latency <= found.high < 0.98
+    ceiling = noise_ceiling(points, points.target(TARGET), points.devices())
+    assert ceiling is not None and ceiling.architectures == 24
+    assert ceiling.deviation_points == pytest.approx(1.0, rel=0.2)
+    assert 0.3 < ceiling.low <= ceiling.equal_latency <= ceiling.high < 0.98
 
 
 def test_without_noise_the_ceiling_is_one(points: TrainedDetectors) -> None:
-    found = noise_ceiling(points, points.target(TARGET), points.devices())
-    assert found is not None and found.deviation_points < 0.01 and found.equal_latency > 0.97
+    ceiling = noise_ceiling(points, points.target(TARGET), points.devices())
+    assert ceiling is not None and ceiling.deviation_points < 0.01 and ceiling.equal_latency > 0.97
 
 
 def test_too_few_sizes_have_no_ceiling(points: TrainedDetectors) -> None:
@@ -40,7 +40,9 @@ def test_too_few_sizes_have_no_ceiling(points: TrainedDetectors) -> None:
     assert noise_ceiling(part, part.target(TARGET), part.devices()) is None
 
 
-def repeated(points: TrainedDetectors, deviation: float, seeds: int, truth: np.ndarray, draw: int = 0) -> TrainedDetectors:
+def repeated(
+    points: TrainedDetectors, deviation: float, seeds: int, truth: np.ndarray, draw: int = 0
+) -> TrainedDetectors:
     """The points trained ``seeds`` times, one of them once only, with known noise."""
     runs = truth[:, None] + deviation * np.random.default_rng(draw).standard_normal((len(truth), seeds))
     runs[0, 1:] = np.nan
@@ -60,17 +62,35 @@ def test_repeated_trainings_tell_the_noise(points: TrainedDetectors) -> None:
         reached = np.mean([kendall(truth, sample.target("map")) for sample in samples])
         assert np.mean([ceiling.tau for ceiling in ceilings]) == pytest.approx(reached, abs=0.03)
         assert all(c.between_runs is not None and c.between_runs < c.tau for c in ceilings)
-    benchmark = benchmark_scores(repeated(points, 0.05, 2, truth), [ScoreColumn("truth", truth)], "map", points.devices(), BenchmarkOptions(draws=5))
+    benchmark = benchmark_scores(
+        repeated(points, 0.05, 2, truth),
+        [ScoreColumn("truth", truth)],
+        "map",
+        points.devices(),
+        BenchmarkOptions(draws=5),
+    )
     assert benchmark.ceiling == repeated_runs_ceiling(repeated(points, 0.05, 2, truth), "map", points.devices())
 
 
 def test_where_all_is_noise_there_is_no_ceiling(points: TrainedDetectors) -> None:
-    same = replace(points, accuracy={"map": np.array([0.4, 0.6] * 72), "map_seed0": np.array([0.3, 0.9] * 72), "map_seed1": np.array([0.5, 0.3] * 72)})
+    same = replace(
+        points,
+        accuracy={
+            "map": np.array([0.4, 0.6] * 72),
+            "map_seed0": np.array([0.3, 0.9] * 72),
+            "map_seed1": np.array([0.5, 0.3] * 72),
+        },
+    )
     flat = repeated_runs_ceiling(same, "map", points.devices())
-    assert flat is not None and np.isnan(flat.tau) and flat.to_dict()["tau"] is None and flat.between_runs == pytest.approx(-1)
+    assert (
+        flat is not None
+        and np.isnan(flat.tau)
+        and flat.to_dict()["tau"] is None
+        and flat.between_runs == pytest.approx(-1)
+    )
 
 
 def test_without_repeats_there_is_nothing_to_tell(points: TrainedDetectors) -> None:
     assert repeated_runs_ceiling(points, TARGET, points.devices()) is None
-    one = replace(points, accuracy={"map": points.target(TARGET), "map_seed0": points.target(TARGET)})
-    assert repeated_runs_ceiling(one, "map", points.devices()) is None
+    single = replace(points, accuracy={"map": points.target(TARGET), "map_seed0": points.target(TARGET)})
+    assert repeated_runs_ceiling(single, "map", points.devices()) is None

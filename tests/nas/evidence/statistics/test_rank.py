@@ -42,15 +42,19 @@ def test_spearman_agrees_with_scipy() -> None:
 
 
 def test_constant_columns_have_no_tau() -> None:
-    assert math.isnan(kendall(np.ones(5), np.arange(5.0))) and math.isnan(kendall([1.0], [2.0])) and np.isnan(Pairs.of(np.ones(5), np.arange(5.0)).tau()).all()
+    assert (
+        math.isnan(kendall(np.ones(5), np.arange(5.0)))
+        and math.isnan(kendall([1.0], [2.0]))
+        and np.isnan(Pairs.of(np.ones(5), np.arange(5.0)).tau()).all()
+    )
     assert math.isnan(spearman(np.ones(5), np.arange(5.0)))
 
 
 def test_weights_are_copies_of_independent_points() -> None:
     a, b = RNG.standard_normal(12), RNG.standard_normal(12)
     weight = RNG.integers(0, 4, (3, 12)).astype(float)
-    found = Pairs.of(a, b).tau(weight)
-    for row, value in zip(weight, found, strict=True):
+    taus = Pairs.of(a, b).tau(weight)
+    for row, value in zip(weight, taus, strict=True):
         copies = np.repeat(np.arange(12), row.astype(int))
         # A copy is tied with itself in both columns, which tau-b leaves out on both sides.
         assert value == pytest.approx(slow_tau(a[copies], b[copies]))
