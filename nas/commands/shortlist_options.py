@@ -48,7 +48,7 @@ def shortlist_request(args: argparse.Namespace) -> ShortlistRequest | None:
                 flag = "set" if name == "changes" else name.replace("_", "-")
                 raise BadInput(f"--{flag} says how the shortlist is trained: add --then train or --then distill")
         return None
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from distill.teach.request import TeacherRequest
 
     if args.data is None:

@@ -15,7 +15,8 @@ import numpy as np
 from nas.evidence.forward_jobs import compute_all
 from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
-from search_spaces.graph import CONV_KINDS, DECODE_PART, Graph
+from search_spaces.graph import Graph
+from search_spaces.ops import DECODE_PART, WEIGHT_KINDS
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 
@@ -46,7 +47,7 @@ def depth(graph: Graph, input_px: int) -> float:
     longest: list[int] = []
     for op in graph.ops:
         before = max((longest[i] for i in op.inputs if i >= 0), default=0)
-        layer = (op.kind in CONV_KINDS or op.kind == "linear") and op.part != DECODE_PART
+        layer = op.kind in WEIGHT_KINDS and op.part != DECODE_PART
         longest.append(before + layer)
     return float(max(longest, default=0))
 

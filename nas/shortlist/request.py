@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
 
 EPOCHS = 30
 """Default epochs of a brief training."""
@@ -31,7 +31,7 @@ class ShortlistRequest:
 
     def check(self) -> None:
         """Refuse what cannot be trained before anything is searched."""
-        from distill.study.request import prepare
+        from distill.prepare import prepare
         from zoo.families.card import find_card
 
         if self.top < 1:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill.study.request import LogFunction, PreparedRun, prepare
+from distill.prepare import LogFunction, PreparedRun, prepare
 from distill.study.subruns import History, SubRunResult, SubRuns
 from nas.searcher.run import SearchResult
 from nas.shortlist.request import STAND_IN, ShortlistRequest

@@ -22,7 +22,7 @@ from workbench.files import write_atomic
 if TYPE_CHECKING:
     import optuna
 
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from distill.train.recipe import TrainRecipe
 
 SHOWN = 10

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, read_ranges, to_changes
 from nas.tuning.result import TuningResult, write_result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
 
 COUNT = 24
 SPACES = ("res", "csp", "mob")
@@ -30,7 +30,7 @@ MAX_TRAININGS = 10_000
 
 def default_training(seed: int = 0) -> TrainRequest:
     """What all trainings have in common by default; without ``data``, which stands for the easy synthetic set."""
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
 
     return TrainRequest(
         model="", data="", recipe=RECIPE, changes=CHANGES, epochs=EPOCHS, batch=BATCH, data_workers=0, seed=seed

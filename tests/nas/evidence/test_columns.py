@@ -7,7 +7,8 @@ import pytest
 
 from nas.evidence.columns import GRAPH_SIZES, runs_network, score_columns, score_names
 from nas.evidence.trained import TrainedDetectors, read_trained
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from tests.nas.evidence.trained import folder, network
 from workbench.errors import BadInput
 

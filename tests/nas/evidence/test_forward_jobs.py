@@ -61,7 +61,7 @@ def test_an_interrupted_run_goes_on(points: TrainedDetectors, tmp_path: Path, mo
 
 def test_one_refusal_does_not_silence_the_others(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
-    from search_spaces.graph import GraphBuilder
+    from search_spaces.graph_builder import GraphBuilder
 
     g = GraphBuilder(3)
     g.conv(-1, 4, 3)
