@@ -9,7 +9,7 @@ from workbench.errors import BadInput
 
 TRAIN, DISTILL = "train", "distill"
 OPTIONS = (
-    "data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes",
+    "data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "train_set",
     "train_input", "train_device", "train_data_workers",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, metavar="N", help=f"epochs of those that are trained to the end (default {EPOCHS})")
     add("--batch", type=int, metavar="N", help="images per step (default: the recipe's)")
     add("--recipe", metavar="R", help="as in nas train, for all of them")
-    add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
+    add("--train-set", action="append", metavar="KEY=VALUE", help="as --set in nas train, for all of them")
     add("--train-input", type=int, metavar="PX", help="input side in training (default: --input)")
     add("--train-device", metavar="D", help="cpu (default) or cuda")
     add("--train-data-workers", type=int, metavar="N", help="processes that load images (default: tuned)")
@@ -45,7 +45,7 @@ def shortlist_request(args: argparse.Namespace) -> ShortlistRequest | None:
     if args.then is None:
         for name in OPTIONS:
             if getattr(args, name) is not None:
-                flag = "set" if name == "changes" else name.replace("_", "-")
+                flag = name.replace("_", "-")
                 raise BadInput(f"--{flag} says how the shortlist is trained: add --then train or --then distill")
         return None
     from distill.request import TrainRequest
@@ -65,7 +65,7 @@ def shortlist_request(args: argparse.Namespace) -> ShortlistRequest | None:
         data=args.data,
         val=args.val,
         recipe=args.recipe,
-        changes=tuple(args.changes or ()),
+        changes=tuple(args.train_set or ()),
         epochs=EPOCHS if args.epochs is None else args.epochs,
         batch=args.batch,
         input_px=args.train_input or args.input,

@@ -111,7 +111,8 @@ def _closed_form(points: TrainedDetectors, name: str, seed: int) -> ScoreColumn:
             if name in GRAPH_SIZES:
                 column.values[i] = GRAPH_SIZES[name](graph, int(px))
             else:
-                column.values[i] = get_score(name)(graph, int(px), seed=seed).value
+                score = get_score(name)
+                column.values[i] = score(graph, int(px), **score.own(seed=seed)).value
         except BadInput as error:
             column.failures[str(arch)] = str(error)
     return column

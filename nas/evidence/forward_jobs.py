@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.scores import get_score
 from nas.searcher.evaluator import one_thread
 from search_spaces.graph import Graph
 from workbench.console import Progress
-from workbench.errors import BadInput, missing_package
+from workbench.errors import BadInput
 from workbench.workers import open_workers
 
 VERSION = 2
@@ -71,28 +72,25 @@ def compute_all(
 
 def _groups(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Names that can share passes in one group, each other name alone."""
-    from nas.scores.forward import OBSERVERS
-
-    shared = tuple(name for name in names if name in OBSERVERS)
+    shared = tuple(name for name in names if get_score(name).observation is not None)
     if shared:
         yield shared
-    yield from ((name,) for name in names if name not in OBSERVERS)
+    yield from ((name,) for name in names if name not in shared)
 
 
 def compute_scores(job: ScoreJob) -> dict[str, dict[str, Any]]:
     """Values or failures of one job, on one thread, so that they do not depend on the number of jobs at once."""
-    try:
-        from nas.scores import forward
-    except ModuleNotFoundError as error:
-        raise missing_package(f"score {job.names[0]!r}", error.name, "torch") from error
+    from nas.scores.forward import observe
 
+    scores = [get_score(name) for name in job.names]
+    shared = {score.name: score.observation for score in scores if score.observation is not None}
     try:
         with one_thread():
-            if job.names[0] in forward.OBSERVERS:
-                results = forward.observed(job.names, job.graph, job.input_px, job.seed, most_px=job.input_px)
+            if shared:
+                results = observe(shared, job.graph, job.input_px, job.seed, most_px=job.input_px)
             else:
-                (name,) = job.names
-                results = {name: getattr(forward, name)(job.graph, job.input_px, job.seed, most_px=job.input_px)}
+                options = {"seed": job.seed, "most_px": job.input_px}
+                results = {score.name: score(job.graph, job.input_px, **options) for score in scores}
     except BadInput as error:
         if len(job.names) == 1:
             return {job.names[0]: {"failure": str(error)}}

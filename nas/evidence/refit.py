@@ -13,16 +13,12 @@ import numpy as np
 from nas.evidence.columns import ScoreColumn
 from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
-from nas.scores.calibrated import TERMS as CALIBRATED
 from workbench.errors import BadInput
-
-TERMS: dict[str, tuple[str, ...]] = {"calibrated": CALIBRATED}
-"""Fitted scores, and the keys of their terms in the notes."""
 
 
 def fitted_scores() -> list[str]:
     """Names of the registered scores that were fitted to trained detectors."""
-    return [name for name in TERMS if name in SCORES]
+    return [name for name, score in SCORES.items() if score.fitted_terms]
 
 
 def leave_family_out(points: TrainedDetectors, name: str, target: np.ndarray) -> ScoreColumn:
@@ -34,7 +30,7 @@ def leave_family_out(points: TrainedDetectors, name: str, target: np.ndarray) ->
     notes = [
         score(points.graphs[arch], int(px)).notes for arch, px in zip(points.arch, points.input_px, strict=True)
     ]
-    terms = np.array([[float(note[term]) for term in TERMS[name]] for note in notes])
+    terms = np.array([[float(note[term]) for term in score.fitted_terms] for note in notes])
     known = ~np.isnan(target)
     log_error = -np.log1p(-target)
     values = np.full(len(points), np.nan)

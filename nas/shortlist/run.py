@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from distill.prepare import LogFunction, PreparedRun, prepare
 from distill.study.subruns import History, SubRunResult, SubRuns
-from nas.searcher.run import SearchResult
+from nas.searcher.result import SearchResult
 from nas.shortlist.request import STAND_IN, ShortlistRequest
 from nas.shortlist.result import ShortlistEntry, ShortlistResult, cost_label
 from nas.shortlist.rungs import promoted, rung_plan, spent_epochs
@@ -38,8 +38,8 @@ def train_shortlist(result: SearchResult, request: ShortlistRequest, pictures: b
     import workbench
     from workbench.run_folder import RunFiles, RunFolder
 
-    if result.settings["scope"] != "detector":
-        searched = f"the search was for the {result.settings['scope']} alone"
+    if result.problem.scope != "detector":
+        searched = f"the search was for the {result.problem.scope} alone"
         raise BadInput(f"--then trains whole detectors, and {searched}: leave --scope out")
     candidates = select_candidates(result, request.top)
     checked = prepare(dataclasses.replace(request.training, model=STAND_IN))
@@ -88,7 +88,7 @@ class _Shortlist:
         folder: RunFolder,
         log: LogFunction,
     ) -> None:
-        from distill.train.run import evaluation_epochs
+        from distill.train.hooks.evaluation import evaluation_epochs
 
         self.result, self.request, self.candidates = result, request, candidates
         self.folder, self.log = folder, log

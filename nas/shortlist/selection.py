@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, parse_budgets, quantity_of
+from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, quantity_of
 from nas.costs import graph_costs
-from nas.searcher.run import SearchResult
+from nas.searcher.result import SearchResult
 from search_spaces.architecture import Architecture
-from search_spaces.space import with_grid
-from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 from zoo.families.card import find_card, load_cards
 from zoo.resolve import resolve_subject
@@ -51,7 +49,7 @@ def compared_cost(result: SearchResult) -> str:
     """
     line = result.front[0]
     times = [name for name in line if quantity_of(name) == LATENCY]
-    budgeted = {budget.quantity for budget in parse_budgets(result.settings["budget"])}
+    budgeted = {budget.quantity for budget in result.problem.budgets}
     return times[0] if times else next((name for name in QUANTITIES if name in budgeted and name != LAYERS), FLOPS)
 
 
@@ -72,15 +70,13 @@ def select_candidates(result: SearchResult, count: int) -> list[ShortlistCandida
         chosen += [line for line in by_score if float(line[cost]) <= limit and line not in chosen][:1]
     chosen += [line for line in by_score if line not in chosen][: count - len(chosen)]
     chosen.sort(key=lambda line: -float(line[cost]))
-    space = load_space(result.settings["space"])
-    if space.channel_step != result.settings["grid"]:
-        space = with_grid(space, result.settings["grid"])
+    space = result.problem.space
     candidates = []
     for place, line in enumerate(chosen, start=1):
         name = f"found-{place}"
         arch = space.decode(line["row"], name=name)
         if arch.digest() != line["digest"]:
-            changed = f"the space {result.settings['space']!r} has changed since the search in {str(result.folder)!r}"
+            changed = f"the space {result.problem.space_name!r} has changed since the search in {str(result.folder)!r}"
             raise BadInput(f"{changed}: search again with --fresh")
         candidates.append(ShortlistCandidate(name, arch, float(line["score"]), float(line[cost]), float(line[FLOPS])))
     return candidates
@@ -92,7 +88,7 @@ def stock_models(
     """The ``named`` models, or those of ``NEAREST`` families whose cost is nearest to the costliest candidate's."""
     if named is not None:
         return [_costed(result, model) for model in dict.fromkeys(find_card(name).model for name in named)]
-    px, costliest = int(result.settings["input_px"]), candidates[0]
+    px, costliest = result.problem.input_px, candidates[0]
     nearest = {}
     for family, models in _flops_by_family(px).items():
         models.sort(key=lambda model: abs(math.log(model[1] / costliest.flops)))
@@ -116,9 +112,6 @@ def _flops_by_family(px: int) -> dict[str, list[tuple[str, float]]]:
 
 def _costed(result: SearchResult, model: str) -> StockModel:
     """A model with its cost on the search's devices, at the search's input side."""
-    from nas.devices.profile import load_device
-
-    px, devices = int(result.settings["input_px"]), result.settings["device"]
-    profiles = [load_device(name) for name in ([devices] if isinstance(devices, str) else devices or ())]
-    costs = graph_costs(resolve_subject(model).graph("detector", px), px, profiles).costs
+    px = result.problem.input_px
+    costs = graph_costs(resolve_subject(model).graph("detector", px), px, result.problem.devices).costs
     return StockModel(model, costs[compared_cost(result)])

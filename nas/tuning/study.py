@@ -18,7 +18,7 @@ import numpy as np
 
 from distill.prepare import prepare
 from distill.request import TrainRequest
-from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
+from nas.strategies.optuna_journal import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, read_ranges, to_changes
 from nas.tuning.result import TuningResult, write_result
 from workbench.errors import BadInput
@@ -59,7 +59,7 @@ def tune(
     log: Callable[[str], None] = lambda text: None,
 ) -> TuningResult:
     """Begin or resume the study in the request's folder until it has ``request.trials`` trials."""
-    from distill.train.run import evaluation_epochs
+    from distill.train.hooks.evaluation import evaluation_epochs
 
     if not 1 <= request.trials <= MAX_TRIALS:
         raise BadInput(f"--trials {request.trials} must be from 1 to {MAX_TRIALS}")

@@ -45,8 +45,11 @@ def test_noise_leaves_room_above_the_plain_measures(points: TrainedDetectors) ->
 
 def test_forward_scores_run_on_the_largest_graphs(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
-    from nas.scores.forward import observed
+    from nas.scores import SCORES
+    from nas.scores.forward import observe
 
     largest = max(points.graphs.values(), key=lambda graph: float(graph.table(320).out_elems.sum()))
-    results = observed(["nwot", "nwot_pre", "meco", "expressivity"], largest, 96, seed=0, most_px=96)
+    observations = {name: SCORES[name].observation for name in ("nwot", "nwot_pre", "meco", "expressivity")}
+    shared = {name: observation for name, observation in observations.items() if observation is not None}
+    results = observe(shared, largest, 96, seed=0, most_px=96)
     assert all(np.isfinite(result.value) for result in results.values())
