@@ -13,12 +13,13 @@ from pathlib import Path
 
 from scores import about, markdown, number, ranked, span, write_page  # the script beside this one
 
-from nas.commands.bench_scores import FOLDER, noise_text
 from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
-from nas.evidence.columns import columns, known_names
-from nas.evidence.rank import usual_bins
+from nas.evidence.columns import score_columns, score_names
+from nas.evidence.plots import families_png
+from nas.evidence.run import FOLDER
+from nas.evidence.statistics.accuracy import BenchmarkOptions
+from nas.evidence.statistics.rank import default_bins
 from nas.evidence.trained import read_trained
-from nas.report.score_plot import families_png
 from workbench.console import Progress
 from workbench.files import write_atomic
 
@@ -31,28 +32,28 @@ def main() -> None:
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    found = columns(points, known_names(), folder=Path(FOLDER) / "journals", progress=progress)
+    found = score_columns(points, score_names(), folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
-    trial = benchmark_scores(points, found, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress)
-    noise = [] if trial.ceiling is None else [noise_text(trial.ceiling)]
-    text = "\n\n".join([about(trial), standing(trial), *noise, trainings(args.data)])
+    benchmark = benchmark_scores(points, found, next(iter(points.accuracy)), devices, BenchmarkOptions(default_bins(devices.values())), progress)
+    noise = [] if benchmark.ceiling is None else [str(benchmark.ceiling)]
+    text = "\n\n".join([about(benchmark), standing(benchmark), *noise, trainings(args.data)])
     print(text)
     if args.page is not None:
         write_page(args.page, text)
-        write_atomic(args.page.with_suffix(".png"), families_png(trial))
+        write_atomic(args.page.with_suffix(".png"), families_png(benchmark))
 
 
-def standing(trial: ScoreBenchmark) -> str:
+def standing(benchmark: ScoreBenchmark) -> str:
     """One line a score, best first, with its tau within each space."""
     rows = []
-    for verdict in ranked(trial):
-        ahead = trial.lead(verdict.name)
-        own = [number(verdict.by_family[name]) if name in verdict.by_family else "-" for name in trial.families]
+    for accuracy in ranked(benchmark):
+        ahead = benchmark.lead(accuracy.name)
+        own = [number(accuracy.by_family[name]) if name in accuracy.by_family else "-" for name in benchmark.families]
         rows.append([
-            verdict.name, f"**{number(verdict.equal_latency)}** {span(verdict.equal_latency)}", "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
-            *own, f"{verdict.regret_points.value:.1f}",
+            accuracy.name, f"**{number(accuracy.equal_latency)}** {span(accuracy.equal_latency)}", "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
+            *own, f"{accuracy.regret_points.value:.1f}",
         ])  # fmt: skip
-    return markdown(["score", "τ (90 %)", f"ahead of {REFERENCE} (90 %)", *(f"in `{name}`" for name in trial.families), "regret, AP points"], rows)
+    return markdown(["score", "τ (90 %)", f"ahead of {REFERENCE} (90 %)", *(f"in `{name}`" for name in benchmark.families), "regret, AP points"], rows)
 
 
 def trainings(folder: Path) -> str:

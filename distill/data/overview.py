@@ -36,7 +36,7 @@ class DataOverview:
         """Plain data for ``--json``."""
         return {"path": str(self.path), "splits": {name: split_counts(data) for name, data in self.splits.items()}}
 
-    def to_table(self) -> list[dict[str, Any]]:
+    def to_records(self) -> list[dict[str, Any]]:
         """One row a class: ``class``, ``number``, ``id`` in the data, and the objects in every split."""
         counts = {name: split_counts(data)["classes"] for name, data in self.splits.items()}
         rows: dict[str, dict[str, Any]] = {}
@@ -63,7 +63,7 @@ class DataOverview:
     def class_table(self) -> str:
         """One line a class."""
         header = ["class", "number", "id in the data", *(f"objects in {name}" for name in self.splits)]
-        return table(header, [[plain(row["class"]), *list(row.values())[1:]] for row in self.to_table()])
+        return table(header, [[plain(row["class"]), *list(row.values())[1:]] for row in self.to_records()])
 
     def __str__(self) -> str:
         return f"{self.path}\n{self.split_table()}\n\n{self.class_table()}"

@@ -15,6 +15,7 @@ from distill.train.confusion import confusion_matrix
 from distill.train.detect import DetectOptions, detect
 from workbench.console import table
 from workbench.errors import missing_package
+from workbench.tables import Result
 from zoo.detector import Detector
 
 STATISTICS = (
@@ -27,7 +28,7 @@ RECALLS = 101
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationResult:
+class EvaluationResult(Result):
     """Metrics of an evaluation. A metric is None where the data have no object it could be computed from."""
 
     images: int
@@ -51,15 +52,15 @@ class EvaluationResult:
             "images": self.images, **self.summary, "per_class": self.per_class, "confusion": self.confusion.tolist(),
         }  # fmt: skip
 
-    def to_table(self) -> list[dict[str, Any]]:
-        """One row a class with ``class``, ``ap``, ``ap50`` and ``objects``, for instance for ``pandas.DataFrame``."""
-        return [{"class": name, **metrics} for name, metrics in self.per_class.items()]
+    def to_table(self) -> tuple[list[str], list[list[Any]]]:
+        """Header and one row a class."""
+        rows = [[name, metrics["ap"], metrics["ap50"], metrics["objects"]] for name, metrics in self.per_class.items()]
+        return ["class", "AP", "AP50", "objects"], rows
 
     def __str__(self) -> str:
         rows = [[name.upper().replace("_", " "), value] for name, value in self.summary.items()]
         metrics = table(["", "value"], rows)
-        classes = [[row["class"], row["ap"], row["ap50"], row["objects"]] for row in self.to_table()]
-        return f"{self.images} images\n{metrics}\n\n{table(['class', 'AP', 'AP50', 'objects'], classes)}"
+        return f"{self.images} images\n{metrics}\n\n{table(*self.to_table())}"
 
 
 def evaluate(

@@ -59,9 +59,7 @@ class EvaluateResult(Result):
 
     def per_class_table(self) -> Table:
         """AP of every class."""
-        classes = self.evaluated.per_class.items()
-        rows = [[name, figures["ap"], figures["ap50"], figures["objects"]] for name, figures in classes]
-        return Table(["class", "AP", "AP50", "objects"], rows)
+        return Table(*self.evaluated.to_table())
 
     def confusion_table(self) -> Table:
         """The confusion matrix: true class by detected class."""

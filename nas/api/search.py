@@ -81,7 +81,7 @@ class SearchOutcome(SearchResult, Result):
 
     def __str__(self) -> str:
         """All of it, with measured finalists and the trained shortlist."""
-        more = [part.text() for part in (self.measured, self.trained) if part is not None]
+        more = [str(part) for part in (self.measured, self.trained) if part is not None]
         return "\n\n".join([self.search_text(), *more])
 
     def _explanation(self) -> list[str]:

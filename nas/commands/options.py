@@ -70,9 +70,14 @@ def add_training_options(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
     add("--batch", type=int, metavar="N", help=f"images a step (default: {defaults.batch})")
 
 
+def add_device_option(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
+    """``--device`` (with the prefix) where torch runs."""
+    add(defaults.option("device"), metavar="D", default=None if defaults.unset else "cpu", help="cpu (default) or cuda")
+
+
 def add_compute_options(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
     """``--device`` and ``--data-workers``, with the prefix."""
-    add(defaults.option("device"), metavar="D", default=None if defaults.unset else "cpu", help="cpu (default) or cuda")
+    add_device_option(add, defaults)
     add(defaults.option("data-workers"), type=int, metavar="N", help="processes that load images (default: tuned)")
 
 

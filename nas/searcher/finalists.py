@@ -10,6 +10,7 @@ from typing import Any
 
 from search_spaces.architecture import Architecture
 from workbench.console import cell, table
+from workbench.tables import Result
 
 FORMAT = "nas-measured-1"
 NOT_FASTER = "not faster on this device"
@@ -59,7 +60,7 @@ class Finalist:
 
 
 @dataclass(frozen=True, slots=True)
-class Finalists:
+class Finalists(Result):
     """Finalists in their measured order; ``anchor`` is the published neighbour, measured beside them."""
 
     hardware: str
@@ -109,8 +110,8 @@ class Finalists:
             writer.writerow(["" if flat[name] is None else flat[name] for name in names])
         return out.getvalue()
 
-    def text(self) -> str:
-        """A table for the terminal."""
+    def to_table(self) -> tuple[list[str], list[list[Any]]]:
+        """Header and one row a finalist, fastest choice first, then the published neighbour."""
         rows = [
             _cells(place, finalist, label)
             for place, (finalist, label) in enumerate(zip(self.ranked, self.labels(), strict=True), start=1)
@@ -120,7 +121,10 @@ class Finalists:
         header = [
             "rank", "searched", "", "score", "GFLOPs", "predicted ms", "p50 ms", "interval ms", "budget", "",
         ]  # fmt: skip
-        lines = [f"measured on {self.hardware}; {self.runtime}; {self.input_px} px, batch 1", table(header, rows)]
+        return header, rows
+
+    def __str__(self) -> str:
+        lines = [f"measured on {self.hardware}; {self.runtime}; {self.input_px} px, batch 1", table(*self.to_table())]
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines.append("written to measured.json and measured.csv in the run folder")
         return "\n".join(lines)

@@ -61,7 +61,7 @@ class Report:
             "findings": [finding.to_dict() for finding in self.findings],
         }  # fmt: skip
 
-    def to_table(self) -> list[dict[str, Any]]:
+    def to_records(self) -> list[dict[str, Any]]:
         """One row a finding, for instance for ``pandas.DataFrame``."""
         return [finding.to_dict() for finding in self.findings]
 

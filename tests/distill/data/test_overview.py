@@ -18,7 +18,7 @@ from tests.distill.data import made
 def test_an_overview_prints_and_turns_into_a_table(tmp_path: Path) -> None:
     shown = overview(made.clean(tmp_path / "data"))
     assert list(shown.splits) == ["train", "val"]
-    rows = {row["class"]: row for row in shown.to_table()}
+    rows = {row["class"]: row for row in shown.to_records()}
     assert rows["bolt"]["number"] == 2 and rows["bolt"]["id"] == 90 and rows["bolt"]["objects in val"] == 1
     assert all(name in str(shown) for name in ("train", "val", *rows))
     assert shown.to_dict()["splits"]["train"]["images"] == 3
@@ -35,4 +35,4 @@ def test_a_report_prints_its_findings(tmp_path: Path) -> None:
     report = examine(made.clean(tmp_path / "data"))
     text = str(report)
     assert report.summary() in text and all(finding.code in text for finding in report.findings)
-    assert [row["code"] for row in report.to_table()] == [finding.code for finding in report.findings]
+    assert [row["code"] for row in report.to_records()] == [finding.code for finding in report.findings]

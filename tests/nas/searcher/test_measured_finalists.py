@@ -80,7 +80,7 @@ def test_the_anchor_can_give_a_label_and_never_takes_a_place() -> None:
     assert data["finalists"][0]["label"] == f"{NOT_FASTER}: 33.3 % fewer FLOPs than damo-yolo-s, takes 11.1 % longer"
     rows = list(csv.DictReader(found.to_csv().splitlines()))
     assert rows[0]["label"] == data["finalists"][0]["label"] and rows[0]["over_ms"] == "" and rows[0]["rank"] == "1"
-    text = found.text()
+    text = str(found)
     assert NOT_FASTER in text and "warning: noisy" in text
 
 
