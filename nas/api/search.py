@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import Text, text_of, texts_of
 from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
-from nas.budgets import LATENCY, QUANTITIES, format_cost, quantity_of
-from nas.scores import get_score
-from nas.searcher import api as searcher
+from nas.budgets import LATENCY, QUANTITIES, format_cost, parse_budgets, quantity_of
+from nas.costs import SpaceCosts
+from nas.scores import WEIGHTS, get_score
+from nas.searcher.method import SearchMethod, choose_options
+from nas.searcher.problem import SearchProblem, choose_score, open_devices, open_space
 from nas.searcher.result import SearchResult
-from search_spaces.lowering import count_layers
+from nas.searcher.run import Output, run_search
+from nas.searcher.worker_plan import WorkerPlan
+from nas.strategies import STRATEGIES
+from search_spaces.lowering import SCOPES, count_layers
 from workbench.console import Progress
-from workbench.errors import BadInput
+from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
 from zoo.resolve import CostSubject
 
 if TYPE_CHECKING:
     from nas.devices.runtimes import Target
     from nas.searcher.finalists import Finalists
+    from nas.shortlist.request import ShortlistRequest
     from nas.shortlist.result import ShortlistResult
 
 PARTS = ("backbone", "neck", "head", "fixed")
@@ -128,57 +136,54 @@ def search(
     Args:
         budget: such as ``3ms``, ``20GFLOPs``, ``9Mparams``, ``25layers``, ``64MBact`` or ``2.5..3ms``; all must hold.
             With several devices a latency budget names its device: ``t4:3ms``.
-        device: names or files of latency profiles.
-        space: name or YAML file.
-        grid: channel grid instead of the space's own.
         score: None takes the first additive score that the space allows.
-        weights: stage weights of maxent and deepmad, coarsest last.
         strategy: ``exact``, ``evolution``, ``random``, ``tpe`` or ``nsga2``; None: exact where it applies.
-        scope: what budgets count: ``detector`` or ``backbone``.
-        input_px: side of the square input in pixels.
-        seed: the same seed gives the same result.
-        steps: number of candidates of a sampling strategy; None: 200,000.
-        population: of a sampling strategy; None: 512.
-        options: further options of the strategy, such as ``{"children": 256}``.
-        time_limit_s: seconds after which the exact search stops proving.
-        top_k: number of architectures written to ``top/``.
-        measure: measure that many of the front on this machine and rank them anew, on ``measure_on`` (``cpu`` or
-            ``cuda``) with ``runtime`` and ``threads``.
+        steps, population: of a sampling strategy (200,000 and 512); ``options`` are its others by name.
+        measure: number of finalists to measure on this machine, with ``measure_on``, ``runtime`` and ``threads``.
         workers: processes of a local Ray, or jobs at once on the cluster at ``address``; None: this process.
-        islands: populations of an evolution.
-        name: of the run folder below ``runs``; None makes it from the settings.
-        fresh: start over instead of resuming.
-        pictures: write PNGs.
-        then: ``train`` or ``distill`` a shortlist of the front by successive halving on ``data``, beside stock models.
-        top: with ``then``: number of architectures.
-        against: with ``then``: stock models; None: the nearest in cost.
-        teacher: with ``distill``: as in ``nas.distill``; ``epochs``, ``batch``, ``recipe`` and ``train_changes``
-            as in ``nas.train``, for all of them.
+        then: ``train`` or ``distill``: train the ``top`` candidates on ``data`` by successive halving, beside stock
+            models (``against``; None: the nearest in cost). Options as in ``nas.train`` and ``nas.distill``.
         callback: with ``then``: called with the result before the shortlist is trained.
     """
+    start = time.perf_counter()
     target = _target(measure, measure_on, runtime, threads)
-    shortlist = shortlist_request(
-        then, ShortlistOptions(
-            data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
-            train_device, train_data_workers,
-        ), input_px, seed, quiet,
+    training = ShortlistOptions(
+        data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
+        train_device, train_data_workers,
     )  # fmt: skip
+    shortlist = shortlist_request(then, training, input_px, seed, quiet)
     if shortlist is not None:
         shortlist.check()  # what is missing is refused before the search
-    result = searcher.search(
-        texts_of(budget), texts_of(device), space=text_of(space), strategy=strategy, score=score, weights=weights,
-        scope=scope, input_px=input_px, grid=grid, seed=seed, steps=steps, population=population,
-        options=_strategy_options(options), top_k=top_k, time_limit_s=time_limit_s, name=name, runs=text_of(runs),
-        fresh=fresh, pictures=pictures, quiet=quiet,
-        workers=workers, address=address, islands=islands,
+    _check(scope, strategy, {"steps": steps, "population": population, "top-k": top_k})
+    devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid)
+    score, notes = choose_score(SpaceCosts(opened, devices, input_px, scope), score, weights)
+    problem = SearchProblem(
+        opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score,
+        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, input_px, seed,
     )  # fmt: skip
-    measured = None
-    if target is not None:
+    additive = problem.evaluator().additive
+    strategy = strategy or ("exact" if additive else "evolution")
+    plan = WorkerPlan.of(strategy, additive, workers, address, islands)
+    chosen = choose_options(strategy, _strategy_options(options), steps, population)
+    output = Output(Path(runs), name, fresh, top_k, pictures, quiet)
+    result = run_search(
+        problem, SearchMethod(strategy, chosen, plan, time_limit_s), output, [*notes, *plan.notes], start
+    )
+    return _follow_up(result, (measure, target), shortlist, output, callback)
+
+
+def _follow_up(
+    result: SearchResult, finalists: tuple[int | None, Target | None], shortlist: ShortlistRequest | None,
+    output: Output, callback: Callable[[SearchOutcome], None] | None,
+) -> SearchOutcome:  # fmt: skip
+    """Measure finalists and train the shortlist, as far as asked for."""
+    (count, target), measured = finalists, None
+    if count is not None and target is not None:
         from nas.searcher.measured_finalists import measure_finalists
 
-        progress = Progress(quiet)
+        progress = Progress(output.quiet)
         try:
-            measured = measure_finalists(result, measure or 1, target, log=progress.show)
+            measured = measure_finalists(result, count, target, log=progress.show)
         finally:
             progress.done()
     values = {field.name: getattr(result, field.name) for field in fields(result)}
@@ -189,7 +194,17 @@ def search(
 
     if callback is not None:
         callback(outcome)
-    return replace(outcome, trained=train_shortlist(result, shortlist, pictures))
+    return replace(outcome, trained=train_shortlist(result, shortlist, output.pictures))
+
+
+def _check(scope: str, strategy: str | None, counts: Mapping[str, int | None]) -> None:
+    if scope not in SCOPES:
+        raise unknown_name("scope", scope, SCOPES)
+    if strategy is not None and strategy not in STRATEGIES:
+        raise unknown_name("strategy", strategy, STRATEGIES)
+    for what, value in counts.items():
+        if value is not None and value < 1:
+            raise BadInput(f"{what} {value} must be at least 1")
 
 
 def _strategy_options(changes: Changes) -> dict[str, Any]:

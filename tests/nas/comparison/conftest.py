@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.searcher.api import search
+from nas.api.search import search
 
 
 @pytest.fixture(scope="session")

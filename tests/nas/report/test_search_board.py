@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.api.search import search
 from nas.budgets import parse_budgets
 from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.report.graph_nodes import IMAGE, graph_nodes
 from nas.report.search_board import FrontAnimation, Scale, finalist_settings, show_embedding
 from nas.scores.maxent import MAXENT
-from nas.searcher.api import search
 from nas.searcher.evaluator import whole_limits
 from nas.searcher.front import Front
 from search_spaces.architecture import Architecture

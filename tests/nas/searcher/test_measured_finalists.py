@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from nas.api.search import search
 from nas.budgets import parse_budgets
 from nas.cli import main
 from nas.devices.profile import load_device
 from nas.devices.runtimes import Target, choose_target
 from nas.devices.timing import Plan
-from nas.searcher.api import search
 from nas.searcher.finalists import NOT_FASTER, Finalist, Finalists, rank
 from nas.searcher.measured_finalists import local_budget, measure_finalists
 from nas.searcher.problem import SearchProblem, open_devices

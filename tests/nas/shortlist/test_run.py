@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
+from nas.api.search import search
 from nas.cli import main
-from nas.searcher.api import search
 from nas.shortlist.selection import compared_cost, select_candidates, stock_models
 from tests.distill.taught import taught, write_pictures
 from tests.nas.process import nas
