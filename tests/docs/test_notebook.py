@@ -29,13 +29,15 @@ for number, text in enumerate(json.load(open(sys.argv[1]))):
         shown.append([type(value).__name__, value._repr_html_() if hasattr(value, "_repr_html_") else ""])
     names["_shown"] = value
 exported, trained = names["exported"], names["trained"]
-print(json.dumps({"shown": shown, "faithful": exported.faithful, "file": exported.path.stat().st_size, "epochs": len(trained.history)}))
+size, epochs = exported.path.stat().st_size, len(trained.history)
+print(json.dumps({"shown": shown, "faithful": exported.faithful, "file": size, "epochs": epochs}))
 """
 """Runs cells in one namespace, as a kernel does, and says what each would show."""
 
 
 def test_it_has_no_outputs_and_names_no_machine() -> None:
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in CELLS if cell["cell_type"] == "code")
+    code = [cell for cell in CELLS if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert "/home/" not in text and "/tmp/" not in text and "/work" not in text
     assert len({cell["id"] for cell in CELLS}) == len(CELLS)
@@ -57,13 +59,15 @@ def test_it_runs_from_search_to_comparison(tmp_path: Path) -> None:
     scratch.mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch), "NAS_DEVICES": str(tmp_path / "devices")}
     done = subprocess.run(
-        [sys.executable, "runner.py", "cells.json"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900, check=False
-    )
+        [sys.executable, "runner.py", "cells.json"], cwd=tmp_path, env=env, capture_output=True, text=True,
+        timeout=900, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["faithful"] and result["file"] > 100_000 and result["epochs"] == 2
     forms = dict(result["shown"])
-    assert {"SearchOutcome", "CostResult", "LatencyResult", "TrainResult", "PredictResult", "ExportResult", "BenchResult", "CompareResult", "Table"} <= set(forms)
+    expected = "Search Cost Latency Train Predict Export Bench Compare".split()
+    assert {"Table", *(f"{name}{'Outcome' if name == 'Search' else 'Result'}" for name in expected)} <= set(forms)
     assert all("<table>" in html for kind, html in result["shown"] if kind not in ("PredictResult", "dict"))
     assert "data:image/png;base64," in forms["PredictResult"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.json", "pico.yaml", "runner.py", "scratch"]

@@ -70,7 +70,8 @@ def test_hparams_rows_and_summary(tmp_path: Path) -> None:
     metrics = {"score": 97.5, "latency_ms": 2.9, "params_m": 16.0, "gflops": 37.0, "layers": 25.0}
     with EventWriter(folder) as writer:
         for name in ("aa", "bb"):
-            writer.hparams(f"candidates/{name}", {"stage1.out": 64, "spp": True, "act": "relu", "bad": math.nan}, metrics)
+            hparams = {"stage1.out": 64, "spp": True, "act": "relu", "bad": math.nan}
+            writer.hparams(f"candidates/{name}", hparams, metrics)
     summary = hparams_data(read(folder), "_hparams_/experiment").experiment
     assert [info.display_name for info in summary.metric_infos] == list(METRIC_TITLES.values())
     assert [info.name.tag for info in summary.metric_infos] == [METRIC_FOLDER + tag for tag in metrics]
@@ -113,7 +114,8 @@ def test_a_network_comes_back_with_edges_shapes_and_facts(tmp_path: Path) -> Non
     with EventWriter(tmp_path) as writer, writer.below("top/1") as one:
         one.graph(nodes)
     found = GraphDef.FromString(read(tmp_path / "top" / "1").Graph().SerializeToString())
-    assert [(node.name, node.op, list(node.input)) for node in found.node] == [("image", "input", []), ("stem/conv", "conv", ["image"])]
+    nodes = [(node.name, node.op, list(node.input)) for node in found.node]
+    assert nodes == [("image", "input", []), ("stem/conv", "conv", ["image"])]
     conv = found.node[1].attr
     assert conv["MFLOPs"].s == b"1.5" and [dim.size for dim in conv["_output_shapes"].list.shape[0].dim] == [1, 8, 4, 4]
 
@@ -147,7 +149,8 @@ def test_neither_torch_nor_tensorflow_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from workbench.events import EventWriter\n"
         "assert not any(m.startswith(('tensorboard', 'matplotlib')) for m in sys.modules), 'imported too early'\n"
-        f"w = EventWriter({str(tmp_path)!r}); w.text('a', 'b', 0); w.hparams('c', {{'x': 1}}, {{'score': 1.0}}); w.close()\n"
+        f"w = EventWriter({str(tmp_path)!r}); w.text('a', 'b', 0)\n"
+        "w.hparams('c', {'x': 1}, {'score': 1.0}); w.close()\n"
         "assert 'torch' not in sys.modules and 'tensorflow' not in sys.modules"
     )
     root = Path(__file__).parents[3]

@@ -100,7 +100,9 @@ def test_ipython_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "fraction"),
     [("exact  labels   7%  3 s", 0.07), ("12 of 48 images", 0.25), ("1,000 of 2,000 pictures", 0.5), ("writing", None),
-     ("0 of 0 images", None), ("140%", 1.0), ("epoch 2 of 3, step 15 of 60: waiting 7 %", 0.25), ("trial 1 of 2, up to epoch 3 of 4", 0.5), ("epoch 3 of 2", 1.0)],
+     ("0 of 0 images", None), ("140%", 1.0),
+     ("epoch 2 of 3, step 15 of 60: waiting 7 %", 0.25), ("trial 1 of 2, up to epoch 3 of 4", 0.5),
+     ("epoch 3 of 2", 1.0)],
 )  # fmt: skip
 def test_how_much_is_done_is_read_from_the_text(text: str, fraction: float | None) -> None:
     assert notebook.fraction_in(text) == fraction

@@ -118,7 +118,8 @@ def test_fresh_keeps_what_is_not_ours(tmp_path: Path) -> None:
 def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> None:
     code = (
         "import sys; from workbench.run_folder import RunFiles, RunFolder\n"
-        "study = RunFolder.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'}, RunFiles('search', (), ()))\n"
+        "settings, files = {'budget': ['3ms'], 'seed': 0}, RunFiles('search', (), ())\n"
+        "study = RunFolder.open(sys.argv[1], settings, {'nas': '0'}, files)\n"
         "at = (study.latest('checkpoint') or {'seen': 0})['seen']\n"
         "while True:\n"
         "    at += 1; study.append('checkpoint', {'seen': at, 'rows': [at] * 20000})\n"
@@ -129,7 +130,7 @@ def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> Non
         size = journal.stat().st_size if journal.exists() else 0
         victim = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], env=env)
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not (journal.exists() and journal.stat().st_size > size):
+        while time.monotonic() < deadline and not (journal.exists() and b"\n" in journal.read_bytes()[size:]):
             time.sleep(0.005)
         time.sleep(0.013 * round_)
         victim.send_signal(signal.SIGKILL)
@@ -151,7 +152,9 @@ def test_a_journal_without_its_settings_is_refused(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True).close()
 
 
-@pytest.mark.parametrize("line", [b'{"n": 1, "kind": "x", "sum": "0", "data": {"v": NaN}}', b"[" * 50_000, b"[1, 2]", b"7"])
+@pytest.mark.parametrize(
+    "line", [b'{"n": 1, "kind": "x", "sum": "0", "data": {"v": NaN}}', b"[" * 50_000, b"[1, 2]", b"7"]
+)
 def test_strange_json_is_no_record(tmp_path: Path, line: bytes) -> None:
     open_study(tmp_path).close()
     (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
@@ -200,7 +203,8 @@ def test_fresh_clears_a_study(tmp_path: Path) -> None:
     study = RunFolder.open(tmp_path, SETTINGS, VERSIONS, PRODUCTS, fresh=True)
     assert study.result is None and (tmp_path / "journal.jsonl").stat().st_size == 0
     study.close()
-    assert sorted(item.name for item in tmp_path.iterdir()) == [".lock", "journal.jsonl", "optuna-notes.txt", "settings.yaml"]
+    names = sorted(item.name for item in tmp_path.iterdir())
+    assert names == [".lock", "journal.jsonl", "optuna-notes.txt", "settings.yaml"]
 
 
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
