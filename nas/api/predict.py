@@ -256,5 +256,5 @@ def _picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
     for name in used:
         if (out / name).resolve() in inputs:
             way_out = "choose another --out, or --no-pictures"
-            raise BadInput(f"picture {str(out / name)!r} would overwrite an input image: {way_out}")
+            raise BadInput(f"picture {str(out / name)!r} would overwrite an image that was given: {way_out}")
     return names
