@@ -13,6 +13,7 @@ a CPU, in calibration and benches alike. That leaves out the waiting, though not
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -28,11 +29,16 @@ import numpy as np
 
 import nas
 from nas.costs import SpaceCosts
-from nas.devices.calibrate import calibrate as in_house
+from nas.devices.calibration.calibrate import CalibrationRequest
+from nas.devices.calibration.calibrate import calibrate as in_house
+from nas.devices.find_network import find_network
+from nas.devices.hardware import cpus
 from nas.devices.interval import interval_ms
+from nas.devices.network import Network
+from nas.devices.noise import NoiseWatch
 from nas.devices.profile import DeviceProfile, read_profile
-from nas.devices.runtimes import Network, choose_target, cpus, find_network, open_network, with_file
-from nas.devices.timing import Clock, NoiseWatch, Plan, Timing, time_networks, timing_warnings
+from nas.devices.session import choose_target, open_network
+from nas.devices.timing import Clock, Plan, Timing, time_networks, timing_warnings
 from nas.kendall import kendall
 from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
@@ -54,9 +60,12 @@ def calibrate(folder: Path, threads: int | None, clock: Clock | None) -> tuple[D
     """A fresh profile in ``folder``, made by the command itself unless by another clock, and what came of it."""
     if clock is not None:
         progress = Progress()
-        made = in_house(choose_target(threads=threads), "this-cpu", folder, command="benchmarks/latency_cpu.py --cpu-time", log=progress.show, clock=clock)
+        made = in_house(
+            choose_target(threads=threads), folder,
+            CalibrationRequest("this-cpu", command="benchmarks/latency_cpu.py --cpu-time"), progress.show, clock,
+        )
         progress.done()
-        return made.profile, {"seconds": made.seconds, "measured": made.measured, "judged": made.judged, "noise_percent": made.noise_percent}
+        return made.profile, {"seconds": made.seconds, "measured": made.measured, "judged": made.held_out, "noise_percent": made.noise_percent}
     command = [sys.executable, "-m", "nas.cli", "calibrate", "--device", "cpu", "--name", "this-cpu", "--json"]
     command += ["--threads", str(threads)] if threads else []
     done = subprocess.run(command, env={**os.environ, "NAS_DEVICES": str(folder)}, stdout=subprocess.PIPE, text=True, check=False)
@@ -82,7 +91,7 @@ def searched(profile: DeviceProfile, profile_file: Path, runs: Path, progress: P
                 )  # fmt: skip
                 network = Network.of_graph(lower(result.best.architecture), (PX, PX))
                 label = f"{space}, {limit}"
-                found.append(with_file(Network(label, network.graph, network.size, network.onnx, network.module)))
+                found.append(dataclasses.replace(network, name=label).with_cached_onnx())
                 limit = f"{FASTER * profile.latency_ms(network.graph, network.table_px):.4g}ms"
     return found
 
@@ -168,7 +177,7 @@ def main() -> None:
         else:
             file = args.profile
             profile = read_profile(file)
-        networks = [with_file(find_network(model, px)) for model, px in ZOO.items()]
+        networks = [find_network(model, px).with_cached_onnx() for model, px in ZOO.items()]
         networks += searched(profile, file, folder / "runs", progress)
         predicted = [profile.latency_ms(network.graph, network.table_px) for network in networks]
         benches = [bench(networks, args.threads, Plan(args.seconds, rounds=args.rounds), clock or time.perf_counter_ns, progress) for _ in range(2)]

@@ -69,7 +69,7 @@ def beyond() -> None:
     import numpy as np
 
     from nas.devices.fit import Setting, fit_model, networks_problem
-    from nas.devices.measurements import read_measured
+    from nas.devices.measured.networks import read_measured
     from nas.kendall import kendall
 
     print("| profile | images above 320 px: MAPE %, tau | images below 256 px | the larger third of the networks |")

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.devices.runtimes import cpus
+from nas.devices.hardware import cpus
 from workbench.files import write_atomic
 
 BEGIN, END = "<!-- printed: begin -->", "<!-- printed: end -->"

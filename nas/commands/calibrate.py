@@ -1,7 +1,7 @@
-"""Make a latency profile of this machine: measure a designed set of ops and networks, fit, judge on networks not fitted.
+"""Make a latency profile of this machine: measure a designed set of networks, fit, check on networks not fitted.
 
 The profile goes to your own folder of profiles (NAS_DEVICES, or ~/.config/nas/devices) under its name, with the
-measurements beside it, and serves --device from then on. Interrupt it as you like: the same command goes on.
+measurements beside it, and serves --device from then on. Interrupt it as you like: the same command resumes.
 
 examples:
   nas calibrate --device cpu
@@ -15,7 +15,7 @@ import argparse
 
 HELP = "measure this machine and fit a latency profile of it"
 RESUMES = True
-"""Whether the same command goes on after an interruption."""
+"""Whether the same command resumes after an interruption."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,18 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate and print how well the profile foretells."""
-    import dataclasses
+    """Calibrate and print the profile's error."""
     import shlex
 
-    from nas.devices.calibrate import calibrate
+    from nas.devices.calibration.calibrate import CalibrationRequest, calibrate
     from nas.devices.profile import user_folder
-    from nas.devices.runtimes import choose_target
-    from workbench.console import Progress, cell, print_json, table
-    from workbench.errors import BadInput
+    from nas.devices.session import choose_target
+    from workbench.console import Progress, print_json
 
-    if args.seed < 0:
-        raise BadInput(f"seed {args.seed} must be at least 0")
     target = choose_target(args.device, args.runtime, args.threads, args.precision)
     words = ["nas", "calibrate", "--device", args.device]
     name = args.device
@@ -53,30 +49,15 @@ def run(args: argparse.Namespace) -> int:
             words += [f"--{option}", f"{value:g}" if isinstance(value, float) else str(value)]
             if option in ("runtime", "threads", "precision"):
                 name += f"-{value}t" if option == "threads" else f"-{str(value).lower()}"
+    name = name if args.name is None else args.name
+    request = CalibrationRequest(name, args.minutes, args.seed, shlex.join(words))
     progress = Progress(args.quiet)
     try:
-        outcome = calibrate(
-            target, name if args.name is None else args.name, user_folder(), args.minutes, args.seed, shlex.join(words), progress.show
-        )
+        result = calibrate(target, user_folder(), request, progress.show)
     finally:
         progress.done()
     if args.json:
-        print_json({
-            "file": str(outcome.path), "profile": outcome.profile.to_dict(), "noise_percent": outcome.noise_percent, "noise_rules": outcome.noise_rules,
-            "measured": outcome.measured, "seconds": outcome.seconds, "failed": dict(outcome.failed), "warnings": list(outcome.warnings),
-            "judged": [dataclasses.asdict(one) | {"percent": one.percent} for one in outcome.judged],
-        })  # fmt: skip
-        return 0
-    rows = [[one.name, one.kind, one.measured_ms, one.predicted_ms, one.percent] for one in sorted(outcome.judged, key=lambda j: j.measured_ms)]
-    print(table(["not fitted", "kind", "measured ms", "predicted ms", "error %"], rows))
-    error = outcome.profile.error
-    print(f"\nerror on {len(rows)} networks not fitted: {cell(error['judged_mape_percent'])} % (fitted ones: {cell(error['fitted_mape_percent'])} %)")
-    print(f"a network measured twice differs from itself by {cell(outcome.noise_percent)} % on average")
-    if outcome.noise_rules:
-        print("warning: the noise is larger than that error, so the profile states the noise as its error; a quieter machine would tell more")
-    for warning in outcome.warnings:
-        print(f"warning: {warning}")
-    for task, reason in outcome.failed:
-        print(f"warning: {task} was left out: {reason}")
-    print(f"\nwrote {outcome.path} after {outcome.seconds:.0f} s; use it with --device {outcome.profile.name}")
+        print_json(result.to_dict())
+    else:
+        print(result)
     return 0

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from nas.shortlist import options
 
 if TYPE_CHECKING:
-    from nas.devices.runtimes import Target
+    from nas.devices.runtimes.runtime import Target
 
 HELP = "find the best architecture under budgets, with a proof"
 RESUMES = True
@@ -122,7 +122,7 @@ def _target(args: argparse.Namespace) -> Target | None:
         return None
     if args.measure < 1:
         raise BadInput(f"--measure {args.measure} must be at least 1: so many of the front are measured")
-    from nas.devices.runtimes import choose_target
+    from nas.devices.session import choose_target
 
     return choose_target(args.measure_on, args.runtime, args.threads)
 

@@ -183,7 +183,7 @@ def _given(text: str, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
         return _card(find_card(text), profiles)
     if path.suffix in (".pt", ".pth", ".npz"):
         raise BadInput(f"{text!r} is not in this workbench's format: bring it in with nas zoo import {text}")
-    from nas.devices.runtimes import find_network
+    from nas.devices.find_network import find_network
 
     network = find_network(text)
     costs = compared_costs(network.graph, network.table_px, profiles)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.devices.measurements import MeasuredNetwork, distinct
+from nas.devices.measured.networks import MeasuredNetwork
+from nas.devices.measured.op_table import distinct
 from nas.devices.model import LatencyModel
 from search_spaces.graph import OpTable
 from workbench.errors import BadInput, unknown_name

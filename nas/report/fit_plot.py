@@ -10,7 +10,7 @@ import numpy as np
 from nas.report.plots import ANCHOR, FRONT, INK, _figure, _png
 
 if TYPE_CHECKING:
-    from nas.devices.profile_error import Prediction
+    from nas.devices.fitting.errors import MeasuredPrediction
 
 COLOURS = (FRONT, ANCHOR, "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#B8A800")
 MARKERS = "osD^vP*X<>hp"
@@ -18,7 +18,7 @@ MOST_OF_A_FAMILY = 1000
 """Larger families are thinned evenly: a picture shows no more."""
 
 
-def predicted_png(title: str, rows: Sequence[Prediction]) -> bytes:
+def predicted_png(title: str, rows: Sequence[MeasuredPrediction]) -> bytes:
     """Both axes in ms and logarithmic; the line is agreement, the band 10 % to either side."""
     from matplotlib.ticker import LogLocator
 

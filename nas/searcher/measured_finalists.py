@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budgets import FLOPS, LATENCY, parse_budgets
-from nas.devices.runtimes import Network, Target, cpus, open_network, with_file
-from nas.devices.timing import NoiseWatch, Plan, Rounds, time_networks, timing_warnings
+from nas.devices.hardware import cpus
+from nas.devices.network import Network
+from nas.devices.noise import NoiseWatch
+from nas.devices.runtimes.runtime import Target
+from nas.devices.session import open_network, runtime_text
+from nas.devices.timing import Plan, Rounds, time_networks, timing_warnings
 from nas.searcher.run import SearchResult
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
@@ -152,18 +156,18 @@ def measure_finalists(
     px, scope = int(settings["input_px"]), str(settings["scope"])
     profile, budget_ms = local_budget(settings, target)
     asked = {
-        "hardware": target.hardware(), "runtime": target.describe(), "precision": target.precision, "input_px": px, "scope": scope,
+        "hardware": target.hardware(), "runtime": runtime_text(target), "precision": target.precision, "input_px": px, "scope": scope,
         "networks": [arch.digest() for arch, _, _ in chosen], "seconds": plan.seconds, "repeats": plan.repeats, "rounds": plan.rounds,
     }  # fmt: skip
     state = _State(result.folder / "measuring.json", asked)
-    networks = [with_file(Network.of_graph(lower(arch, scope), (px, px))) for arch, _, _ in chosen]
+    networks = [Network.of_graph(lower(arch, scope), (px, px)).with_cached_onnx() for arch, _, _ in chosen]
     sessions = []
     if not state.whole(plan):
         for name, network in zip(names, networks, strict=True):
             log(f"loading {name}")
             sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = time_networks(sessions or [_never] * len(chosen), plan, log, before=state.rounds, keep=state.keep, reopen=lambda i: open_network(networks[i], target))
+    timings = time_networks(sessions or [_never] * len(chosen), plan, log, before=state.rounds, on_round=state.keep, reopen=lambda i: open_network(networks[i], target))
     if sessions:
         state.keep_warnings(watch.stop().warnings(cpus(), target.threads))
     finalists = []
@@ -176,7 +180,7 @@ def measure_finalists(
     warnings = [f"{name}: {warning}" for name, timing in zip(names, timings, strict=True) for warning in timing_warnings(timing)]
     anchor = finalists.pop() if result.anchor is not None else None
     found = Finalists(
-        target.hardware(), target.describe(), target.threads, px, budget_ms, tuple(rank(finalists)), anchor, (*warnings, *state.warnings)
+        target.hardware(), runtime_text(target), target.threads, px, budget_ms, tuple(rank(finalists)), anchor, (*warnings, *state.warnings)
     )
     write_atomic(result.folder / "measured.json", json.dumps(found.to_dict(), indent=1, allow_nan=False))
     write_atomic(result.folder / "measured.csv", found.to_csv())
@@ -189,7 +193,7 @@ def local_budget(settings: dict[str, Any], target: Target) -> tuple[DeviceProfil
 
     named = settings["device"]
     devices = [named] if isinstance(named, str) else list(named or ())
-    here = (target.hardware(), target.describe(), target.precision)
+    here = (target.hardware(), runtime_text(target), target.precision)
     for name in devices:
         profile = load_device(name)
         if (profile.hardware, profile.runtime, profile.precision) == here:

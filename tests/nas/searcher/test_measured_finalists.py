@@ -11,7 +11,8 @@ import pytest
 
 from nas.cli import main
 from nas.devices.profile import load_device
-from nas.devices.runtimes import Target, choose_target
+from nas.devices.runtimes.runtime import Target
+from nas.devices.session import choose_target, runtime_text
 from nas.devices.timing import Plan
 from nas.searcher.measured_finalists import NOT_FASTER, Finalist, Finalists, local_budget, measure_finalists, rank
 from nas.searcher.run import SearchResult, search
@@ -122,7 +123,7 @@ def test_a_killed_measurement_goes_on_after_its_last_round(result: SearchResult,
 
 def test_the_budget_of_this_machine_is_found(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DEVICES", str(tmp_path))
-    own = dataclasses.replace(load_device("t4"), name="mine", hardware=target.hardware(), runtime=target.describe(), precision="FP32")
+    own = dataclasses.replace(load_device("t4"), name="mine", hardware=target.hardware(), runtime=runtime_text(target), precision="FP32")
     (tmp_path / "mine.yaml").write_text(own.to_yaml())
     assert local_budget({"device": "t4", "budget": ["3ms"]}, target) == (None, None)
     assert local_budget({"device": None, "budget": ["3Mparams"]}, target) == (None, None)

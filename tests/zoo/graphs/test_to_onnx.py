@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.devices.calibration_set import DESIGNS, designed_chains
+from nas.devices.calibration.chains import DESIGNS, designed_chains
 from search_spaces.graph import Graph, GraphBuilder, Op
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
