@@ -18,7 +18,8 @@ from nas.devices.network import Network
 from nas.devices.noise import NoiseWatch
 from nas.devices.session import choose_target, open_network
 from nas.devices.timing import Plan, time_networks
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 
 LEAST_INSIDE, MOST_HALF_WIDTH, LEAST_LOAD = 8, 0.15, 0.05
 

@@ -11,7 +11,7 @@ import numpy as np
 from nas.devices.interval import Interval, interval_ms
 from nas.devices.network import Network
 from nas.devices.profile import DeviceProfile
-from search_spaces.graph import DECODE_PART
+from search_spaces.ops import DECODE_PART
 from workbench.console import cell, table
 
 TOP = 10

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 
 MOST_MACS = 2e8
 """Multiply-accumulates of a chain: a few milliseconds on a laptop core."""
@@ -64,7 +66,7 @@ class _Sampler:
 
     def act(self) -> str:
         """An activation, or ``none``."""
-        return str(self.choice("none", "relu", "silu", "silu", "relu", "hardswish", "leakyrelu", "sigmoid"))
+        return str(self.choice("none", "relu", "silu", "silu", "relu", "hardswish", "leaky_relu", "sigmoid"))
 
     def start(self, channels: int) -> GraphBuilder:
         """A builder for an image-like input of ``channels``."""
@@ -184,7 +186,7 @@ def _joins(d: _Sampler) -> Graph:
 
 
 def _activations(d: _Sampler) -> Graph:
-    c, act = d.channels(16), d.choice("relu", "silu", "silu", "sigmoid", "hardswish", "leakyrelu", "gelu")
+    c, act = d.channels(16), d.choice("relu", "silu", "silu", "sigmoid", "hardswish", "leaky_relu", "gelu")
     g = d.start(c)
     x = -1
     for _ in range(d.choice(2, 4)):

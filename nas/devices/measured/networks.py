@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nas.devices.measured.csv_file import csv_rows, positive
 from nas.devices.measured.op_table import costed
-from search_spaces.graph import Graph, OpTable
+from search_spaces.graph import Graph
+from search_spaces.op_table import OpTable
 from workbench.errors import BadInput
 
 

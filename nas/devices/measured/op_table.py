@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nas.devices.model import FREE_KINDS
-from search_spaces.graph import DECODE_PART, OpTable
+from search_spaces.op_table import NUMERIC, OpTable
+from search_spaces.ops import DECODE_PART, VIEW_KINDS
 
 TEXT = ("kinds", "acts", "parts", "names")
 """Columns of an OpTable that are text."""
-NUMERIC = tuple(f.name for f in dataclasses.fields(OpTable) if f.name not in TEXT)
-"""Columns of an OpTable that are numbers."""
 
 
 def costed(table: OpTable) -> OpTable:
     """The rows that can take time: a fit evaluates a table hundreds of times."""
     pairs = zip(table.kinds, table.parts, strict=True)
-    rows = [i for i, (kind, part) in enumerate(pairs) if kind not in FREE_KINDS and part != DECODE_PART]
+    rows = [i for i, (kind, part) in enumerate(pairs) if kind not in VIEW_KINDS and part != DECODE_PART]
     return select_rows(table, rows)
 
 

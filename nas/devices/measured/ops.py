@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.devices.measured.csv_file import csv_rows, number
-from search_spaces.graph import OpTable
+from search_spaces.op_table import OpTable
 from workbench.errors import BadInput
 
 OP_COLUMNS = ("type", "batch", "cin", "h", "w", "cout", "k", "stride", "fused_add", "latency_ms")

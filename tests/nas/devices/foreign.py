@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 
 onnx = pytest.importorskip("onnx")
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from nas.devices.measured.networks import family_of, read_measured
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 
