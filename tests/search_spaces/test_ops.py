@@ -72,7 +72,7 @@ def test_torch_doors_speak_the_vocabulary() -> None:
 
 
 def test_calibration_chains_speak_the_vocabulary() -> None:
-    from nas.devices.calibration_set import designed_chains
+    from nas.devices.calibration.chains import designed_chains
 
     for graph in designed_chains(150, seed=3):
         assert {op.kind for op in graph} <= ops.OP_KINDS
