@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print tables or JSON; draw where asked."""
+    import dataclasses
     from pathlib import Path
 
     from nas.devices.find_network import find_network
@@ -49,18 +50,17 @@ def run(args: argparse.Namespace) -> int:
     if args.png and Path(args.png).suffix.lower() != ".png":
         raise BadInput(f"--png {args.png!r} must end in .png")
     profiles = [load_device(name) for name in dict.fromkeys(names)]
-    report = predict_latencies([find_network(text, args.input) for text in args.models], profiles)
+    result = predict_latencies([find_network(text, args.input) for text in args.models], profiles)
     if args.png:
         from nas.report.latency_plot import latency_png
 
-        bars = {p.name: [_bar(x) for x in report.predictions if x.device == p.name] for p in profiles}
+        bars = {p.name: [_bar(x) for x in result.predictions if x.device == p.name] for p in profiles}
         write_atomic(args.png, latency_png(bars))
+        result = dataclasses.replace(result, png=args.png)
     if args.json:
-        print_json(report.to_dict() | ({"png": args.png} if args.png else {}))
-        return 0
-    print(report.text(args.layers))
-    if args.png:
-        print(f"\nwrote {args.png}")
+        print_json(result.to_dict())
+    else:
+        print(result.text(args.layers))
     return 0
 
 

@@ -67,6 +67,11 @@ class BenchResult:
     noise: Noise
 
     @property
+    def ms(self) -> float:
+        """Median latency of the first network in milliseconds."""
+        return self.rows[0].timing.p50_ms
+
+    @property
     def warnings(self) -> list[str]:
         """What disturbed the whole measurement."""
         return self.noise.warnings(cpus(), self.target.threads)

@@ -79,15 +79,22 @@ class LatencyPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyReport:
-    """Predictions of several networks on several devices, device by device."""
+class LatencyResult:
+    """Predictions of several networks on several devices, device by device; ``png`` is a picture that was written."""
 
     predictions: tuple[LatencyPrediction, ...]
     profiles: tuple[DeviceProfile, ...]
+    png: str | None = None
+
+    @property
+    def ms(self) -> float:
+        """The first network on the first device, in milliseconds."""
+        return self.predictions[0].ms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in ``nas latency --json``."""
-        return {"networks": [prediction.to_dict() for prediction in self.predictions]}
+        networks = {"networks": [prediction.to_dict() for prediction in self.predictions]}
+        return networks | ({"png": self.png} if self.png else {})
 
     def to_table(self) -> tuple[list[str], list[list[Any]]]:
         """Header and one row a network and device."""
@@ -121,6 +128,8 @@ class LatencyReport:
             lines.append(
                 f"\nwarning: {model} has ops that the profiles do not know, costed as memory traffic: {', '.join(ops)}"
             )
+        if self.png:
+            lines.append(f"\nwrote {self.png}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -150,7 +159,7 @@ def predict_latency(network: Network, profile: DeviceProfile) -> LatencyPredicti
     )
 
 
-def predict_latencies(networks: Sequence[Network], profiles: Sequence[DeviceProfile]) -> LatencyReport:
+def predict_latencies(networks: Sequence[Network], profiles: Sequence[DeviceProfile]) -> LatencyResult:
     """The latency of every network on every device."""
     predictions = [predict_latency(network, profile) for profile in profiles for network in networks]
-    return LatencyReport(tuple(predictions), tuple(profiles))
+    return LatencyResult(tuple(predictions), tuple(profiles))

@@ -29,12 +29,12 @@ def test_parts_and_layers_add_up() -> None:
 
 
 def test_tables_and_text() -> None:
-    report = predict_latencies([NETWORK], [T4, load_device("raspberry-pi-5")])
-    header, rows = report.to_table()
+    result = predict_latencies([NETWORK], [T4, load_device("raspberry-pi-5")])
+    header, rows = result.to_table()
     assert header[:3] == ["network", "pixels", "device"] and [row[2] for row in rows] == ["t4", "raspberry-pi-5"]
-    assert len(report.predictions[0].to_table(all_layers=False)[1]) == TOP
-    assert [row[0] for row in report.predictions[0].to_table()[1]] == [
-        layer.name for layer in sorted(report.predictions[0].layers, key=lambda layer: layer.index)
+    assert len(result.predictions[0].to_table(all_layers=False)[1]) == TOP
+    assert [row[0] for row in result.predictions[0].to_table()[1]] == [
+        layer.name for layer in sorted(result.predictions[0].layers, key=lambda layer: layer.index)
     ]
-    assert f"the {TOP} slowest of" in str(report) and "layers in order" in report.text(all_layers=True)
-    assert json.loads(json.dumps(report.to_dict()))["networks"][0]["ms"] == report.predictions[0].ms
+    assert f"the {TOP} slowest of" in str(result) and "layers in order" in result.text(all_layers=True)
+    assert json.loads(json.dumps(result.to_dict()))["networks"][0]["ms"] == result.predictions[0].ms

@@ -77,7 +77,7 @@ def test_a_runtime_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     target = choose_target(runtime="toy", threads=1)
     assert runtime_text(target).startswith("Toy ") and runtime_text(target).endswith(", 1 thread")
     result = bench([Network.of_graph(chain(), (96, 96))], target, Plan(seconds=0.01, rounds=3))
-    assert toy.runs >= 9 and result.to_dict()["runtime"] == runtime_text(target)
+    assert toy.runs >= 9 and result.to_dict()["runtime"] == runtime_text(target) and "chain-16-2" in str(result)
     with pytest.raises(BadInput, match="Toy cannot run chain-16-2: too small"):
         open_network(Network.of_graph(chain(), (64, 64)), target)
     with pytest.raises(BadInput, match="Toy is measured in FP32"):
