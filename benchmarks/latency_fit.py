@@ -1,9 +1,9 @@
 """Every shipped latency profile: the command that made it, and its errors as a table.
 
-    python benchmarks/latency_fit.py            # the table, from the profiles as they ship
-    python benchmarks/latency_fit.py --fit      # first make them again (needs ../shared; minutes)
-    python benchmarks/latency_fit.py --fit t4   # only these
-    python benchmarks/latency_fit.py --beyond   # fits to part of YOLOBench, judged beyond what they saw
+python benchmarks/latency_fit.py            # the table, from the profiles as they ship
+python benchmarks/latency_fit.py --fit      # first make them again (needs ../shared; minutes)
+python benchmarks/latency_fit.py --fit t4   # only these
+python benchmarks/latency_fit.py --beyond   # fits to part of YOLOBench, judged beyond what they saw
 """
 
 from __future__ import annotations
@@ -11,23 +11,172 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nas.devices.profile import SHIPPED as PROFILES
 from nas.devices.profile import DeviceProfile, load_device
 
-OUT = "nas/latency/devices"
+OUT = PROFILES
 YOLOBENCH = "../shared/yolobench"
 SHIPPED: dict[str, list[str]] = {
-    "t4": ["../shared/t4", "--column", "t4_trt_fp16_ms", "--kind", "gpu", "--activations", "fused", "--hardware", "NVIDIA T4", "--runtime", "TensorRT 10", "--precision", "FP16"],
-    "a40": [YOLOBENCH, "--column", "nvidia_a40_gpu_tensorrt_ms", "--kind", "gpu", "--activations", "fused", "--hardware", "NVIDIA A40", "--runtime", "TensorRT", "--precision", "FP32"],
-    "v100": ["../shared/v100/conv_fp16.csv.gz", "--kind", "gpu", "--activations", "fused", "--hardware", "NVIDIA V100", "--runtime", "TensorRT", "--precision", "FP16"],
-    "jetson-nano": [YOLOBENCH, "--column", "jetson_nano_gpu_ort_fp32_ms", "--kind", "gpu", "--activations", "separate", "--hardware", "NVIDIA Jetson Nano, GPU", "--runtime", "ONNX Runtime", "--precision", "FP32"],
-    "intel-i7-10875h": [YOLOBENCH, "--column", "intel_i7_10875h_cpu_openvino_fp32_ms", "--kind", "cpu", "--activations", "fused", "--hardware", "Intel Core i7-10875H", "--runtime", "OpenVINO", "--precision", "FP32"],
-    "raspberry-pi-4-tflite": [YOLOBENCH, "--column", "raspberrypi4_cpu_tflite_fp32_ms", "--kind", "cpu", "--activations", "separate", "--hardware", "Raspberry Pi 4 Model B, CPU", "--runtime", "TensorFlow Lite", "--precision", "FP32"],
-    "raspberry-pi-4-tflite-int8": [YOLOBENCH, "--column", "raspberrypi4_cpu_tflite_int8_ms", "--kind", "cpu", "--activations", "separate", "--hardware", "Raspberry Pi 4 Model B, CPU", "--runtime", "TensorFlow Lite", "--precision", "INT8"],
-    "raspberry-pi-4": [YOLOBENCH, "--column", "raspberrypi4_cpu_ort_fp32_ms", "--kind", "cpu", "--activations", "separate", "--hardware", "Raspberry Pi 4 Model B, CPU", "--runtime", "ONNX Runtime", "--precision", "FP32"],
-    "raspberry-pi-5": [YOLOBENCH, "--column", "raspberrypi5_cpu_ort_fp32_ms", "--kind", "cpu", "--activations", "separate", "--hardware", "Raspberry Pi 5 Model B, CPU", "--runtime", "ONNX Runtime", "--precision", "FP32"],
-    "khadas-vim3-npu": [YOLOBENCH, "--column", "khadas_vim3_npu_int16_ms", "--kind", "npu", "--activations", "separate", "--hardware", "Khadas VIM3, NPU", "--precision", "INT16"],
-    "orange-pi-5-npu": [YOLOBENCH, "--column", "orangepi5_npu_fp16_ms", "--kind", "npu", "--activations", "separate", "--hardware", "Orange Pi 5, NPU", "--precision", "FP16"],
-}  # fmt: skip
+    "t4": [
+        "../shared/t4",
+        "--column",
+        "t4_trt_fp16_ms",
+        "--kind",
+        "gpu",
+        "--activations",
+        "fused",
+        "--hardware",
+        "NVIDIA T4",
+        "--runtime",
+        "TensorRT 10",
+        "--precision",
+        "FP16",
+    ],
+    "a40": [
+        YOLOBENCH,
+        "--column",
+        "nvidia_a40_gpu_tensorrt_ms",
+        "--kind",
+        "gpu",
+        "--activations",
+        "fused",
+        "--hardware",
+        "NVIDIA A40",
+        "--runtime",
+        "TensorRT",
+        "--precision",
+        "FP32",
+    ],
+    "v100": [
+        "../shared/v100/conv_fp16.csv.gz",
+        "--kind",
+        "gpu",
+        "--activations",
+        "fused",
+        "--hardware",
+        "NVIDIA V100",
+        "--runtime",
+        "TensorRT",
+        "--precision",
+        "FP16",
+    ],
+    "jetson-nano": [
+        YOLOBENCH,
+        "--column",
+        "jetson_nano_gpu_ort_fp32_ms",
+        "--kind",
+        "gpu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "NVIDIA Jetson Nano, GPU",
+        "--runtime",
+        "ONNX Runtime",
+        "--precision",
+        "FP32",
+    ],
+    "intel-i7-10875h": [
+        YOLOBENCH,
+        "--column",
+        "intel_i7_10875h_cpu_openvino_fp32_ms",
+        "--kind",
+        "cpu",
+        "--activations",
+        "fused",
+        "--hardware",
+        "Intel Core i7-10875H",
+        "--runtime",
+        "OpenVINO",
+        "--precision",
+        "FP32",
+    ],
+    "raspberry-pi-4-tflite": [
+        YOLOBENCH,
+        "--column",
+        "raspberrypi4_cpu_tflite_fp32_ms",
+        "--kind",
+        "cpu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Raspberry Pi 4 Model B, CPU",
+        "--runtime",
+        "TensorFlow Lite",
+        "--precision",
+        "FP32",
+    ],
+    "raspberry-pi-4-tflite-int8": [
+        YOLOBENCH,
+        "--column",
+        "raspberrypi4_cpu_tflite_int8_ms",
+        "--kind",
+        "cpu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Raspberry Pi 4 Model B, CPU",
+        "--runtime",
+        "TensorFlow Lite",
+        "--precision",
+        "INT8",
+    ],
+    "raspberry-pi-4": [
+        YOLOBENCH,
+        "--column",
+        "raspberrypi4_cpu_ort_fp32_ms",
+        "--kind",
+        "cpu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Raspberry Pi 4 Model B, CPU",
+        "--runtime",
+        "ONNX Runtime",
+        "--precision",
+        "FP32",
+    ],
+    "raspberry-pi-5": [
+        YOLOBENCH,
+        "--column",
+        "raspberrypi5_cpu_ort_fp32_ms",
+        "--kind",
+        "cpu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Raspberry Pi 5 Model B, CPU",
+        "--runtime",
+        "ONNX Runtime",
+        "--precision",
+        "FP32",
+    ],
+    "khadas-vim3-npu": [
+        YOLOBENCH,
+        "--column",
+        "khadas_vim3_npu_int16_ms",
+        "--kind",
+        "npu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Khadas VIM3, NPU",
+        "--precision",
+        "INT16",
+    ],
+    "orange-pi-5-npu": [
+        YOLOBENCH,
+        "--column",
+        "orangepi5_npu_fp16_ms",
+        "--kind",
+        "npu",
+        "--activations",
+        "separate",
+        "--hardware",
+        "Orange Pi 5, NPU",
+        "--precision",
+        "FP16",
+    ],
+}
 """Arguments of ``nas devices fit`` that made each profile, but for ``--out``."""
 
 
@@ -47,7 +196,10 @@ def main() -> int:
             code = nas(["devices", "fit", SHIPPED[name][0], "--out", f"{OUT}/{name}.yaml", *SHIPPED[name][1:]])
             if code:
                 return code
-    print("| profile | points | left-out MAPE % | Kendall tau | fitted MAPE % | line through FLOPs: MAPE % | tau | by family: MAPE (mean error) % |")
+    print(
+        "| profile | points | left-out MAPE % | Kendall tau | fitted MAPE % | line through FLOPs: MAPE % | tau | by "
+        "family: MAPE (mean error) % |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for name in SHIPPED:
         print(row(load_device(name)))
@@ -58,9 +210,21 @@ def row(profile: DeviceProfile) -> str:
     """One line of the table."""
     error = profile.error
     signed = error["mean_percent_by_family"]
-    families = ", ".join(f"{name} {value:.1f} ({signed[name]:+.1f})" for name, value in error["mape_percent_by_family"].items())
-    cells = [profile.name, f"{profile.points:,}", f"**{error['mape_percent']:.1f}**", f"**{error['kendall_tau']:.3f}**", f"{error['fitted_mape_percent']:.1f}"]
-    rival = [f"{error['flops_line_mape_percent']:.1f}", f"{error['flops_line_kendall_tau']:.3f}"] if "flops_line_mape_percent" in error else ["", ""]
+    families = ", ".join(
+        f"{name} {value:.1f} ({signed[name]:+.1f})" for name, value in error["mape_percent_by_family"].items()
+    )
+    cells = [
+        profile.name,
+        f"{profile.points:,}",
+        f"**{error['mape_percent']:.1f}**",
+        f"**{error['kendall_tau']:.3f}**",
+        f"{error['fitted_mape_percent']:.1f}",
+    ]
+    rival = (
+        [f"{error['flops_line_mape_percent']:.1f}", f"{error['flops_line_kendall_tau']:.3f}"]
+        if "flops_line_mape_percent" in error
+        else ["", ""]
+    )
     return "| " + " | ".join([*cells, *rival, families]) + " |"
 
 
@@ -84,7 +248,9 @@ def beyond() -> None:
         size = problem.total(problem.rows.macs) / px.astype(float) ** 2
         cells = []
         for judged in (px > 320, px < 256, size > np.quantile(size, 2 / 3)):
-            found = fit_model(problem.part(~judged), Setting(option["--kind"], option["--precision"], option["--activations"]))
+            found = fit_model(
+                problem.part(~judged), Setting(option["--kind"], option["--precision"], option["--activations"])
+            )
             rest = problem.part(judged)
             forecast = rest.predict(*found)
             cells.append(f"{100 * np.abs(forecast / rest.ms - 1).mean():.1f}, {kendall(forecast, rest.ms):.3f}")

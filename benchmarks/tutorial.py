@@ -1,10 +1,11 @@
 """Run every command of a page of the docs, in order, and put what they printed and how long they took into it.
 
     python benchmarks/tutorial.py docs/tutorial/index.md            # fills the page (an otherwise idle machine, seed 0)
-    python benchmarks/tutorial.py docs/tutorial/index.md --short    # the same commands on a few pictures for one epoch; writes nothing
+    python benchmarks/tutorial.py docs/tutorial/index.md --short    # the same commands on a few pictures for one epoch;
+    writes nothing
 
-The commands are the lines that begin with ``nas`` in the page's code blocks; they run in a fresh folder, beside a copy of the
-files that lie beside the page. A command that fails stops it all.
+The commands are the lines that begin with ``nas`` in the page's code blocks; they run in a fresh folder, beside a
+copy of the files that lie beside the page. A command that fails stops it all.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ def commands(page: str) -> list[str]:
     """The ``nas`` lines of the page's code blocks, without the part that this script writes."""
     own = page.split(BEGIN)[0] + page.partition(END)[2]
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", own, re.MULTILINE | re.DOTALL)
-    return [line.split(" #")[0].rstrip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith(("nas ", ".venv/bin/nas "))]
+    return [
+        line.split(" #")[0].rstrip()
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith(("nas ", ".venv/bin/nas "))
+    ]
 
 
 def shortened(command: str) -> str:
@@ -65,7 +71,9 @@ def run_all(chosen: list[str], folder: Path) -> list[Ran]:
         print(f"$ {command}", flush=True)
         began = time.monotonic()
         words = [sys.executable, "-m", "nas.cli", *shlex.split(command)[1:]]
-        found = subprocess.run(words, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            words, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
         seconds = time.monotonic() - began
         if found.returncode:
             raise SystemExit(f"{command} ended with {found.returncode}:\n{found.stdout}{found.stderr[-2000:]}")
@@ -77,7 +85,10 @@ def run_all(chosen: list[str], folder: Path) -> list[Ran]:
 def told(done: list[Ran]) -> str:
     """What the page shows."""
     total = sum(one.seconds for one in done)
-    lines = [f"Measured on {datetime.date.today():%-d %B %Y}, {cpus()} CPUs, no GPU: {total / 60:.1f} minutes in all.", ""]
+    lines = [
+        f"Measured on {datetime.date.today():%-d %B %Y}, {cpus()} CPUs, no GPU: {total / 60:.1f} minutes in all.",
+        "",
+    ]
     for one in done:
         printed = one.printed.splitlines()
         if len(printed) > 2 * MOST_LINES:

@@ -173,7 +173,14 @@ class PreparedRun:
         )  # fmt: skip
         log_cost = None if request.quiet else lambda text: log(text, force=True)
         return use_cache(
-            self.task, teachers, self.data, self.recipe, options, input_px=self.input_px, seed=request.seed, log=log_cost
+            self.task,
+            teachers,
+            self.data,
+            self.recipe,
+            options,
+            input_px=self.input_px,
+            seed=request.seed,
+            log=log_cost,
         )
 
 
@@ -295,7 +302,9 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
     if request.weights is not None:
         weights, _ = resolve_detector(request.weights, request.seed)
         if not same_network(weights, detector):
-            raise BadInput(f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}")
+            raise BadInput(
+                f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}"
+            )
         detector, trained = weights, True
     if detector.fused:
         raise BadInput(

@@ -99,7 +99,8 @@ def describe_cost(
         if times.teachers > EXPENSIVE * (times.step - times.teachers):
             hint = "; nas distill --cache-views would run it once for each view of an image"
         return (
-            f"teacher: runs in {with_teacher:,} of {batches:,} steps and takes {100 * times.teachers / times.step:.0f} % "
+            f"teacher: runs in {with_teacher:,} of {batches:,} steps and takes {100 * times.teachers / times.step:.0f} "
+            "% "
             f"of each; about {duration(student_s + uncached_s)} on this machine, {duration(uncached_s)} of it for the "
             f"teacher{hint}"
         )

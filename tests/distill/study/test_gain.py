@@ -20,7 +20,10 @@ FINAL, BETWEEN, WITHIN = 0.3, 0.01, 0.003
 def curve(random: np.random.Generator, lag: float = 0.0) -> Curve:
     """A run whose AP rises to ``FINAL`` less ``lag``, with noise that belongs to its seed and noise that does not."""
     own = random.normal(0, BETWEEN)
-    return {e: float((FINAL - lag) * (1 - math.exp(-e / 6)) + own * e / EPOCHS + random.normal(0, WITHIN)) for e in range(1, EPOCHS + 1)}
+    return {
+        e: float((FINAL - lag) * (1 - math.exp(-e / 6)) + own * e / EPOCHS + random.normal(0, WITHIN))
+        for e in range(1, EPOCHS + 1)
+    }
 
 
 def called(random: np.random.Generator, seeds: int, lag: float) -> bool:
@@ -42,7 +45,10 @@ def test_the_interval_is_students() -> None:
     assert gain.verdict == "open"
 
 
-@pytest.mark.parametrize(("differences", "verdict"), [((0.02, 0.021, 0.022), "helps"), ((-0.02, -0.021, -0.022), "harms"), ((-0.02, 0.02), "open")])
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [((0.02, 0.021, 0.022), "helps"), ((-0.02, -0.021, -0.022), "harms"), ((-0.02, 0.02), "open")],
+)
 def test_the_verdict_is_that_of_the_interval(differences: tuple[float, ...], verdict: str) -> None:
     assert Gain(differences).verdict == verdict
 
