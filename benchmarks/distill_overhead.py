@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,9 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     names = pair.split(":")
     torch.manual_seed(args.seed)
     student, teacher = (build(name, CLASSES) for name in names)
-    responses = None if args.responses is None else {name: {} for name in args.responses}
+    responses: dict[str, dict[str, Any]] | None = (
+        None if args.responses is None else {name: {} for name in args.responses}
+    )
     settings = DistillationSettings({name: {} for name in args.features}, responses)
     arms = {"alone": Arm(SupervisedTask(copy.deepcopy(student)), args)}
     for name in ("live", "cached"):

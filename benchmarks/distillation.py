@@ -259,9 +259,8 @@ def report(bench: Bench, teachers: dict[str, float], measured: list[Measured]) -
         f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in result.gain.differences)
         for pair, result, *_ in measured
     )
-    return "\n".join([
-        conditions(bench.args, list(teachers)), "", table(header, rows), "", f"Differences of every seed: {differences}.",
-    ])  # fmt: skip
+    differences = f"Differences of every seed: {differences}."
+    return "\n".join([conditions(bench.args, list(teachers)), "", table(header, rows), "", differences])
 
 
 def conditions(args: argparse.Namespace, teachers: list[str]) -> str:
@@ -275,9 +274,9 @@ def conditions(args: argparse.Namespace, teachers: list[str]) -> str:
     return (
         f"Measured on {datetime.date.today()}: {machine}. The easy synthetic set of `nas bench-scores --train`, "
         f"{args.input} px, one class; students: {args.images} images, a fifth of them to validate, {args.epochs} "
-        f"epochs, seeds {SEED} to {SEED + args.seeds - 1}{views}; teachers: {args.teacher_images} other images, epochs: "
-        f"{epochs}. Batches of {args.batch}, recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; students: "
-        f"{', '.join(STUDENTS)}{own_settings}. AP in %, of students after the last epoch, of teachers on images of "
+        f"epochs, seeds {SEED} to {SEED + args.seeds - 1}{views}; teachers: {args.teacher_images} other images, "
+        f"epochs: {epochs}. Batches of {args.batch}, recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; "
+        f"students: {', '.join(STUDENTS)}{own_settings}. AP in %, of students after the last epoch, of teachers on images of "
         "their own set that they were not trained on."
     )
 

@@ -45,10 +45,11 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     """Solve one problem in this process."""
     start = time.perf_counter()
     chosen = load_space(space) if grid is None else with_grid(load_space(space), grid)
-    rulers = SpaceCosts(chosen, load_device("t4"))
+    profile = load_device("t4")
+    rulers = SpaceCosts(chosen, profile)
     found = solve(rulers, whole_limits(rulers, parse_budgets(budgets)))
     row, certificate = found.rows[-1], found.certificate
-    measured = architecture_costs(chosen.decode(row), 640, rulers.profile)
+    measured = architecture_costs(chosen.decode(row), 640, profile)
     return {
         "space": space, "grid": chosen.channel_step, "budget": budgets, **certificate.to_dict(),
         "front_points": len(found.rows), "wall_s": round(time.perf_counter() - start, 2),

@@ -261,7 +261,7 @@ def forms() -> list[tuple[str, Form, bool]]:
     """Every form that is compared: what depth counts, where widths are read, how narrow layers are discounted."""
     found = []
     levels = {"2:2:1": (0.4, 0.4, 0.2), "1:1:0": (0.5, 0.5, 0.0), "1:1:1": (1 / 3, 1 / 3, 1 / 3)}
-    parts = {
+    parts: dict[str, tuple[float, float, float]] = {
         "heads": (0, 0, 1),
         "backbone 1/6": (0, 1 / 6, 5 / 6),
         "backbone 1/3": (0, 1 / 3, 2 / 3),

@@ -35,7 +35,7 @@ def plain_loop(
 ) -> Tensor:
     """What every framework's fallback does: one box after another."""
     left = torch.sort(scores, descending=True, stable=True).indices
-    kept = []
+    kept: list[Tensor] = []
     while len(left) and (max_kept is None or len(kept) < max_kept):
         best, left = left[0], left[1:]
         kept.append(best)

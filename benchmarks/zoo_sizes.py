@@ -49,7 +49,7 @@ def gflops(detector: Detector, px: int, norm_macs: int) -> float:
     import thop
 
     def norm(module: nn.Module, given: Any, made: Tensor) -> None:
-        module.total_ops += norm_macs * made.numel()  # type: ignore[operator]
+        module.total_ops += norm_macs * made.numel()  # type: ignore[assignment,operator]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
