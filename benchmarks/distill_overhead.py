@@ -1,16 +1,16 @@
-"""What a teacher adds to a training step: the student alone, with the teacher asked live, and with its answers cached.
+"""What a teacher adds to a training step: the student alone, with a live teacher, and with cached teacher outputs.
 
-    python benchmarks/distill_overhead.py                                   # damo-yolo-t taught by damo-yolo-s and
-    others, 320 px python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 --batch 16 --device cuda
-    --precision bf16
+    python benchmarks/distill_overhead.py  # damo-yolo-t taught by damo-yolo-s and others, 320 px
+    python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 \\
+        --batch 16 --device cuda --precision bf16
 
 All three take whole steps of the loop (forward, losses, backward, optimizer, average) on the same batches, one after
 another, so that a busy machine disturbs them alike; in which order is drawn anew for each round, so that none always
 comes after the same other. Overheads are medians of the ratios within rounds, with a 95 % interval from resampled
 rounds. In some steps with a teacher gradients are measured too, which balances the losses: such steps are timed by
-themselves and count as often as they occur in a run of --steps. The cache is filled before; its records are read
-from files that the system may hold in memory. Weights are random, but what a teacher says of a picture is given the
-true objects, so that the methods have as much to do as with one that finds them. Prints a Markdown table.
+themselves and count as often as they occur in a run of --steps. The cache is filled before; its records are read from
+files that the system may hold in memory. Weights are random, but what a teacher says of a picture is given the true
+objects, so that the methods have as much to do as with one that finds them. Prints a Markdown table.
 """
 
 from __future__ import annotations

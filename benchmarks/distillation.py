@@ -276,8 +276,8 @@ def conditions(args: argparse.Namespace, teachers: list[str]) -> str:
         f"{args.input} px, one class; students: {args.images} images, a fifth of them to validate, {args.epochs} "
         f"epochs, seeds {SEED} to {SEED + args.seeds - 1}{views}; teachers: {args.teacher_images} other images, "
         f"epochs: {epochs}. Batches of {args.batch}, recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; "
-        f"students: {', '.join(STUDENTS)}{own_settings}. AP in %, of students after the last epoch, of teachers on images of "
-        "their own set that they were not trained on."
+        f"students: {', '.join(STUDENTS)}{own_settings}. AP in %, of students after the last epoch, of "
+        "teachers on images of their own set that they were not trained on."
     )
 
 

@@ -1,9 +1,8 @@
 """Fit the score ``calibrated`` to really trained detectors, judge it on families left out, and write its numbers.
 
-    python benchmarks/fit_calibrated.py --data ../shared/yolobench            # writes nas/scores/calibrated.yaml,
-    prints the table python benchmarks/fit_calibrated.py --data ../shared/yolobench --forms    # every form that was
-    compared; writes nothing python benchmarks/fit_calibrated.py --data ../shared/yolobench --columns  # the shipped
-    score on every accuracy column
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench            # writes nas/scores/calibrated.yaml
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench --forms    # compares all forms; writes nothing
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench --columns  # the score on every accuracy column
 
 Nothing is random but the bootstrap of the interval, which is seeded: the same data give the same file.
 """

@@ -1,12 +1,12 @@
 """What workers are worth to a search: evolution on islands with one worker and with two, and the exact search with and
 without.
 
-    python benchmarks/search_workers.py                                  # two islands, 2 million candidates, about 4
-    minutes python benchmarks/search_workers.py --out docs/benchmarks/workers.md
+    python benchmarks/search_workers.py  # two islands, 2 million candidates, about 4 minutes
+    python benchmarks/search_workers.py --out docs/benchmarks/workers.md
 
-Every repeat does the same islands first in this process, then with one worker of Ray, then with two, so that a
-machine that is busy for a while slows all of them. Rounds are written to a journal as in `nas search`. Ray's own
-start is timed apart.
+Every repeat does the same islands first in this process, then with one worker of Ray, then with two, so that a machine
+that is busy for a while slows all of them. Rounds are written to a journal as in `nas search`. Ray's own start is timed
+apart.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """What half precision changes in what a teacher says, and how long it takes, beside single precision.
 
-    python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors --data
-    DATA --input 96 python benchmarks/teacher_half.py --time damo-yolo-t damo-yolo-s yolo11s rtdetrv2-s --input 256
-    --batch 4
+    python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors \\
+        --data DATA --input 96
+    python benchmarks/teacher_half.py --time damo-yolo-t damo-yolo-s yolo11s rtdetrv2-s --input 256 --batch 4
 
-Both teachers are folded and see the same pictures, as they would in training. The first command judges AP on the
-split val, and compares features, and scores and boxes where the teacher in single precision gives a score above 0.2.
-The second takes the median time of passes in alternating turns, weights and pictures at random. Both print a
-Markdown table.
+Both teachers are folded and see the same pictures, as they would in training. The first command judges AP on the split
+val, and compares features, and scores and boxes where the teacher in single precision gives a score above 0.2. The
+second takes the median time of passes in alternating turns, weights and pictures at random. Both print a Markdown
+table.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Run every command of a page of the docs, in order, and put what they printed and how long they took into it.
 
-    python benchmarks/tutorial.py docs/tutorial/index.md            # fills the page (an otherwise idle machine, seed 0)
-    python benchmarks/tutorial.py docs/tutorial/index.md --short    # the same commands on a few pictures for one epoch;
-    writes nothing
+    python benchmarks/tutorial.py docs/tutorial/index.md            # fills the page (idle machine, seed 0)
+    python benchmarks/tutorial.py docs/tutorial/index.md --short    # few images, one epoch; writes nothing
 
-The commands are the lines that begin with ``nas`` in the page's code blocks; they run in a fresh folder, beside a
-copy of the files that lie beside the page. A command that fails stops it all.
+The commands are the lines that begin with ``nas`` in the page's code blocks; they run in a fresh folder, beside a copy
+of the files that lie beside the page. A command that fails stops it all.
 """
 
 from __future__ import annotations
