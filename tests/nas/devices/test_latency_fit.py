@@ -14,7 +14,8 @@ from nas.devices.measurements import read_measured
 from nas.devices.model import LatencyModel
 from nas.devices.profile import SHIPPED, DeviceProfile, load_device
 from nas.devices.profile_error import check, figures, fit_report, flops_line, recorded
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
 T4 = load_device("t4")

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from zoo.detector import Detector, Family, Recipe
 from zoo.families import families
 

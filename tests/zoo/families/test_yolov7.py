@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from tests.zoo.families.checks import (
     assert_folding_and_prediction,
     convolutions,
