@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import evaluation_batches
+from distill.data.feed.evaluation_batches import evaluation_batches
 from distill.train.parallel.sync_bn import revert_sync_bn
 from zoo.detector import Detector
 

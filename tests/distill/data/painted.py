@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
-from distill.data.feed.augment import Scene
+from distill.data.feed.scene import Scene
 from distill.data.synthetic.synth import KINDS, draw_picture
 
 LIT = 64

@@ -29,4 +29,4 @@ def distilled(home: Path, name: str) -> dict[str, Any]:
         quiet=True,
     )
     outcome = prepare(request).train(lambda text, force=False: None)
-    return {"history": outcome.history, "verdict": outcome.verdict}
+    return {"history": outcome.history, "verdict": outcome.metrics}

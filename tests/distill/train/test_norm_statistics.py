@@ -13,7 +13,7 @@ pytest.importorskip("cv2")
 from torch import Tensor, nn
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import evaluation_batches
+from distill.data.feed.evaluation_batches import evaluation_batches
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
 from distill.train.bn_calibration import MOST_BATCHES, calibrate_bn, calibration_images, update_bn_statistics
@@ -117,6 +117,7 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
     """The checkpoint has the average's weights and measured norms; with 0 the norms that moved along."""
     from distill.train.recipe import load_recipe
     from distill.train.run import PRODUCTS, train
+    from distill.train.run_context import RunSettings, TrainData
     from distill.train.task import SupervisedTask
     from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
@@ -129,7 +130,7 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
     for images in (8, 0):
         recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "bn_calibration_images": images, "freeze_bn_from": 1.0})
         folder = RunFolder.open(tmp_path / f"run-{images}", {}, {}, PRODUCTS)
-        train(SupervisedTask(detector()), data, data, recipe, folder, input_px=PX, workers=0)
+        train(SupervisedTask(detector()), TrainData(data, data), recipe, folder, RunSettings(PX, data_workers=0))
         folder.close()
         state = torch.load(tmp_path / f"run-{images}" / "resume.pt", weights_only=True)
         average = detector()
@@ -141,9 +142,10 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
 
 
 def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill.train import run as training
     from distill.train.loop import Loop
     from distill.train.recipe import load_recipe
+    from distill.train.run import PRODUCTS, train
+    from distill.train.run_context import RunSettings, TrainData
     from distill.train.task import SupervisedTask
     from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
@@ -163,8 +165,8 @@ def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, 
 
     plain = Loop.advance
     monkeypatch.setattr(Loop, "advance", advance)
-    folder = RunFolder.open(tmp_path / "run", {}, {}, training.PRODUCTS)
-    training.train(SupervisedTask(detector), data, data, recipe, folder, input_px=PX, workers=0)
+    folder = RunFolder.open(tmp_path / "run", {}, {}, PRODUCTS)
+    train(SupervisedTask(detector), TrainData(data, data), recipe, folder, RunSettings(PX, data_workers=0))
     folder.close()
     (before,) = at_hold
     expected, kept = statistics(calibrate_bn(before, data, PX, 8, workers=0)), statistics(load(tmp_path / "run" / "last.safetensors"))

@@ -20,10 +20,12 @@ pytest.importorskip("torch")
 
 from PIL import Image
 
-from distill.data.check.doctor import Report, examine
-from distill.data.check.repair import repair, turned
-from distill.data.formats.raw import RULES
+from distill.data.check.doctor import examine
+from distill.data.check.repair import repair
+from distill.data.check.repair_boxes import turned
+from distill.data.check.report import Report
 from distill.data.formats.readers import open_data, open_pair
+from distill.data.formats.rules import RULES
 from tests.distill.data import made
 from tests.distill.data.formats.test_readers import sheet, thing, voc, yolo
 from workbench.errors import BadInput

@@ -19,9 +19,13 @@ pytest.importorskip("cv2")
 pytest.importorskip("PIL")
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import Batch, Loader, evaluation_batches
-from distill.data.feed.presets import PRESETS, Keep
-from distill.data.feed.workers import Tuner, WorkerPool
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.evaluation_batches import evaluation_batches
+from distill.data.feed.loader import Batch, Loader, ReadOptions
+from distill.data.feed.presets import PRESETS, find_preset
+from distill.data.feed.scene import BoxFilter
+from distill.data.feed.worker_pool import WorkerPool
+from distill.data.feed.worker_tuner import WorkerTuner
 from tests.distill.data.painted import painted, synthetic_set, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare, read_image
@@ -36,8 +40,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return synthetic_set(tmp_path_factory.mktemp("set"), 22)
 
 
-def loader(data: DataSet, preset: str = "light", batch: int = 4, workers: int | None = 0, **more: object) -> Loader:
-    return Loader(data, HOW, preset, SIDE_PX, batch, 7, workers=workers, cache_bytes=more.pop("cache_bytes", 10**7), **more)  # type: ignore[arg-type]
+def loader(
+    data: DataSet, preset: str = "light", batch: int = 4, workers: int | None = 0, multi_scale: float | None = None,
+    cache_bytes: int = 10**7, skip_broken: bool = False, **plan: int,
+) -> Loader:  # fmt: skip
+    chosen = find_preset(preset) if multi_scale is None else find_preset(preset).with_sizes(multi_scale)
+    read = ReadOptions(workers, cache_bytes, skip_broken=skip_broken)
+    return Loader(data, HOW, chosen, SIDE_PX, BatchPlan(batch, 7, **plan), read)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -83,9 +92,9 @@ def test_every_picture_once_an_epoch_and_the_last_batch_filled(data: DataSet) ->
     with loader(data) as one:
         assert len(one) == 6
         for epoch in range(3):
-            order = one.order(epoch)
+            order = one.batches.order(epoch)
             assert sorted(order[:22].tolist()) == list(range(22)) and order[22:].tolist() == order[:2].tolist()
-        assert one.order(0).tolist() != one.order(1).tolist()
+        assert one.batches.order(0).tolist() != one.batches.order(1).tolist()
     few = DataSet(data.root, data.name, data.classes, data.pictures[:3])
     with loader(few, batch=8) as one:
         (batch,) = one.epoch(0)
@@ -94,21 +103,21 @@ def test_every_picture_once_an_epoch_and_the_last_batch_filled(data: DataSet) ->
 
 def test_sizes_follow_from_epoch_and_step(data: DataSet) -> None:
     with loader(data, "yolox", multi_scale=0.4) as one, loader(data, "yolox", workers=1, multi_scale=0.4) as other:
-        sizes = {one.side_px(epoch, step) for epoch in range(10) for step in range(0, 40, 10)}
-        assert sizes == {64, 96, 128} and all(one.side_px(2, step) == one.side_px(2, 0) for step in range(10)), "ten steps share one"
+        sizes = {one.batches.side_px(epoch, step) for epoch in range(10) for step in range(0, 40, 10)}
+        assert sizes == {64, 96, 128} and all(one.batches.side_px(2, step) == one.batches.side_px(2, 0) for step in range(10)), "ten steps share one"
         for epoch in range(3):
             for batch in other.epoch(epoch):
-                assert batch.image.shape == (4, 3, one.side_px(epoch, batch.step), one.side_px(epoch, batch.step))
+                assert batch.image.shape == (4, 3, one.batches.side_px(epoch, batch.step), one.batches.side_px(epoch, batch.step))
                 ends = torch.cat(batch.targets.boxes)
                 assert ends.min() >= 0 and ends.max() <= batch.image.shape[-1]
     with loader(data, "detr", multi_scale=0.4) as one:
-        assert {one.side_px(0, step, closing=True) for step in range(20)} == {SIDE_PX} != {one.side_px(0, step) for step in range(20)}
+        assert {one.batches.side_px(0, step, closing=True) for step in range(20)} == {SIDE_PX} != {one.batches.side_px(0, step) for step in range(20)}
 
 
 def test_closing_epochs_are_as_evaluation_sees_them(data: DataSet) -> None:
     """With the flip off, too: what is left of a mosaic recipe is the picture itself, prepared as for prediction."""
-    preset = replace(PRESETS["damo"], flip=0.0, keep=Keep(0.0, 0.0))
-    with Loader(data, HOW, preset, SIDE_PX, 4, 0, workers=1) as one:
+    preset = replace(PRESETS["damo"].without("flip"), box_filter=BoxFilter(0.0, 0.0))
+    with Loader(data, HOW, preset, SIDE_PX, BatchPlan(4, 0), ReadOptions(workers=1)) as one:
         batch = next(iter(one.epoch(0, closing=True)))
         mosaics = next(iter(one.epoch(0)))
     images, places = prepare([read_image(data.pictures[index].file) for index in batch.indices.tolist()], SIDE_PX, HOW)
@@ -155,7 +164,7 @@ def test_leaving_an_epoch_early_does_not_disturb_the_next(data: DataSet) -> None
         assert all_same(list(one.epoch(1)), wanted)
         two = (one.epoch(0), one.epoch(1))
         next(two[0]), next(two[1])
-        with pytest.raises(RuntimeError, match="another round"):
+        with pytest.raises(RuntimeError, match="another iteration"):
             next(two[0])
         assert len(list(two[1])) == len(one) - 1, "the newer one goes on"
         assert all_same(list(one.epoch(1)), wanted)
@@ -297,34 +306,34 @@ def test_an_unforeseen_error_in_a_worker_shows_where() -> None:
         room[:] = job
         return 10 // job
 
-    with WorkerPool(task, 4, 2) as crew:
-        assert [(reply, pixels.tolist()) for reply, pixels in crew.ordered([5, 2, 1, 10])] == [(2, [5] * 4), (5, [2] * 4), (10, [1] * 4), (1, [10] * 4)]
+    with WorkerPool(task, 4, 2) as pool:
+        assert [(reply, pixels.tolist()) for reply, pixels in pool.ordered([5, 2, 1, 10])] == [(2, [5] * 4), (5, [2] * 4), (10, [1] * 4), (1, [10] * 4)]
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-            list(crew.ordered([1, 0, 1]))
-        assert [reply for reply, _ in crew.ordered([1, 2])] == [10, 5], "the crew goes on"
+            list(pool.ordered([1, 0, 1]))
+        assert [reply for reply, _ in pool.ordered([1, 2])] == [10, 5], "the pool goes on"
 
 
-def test_a_crew_grows_and_shrinks_without_losing_order() -> None:
+def test_a_pool_grows_and_shrinks_without_losing_order() -> None:
     def task(job: int, room: np.ndarray) -> int:
         time.sleep(0.002 * (job % 3))
         return job
 
-    with WorkerPool(task, 1, 1, most=3) as crew:
+    with WorkerPool(task, 1, 1, most=3) as pool:
         seen = []
-        change: dict[int, Callable[[], None]] = {10: crew.add, 20: crew.add, 25: crew.add, 40: crew.remove, 45: crew.remove, 50: crew.remove}
+        change: dict[int, Callable[[], None]] = {10: pool.add, 20: pool.add, 25: pool.add, 40: pool.remove, 45: pool.remove, 50: pool.remove}
         sizes = set()
-        for reply, _ in crew.ordered(range(80)):
+        for reply, _ in pool.ordered(range(80)):
             seen.append(reply)
             change.get(reply, lambda: None)()
-            sizes.add(crew.size)
-        assert seen == list(range(80)) and sizes == {1, 2, 3} and crew.size == 1 and len(crew.pids) == 1
+            sizes.add(pool.size)
+        assert seen == list(range(80)) and sizes == {1, 2, 3} and pool.size == 1 and len(pool.pids) == 1
 
 
 def tuned(wait_of: Callable[[int], float], steps: int = 2000, most: int = 8) -> list[int]:
     """Worker counts over time, when ``wait_of`` workers seconds of each step of a tenth are spent waiting."""
-    tuner, workers, counts = Tuner(most), 1, []
+    tuner, workers, counts = WorkerTuner(most), 1, []
     for _ in range(steps):
-        workers += tuner.seen(wait_of(workers), 0.1, workers)
+        workers += tuner.update(wait_of(workers), 0.1, workers)
         counts.append(workers)
     return counts
 

@@ -14,8 +14,13 @@ import pytest
 pytest.importorskip("PIL")
 pytest.importorskip("torch")
 
+from PIL import Image
+
 from distill.data.dataset import DataSet
-from distill.data.formats.readers import open_data, open_pair
+from distill.data.formats.findings import FindingLog
+from distill.data.formats.image_headers import fill_sizes
+from distill.data.formats.raw import Category, RawAnnotations, Source, columns
+from distill.data.formats.readers import FORMATS, LogFunction, open_data, open_pair, silent
 from tests.distill.data import made
 from workbench.errors import BadInput
 
@@ -118,7 +123,7 @@ def test_missing_optional_fields_and_sizes(tmp_path: Path) -> None:
 def test_a_file_that_names_no_split_serves_as_any_but_not_as_two(tmp_path: Path) -> None:
     file = layout_beside(tmp_path, made.coco([made.image(3, "a.png")], []))
     assert len(open_data(file, "train")) == len(open_data(file, "val")) == 1
-    with pytest.raises(BadInput, match="no split 'train', only one that no name tells the split of"):
+    with pytest.raises(BadInput, match="no split 'train', only one whose name does not say a split"):
         open_pair(file)
 
 
@@ -510,3 +515,34 @@ def test_yolo_folders_without_yaml_say_what_to_write(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
     with pytest.raises(BadInput, match=r"no data.yaml; write one"):
         open_data(tmp_path)
+
+
+class CsvFormat:
+    """A toy format: one ``boxes.csv`` with lines ``image,class,x1,y1,x2,y2``."""
+
+    def find(self, path: Path) -> list[Source]:
+        file = path / "boxes.csv"
+        return [Source("csv", "train", path.resolve(), file)] if file.is_file() else []
+
+    def read(self, source: Source, log: LogFunction = silent) -> RawAnnotations:
+        rows = [line.split(",") for line in source.file.read_text().splitlines()]
+        names, classes = sorted({row[0] for row in rows}), sorted({row[1] for row in rows})
+        notes = FindingLog(source.name)
+        files: list[Path | None] = [source.root / name for name in names]
+        sizes = fill_sizes(np.zeros((len(files), 2), np.int64), files, notes, log)
+        images, categories = [names.index(row[0]) for row in rows], [classes.index(row[1]) + 1 for row in rows]
+        count = len(rows)
+        return RawAnnotations(
+            source, tuple(Category(number, name) for number, name in enumerate(classes, 1)), np.arange(len(files)), tuple(files), tuple(names), sizes,
+            **columns([row[2:] for row in rows], images, categories, [False] * count, [np.nan] * count, [-1] * count), findings=notes.findings(),
+        )  # fmt: skip
+
+
+def test_a_new_format_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("a.png,nut,1,2,30,40\na.png,bolt,5,5,20,20\n")
+    with pytest.raises(BadInput, match="no data set that can be read"):
+        open_data(tmp_path)
+    monkeypatch.setitem(FORMATS, "csv", CsvFormat())
+    data = open_data(tmp_path)
+    assert data.classes.names == ("bolt", "nut") and data.pictures[0].boxes.tolist() == [[1, 2, 30, 40], [5, 5, 20, 20]]

@@ -126,4 +126,4 @@ def overflowed() -> dict[str, Any]:
     poison = second.image.clone()
     poison[-1] = 3e38
     reports = [loop.advance([part_of(batch)]) for batch in (first, TinyBatch(poison, second.targets), third)]
-    return {"rolled_back": reports[1].rolled_back, "steps": loop.step, "trouble": dataclasses.asdict(loop.trouble), "weights": copy.deepcopy(loop.state()["task"])}
+    return {"rolled_back": reports[1].rolled_back, "steps": loop.step, "trouble": dataclasses.asdict(loop.overflows), "weights": copy.deepcopy(loop.state()["task"])}
