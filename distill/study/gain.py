@@ -83,7 +83,7 @@ def paired(control: Mapping[int, float], taught: Mapping[int, float]) -> Gain:
     return Gain(tuple(taught[seed] - control[seed] for seed in shared))
 
 
-def tested_epochs(evaluated: Sequence[int], epochs: int) -> list[int]:
+def harm_test_epochs(evaluated: Sequence[int], epochs: int) -> list[int]:
     """The epochs among the ``evaluated`` ones at which harm is tested."""
     return [epoch for epoch in sorted(evaluated) if epoch > HARM_FROM * epochs]
 
@@ -110,7 +110,7 @@ def first_harmful_epoch(control: Sequence[Curve], taught: Sequence[Curve], epoch
     mean.
     """
     in_a_row = 0
-    for epoch in tested_epochs(list(taught[-1]) if taught else [], epochs):
+    for epoch in harm_test_epochs(list(taught[-1]) if taught else [], epochs):
         control_aps, taught_aps = ([curve[epoch] for curve in curves if epoch in curve] for curves in (control, taught))
         bound = lag_lower_bound(control_aps, taught_aps)
         harmful = (

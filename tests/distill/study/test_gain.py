@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, lag_lower_bound, paired, tested_epochs
+from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, lag_lower_bound, paired, harm_test_epochs
 from workbench.errors import BadInput
 
 EPOCHS = 20
@@ -73,7 +73,7 @@ def test_behind_is_two_samples_with_one_variance() -> None:
 
 
 def test_looks_leave_out_the_first_third() -> None:
-    assert tested_epochs(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
+    assert harm_test_epochs(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
 
 
 def test_a_plain_harm_is_called_in_the_first_taught_run() -> None:

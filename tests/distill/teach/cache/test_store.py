@@ -162,7 +162,9 @@ def test_the_last_epochs_have_views_of_their_own(data: DataSet) -> None:
 
 def test_an_epoch_goes_on_where_it_stopped_and_workers_change_nothing(data: DataSet) -> None:
     whole = fed(data, SIZED, 3)
-    with Loader(data, tiny_detector().preprocess, SIZED, PX, BatchPlan(BATCH, 3, views=2), ReadOptions(workers=2)) as loader:
+    with Loader(
+        data, tiny_detector().preprocess, SIZED, PX, BatchPlan(BATCH, 3, views=2), ReadOptions(workers=2)
+    ) as loader:
         rest = list(loader.epoch(3, 1))
     assert [batch.origin for batch in whole[1:]] == [batch.origin for batch in rest]
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[1:], rest, strict=True))
@@ -468,9 +470,7 @@ def test_a_run_asks_once_a_view_and_clears_up_when_it_is_done(data: DataSet, tmp
                 ready(loop)
             before = ask.pictures
             plan = BatchPlan(BATCH, 0, views=2)
-            with Loader(
-                data, task.detector.preprocess, recipe.augmentation, PX, plan, ReadOptions(0)
-            ) as loader:
+            with Loader(data, task.detector.preprocess, recipe.augmentation, PX, plan, ReadOptions(0)) as loader:
                 for epoch in range(6 if whole else 2):
                     for batch in loader.epoch(epoch, closing=epoch >= 4):
                         # the tiny detector knows three of the classes
