@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, lag_lower_bound, paired, harm_test_epochs
+from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, harm_test_epochs, lag_lower_bound, paired
 from workbench.errors import BadInput
 
 EPOCHS = 20
