@@ -9,8 +9,8 @@ another, so that a busy machine disturbs them alike; in which order is drawn ane
 comes after the same other. Overheads are medians of the ratios within rounds, with a 95 % interval from resampled
 rounds. In some steps with a teacher gradients are measured too, which balances the losses: such steps are timed by
 themselves and count as often as they occur in a run of --steps. The cache is filled before; its records are read from
-files that the system may hold in memory. Weights are random, but what a teacher says of a picture is given the true
-objects, so that the methods have as much to do as with one that finds them. Prints a Markdown table.
+files that the system may hold in memory. Weights are random, but a teacher predicts the true objects of
+an image, so that the methods have as much to do as with a trained one. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Knowing(Teacher):
     """
 
     truth: Mapping[tuple[float, ...], tuple[Tensor, Tensor]] = {}
-    """Boxes and labels of every picture by its first pixel."""
+    """Boxes and labels of every image by its first pixel."""
 
     def __call__(self, image: Tensor, with_predictions: bool = True) -> TeacherOutputs:
         outputs = super().__call__(image, with_predictions)
@@ -100,7 +100,7 @@ class Arm:
         return self.timed(lambda: self.loop.advance([batch]))
 
     def timed(self, do: Callable[[], object]) -> float:
-        """Seconds that ``do`` takes, by the clock that was asked for."""
+        """Seconds that ``do`` takes, by the chosen clock."""
         if self.clock == "wall":
             return self.loop.timed(do)
         began = time.process_time()
@@ -185,7 +185,8 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
         f"{100 * m:+.1f} % ({100 * low:.1f} to {100 * high:.1f})"
         for m, low, high in zip(*steps.overheads(np.random.default_rng(0)), strict=True)
     ]
-    asked = [arms["live"].timed(lambda: part.compute(batches[0].image.to(arms["live"].loop.device))) for _ in range(5)]
+    image = batches[0].image.to(arms["live"].loop.device)
+    teacher_s = [arms["live"].timed(lambda: part.compute(image)) for _ in range(5)]
     megabytes = cache.size().total / (args.batch * BATCHES) / 1e6
     cache.close()
     return [
@@ -195,7 +196,7 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
         f"{bare:.3f}",
         f"{live:.3f}",
         f"{cached:.3f}",
-        f"{median(asked) / bare * 100:.1f} %",
+        f"{median(teacher_s) / bare * 100:.1f} %",
         f"{megabytes:.2f}",
         "+".join(part.names),
     ]
@@ -231,7 +232,7 @@ def main() -> None:
     )
     print(f"The teacher calculates in {'half' if args.teacher_half else 'single'} precision.\n")
     print(
-        "| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB a picture | "
+        "| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB an image | "
         "methods |"
     )
     print("|" + "---|" * 10)

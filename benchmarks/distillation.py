@@ -43,8 +43,8 @@ from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SEED, TEACHER_PICTURES, TEACHER_SEED = 20, 1, 0
-"""Of the students' pictures and trainings (the first of them), of the teachers' pictures, and of their trainings.
-Students' pictures of seeds 0, 2 and 7 have been looked at while flaws were sought, and judge nothing any more."""
+"""Seeds of the students' images and first training, of the teachers' images, and of their trainings.
+Students' images of seeds 0, 2 and 7 were used for debugging, and are not evaluated on any more."""
 MEASURED_STEPS = 32
 """Steps whose mean time is taken, after those in which the balance measures every time; two of them measure."""
 
@@ -75,7 +75,7 @@ SETTINGS = {
 """Of models that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million
 parameters, and leads YOLOX-nano nowhere in so few steps."""
 STUDENTS = ("freeze_bn_from=0.7",)
-"""Of all students. Without it some taught ones fall apart on a few pictures, for which the page has the reason."""
+"""Settings of all students. Without them some taught students diverge on a few images; the page has the reason."""
 TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
 
@@ -84,9 +84,9 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.runs = args, Path(args.runs)
-        self.data = self._pictures(args.images, SEED)
+        self.data = self._images(args.images, SEED)
 
-    def _pictures(self, images: int, seed: int) -> Path:
+    def _images(self, images: int, seed: int) -> Path:
         """The easy synthetic set, drawn once."""
         folder = self.runs / f"easy-{images}-{self.args.input}px-seed{seed}"
         if not folder.exists():
@@ -123,10 +123,10 @@ class Bench:
         )
 
     def teacher(self, model: str) -> TrainRequest:
-        """Its training, on pictures of its own."""
-        pictures = self._pictures(self.args.teacher_images, TEACHER_PICTURES)
+        """Its training, on images of its own."""
+        images = self._images(self.args.teacher_images, TEACHER_PICTURES)
         return self.request(
-            model, pictures, self.args.teacher_epochs or TEACHER_EPOCHS[model], TEACHER_SEED, name=f"teacher-{model}"
+            model, images, self.args.teacher_epochs or TEACHER_EPOCHS[model], TEACHER_SEED, name=f"teacher-{model}"
         )
 
     def teacher_file(self, model: str) -> Path:
@@ -134,7 +134,7 @@ class Bench:
         return self.runs / f"teacher-{model}" / "best.safetensors"
 
     def train_teacher(self, model: str) -> float:
-        """Its AP on pictures that it has not seen. Done once."""
+        """Its AP on images that it was not trained on. Done once."""
         return float(train_from(self.teacher(model)).metrics["ap"])
 
     def compare(self, pair: Pair) -> ControlResult:
@@ -148,8 +148,8 @@ class Bench:
             command = [sys.executable, __file__, *sys.argv[1:], "--cost-of", pair.name, arm]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             write_atomic(file, done.stdout)
-        found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        costs: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return costs
 
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
@@ -176,8 +176,8 @@ class Bench:
             alone, teacher = step_s[pair.student], step_s[pair.teacher]
             steps = args.seeds * self.steps(students[pair.student]) + WARMUP_CALLS + MEASURED_STEPS
             # a forward pass of the teacher is about a third of its training step
-            asked = min(args.views or args.epochs, args.epochs) / args.epochs
-            total += steps * (2 * alone + asked * teacher / 3)
+            with_teacher = min(args.views or args.epochs, args.epochs) / args.epochs
+            total += steps * (2 * alone + with_teacher * teacher / 3)
         # evaluations, reading and starting
         return 1.2 * total / 60
 
@@ -197,7 +197,7 @@ def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> l
     preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
     plan, reading = BatchPlan(recipe.batch, SEED), ReadOptions(data_workers)
     loader = Loader(prepared.data, prepared.task.detector.preprocess, preset, prepared.input_px, plan, reading)
-    found: list[float] = []
+    seconds: list[float] = []
     with loader:
         loop = Loop(
             prepared.task,
@@ -209,15 +209,15 @@ def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> l
             precision=recipe.precision,
         )
         epoch = 0
-        while len(found) < count:
+        while len(seconds) < count:
             for batch in loader.epoch(epoch):
                 began = time.perf_counter()
                 assert not loop.advance([batch]).rolled_back
-                found.append(time.perf_counter() - began)
-                if len(found) == count:
+                seconds.append(time.perf_counter() - began)
+                if len(seconds) == count:
                     break
             epoch += 1
-    return found
+    return seconds
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--page", help="Markdown file to write the table into")
     parser.add_argument("--images", type=int, default=500, help="of the students")
     parser.add_argument("--teacher-images", type=int, default=4000)
-    parser.add_argument("--input", type=int, default=96, help="side of the pictures and of the input in pixels")
+    parser.add_argument("--input", type=int, default=96, help="side of the images and of the input in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=14, help="of students")
     parser.add_argument(
@@ -295,7 +295,7 @@ def main() -> None:
         "--views",
         type=int,
         default=4,
-        help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each "
+        help="repeated views of each image, with and without the teacher, which runs once for each "
         "(0: new ones in every epoch)",
     )
     parser.add_argument(
@@ -306,7 +306,7 @@ def main() -> None:
         help="settings of the recipe, of teachers and students alike",
     )
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--data-workers", type=int, default=0, help="processes that read pictures")
+    parser.add_argument("--data-workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")
@@ -326,8 +326,8 @@ def main() -> None:
         print(f"about {bench.estimate_minutes():.0f} minutes here for all pairs")
         return
     teachers = {model: bench.train_teacher(model) for model in dict.fromkeys(pair.teacher for pair in pairs)}
-    found = [(pair, bench.compare(pair), bench.cost(pair, PLAIN), bench.cost(pair, TAUGHT)) for pair in pairs]
-    text = report(bench, teachers, found)
+    measured = [(pair, bench.compare(pair), bench.cost(pair, PLAIN), bench.cost(pair, TAUGHT)) for pair in pairs]
+    text = report(bench, teachers, measured)
     print(text)
     if args.page:
         page = Path(args.page)

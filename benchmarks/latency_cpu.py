@@ -1,10 +1,10 @@
-"""How well `nas calibrate` knows this CPU: networks that no fit has seen, measured and foretold; the same bench twice.
+"""How well `nas calibrate` knows this CPU: networks that no fit has seen, measured and predicted; the same bench twice.
 
 Run ``python benchmarks/latency_cpu.py --page docs/benchmarks/latency-cpu.md`` on an otherwise idle machine (about a
 quarter of an hour, two cores; seed 0). It calibrates with the shipped defaults, searches 20 detectors (four in each
 space: two under FLOPs, two under milliseconds of the new profile, which is where a search would exploit its faults),
 measures them and the smallest model of every family of the zoo twice, and writes its tables between the marks of the
-page. ``--profile FILE`` judges a profile that is there instead of calibrating.
+page. ``--profile FILE`` evaluates an existing profile instead of calibrating.
 
 ``--cpu-time`` is for a machine that other programs share: it runs one thread and counts the time that this thread
 has had a CPU, in calibration and benches alike. That leaves out the waiting, though not what others do to caches and
@@ -47,7 +47,7 @@ ZOO = {"damo-yolo-ns": 416, "yolox-nano": 416, "yolo11n": 640, "yolo26n": 640, "
 SHARES = (0.1, 0.4)
 """Budgets of FLOPs: this share of 4,096 random detectors of the space keep them."""
 FASTER = 0.8
-"""The searches under milliseconds are given this share of what the profile foretells for those under FLOPs."""
+"""Budget of the searches under milliseconds, as a share of the latency predicted for those under FLOPs."""
 STEPS = 20_000
 PX = 640
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -209,9 +209,9 @@ def main() -> None:
     """Calibrate, search, measure twice, print, and fill the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, help="Markdown page whose part between the marks is replaced")
-    parser.add_argument("--profile", type=Path, help="judge this profile instead of calibrating")
+    parser.add_argument("--profile", type=Path, help="evaluate this profile instead of calibrating")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, and the time that it has had a CPU")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, and its CPU time")
     parser.add_argument("--rounds", type=int, default=8, help="rounds of each bench")
     parser.add_argument(
         "--models",

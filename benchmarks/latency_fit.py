@@ -3,7 +3,7 @@
     python benchmarks/latency_fit.py            # the table, from the profiles as they ship
     python benchmarks/latency_fit.py --fit      # first make them again (needs ../shared; minutes)
     python benchmarks/latency_fit.py --fit t4   # only these
-    python benchmarks/latency_fit.py --beyond   # fits to part of YOLOBench, judged beyond what they saw
+    python benchmarks/latency_fit.py --beyond   # fits to part of YOLOBench, evaluated beyond their range
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
     """Make the profiles if asked, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", nargs="*", metavar="DEVICE", help="make these profiles again (none named: all)")
-    parser.add_argument("--beyond", action="store_true", help="judge fits beyond the sizes they saw; writes nothing")
+    parser.add_argument("--beyond", action="store_true", help="evaluate fits beyond their sizes; writes nothing")
     args = parser.parse_args()
     if args.beyond:
         beyond()
@@ -129,7 +129,7 @@ def row(profile: DeviceProfile) -> str:
 
 
 def beyond() -> None:
-    """Fit to small images, to large images and to small networks; judge on the rest. Not used to choose anything."""
+    """Fit to small images, to large images and to small networks; evaluate on the rest. Not used to choose anything."""
     import numpy as np
 
     from nas.devices.fit import Setting, fit_model, networks_problem
@@ -146,13 +146,13 @@ def beyond() -> None:
         px = np.array([point.input_px for point in points])
         size = problem.total(problem.rows.macs) / px.astype(float) ** 2
         cells = []
-        for judged in (px > 320, px < 256, size > np.quantile(size, 2 / 3)):
-            found = fit_model(
-                problem.part(~judged), Setting(fit.kind, fit.precision, fit.activations)
+        for left_out in (px > 320, px < 256, size > np.quantile(size, 2 / 3)):
+            model = fit_model(
+                problem.part(~left_out), Setting(fit.kind, fit.precision, fit.activations)
             )
-            rest = problem.part(judged)
-            forecast = rest.predict(*found)
-            cells.append(f"{100 * np.abs(forecast / rest.ms - 1).mean():.1f}, {kendall(forecast, rest.ms):.3f}")
+            rest = problem.part(left_out)
+            predicted = rest.predict(*model)
+            cells.append(f"{100 * np.abs(predicted / rest.ms - 1).mean():.1f}, {kendall(predicted, rest.ms):.3f}")
         print("| " + " | ".join([name, *cells]) + " |")
 
 

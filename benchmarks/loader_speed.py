@@ -31,14 +31,14 @@ from distill.data.synthetic.synth import make
 from zoo.images import Preprocess
 
 STRETCHED = ("damo", "detr")
-"""Presets of families that stretch a picture to the input; the others letterbox it."""
+"""Presets of families that stretch an image to the input; the others letterbox it."""
 AFTER_EPOCHS = (1, 5, 10)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one preset was measured at."""
+    """The figures of one preset."""
 
     first_per_s: float
     later_per_s: float
@@ -112,7 +112,7 @@ def main() -> None:
         "--images",
         type=int,
         default=500,
-        help="pictures of the synthetic set; four fifths are for training (default: %(default)s)",
+        help="images of the synthetic set; four fifths are for training (default: %(default)s)",
     )
     parser.add_argument("--input", type=int, default=320, metavar="PX")
     parser.add_argument("--batch", type=int, default=8)
@@ -136,11 +136,11 @@ def main() -> None:
         for preset in args.presets:
             for workers in args.workers:
                 gc.collect()
-                found = measure(data, preset, args.input, args.batch, workers, args.seed)
-                memory = " | ".join(f"{mib:.0f}" for mib in found.memory_mib)
+                figures = measure(data, preset, args.input, args.batch, workers, args.seed)
+                memory = " | ".join(f"{mib:.0f}" for mib in figures.memory_mib)
                 print(
-                    f"| {preset} | {found.workers} | {found.first_per_s:.0f} | {found.later_per_s:.0f} | "
-                    f"{found.cpu_ms:.2f} | {memory} |",
+                    f"| {preset} | {figures.workers} | {figures.first_per_s:.0f} | {figures.later_per_s:.0f} | "
+                    f"{figures.cpu_ms:.2f} | {memory} |",
                     flush=True,
                 )
 

@@ -36,10 +36,10 @@ def main() -> None:
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    found = columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
+    scores = columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
     trial = benchmark_scores(
-        points, found, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress
+        points, scores, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress
     )
     noise = [] if trial.ceiling is None else [noise_text(trial.ceiling)]
     text = "\n\n".join([about(trial), standing(trial), *noise, trainings(args.data)])

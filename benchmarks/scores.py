@@ -1,4 +1,4 @@
-"""Hold every score against detectors that were really trained, and write the page with its pictures.
+"""Evaluate every score against trained detectors, and write the page with its plots.
 
     python benchmarks/scores.py --data ../shared/yolobench --page docs/benchmarks/scores.md
 
@@ -43,11 +43,11 @@ DRAWN = ("calibrated, family left out", "activations", "flops", "maxent")
 
 
 def main() -> None:
-    """Judge, print, and fill the page."""
+    """Evaluate, print, and fill the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder in the layout of YOLOBench")
     parser.add_argument(
-        "--page", type=Path, help="Markdown page whose part between the marks is replaced; pictures go beside it"
+        "--page", type=Path, help="Markdown page whose part between the marks is replaced; plots go beside it"
     )
     parser.add_argument("--quick", action="store_true", help="without forward-pass scores")
     parser.add_argument("--jobs", type=int, default=1, help="local Ray processes for forward-pass scores")

@@ -1,5 +1,4 @@
-"""What workers are worth to a search: evolution on islands with one worker and with two, and the exact search with and
-without.
+"""Speed-up of a search by workers: evolution on islands with one worker and with two, and the exact search.
 
     python benchmarks/search_workers.py  # two islands, 2 million candidates, about 4 minutes
     python benchmarks/search_workers.py --out docs/benchmarks/workers.md
@@ -44,16 +43,16 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     rulers = SpaceCosts(space, load_device("t4"))
     evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), "maxent")
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch, _crew(workers) as crew:
+    with tempfile.TemporaryDirectory() as scratch, _open_workers(workers) as pool:
         started = time.perf_counter()
         study = RunFolder.open(Path(scratch) / "run", {"seed": args.seed}, {}, PRODUCTS)
         search, front = (
-            IslandSearch(Settings(space, evaluator, args.seed, args.steps), args.islands, crew),
+            IslandSearch(Settings(space, evaluator, args.seed, args.steps), args.islands, pool),
             Front(space.genes),
         )
         rounds, own_s = 0, 0.0
         if workers:
-            _warm(crew)
+            _warm(pool)
         first = time.perf_counter()
         while not search.finished:
             cpu = time.process_time()
@@ -77,7 +76,7 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     }
 
 
-def _crew(workers: int) -> AbstractContextManager[Workers]:
+def _open_workers(workers: int) -> AbstractContextManager[Workers]:
     if not workers:
         return InProcess()
     from workbench.workers.on_ray import RayWorkers
@@ -85,12 +84,12 @@ def _crew(workers: int) -> AbstractContextManager[Workers]:
     return RayWorkers(workers)
 
 
-def _warm(crew: Workers) -> None:
+def _warm(pool: Workers) -> None:
     """Worker processes import NumPy and the rulers on their first job."""
-    for key in range(crew.count):
-        crew.start(key, load_space, "res")
-    while crew.in_flight:
-        crew.wait()
+    for key in range(pool.count):
+        pool.start(key, load_space, "res")
+    while pool.in_flight:
+        pool.wait()
 
 
 def exact(workers: int | None) -> float:

@@ -53,8 +53,8 @@ def measure(
         )
         for epoch in range(epochs):
             began = time.perf_counter()
-            for one in loader.epoch(epoch):
-                assert not loop.advance([one]).rolled_back
+            for fed in loader.epoch(epoch):
+                assert not loop.advance([fed]).rolled_back
             if epoch:
                 passed += time.perf_counter() - began
                 waited += loader.waited_s
@@ -62,8 +62,8 @@ def measure(
                 memory.append(memory_mib((os.getpid(), *loader.worker_pids)))
         images = (epochs - 1) * len(loader) * batch
     with Loader(data, detector.preprocess, preset, input_px, BatchPlan(batch, seed)) as loader:
-        for one in loader.epoch(0):
-            assert len(one.targets) == batch
+        for fed in loader.epoch(0):
+            assert len(fed.targets) == batch
         began = time.perf_counter()
         for _ in loader.epoch(1):
             pass

@@ -3,10 +3,11 @@
 Run ``python benchmarks/zoo_sizes.py`` (a minute, no GPU, no seed: everything is counted on the meta device). It prints
 the tables of docs/benchmarks/zoo-sizes.md. FLOPs are twice the multiply-accumulates at the published input size:
 
-folded     the deploy form: convolutions and linear layers + products the same and the matrix products of attention,
-as our rulers count + biases   folded, and one multiply-accumulate for every bias added + norms    re-parameterised
-branches merged, batch norms left standing and counted with two multiply-accumulates an element training   the
-training form, batch norms counted as thop counts them today (four an element)
+folded     the deploy form: convolutions and linear layers
++ products the same and the matrix products of attention, as our costs count them
++ biases   folded, and one multiply-accumulate for every bias added
++ norms    re-parameterised branches merged, batch norms counted with two multiply-accumulates an element
+training   the training form, batch norms counted as thop counts them today (four an element)
 """
 
 from __future__ import annotations
