@@ -17,9 +17,11 @@ import time
 from typing import Any
 
 from nas.budgets import parse_budgets
-from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
+from nas.scores.maxent import MAXENT
+from nas.scores.rows import SCORE_TICK
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.lowering import count_layers, skeleton
@@ -46,8 +48,8 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     start = time.perf_counter()
     chosen = load_space(space) if grid is None else with_grid(load_space(space), grid)
     profile = load_device("t4")
-    rulers = SpaceCosts(chosen, profile)
-    found = solve(rulers, whole_limits(rulers, parse_budgets(budgets)))
+    costs = SpaceCosts(chosen, profile)
+    found = solve(MAXENT.over_rows(costs), whole_limits(costs, parse_budgets(budgets)))
     row, certificate = found.rows[-1], found.certificate
     measured = architecture_costs(chosen.decode(row), 640, profile)
     return {

@@ -27,9 +27,10 @@ from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
 from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
-from nas.searcher.run import PRODUCTS
+from nas.searcher.products import RUN_FILES
+from nas.strategies.evolution import EvolutionOptions
 from nas.strategies.islands import IslandSearch
-from nas.strategies.strategy import Settings
+from nas.strategies.strategy import SearchState, StrategyContext
 from search_spaces.space_file import load_space
 from workbench.files import write_atomic
 from workbench.run_folder import RunFolder
@@ -45,19 +46,22 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, _open_workers(workers) as pool:
         started = time.perf_counter()
-        study = RunFolder.open(Path(scratch) / "run", {"seed": args.seed}, {}, PRODUCTS)
-        search, front = (
-            IslandSearch(Settings(space, evaluator, args.seed, args.steps), args.islands, pool),
-            Front(space.genes),
-        )
+        study = RunFolder.open(Path(scratch) / "run", {"seed": args.seed}, {}, RUN_FILES)
+        context = StrategyContext(evaluator, args.seed, workers=pool)
+        strategy = IslandSearch(context, EvolutionOptions(args.steps), args.islands)
+        search = SearchState(Front(space.genes))
         rounds, own_s = 0, 0.0
         if workers:
             _warm(pool)
         first = time.perf_counter()
-        while not search.finished:
+        while not strategy.finished:
             cpu = time.process_time()
-            island, _ = search.step(front)
-            study.append(f"island-{island}", {"seconds": 0.0, "state": search.states[island]})
+            rows = strategy.ask()
+            evaluation = strategy.evaluate(rows)
+            strategy.tell(rows, evaluation)
+            search.front.add(rows, evaluation.score, evaluation.costs[evaluator.primary])
+            for kind, record in strategy.save(search):
+                study.append(kind, record)
             rounds += 1
             own_s += time.process_time() - cpu
         seconds = time.perf_counter() - first
@@ -70,9 +74,9 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
         "rounds": rounds,
         "driver_ms_a_round": 1e3 * own_s / rounds,
         "journal_bytes_a_round": written / rounds,
-        "candidates": search.told,
-        "best": float(front.score[-1]),
-        "points": len(front.rows),
+        "candidates": strategy.candidates,
+        "best": float(search.front.score[-1]),
+        "points": len(search.front.rows),
     }
 
 

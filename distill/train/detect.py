@@ -48,8 +48,9 @@ def check_classes(detector: Detector, data: DataSet) -> None:
 
 
 def detect(
-    detector: Detector, data: DataSet, options: DetectOptions | None = None, log: Callable[[str], None] = lambda text: None
-) -> list[dict[str, Any]]:
+    detector: Detector, data: DataSet, options: DetectOptions | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Detections with ``image_id``, ``category_id``, ``bbox`` (x, y, w, h in pixels of the image) and ``score``."""
     options = options or DetectOptions()
     check_classes(detector, data)

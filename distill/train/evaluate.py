@@ -18,7 +18,8 @@ from workbench.errors import missing_package
 from zoo.detector import Detector
 
 STATISTICS = (
-    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large",
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large",
+    "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large",
 )  # fmt: skip
 """In pycocotools' order; values from 0 to 1."""
 RECALLS = 101
@@ -55,7 +56,8 @@ class EvaluationResult:
         return [{"class": name, **metrics} for name, metrics in self.per_class.items()]
 
     def __str__(self) -> str:
-        metrics = table(["", "value"], [[name.upper().replace("_", " "), value] for name, value in self.summary.items()])
+        rows = [[name.upper().replace("_", " "), value] for name, value in self.summary.items()]
+        metrics = table(["", "value"], rows)
         classes = [[row["class"], row["ap"], row["ap50"], row["objects"]] for row in self.to_table()]
         return f"{self.images} images\n{metrics}\n\n{table(['class', 'AP', 'AP50', 'objects'], classes)}"
 

@@ -76,7 +76,8 @@ def train(
             log(f"resuming after step {loop.step} of {loop.steps}")
         run = Run(loop, loader, data, folder, settings, progress or RunProgress(), log)
         own_hooks = [
-            CalibrateFrozenBN(), ProgressLine(), Interrupt(interrupted), Evaluate(), SaveWeights(), SaveState(), Journal(),
+            CalibrateFrozenBN(), ProgressLine(), Interrupt(interrupted), Evaluate(), SaveWeights(), SaveState(),
+            Journal(),
         ]  # fmt: skip
         run_epochs(run, [*own_hooks, *hooks])
         return result_of(run)

@@ -23,7 +23,7 @@ import yaml
 from distill.prepare import prepare
 from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
-from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
+from nas.strategies.optuna_journal import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
 from workbench.errors import BadInput
 from workbench.files import write_atomic

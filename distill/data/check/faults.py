@@ -1,7 +1,7 @@
 """Faults that can be seen in the annotations alone, without opening an image, and the findings that describe them.
 
-Reader, doctor and repair share ``AnnotationFaults``, so that data in which the doctor finds no errors can be opened, and
-data that can be opened can be trained on.
+Reader, doctor and repair share ``AnnotationFaults``: data in which the doctor finds no errors can be opened, and data
+that can be opened can be trained on.
 """
 
 from __future__ import annotations

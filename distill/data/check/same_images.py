@@ -11,7 +11,7 @@ from distill.data.check.report import Split
 
 NEAR_BITS = 20
 NEAR_GRAY = 6.0
-"""Images are almost the same if at most ``NEAR_BITS`` of their 256 bits and their gray levels by at most this differ."""
+"""Images are almost the same if no more than ``NEAR_BITS`` of 256 bits differ, and gray levels by no more than this."""
 FLAT_GRAY = 4.0
 """An image with a smaller standard deviation has no structure to compare."""
 BLOCK = 64

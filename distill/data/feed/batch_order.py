@@ -28,7 +28,8 @@ class BatchPlan:
         check_batch(self.batch, self.rank, self.world)
         if self.batch % self.world:
             divisible = self.batch // self.world * self.world or self.world
-            raise BadInput(f"batch of {self.batch} over {self.world} machines: must divide evenly, as {divisible} would")
+            machines = f"{self.world} machines"
+            raise BadInput(f"batch of {self.batch} over {machines}: must divide evenly, as {divisible} would")
         if self.seed < 0:
             raise BadInput(f"seed {self.seed}: must be 0 or more")
 

@@ -129,7 +129,7 @@ class Pictures:
 
 
 class _Cache:
-    """Room for the first pictures that the budget holds: their bytes, and a flag each that says whether they are there."""
+    """Room for the first pictures that the budget holds: their bytes, and a flag each whether they are there."""
 
     def __init__(self, sizes: np.ndarray, budget: int | None, folder: str | Path | None) -> None:
         where = Path(folder) if folder is not None else Path(tempfile.gettempdir())

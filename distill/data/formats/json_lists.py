@@ -1,4 +1,4 @@
-"""Reading the large lists of a JSON object entry by entry, so that a file of half a gigabyte takes little more memory."""
+"""Reading the large lists of a JSON object entry by entry: a file of half a gigabyte takes little more memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Paths and text files of a data set, which may be hostile.
 
-A path is followed only if its target, symbolic links resolved, is inside the root and a regular file. Folders are listed
-once and cached, so that checking a hundred thousand paths costs a few listings.
+A path is followed only if its target, symbolic links resolved, is inside the root and a regular file. Folders are
+listed once and cached, so that checking a hundred thousand paths costs a few listings.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
             # the time grows with the square of the depth, so parsing stops on the way
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_YAML_DEPTH:
-                raise BadInput(f"{file}: nested deeper than {MAX_YAML_DEPTH} levels, which no description of data needs")
+                raise BadInput(f"{file}: nested deeper than {MAX_YAML_DEPTH} levels; no description of data needs that")
             if isinstance(event, yaml.AliasEvent):
                 raise BadInput(f"{file}: has the alias *{event.anchor}: write the value out, aliases are not read")
         data = yaml.safe_load(text)

@@ -1,7 +1,7 @@
 """Pascal VOC: one XML file an image, lists of splits in ``ImageSets/Main``.
 
-VOC counts pixels from 1 and includes the last one, so a box ``xmin ymin xmax ymax`` covers ``xmin-1 .. xmax``. Tools that
-ignore this count from 0: if any box of a data set has a zero, all of them are read so. Objects marked ``difficult`` are
+VOC counts pixels from 1 and includes the last one, so a box ``xmin ymin xmax ymax`` covers ``xmin-1 .. xmax``. Some
+tools count from 0: if any box of a data set has a zero, all of them are read so. Objects marked ``difficult`` are
 ignored, as crowds are.
 """
 
@@ -85,8 +85,8 @@ def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawA
     category = [numbers[thing.name] for _, thing in objects]
     areas, ids = np.full(len(boxes), math.nan), np.full(len(boxes), -1)
     return RawAnnotations(
-        source, tuple(Category(number, name) for name, number in numbers.items()), np.arange(len(stems), dtype=np.int64),
-        tuple(files), tuple(stems), sizes,
+        source, tuple(Category(number, name) for name, number in numbers.items()),
+        np.arange(len(stems), dtype=np.int64), tuple(files), tuple(stems), sizes,
         **columns(boxes, [i for i, _ in objects], category, [thing.difficult for _, thing in objects], areas, ids),
         findings=notes.findings(),
     )  # fmt: skip

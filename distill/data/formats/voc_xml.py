@@ -80,7 +80,7 @@ def _read_tree(data_files: DataFiles, folder: Path, name: str) -> ElementTree.El
 
 
 def parse_xml(data: bytes) -> ElementTree.Element:
-    """The tree of plain XML. A document type, and with it any entity, is refused with ``ValueError`` before it is read."""
+    """The tree of plain XML. A document type, and with it any entity, raises ``ValueError`` before it is read."""
     builder, parser, depth = ElementTree.TreeBuilder(), expat.ParserCreate(), 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:

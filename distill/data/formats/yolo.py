@@ -1,7 +1,7 @@
 """YOLO's text labels: ``data.yaml`` with names and splits, and for every image a file with one line an object.
 
-A line is ``class cx cy width height`` in shares of the image, or ``class x1 y1 x2 y2 x3 y3 ...``, a polygon whose box is
-taken. No file or an empty one means an image without objects.
+A line is ``class cx cy width height`` in shares of the image, or ``class x1 y1 x2 y2 x3 y3 ...``, a polygon whose box
+is taken. No file or an empty one means an image without objects.
 """
 
 from __future__ import annotations

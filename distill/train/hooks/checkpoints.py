@@ -20,7 +20,7 @@ SAVE_S = 120.0
 
 
 class SaveWeights(Hook):
-    """Writes ``best.safetensors`` after an evaluation with a new best AP, and ``last.safetensors`` after the last one."""
+    """Writes ``best.safetensors`` after an evaluation with a new best AP, ``last.safetensors`` after the last epoch."""
 
     def after_epoch(self, run: Run) -> None:
         evaluation = run.evaluation

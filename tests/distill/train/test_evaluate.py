@@ -26,7 +26,9 @@ from workbench.errors import BadInput
 CLASSES = ClassMap(("nut", "bolt", "washer"), (7, 90, 13))
 
 
-def picture(number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None) -> Picture:
+def picture(
+    number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None
+) -> Picture:
     corners = np.array(boxes, dtype=np.float32).reshape(-1, 4)
     return Picture(
         number, file or Path(f"/data/{number}.png"), 100, 80, corners, np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(labels), dtype=bool),
@@ -143,7 +145,11 @@ def test_the_answer_does_not_depend_on_batch_size_or_shards(tmp_path: Path) -> N
     three = detect(detector, data, DetectOptions(64, 3, selection=every, workers=0))
     assert len(one) > 50 and {r["category_id"] for r in one} <= set(CLASSES.original_ids)
     assert evaluate_detections(data, one).summary == evaluate_detections(data, three).summary
-    parts = [r for k in range(2) for r in detect(detector, data, DetectOptions(64, 2, selection=every, shard=(k, 2), workers=0))]
+    parts = [
+        r
+        for k in range(2)
+        for r in detect(detector, data, DetectOptions(64, 2, selection=every, shard=(k, 2), workers=0))
+    ]
     assert evaluate_detections(data, parts).summary == evaluate_detections(data, one).summary
     assert sorted(r["image_id"] for r in parts) == sorted(r["image_id"] for r in one)
 

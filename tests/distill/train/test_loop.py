@@ -18,11 +18,15 @@ from distill.train.task import SupervisedTask
 from tests.distill.tiny import PX, TinyBatch, batches, tiny_detector
 from workbench.errors import BadInput
 
-RECIPE = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, "weight_decay": 0.0})
+RECIPE = load_recipe(
+    "small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, "weight_decay": 0.0}
+)
 
 
 def loop_for(steps: int = 40, seed: int = 0, **changes: Any) -> Loop:
-    recipe = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, **changes})
+    recipe = load_recipe(
+        "small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, **changes}
+    )
     return Loop(SupervisedTask(tiny_detector()), recipe, steps, steps // 4, seed=seed)
 
 

@@ -95,7 +95,7 @@ def test_rows_score_and_cost_what_graphs_do(space: Space) -> None:
     from nas.scores import get_score
     from nas.scores.rows import SCORE_TICK
 
-    for row, ticks in zip(rows, costs.score(rows), strict=True):
+    for row, ticks in zip(rows, get_score("maxent").over_rows(costs).total(rows), strict=True):
         expected = get_score("maxent")(skeleton(space.decode(row)), 64).value
         assert ticks * SCORE_TICK == pytest.approx(expected, rel=1e-9)
 

@@ -46,7 +46,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pictures]:
     """Painted pictures of several shapes, some with a crowd, one empty, for each way to resize."""
     draw = np.random.default_rng(5)
     scenes = []
-    for number, (w, h) in enumerate([(96, 96), (120, 80), (64, 150), (200, 140), (90, 96), (300, 200), (48, 40), (96, 60)]):
+    for number, (w, h) in enumerate(
+        [(96, 96), (120, 80), (64, 150), (200, 140), (90, 96), (300, 200), (48, 40), (96, 60)]
+    ):
         boxes = random_boxes(draw, w, h) if number != 4 else []
         scenes.append(painted(boxes, w, h, [number % 3 == 0]))
     data = write_set(tmp_path_factory.mktemp("painted"), scenes)
@@ -108,7 +110,9 @@ def test_mosaic_boxes_are_exact(count: int, lay: object, seed: int) -> None:
 @pytest.mark.parametrize("way", ["letterbox-centre", "letterbox-corner", "stretch"])
 @pytest.mark.parametrize("side_px", [SIDE_PX, 64, 128])
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_boxes_follow_pixels_through_every_preset(pictures: dict[str, Pictures], name: str, side_px: int, way: str) -> None:
+def test_boxes_follow_pixels_through_every_preset(
+    pictures: dict[str, Pictures], name: str, side_px: int, way: str
+) -> None:
     """Colors are left alone, since brightness is how the object is found again; nothing is dropped but what is empty."""
     preset = replace(PRESETS[name].without("color", "distort", "crop"), box_filter=EVERYTHING)
     mosaic, affine = preset.augmentations.get("mosaic"), preset.augmentations.get("affine")
@@ -123,7 +127,9 @@ def test_boxes_follow_pixels_through_every_preset(pictures: dict[str, Pictures],
         for seed in range(16):
             out = sampler.sample(seed % len(pictures[way]), form, side_px, np.random.default_rng(seed))
             assert out.image.shape == (side_px, side_px, 3) and out.image.dtype == np.uint8
-            assert (out.boxes >= 0).all() and (out.boxes <= side_px).all() and (out.boxes[:, 2:] > out.boxes[:, :2]).all()
+            assert (
+                (out.boxes >= 0).all() and (out.boxes <= side_px).all() and (out.boxes[:, 2:] > out.boxes[:, :2]).all()
+            )
             assert lit_outside(out.image, out.boxes, 1) == 0
             # boxes about turned objects have dark corners
             if straight or form is not preset:
@@ -162,15 +168,21 @@ def test_crop_regions_obey_their_rules(seed: int) -> None:
 
 
 def test_no_crop_without_objects() -> None:
-    assert all(crop_region(np.zeros((0, 4), np.float32), 50, 50, 1.0, np.random.default_rng(s)) is None for s in range(20))
+    assert all(
+        crop_region(np.zeros((0, 4), np.float32), 50, 50, 1.0, np.random.default_rng(s)) is None for s in range(20)
+    )
 
 
 def test_what_is_dropped() -> None:
-    boxes = np.array([[0, 0, 20, 20], [0, 0, 1.5, 20], [0, 0, 4, 90], [0, 0, 20, 20], [0, 0, 0.5, 9], [5, 5, 5, 9]], np.float32)
+    boxes = np.array(
+        [[0, 0, 20, 20], [0, 0, 1.5, 20], [0, 0, 4, 90], [0, 0, 20, 20], [0, 0, 0.5, 9], [5, 5, 5, 9]], np.float32
+    )
     share = np.array([1, 1, 1, 0.09, 0.01, 1], np.float32)
     crowd = np.array([False, False, False, False, True, True])
     scene = Scene(np.zeros((96, 96, 3), np.uint8), boxes, np.arange(6), crowd, share)
-    assert BoxFilter(0.1, 2, 20).apply(scene).labels.tolist() == [0, 4], "too narrow, too long, too little left; crowds stay while anything is left"
+    assert BoxFilter(0.1, 2, 20).apply(scene).labels.tolist() == [0, 4], (
+        "too narrow, too long, too little left; crowds stay while anything is left"
+    )
     assert BoxFilter(0.0, 1).apply(scene).labels.tolist() == [0, 1, 2, 3, 4]
     assert EVERYTHING.apply(scene).labels.tolist() == [0, 1, 2, 3, 4], "a box without area is none"
 
@@ -191,11 +203,17 @@ def test_an_affine_map_about_the_centre_keeps_the_centre() -> None:
 def test_colours_change_as_they_are_told() -> None:
     grey = np.full((8, 8, 3), 100, np.uint8)
     ramp = np.dstack([np.arange(64).reshape(8, 8), np.full((8, 8), 90), np.full((8, 8), 200)]).astype(np.uint8)
-    values = {int(ColorJitter("gain", 0.5, 0.5, 0.4).jitter(grey, np.random.default_rng(s))[0, 0, 0]) for s in range(200)}
-    assert min(values) >= 60 and max(values) <= 140 and len(values) > 40, "value times 0.6 to 1.4; grey has no hue to turn"
+    values = {
+        int(ColorJitter("gain", 0.5, 0.5, 0.4).jitter(grey, np.random.default_rng(s))[0, 0, 0]) for s in range(200)
+    }
+    assert min(values) >= 60 and max(values) <= 140 and len(values) > 40, (
+        "value times 0.6 to 1.4; grey has no hue to turn"
+    )
     values = {int(ColorJitter("shift", 5, 0, 30).jitter(grey, np.random.default_rng(s))[0, 0, 0]) for s in range(200)}
     assert min(values) >= 70 and max(values) <= 130 and 100 in values
-    assert np.abs(ColorJitter("shift", 0, 0, 0).jitter(ramp, np.random.default_rng(0)).astype(int) - ramp).max() <= 6, "8 bits hold hues in steps of two degrees"
+    assert np.abs(ColorJitter("shift", 0, 0, 0).jitter(ramp, np.random.default_rng(0)).astype(int) - ramp).max() <= 6, (
+        "8 bits hold hues in steps of two degrees"
+    )
     before = ramp.copy()
     for seed in range(50):
         assert distorted(ramp, np.random.default_rng(seed)).shape == ramp.shape
@@ -215,7 +233,9 @@ def test_closing_forms_have_nothing_strong() -> None:
 
 def test_input_sizes() -> None:
     assert PRESETS["yolox"].sides_px(640) == tuple(range(480, 801, 32))
-    assert PRESETS["detr"].sides_px(640) == (480, 512, 544, 576, 608, 640, 640, 640, 672, 704, 736, 768, 800), "RT-DETRv2's own list"
+    assert PRESETS["detr"].sides_px(640) == (480, 512, 544, 576, 608, 640, 640, 640, 672, 704, 736, 768, 800), (
+        "RT-DETRv2's own list"
+    )
     assert PRESETS["damo"].sides_px(416) == (416,)
     assert PRESETS["damo"].with_sizes(0.2).sides_px(320) == (256, 288, 320, 352, 384)
     assert PRESETS["yolox"].with_sizes(0).sides_px(320) == (320,)
@@ -262,7 +282,9 @@ def test_a_new_augmentation_is_one_class_and_one_line(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_every_stage_takes_a_new_augmentation(pictures: dict[str, Pictures], stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_takes_a_new_augmentation(
+    pictures: dict[str, Pictures], stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Toy(Augmentation):
         def apply(self, sample: Sample, rng: np.random.Generator) -> None:
             sample.scene = sample.scene.with_image(np.full_like(sample.scene.image, 7))
