@@ -44,6 +44,7 @@ from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
 from zoo.families import build
+from zoo.images import Preprocess
 
 Array = npt.NDArray[np.float64]
 
@@ -137,6 +138,16 @@ class Steps:
         return self.mean(lambda steps: np.median(steps / steps[:, :1], axis=0)) - 1, low, high
 
 
+def synthetic_batches(args: argparse.Namespace, preprocess: Preprocess) -> list[SyntheticBatch]:
+    """The batches that are taken in turn, with the origin of cached views."""
+    batches = []
+    for i in range(BATCHES):
+        batch = SyntheticBatch.random(args.batch, args.input, CLASSES, preprocess, args.seed + i)
+        indices = tuple(range(i * args.batch, (i + 1) * args.batch))
+        batches.append(replace(batch, origin=Origin(View(0), indices, args.input)))
+    return batches
+
+
 def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     """One row of the table."""
     names = pair.split(":")
@@ -151,12 +162,7 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
         twin = copy.deepcopy(student)
         knowing = Knowing(copy.deepcopy(teacher), twin, args.input, args.input, args.teacher_half)
         arms[name] = Arm(DistillationTask(twin, [knowing], settings), args)
-    batches = []
-    for at in range(BATCHES):
-        plain = SyntheticBatch.random(args.batch, args.input, CLASSES, student.preprocess, args.seed + at)
-        batches.append(
-            replace(plain, origin=Origin(View(0), tuple(range(at * args.batch, (at + 1) * args.batch)), args.input))
-        )
+    batches = synthetic_batches(args, student.preprocess)
     Knowing.truth = {
         tuple(pixel): (boxes, labels)
         for batch in batches
