@@ -8,7 +8,9 @@ channels, then ``out, btn, k, depth`` a stage, as values (not indices).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +84,11 @@ class Space:
             choices = f"out {_range_text(stage.outs)}, btn {_range_text(stage.btns)}{unit}, k {_range_text(stage.ks)}"
             lines.append(f"  stage {number}: {stage.kind}, stride {stage.stride}, {choices}, depth {_range_text(stage.depths)}")
         return "\n".join(lines)
+
+    def digest(self) -> str:
+        """Stable 12-digit fingerprint of everything that the space says, its name included."""
+        fields = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self))
+        return hashlib.sha256(f"Space({fields})".encode()).hexdigest()[:12]
 
     @property
     def genes(self) -> int:
@@ -322,8 +329,6 @@ def _draw(values: np.ndarray, weights: Sequence[int], n: int, rng: np.random.Gen
 
 def with_grid(space: Space, step: int) -> Space:
     """The same space on a coarser or finer channel grid: every range is cut again in steps of ``step``."""
-    import dataclasses
-
     if step < 1:
         raise BadInput(f"grid {step} must be a positive number of channels")
 

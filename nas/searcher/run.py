@@ -142,7 +142,7 @@ def search(
     strategy = strategy or ("exact" if evaluator.additive else "evolution")
     shape = WorkerPlan.of(strategy, evaluator.additive, workers, address, islands)
     settings: dict[str, Any] = {
-        "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": _digest(chosen),
+        "budget": [str(b) for b in budgets], "device": _one_or_all(names), "space": space, "space_digest": chosen.digest(),
         "device_digest": _one_or_all([_digest(profile) for profile in profiles]), "strategy": strategy, "score": score,
         "weights": list(rulers.weights), "scope": scope, "input_px": input_px, "grid": chosen.channel_step, "seed": seed,
     }  # fmt: skip

@@ -104,4 +104,5 @@ def test_it_can_be_searched(space: Space, tmp_path: object, monkeypatch: pytest.
     path = tmp_path / "toy.yaml"  # type: ignore[operator]
     path.write_text(SPACE)
     result = nas.search("1GFLOPs", space=str(path), score="maxent", input_px=128, runs=str(tmp_path), pictures=False)
+    assert result.settings["space_digest"] == space.digest()
     assert [stage.kind for stage in result.best.architecture.stages] == ["toy"] * 4
