@@ -1,4 +1,4 @@
-"""Fit a latency model: robust least squares on logarithms, each coefficient held near a plausible start.
+"""Fit a latency model: robust least squares on logarithms, each coefficient drawn to a plausible start.
 
 What is fitted are tables of ops with one latency each: whole networks, or single ops. The start values are
 given relative to the device at hand (its median time per operation, per number moved and per network), so
@@ -107,7 +107,7 @@ ACTIVATION_TREATMENTS: dict[str, dict[str, dict[str, Start]]] = {
     },
 }
 """The same by how the runtime runs activations other than ReLU: fused into the convolution, or as a kernel."""
-HELD: dict[str, dict[str, float]] = {
+CONSTANTS: dict[str, dict[str, float]] = {
     "gpu": {"channel_pad": 64.0, "side_pad": 8.0, "softmax_share": 0.0, "heavy_slowdown": 0.0, "heavy_weights": 3e5},
     "cpu": {"channel_pad": 8.0, "side_pad": 4.0, "softmax_share": 1.0},
     "npu": {"channel_pad": 32.0, "side_pad": 8.0, "softmax_share": 1.0},
@@ -164,7 +164,8 @@ class Setting:
     precision: str = "FP16"
     activations: str = ""
     """``fused`` or ``separate`` (see ``ACTIVATION_TREATMENTS``); empty = fused on a GPU, separate elsewhere."""
-    held: Mapping[str, float] | None = None
+    constants: Mapping[str, float] | None = None
+    """Coefficients that are not fitted, besides ``CONSTANTS``."""
     fixed_time: bool = True
     prior_weight: float = PRIOR_WEIGHT
 
@@ -180,22 +181,22 @@ class Setting:
         """Where each fitted coefficient starts."""
         activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
         starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind]}
-        held = self.held_values()
-        excluded = set(held) if self.fixed_time else {*held, "fixed_ms"}
+        constants = self.constant_values()
+        excluded = set(constants) if self.fixed_time else {*constants, "fixed_ms"}
         return {name: start for name, start in starts.items() if name not in excluded}
 
-    def held_values(self) -> dict[str, float]:
+    def constant_values(self) -> dict[str, float]:
         """Coefficients that stay as they are."""
-        return {**HELD[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.held or {})}
+        return {**CONSTANTS[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.constants or {})}
 
 
 def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
     """The model and the fixed milliseconds that fit ``problem`` best."""
     from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-    held = setting.held_values()
+    constants = setting.constant_values()
     starts = setting.starts()
-    speed = _speed(problem, held["element_bytes"])
+    speed = _speed(problem, constants["element_bytes"])
     names = list(starts)
     spread = np.array([starts[name].spread for name in names])
     shares = np.array([starts[name].unit == _SHARE for name in names])
@@ -208,7 +209,7 @@ def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
         numbers = np.where(shares, numbers / (1.0 + numbers), numbers)
         fitted = dict(zip(names, numbers.tolist(), strict=True))
         fixed_ms = fitted.pop("fixed_ms", 0.0)
-        return LatencyModel(**fitted, **held), fixed_ms
+        return LatencyModel(**fitted, **constants), fixed_ms
 
     def residuals(logs: np.ndarray) -> np.ndarray:
         error = np.log(problem.predict(*unpack(logs))) - target
