@@ -16,9 +16,11 @@ import time
 from typing import Any
 
 from nas.budgets import parse_budgets
-from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
+from nas.scores.maxent import MAXENT
+from nas.scores.rows import SCORE_TICK
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.lowering import count_layers, skeleton
@@ -38,10 +40,11 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     """Solve one problem in this process."""
     start = time.perf_counter()
     chosen = load_space(space) if grid is None else with_grid(load_space(space), grid)
-    rulers = SpaceCosts(chosen, load_device("t4"))
-    found = solve(rulers, whole_limits(rulers, parse_budgets(budgets)))
+    profile = load_device("t4")
+    costs = SpaceCosts(chosen, profile)
+    found = solve(MAXENT.over_rows(costs), whole_limits(costs, parse_budgets(budgets)))
     row, certificate = found.rows[-1], found.certificate
-    measured = architecture_costs(chosen.decode(row), 640, rulers.profile)
+    measured = architecture_costs(chosen.decode(row), 640, profile)
     return {
         "space": space, "grid": chosen.channel_step, "budget": budgets, **certificate.to_dict(),
         "front_points": len(found.rows), "wall_s": round(time.perf_counter() - start, 2),

@@ -26,9 +26,10 @@ from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
 from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
-from nas.searcher.run import PRODUCTS
+from nas.searcher.products import RUN_FILES
+from nas.strategies.evolution import EvolutionOptions
 from nas.strategies.islands import IslandSearch
-from nas.strategies.strategy import Settings
+from nas.strategies.strategy import SearchState, StrategyContext
 from search_spaces.space_file import load_space
 from workbench.files import write_atomic
 from workbench.run_folder import RunFolder
@@ -44,16 +45,21 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, _crew(workers) as crew:
         started = time.perf_counter()
-        study = RunFolder.open(Path(scratch) / "run", {"seed": args.seed}, {}, PRODUCTS)
-        search, front = IslandSearch(Settings(space, evaluator, args.seed, args.steps), args.islands, crew), Front(space.genes)
+        study = RunFolder.open(Path(scratch) / "run", {"seed": args.seed}, {}, RUN_FILES)
+        context = StrategyContext(evaluator, args.seed, workers=crew)
+        strategy, search = IslandSearch(context, EvolutionOptions(args.steps), args.islands), SearchState(Front(space.genes))
         rounds, own_s = 0, 0.0
         if workers:
             _warm(crew)
         first = time.perf_counter()
-        while not search.finished:
+        while not strategy.finished:
             cpu = time.process_time()
-            island, _ = search.step(front)
-            study.append(f"island-{island}", {"seconds": 0.0, "state": search.states[island]})
+            rows = strategy.ask()
+            evaluation = strategy.evaluate(rows)
+            strategy.tell(rows, evaluation)
+            search.front.add(rows, evaluation.score, evaluation.costs[evaluator.primary])
+            for kind, record in strategy.save(search):
+                study.append(kind, record)
             rounds += 1
             own_s += time.process_time() - cpu
         seconds = time.perf_counter() - first
@@ -61,7 +67,7 @@ def evolve(args: argparse.Namespace, workers: int) -> dict[str, Any]:
         study.close()
     return {
         "workers": workers, "seconds": seconds, "start_s": started - began, "rounds": rounds, "driver_ms_a_round": 1e3 * own_s / rounds,
-        "journal_bytes_a_round": written / rounds, "candidates": search.told, "best": float(front.score[-1]), "points": len(front.rows),
+        "journal_bytes_a_round": written / rounds, "candidates": strategy.candidates, "best": float(search.front.score[-1]), "points": len(search.front.rows),
     }  # fmt: skip
 
 

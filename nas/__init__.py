@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "search":
-        return importlib.import_module("nas.searcher.run").search
+        return importlib.import_module("nas.searcher.api").search
     if name in ("score", "cost"):
         return getattr(importlib.import_module("nas.api"), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}")

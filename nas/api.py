@@ -13,15 +13,15 @@ from zoo.resolve import CostSubject, resolve_subject
 
 
 def score(
-    what: str | Architecture | Graph, name: str = "calibrated", *, input_px: int = 640,
+    what: str | Architecture | Graph, name: str | None = None, *, input_px: int = 640,
     weights: tuple[float, ...] = WEIGHTS, seed: int = 0,
 ) -> float:  # fmt: skip
-    """One score of an architecture, a graph, or anything that can be named on the command line."""
-    from nas.scores import get_score
+    """One score (by default the first of ``SCORES``) of an architecture, a graph, or anything that has a name."""
+    from nas.scores import SCORES, get_score
 
-    own = get_score(name)
-    graph, px = _subject(what).score_graph(input_px, own.deployed)
-    return float(own(graph, px, weights=weights, seed=seed).value)
+    scorer = get_score(name or next(iter(SCORES)))
+    graph, px = _subject(what).score_graph(input_px, scorer.deployed)
+    return float(scorer(graph, px, **scorer.own(weights=weights, seed=seed)).value)
 
 
 def cost(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,11 +84,6 @@ class Space:
             depths = _range_text(stage.depths)
             lines.append(f"  stage {number}: {stage.kind}, stride {stage.stride}, {choices}, depth {depths}")
         return "\n".join(lines)
-
-    def digest(self) -> str:
-        """Stable 12-digit fingerprint of everything that the space says, its name included."""
-        fields = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self))
-        return hashlib.sha256(f"Space({fields})".encode()).hexdigest()[:12]
 
     @property
     def genes(self) -> int:

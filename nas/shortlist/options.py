@@ -30,13 +30,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, metavar="N", help=f"of those that are trained to the end (default {EPOCHS})")
     add("--batch", type=int, metavar="N", help="images a step (default: the recipe's)")
     add("--recipe", metavar="R", help="as in nas train, for all of them")
-    add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
+    add("--train-set", action="append", metavar="KEY=VALUE", help="as --set in nas train, for all of them")
     add("--train-input", type=int, metavar="PX", help="input side in training (default: --input)")
     add("--train-device", metavar="D", help="cpu (default) or cuda")
     add("--train-data-workers", type=int, metavar="N", help="processes that read images (default: tuned)")
 
 
-OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "changes", "train_input", "train_device", "train_data_workers")
+OPTIONS = ("data", "val", "top", "against", "teacher", "teacher_weights", "epochs", "batch", "recipe", "train_set", "train_input", "train_device", "train_data_workers")
 
 
 def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
@@ -44,7 +44,7 @@ def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
     if args.then is None:
         for name in OPTIONS:
             if getattr(args, name) is not None:
-                raise BadInput(f"--{'set' if name == 'changes' else name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
+                raise BadInput(f"--{name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
         return None
     from distill.request import TrainRequest
     from distill.teach.request import TeacherRequest
@@ -56,7 +56,7 @@ def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
         raise BadInput("--then distill needs --teacher T" if args.then == DISTILL else "--then train has no teacher: say --then distill")
     teaching = None if args.teacher is None else TeacherRequest(tuple(args.teacher), tuple(args.teacher_weights or ()))
     request = TrainRequest(
-        model="", data=args.data, val=args.val, recipe=args.recipe, changes=tuple(args.changes or ()), epochs=EPOCHS if args.epochs is None else args.epochs,
+        model="", data=args.data, val=args.val, recipe=args.recipe, changes=tuple(args.train_set or ()), epochs=EPOCHS if args.epochs is None else args.epochs,
         batch=args.batch, input_px=args.train_input or args.input, device=args.train_device or "cpu", data_workers=args.train_data_workers, seed=args.seed,
         quiet=args.quiet or args.json, teaching=teaching,
     )  # fmt: skip

@@ -23,7 +23,7 @@ import yaml
 from distill.prepare import prepare
 from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
-from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
+from nas.strategies.optuna_journal import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -75,7 +75,7 @@ class TuningRequest:
 
 def tune(wish: TuningRequest, open_workers: Callable[[], Workers], log: Callable[[str], None] = lambda text: None) -> TuningResult:
     """Go on with the study in the request's folder, or begin it, until it has as many trials as wished for."""
-    from distill.train.run import evaluation_epochs
+    from distill.train.hooks.evaluation import evaluation_epochs
 
     if not 1 <= wish.trials <= MOST_TRIALS:
         raise BadInput(f"--trials {wish.trials} must be from 1 to {MOST_TRIALS}")

@@ -19,7 +19,7 @@ optuna = pytest.importorskip("optuna")
 from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
-from nas.strategies.optuna_samplers import JOURNAL, open_study
+from nas.strategies.optuna_journal import JOURNAL, open_study
 from nas.tuning.pruner import SuccessiveHalving, rungs
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, TuningRequest, TuningStudy, train_until

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.scores.closed_form import levels
+from nas.scores.entropy import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE, StageNumbers

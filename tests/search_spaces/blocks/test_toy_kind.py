@@ -98,7 +98,7 @@ def test_rows_score_and_cost_what_graphs_do(space: Space) -> None:
     from nas.scores import get_score
     from nas.scores.rows import SCORE_TICK
 
-    for row, ticks in zip(rows, costs.score(rows), strict=True):
+    for row, ticks in zip(rows, get_score("maxent").over_rows(costs).total(rows), strict=True):
         expected = get_score("maxent")(skeleton(space.decode(row)), 64).value
         assert ticks * SCORE_TICK == pytest.approx(expected, rel=1e-9)
 
@@ -107,5 +107,4 @@ def test_it_can_be_searched(space: Space, tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
     path.write_text(SPACE)
     result = nas.search("1GFLOPs", space=str(path), score="maxent", input_px=128, runs=str(tmp_path), pictures=False)
-    assert result.settings["space_digest"] == space.digest()
     assert [stage.kind for stage in result.best.architecture.stages] == ["toy"] * 4
