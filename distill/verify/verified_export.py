@@ -22,6 +22,7 @@ from distill.verify.comparison import image_batches
 from distill.verify.layer_search import LayerSearch
 from workbench.console import table
 from workbench.errors import BadInput
+from workbench.tables import Result
 from zoo.detector import Detector
 from zoo.export.formats import get_format
 from zoo.export.options import ExportOptions
@@ -32,7 +33,7 @@ AP_TOLERANCE, HALF_AP_TOLERANCE = 0.001, 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedExport:
+class VerifiedExport(Result):
     """An exported file and its checks."""
 
     check: FileCheck

@@ -1,7 +1,7 @@
-"""Make a latency profile of this machine: measure a designed set of networks, fit, check on networks not fitted.
+"""Make a latency profile of this machine: measure designed networks, fit, and check on networks that were not fitted.
 
 The profile goes to your own folder of profiles (NAS_DEVICES, or ~/.config/nas/devices) under its name, with the
-measurements beside it, and serves --device from then on. Interrupt it as you like: the same command resumes.
+measurements beside it, and can then be named with --device. The same command resumes an interrupted calibration.
 
 examples:
   nas calibrate --device cpu
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 
+from nas.commands import options
+
 HELP = "measure this machine and fit a latency profile of it"
 RESUMES = True
 """Whether the same command resumes after an interruption."""
@@ -20,42 +22,20 @@ RESUMES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas calibrate``."""
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--runtime", help="onnxruntime (default), openvino or torch")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all CPUs)")
-    parser.add_argument("--precision", default="FP32", help="FP32 (default), or FP16 with --device cuda --runtime torch")
-    parser.add_argument("--name", help="name of the profile (default: cpu or cuda, with the runtime and threads where they were named)")
-    parser.add_argument("--minutes", type=float, default=5.0, metavar="M", help="time for all of it (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the designed set and its order (default: %(default)s)")
-    parser.add_argument("--quiet", action="store_true", help="no progress line")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add = parser.add_argument
+    options.add_target_options(add)
+    add("--name", help="name of the profile (default: the device, with runtime and threads where they are given)")
+    add("--minutes", type=float, default=5.0, metavar="M", help="time for all of it (default: %(default)s)")
+    options.add_seed_option(add, "the designed set and its order")
+    options.add_output_options(add)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate and print the profile's error."""
-    import shlex
+    """Calibrate and print how well the profile predicts."""
+    from nas.api.calibrate import calibrate
+    from workbench.console import print_json
 
-    from nas.devices.calibration.calibrate import CalibrationRequest, calibrate
-    from nas.devices.profile import user_folder
-    from nas.devices.session import choose_target
-    from workbench.console import Progress, print_json
-
-    target = choose_target(args.device, args.runtime, args.threads, args.precision)
-    words = ["nas", "calibrate", "--device", args.device]
-    name = args.device
-    for option in ("runtime", "threads", "precision", "name", "minutes", "seed"):
-        value = getattr(args, option)
-        if value not in (None, {"precision": "FP32", "minutes": 5.0, "seed": 0}.get(option)):
-            words += [f"--{option}", f"{value:g}" if isinstance(value, float) else str(value)]
-            if option in ("runtime", "threads", "precision"):
-                name += f"-{value}t" if option == "threads" else f"-{str(value).lower()}"
-    name = name if args.name is None else args.name
-    request = CalibrationRequest(name, args.minutes, args.seed, shlex.join(words))
-    progress = Progress(args.quiet)
-    try:
-        result = calibrate(target, user_folder(), request, progress.show)
-    finally:
-        progress.done()
+    result = calibrate(**options.api_options(args))
     if args.json:
         print_json(result.to_dict())
     else:

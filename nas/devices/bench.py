@@ -16,6 +16,7 @@ from nas.devices.session import open_network, runtime_text
 from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
 from workbench.console import cell, table
 from workbench.errors import BadInput
+from workbench.tables import Result
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class BenchRow:
 
 
 @dataclass(frozen=True)
-class BenchResult:
+class BenchResult(Result):
     """Measured networks in the order asked for, the target, the profile beside, and other load on the machine."""
 
     rows: tuple[BenchRow, ...]

@@ -13,6 +13,7 @@ from nas.devices.network import Network
 from nas.devices.profile import DeviceProfile
 from search_spaces.ops import DECODE_PART
 from workbench.console import cell, table
+from workbench.tables import Result
 
 TOP = 10
 """Layers that are listed unless all are asked for."""
@@ -35,7 +36,7 @@ class LayerLatency:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyPrediction:
+class LatencyPrediction(Result):
     """The latency of one network on one device in milliseconds; ``layers`` are sorted, slowest first.
 
     ``parts_ms`` sums up by part (backbone, neck, head, and ``fixed``). ``unknown_ops`` have no model and are costed as
@@ -79,7 +80,7 @@ class LatencyPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyResult:
+class LatencyResult(Result):
     """Predictions of several networks on several devices, device by device; ``png`` is a picture that was written."""
 
     predictions: tuple[LatencyPrediction, ...]

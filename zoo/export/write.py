@@ -13,6 +13,7 @@ from typing import Any
 from workbench.console import table
 from workbench.files import replacing
 from workbench.signals import watch_signals
+from workbench.tables import Result
 from zoo.detector import Detector
 from zoo.export.check import check_options, check_path
 from zoo.export.deployed import folded_copy
@@ -24,7 +25,7 @@ from zoo.export.options import ExportOptions
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedFile:
+class ExportedFile(Result):
     """A written file and its gaps to torch, by output."""
 
     path: Path

@@ -27,6 +27,7 @@ from workbench.console import cell, table
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import lock_folder
+from workbench.tables import Result
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
@@ -63,7 +64,7 @@ class CalibrationRequest:
 
 
 @dataclass(frozen=True)
-class CalibrationResult:
+class CalibrationResult(Result):
     """A written profile, its errors on held-out networks, how many were measured, and which ``failed`` and why.
 
     ``noise_percent`` is the mean difference of two visits to the same network. ``warnings`` are of the last run.

@@ -1,0 +1,42 @@
+"""``nas.bench``: measured latency on this machine, beside the prediction of its profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import nas.devices.bench as devices_bench
+from nas.api.arguments import Text, texts_of
+from nas.devices.bench import BenchResult
+from nas.devices.profile import load_device
+from nas.devices.session import choose_target
+from nas.devices.timing import Plan
+from workbench.console import Progress
+
+
+def bench(
+    models: Text | Sequence[Text], *, device: str = "cpu", runtime: str | None = None, input_px: int | None = None,
+    threads: int | None = None, precision: str = "FP32", seconds: float = 3.0, repeats: int = 3, rounds: int = 8,
+    profile: str | None = None, quiet: bool = False,
+) -> BenchResult:  # fmt: skip
+    """Measure networks on this machine in turns, with an interval that holds the median of another run.
+
+    Args:
+        models: what ``nas.latency`` takes. Ours run without decoding; an ONNX file runs as it is.
+        device: ``cpu`` or ``cuda``.
+        runtime: ``onnxruntime``, ``openvino`` or ``torch``; None takes the device's default.
+        input_px: side of the square input in pixels; None takes each model's own.
+        threads: CPU threads; None takes all CPUs.
+        precision: ``FP32``, or ``FP16`` with torch on CUDA.
+        seconds: time for each network.
+        repeats: least number of runs a round.
+        rounds: number of rounds; their spread gives the interval.
+        profile: device profile to compare with; None takes this machine's own, if it is calibrated.
+    """
+    texts, plan = texts_of(models), Plan(seconds, repeats, rounds)
+    target = choose_target(device, runtime, threads, precision)
+    compared = load_device(profile) if profile else None
+    progress = Progress(quiet)
+    try:
+        return devices_bench.bench(texts, target, plan, input_px, compared, progress.show)
+    finally:
+        progress.done()
