@@ -15,6 +15,7 @@ pytest.importorskip("pycocotools")
 
 TINY_TRAINING = ["--input", "64", "--batch", "2", "--images", "10"]
 SMALLEST = {
+    "bench_repeats": ["--seconds", "0.1"],
     "distill_overhead": ["--pairs", "yolox-nano:yolox-nano", "--input", "64", "--batch", "1", "--rounds", "2"],
     "distillation": [
         "--pairs", "2", "--runs", "runs", "--images", "20", "--teacher-images", "20", "--input", "64", "--batch", "4",
