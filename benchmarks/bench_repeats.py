@@ -2,7 +2,8 @@
 
 Run ``python benchmarks/bench_repeats.py`` on an otherwise idle machine (half a minute, one core). It benches five small
 networks twice and prints how many medians lie in the other bench's interval (8 of 10 are expected) and the median half
-width of the intervals (below 0.15), and how much load of another program is seen. The last line says whether all of these hold.
+width of the intervals (below 0.15), and how much load of another program is seen. The last line says whether all of
+these hold.
 """
 
 from __future__ import annotations
