@@ -31,7 +31,7 @@ SMALLEST = {
     "loader_speed": ["--presets", "light", "--workers", "0", *TINY_TRAINING],
     "nms_speed": ["--counts", "300", "--repeats", "1"],
     "own_truth": ["--data", "{root}/docs/benchmarks/own-truth", "--scores", "flops", "maxent"],
-    "scores": ["--data", "{shared}/yolobench", "--quick"],
+    "scores": ["--data", "{shared}/yolobench", "--quick", "--draws", "4", "--scores", "flops", "maxent"],
     "search_workers": ["--steps", "4000", "--repeats", "1"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
     "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
