@@ -25,7 +25,7 @@ SMALLEST = {
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
     "latency_cpu": [
         "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
-        "--rounds", "2", "--seconds", "0.1",
+        "--rounds", "3", "--seconds", "0.1",
     ],
     "latency_fit": [],
     "loader_speed": ["--presets", "light", "--workers", "0", *TINY_TRAINING],
