@@ -18,7 +18,9 @@ SMALLEST = {
     "distill_overhead": ["--pairs", "yolox-nano:yolox-nano", "--input", "64", "--batch", "1", "--rounds", "2"],
     "distillation": [
         "--pairs", "2", "--runs", "runs", "--images", "20", "--teacher-images", "20", "--input", "64", "--batch", "4",
-        "--epochs", "1", "--teacher-epochs", "1", "--seeds", "1", "--views", "1", "--quiet",
+        "--epochs", "1", "--teacher-epochs", "1", "--seeds", "1", "--cost-steps",
+        "1",
+        "--views", "1", "--quiet",
     ],
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
