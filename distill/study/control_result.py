@@ -12,13 +12,14 @@ from typing import Any
 from distill.study.gain import CONFIDENCE, Gain, paired, signed
 from distill.study.subruns import SubRunResult
 from workbench.console import table
+from workbench.tables import Result
 
 FORMAT = "nas-control-1"
 PLAIN, TAUGHT = "plain", "taught"
 
 
 @dataclass(frozen=True)
-class ControlResult:
+class ControlResult(Result):
     """Runs with and without a teacher, by seed. Prints as a table with its conclusion."""
 
     folder: Path

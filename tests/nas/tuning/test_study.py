@@ -219,7 +219,7 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     found = finish(nas(*args, str(tmp_path / "cut"), cwd=home))
     assert found["trials"] == expected["trials"] and found["best"] == expected["best"]
 

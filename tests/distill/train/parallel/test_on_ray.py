@@ -127,7 +127,7 @@ def test_interrupted_it_goes_on_in_one_process(home: Path, alone: dict[str, Any]
     until(lambda: epochs_in(home / "runs" / "halved" / "journal.jsonl"), process, 240)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err, err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err, err
     assert epochs_in(home / "runs" / "halved" / "journal.jsonl") < EPOCHS
     found = finish(nas(*TRAIN, "--name", "halved", cwd=home))
     assert len(found["history"]) == EPOCHS
