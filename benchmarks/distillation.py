@@ -154,7 +154,7 @@ class Bench:
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
         prepared = prepare(self.student(pair, arm == TAUGHT))
-        times = step_times(prepared, self.args.data_workers, WARMUP_CALLS + MEASURED_STEPS)[WARMUP_CALLS:]
+        times = step_times(prepared, self.args.data_workers, WARMUP_CALLS + self.args.cost_steps)[WARMUP_CALLS:]
         if prepared.request.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 2**20
         else:
@@ -174,7 +174,7 @@ class Bench:
         total = sum(step_s[model] * self.steps(request) for model, request in teachers.items())
         for pair in PAIRS:
             alone, teacher = step_s[pair.student], step_s[pair.teacher]
-            steps = args.seeds * self.steps(students[pair.student]) + WARMUP_CALLS + MEASURED_STEPS
+            steps = args.seeds * self.steps(students[pair.student]) + WARMUP_CALLS + args.cost_steps
             # a forward pass of the teacher is about a third of its training step
             with_teacher = min(args.views or args.epochs, args.epochs) / args.epochs
             total += steps * (2 * alone + with_teacher * teacher / 3)
@@ -307,6 +307,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--data-workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--cost-steps", type=int, default=MEASURED_STEPS, help="steps that are timed for each arm")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")

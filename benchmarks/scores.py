@@ -17,7 +17,7 @@ import numpy as np
 
 from nas.commands.bench_scores import FOLDER
 from nas.evidence import published
-from nas.evidence.accuracy import Figure, ScoreAccuracy
+from nas.evidence.accuracy import DRAWS, Figure, ScoreAccuracy
 from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
 from nas.evidence.columns import ScoreColumn, columns, is_slow, known_names
 from nas.evidence.refit import fitted, left_out
@@ -50,11 +50,13 @@ def main() -> None:
         "--page", type=Path, help="Markdown page whose part between the marks is replaced; plots go beside it"
     )
     parser.add_argument("--quick", action="store_true", help="without forward-pass scores")
+    parser.add_argument("--scores", nargs="+", metavar="SCORE", help="closed-form scores (default: all)")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="bootstrap draws (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="local Ray processes for forward-pass scores")
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    closed = [name for name in known_names() if not is_slow(name)]
+    closed = args.scores or [name for name in known_names() if not is_slow(name)]
     found = columns(points, closed, progress=progress)
     truth = points.target(TARGET)
     whole = benchmark_scores(
@@ -62,6 +64,7 @@ def main() -> None:
         found + [left_out(points, name, truth) for name in fitted()],
         TARGET,
         points.devices(tuple(DEVICES)),
+        draws=args.draws,
         progress=progress,
     )
     parts = [about(whole), standing(whole), by_device(whole), ceiling(whole)]
@@ -70,9 +73,9 @@ def main() -> None:
         parts += list(forward(points, found, args.jobs, progress))
     parts += [
         "## Other accuracies of the same detectors",
-        others(points, found, progress),
+        others(points, found, args.draws, progress),
         "## Other people's detectors",
-        zoo(closed, progress),
+        zoo(closed, args.draws, progress),
     ]
     text = "\n\n".join(parts)
     print(text)
@@ -185,7 +188,7 @@ def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, 
             yield "\n".join(f"* {line}" for line in refused)
 
 
-def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], progress: Progress) -> str:
+def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], draws: int, progress: Progress) -> str:
     """Tau at equal latency and over all points for every other accuracy column, and for the first one on the same
     points.
     """
@@ -197,7 +200,7 @@ def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], progress: Pr
         same = [ScoreColumn(column.name, column.values[shared], column.failures) for column in closed]
         again = [left_out(part, name, part.target(target)) for name in fitted()]
         trials[target] = benchmark_scores(
-            part, [*same, *again], target, part.devices(tuple(DEVICES)), draws=200, progress=progress
+            part, [*same, *again], target, part.devices(tuple(DEVICES)), draws=min(200, draws), progress=progress
         )
     rows = []
     for name in (verdict.name for verdict in ranked(trials[TARGET])):
@@ -217,7 +220,7 @@ def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], progress: Pr
     return intro + "\n\n" + markdown(["score", *(f"`{target.removesuffix('_map50_95')}`" for target in trials)], rows)
 
 
-def zoo(closed: Sequence[str], progress: Progress) -> str:
+def zoo(closed: Sequence[str], draws: int, progress: Progress) -> str:
     """The zoo's families with their published COCO AP, and how much recipes blur them."""
     points = published.zoo_detectors(progress)
     found = columns(points, closed, progress=progress)
@@ -227,6 +230,7 @@ def zoo(closed: Sequence[str], progress: Progress) -> str:
         published.TARGET,
         points.devices(),
         bins=published.BINS,
+        draws=draws,
         family_least=published.LEAST,
         progress=progress,
     )
