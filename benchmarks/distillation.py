@@ -25,7 +25,9 @@ from typing import Any
 
 import torch
 
-from distill.data.feed.loader import Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Loader, ReadOptions
+from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
 from distill.prepare import PreparedRun, prepare, train_from
 from distill.request import TrainRequest
@@ -114,7 +116,7 @@ class Bench:
 
     def train_teacher(self, model: str) -> float:
         """Its AP on pictures that it has not seen. Done once."""
-        return float(train_from(self.teacher(model)).verdict["ap"])
+        return float(train_from(self.teacher(model)).metrics["ap"])
 
     def compare(self, pair: Pair) -> ControlResult:
         """With and without the teacher."""
@@ -171,9 +173,9 @@ class Bench:
 def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> list[float]:
     """Seconds of each of the first ``count`` steps, without waiting for data."""
     recipe = prepared.recipe
-    loader = Loader(
-        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=data_workers, multi_scale=recipe.multi_scale
-    )
+    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    plan = BatchPlan(recipe.batch, SEED)
+    loader = Loader(prepared.data, prepared.task.detector.preprocess, preset, prepared.input_px, plan, ReadOptions(data_workers))
     found: list[float] = []
     with loader:
         loop = Loop(prepared.task, recipe, recipe.epochs * len(loader), len(loader), seed=SEED, device=prepared.request.device, precision=recipe.precision)

@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Loader, ReadOptions
 from distill.data.feed.presets import PRESETS
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
@@ -65,7 +66,7 @@ def measure(data: DataSet, preset: str, input_px: int, batch: int, workers: int 
     """Ten epochs of one preset."""
     how = Preprocess("rgb", 1.0, resize="stretch") if preset in STRETCHED else Preprocess("bgr", 1.0, resize="letterbox-corner")
     passed, memory, cpu = [], [], 0.0
-    with Loader(data, how, preset, input_px, batch, seed, workers=workers) as loader:
+    with Loader(data, how, preset, input_px, BatchPlan(batch, seed), ReadOptions(workers)) as loader:
         for epoch in range(max(AFTER_EPOCHS)):
             began, cpu_before = time.perf_counter(), cpu_s((os.getpid(), *loader.worker_pids))
             for prepared in loader.epoch(epoch):

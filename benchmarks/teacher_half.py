@@ -21,7 +21,8 @@ from torch import Tensor
 from distill.data.formats.readers import open_pair
 from distill.teach.outputs import TeacherOutputs
 from distill.teach.task import Teacher
-from distill.train.evaluate import as_results, evaluate_detections
+from distill.train.detect import coco_results
+from distill.train.evaluate import evaluate_detections
 from zoo.families import build
 from zoo.nms import Detections, select
 from zoo.resolve import resolve_detector
@@ -72,7 +73,7 @@ def times(model: str, args: argparse.Namespace) -> list[float]:
 
 def row(file: str, args: argparse.Namespace) -> list[str]:
     """One of the table."""
-    from distill.data.feed.loader import evaluation_batches
+    from distill.data.feed.evaluation_batches import evaluation_batches
 
     detector, _ = resolve_detector(file, 0)
     _, val = open_pair(args.data)
@@ -89,7 +90,7 @@ def row(file: str, args: argparse.Namespace) -> list[str]:
         for rows, one in zip(found, said, strict=True):
             for detections, placement, index in zip(selected(detector, one), batch.placements, batch.indices, strict=True):
                 placed = Detections(placement.to_image(detections.boxes.cpu()), detections.scores.cpu(), detections.labels.cpu())
-                rows += as_results(placed, val.pictures[index], val)
+                rows += coco_results(placed, val.pictures[index], val)
     aps = [f"{100 * evaluate_detections(val, rows).ap:.2f}" for rows in found]
     apart = ", ".join(f"{100 * sum(level) / len(level):.2f} %" for level in zip(*features, strict=True))
     return [detector.recipe.model, str(len(val)), *aps, apart, spread(torch.cat(scores), 4), spread(torch.cat(boxes), 3)]

@@ -20,7 +20,9 @@ import torch
 from loader_speed import AFTER_EPOCHS, memory_mib
 
 from distill.data.dataset import DataSet
+from distill.data.feed.batch_order import BatchPlan
 from distill.data.feed.loader import Loader
+from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
 from distill.train.loop import Loop
@@ -35,8 +37,9 @@ def measure(model: str, data: DataSet, input_px: int, batch: int, device: str, p
     detector = build(model, len(data.classes))
     epochs = max(AFTER_EPOCHS)
     recipe = load_recipe(detector.family, {"epochs": epochs, "closing_epochs": 1, "batch": batch, "multi_scale": 0.0})
+    preset = find_preset(recipe.augmentation).with_sizes(0.0)
     memory, waited, passed = [], 0.0, 0.0
-    with Loader(data, detector.preprocess, recipe.augmentation, input_px, batch, seed, multi_scale=0.0) as loader:
+    with Loader(data, detector.preprocess, preset, input_px, BatchPlan(batch, seed)) as loader:
         loop = Loop(SupervisedTask(detector), recipe, epochs * len(loader), len(loader), seed=seed, device=device, precision=precision)
         for epoch in range(epochs):
             began = time.perf_counter()
@@ -48,7 +51,7 @@ def measure(model: str, data: DataSet, input_px: int, batch: int, device: str, p
             if epoch + 1 in AFTER_EPOCHS:
                 memory.append(memory_mib((os.getpid(), *loader.worker_pids)))
         images = (epochs - 1) * len(loader) * batch
-    with Loader(data, detector.preprocess, recipe.augmentation, input_px, batch, seed, multi_scale=0.0) as loader:
+    with Loader(data, detector.preprocess, preset, input_px, BatchPlan(batch, seed)) as loader:
         for one in loader.epoch(0):
             assert len(one.targets) == batch
         began = time.perf_counter()

@@ -132,8 +132,12 @@ class PreparedRun:
             should_stop: as in ``run``.
             asked_to_stop: asked between two steps; True saves the state and interrupts the run.
         """
+        from distill.train.hooks.base import BeforeTraining, Hook
+        from distill.train.hooks.curves import TensorBoardCurves
+        from distill.train.hooks.stop import Interrupt, StopWhen
         from distill.train.parallel.group import group
         from distill.train.run import train
+        from distill.train.run_context import RunSettings, TrainData
         from workbench.events import EventWriter
         from workbench.run_folder import RunFolderReader
 
@@ -147,14 +151,16 @@ class PreparedRun:
         )  # fmt: skip
         try:
             with ExitStack() as stack:
-                board = stack.enter_context(EventWriter(folder.folder / "events")) if group().writes else None
                 before_training = stack.enter_context(self._teacher_cache(log))
-                return train(
-                    self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed,
-                    device=request.device, precision=self.recipe.precision, workers=request.data_workers,
-                    provenance=self.provenance, board=board, log=log, ready=before_training, enough=should_stop,
-                    asked_to_stop=asked_to_stop,
+                hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]
+                if group().writes:
+                    hooks.append(TensorBoardCurves(stack.enter_context(EventWriter(folder.folder / "events"))))
+                settings = RunSettings(
+                    self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers,
+                    self.provenance,
                 )  # fmt: skip
+                data = TrainData(self.data, self.val)
+                return train(self.task, data, self.recipe, folder, settings, hooks=hooks, log=log)
         finally:
             folder.close()
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.data.check.doctor import Report
-    from distill.data.dataset import DataSet
+    from distill.data.check.report import Report
 
 HELP = "check, repair, show or synthesise detection data"
 MOSAIC = 16
-"""So many pictures are in a mosaic."""
-TILE_PX = 320
+"""Images on the sheet of ``show --png``, at most."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +88,7 @@ def _doctor(args: argparse.Namespace, log: Callable[[str], None], done: Callable
         _print_report(report)
         if after is not None:
             changed = ", ".join(f"{n:,} {code}" for code, n in counts.items()) or "nothing to change"
-            print(f"\nwrote {_plain(args.fix)}: {changed}\nlist of changes: {_plain(str(Path(args.fix) / 'changes.diff'))}; what is left in the copy: {_summary(after)}")
+            print(f"\nwrote {_plain(args.fix)}: {changed}\nlist of changes: {_plain(str(Path(args.fix) / 'changes.diff'))}; what is left in the copy: {after.summary()}")
             for one in after.findings:
                 if one.rule.severity == "error":
                     print(f"  {one.code}: {_plain(one.examples[0])}; {one.rule.mend}")
@@ -101,9 +99,9 @@ def _print_report(report: Report) -> None:
     """Splits, then findings from the worst to the least."""
     from workbench.console import table
 
-    classes = len(report.splits[0].claims.categories)
-    rows = [[one.name, len(one.claims), len(one.claims.boxes), int(one.verdict.usable.sum())] for one in report.splits]
-    print(f"{_plain(str(report.path))}: {report.splits[0].claims.source.form}, {classes} class{'es' * (classes != 1)}\n")
+    classes = len(report.splits[0].raw.categories)
+    rows = [[one.name, len(one.raw), len(one.raw.boxes), int(one.faults.usable.sum())] for one in report.splits]
+    print(f"{_plain(str(report.path))}: {report.splits[0].raw.source.form}, {classes} class{'es' * (classes != 1)}\n")
     print(table(["split", "images", "annotations", "usable"], rows))
     for found in report.findings:
         rule = found.rule
@@ -112,92 +110,32 @@ def _print_report(report: Report) -> None:
         for example in found.examples[:3]:
             print(f"    {_plain(example)}")
         print(f"  what to do: {rule.mend}" + (f"; --fix: {rule.fix}" if rule.fix else ""))
-    print(f"\n{_summary(report)}" + (" (headers only: contents were not looked at)" if report.quick else ""))
-
-
-def _summary(report: Report) -> str:
-    return ", ".join(f"{n} {kind}{'s' * (n != 1)}" for kind in ("error", "warning", "note") for n in [report.count(kind)])
+    print(f"\n{report.summary()}" + (" (headers only: contents were not looked at)" if report.quick else ""))
 
 
 def _show(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:
-    from distill.data.formats.readers import accept, find_sources, read_claims
-    from workbench.console import print_json, table
-    from workbench.errors import unknown_name
+    from distill.data.overview import overview, sample_sheet
+    from workbench.console import print_json
+    from workbench.errors import BadInput, unknown_name
+    from workbench.files import replacing
 
-    splits = {source.name or "all": accept(read_claims(source, log), args.path) for source in find_sources(args.path)}
-    if args.split is not None and args.split not in splits:
-        raise unknown_name("split", args.split, splits)
+    shown = overview(args.path, log)
+    if args.split is not None and args.split not in shown.splits:
+        raise unknown_name("split", args.split, shown.splits)
     done()
-    first = next(iter(splits.values()))
-    described = {name: _described(data) for name, data in splits.items()}
     if args.png:
-        _mosaic(splits[args.split] if args.split else first, Path(args.png), args.seed)
+        if not args.png.lower().endswith(".png"):
+            raise BadInput(f"--png {args.png!r} must end in .png")
+        sheet = sample_sheet(shown.splits[args.split or next(iter(shown.splits))], args.seed)
+        with replacing(Path(args.png)) as temporary:
+            sheet.save(temporary)
     if args.json:
-        print_json({"path": args.path, "splits": described, "png": args.png})
+        print_json({**shown.to_dict(), "path": args.path, "png": args.png})
         return 0
-    print(table(
-        ["split", "images", "empty", "objects", "crowds", "least px", "most px", "clipped", "dropped"],
-        [[name, d["images"], d["empty"], d["objects"], d["crowds"], d["least_px"], d["most_px"], d["handled"]["outside"], d["handled"]["degenerate"]] for name, d in described.items()],
-    ))  # fmt: skip
-    names = list(dict.fromkeys(c["name"] for d in described.values() for c in d["classes"]))
-    by_name = [{c["name"]: c for c in d["classes"]} for d in described.values()]
-    rows = []
-    for name in names:
-        one = next(classes[name] for classes in by_name if name in classes)
-        rows.append([_plain(name), one["number"], one["id"], *(classes[name]["objects"] if name in classes else None for classes in by_name)])
-    print("\n" + table(["class", "number", "id in the data", *(f"objects in {name}" for name in described)], rows))
+    print(f"{shown.split_table()}\n\n{shown.class_table()}")
     if args.png:
         print(f"\nwrote {_plain(args.png)}")
     return 0
-
-
-def _described(data: DataSet) -> dict[str, Any]:
-    """Counts of one split."""
-    import numpy as np
-
-    crowd = np.concatenate([p.crowd for p in data.pictures])
-    labels = np.concatenate([p.labels for p in data.pictures])[~crowd]
-    counts = np.bincount(labels, minlength=len(data.classes)).tolist()
-    sides = [side for p in data.pictures for side in (p.width, p.height)]
-    return {
-        "images": len(data), "empty": sum(not len(p.labels) for p in data.pictures), "objects": len(labels), "crowds": int(crowd.sum()),
-        "least_px": min(sides), "most_px": max(sides), "handled": dict(data.handled),
-        "classes": [
-            {"name": name, "number": n, "id": own, "objects": count}
-            for n, (name, own, count) in enumerate(zip(data.classes.names, data.classes.original_ids, counts, strict=True))
-        ],
-    }  # fmt: skip
-
-
-def _mosaic(data: DataSet, out: Path, seed: int) -> None:
-    """A sheet of pictures with boxes, those with objects first."""
-    import random
-
-    import numpy as np
-    from PIL import Image
-
-    from workbench.errors import BadInput
-    from workbench.files import replacing
-    from zoo.images import draw, read_image
-
-    if out.suffix.lower() != ".png":
-        raise BadInput(f"--png {str(out)!r} must end in .png")
-    order = list(range(len(data)))
-    random.Random(seed).shuffle(order)
-    chosen = sorted(order, key=lambda at: not len(data.pictures[at].labels))[:MOSAIC]
-    columns = min(4, len(chosen))
-    sheet = Image.new("RGB", (columns * TILE_PX, -(-len(chosen) // columns) * TILE_PX), "white")
-    for n, at in enumerate(chosen):
-        picture = data.pictures[at]
-        image = Image.fromarray(read_image(picture.file))
-        scale = TILE_PX / max(image.size)
-        small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        names = [f"{name} (ignored)" if ignored else name for ignored in (False, True) for name in data.classes.names]
-        labels = picture.labels + len(data.classes) * picture.crowd
-        tile = draw(np.asarray(small), picture.boxes * scale, None, labels, names)
-        sheet.paste(tile, (n % columns * TILE_PX, n // columns * TILE_PX))
-    with replacing(out) as temporary:
-        sheet.save(temporary)
 
 
 def _synth(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         from distill.data.formats.readers import open_data
         from distill.prepare import check_device
-        from distill.train.evaluate import detect, evaluate_detections, read_results
+        from distill.train.detect import DetectOptions, detect, read_results
+        from distill.train.evaluate import evaluate_detections
         from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
@@ -66,9 +67,8 @@ def run(args: argparse.Namespace) -> int:
         detector, trained = resolve_detector(args.model)
         if not trained:
             raise BadInput(f"{args.model!r} has no trained weights: train it first (nas train), or give a checkpoint")
-        results = detect(
-            detector, data, input_px=args.input, batch=args.batch, device=args.device, shard=shard, workers=args.data_workers, log=progress.show
-        )
+        options = DetectOptions(args.input, args.batch, args.device, workers=args.data_workers, shard=shard)
+        results = detect(detector, data, options, progress.show)
         progress.done()
     seconds = time.perf_counter() - began
     if args.out:

@@ -80,12 +80,12 @@ def finish(request: TrainRequest, as_json: bool) -> int:
 
         print_json({
             "folder": str(outcome.folder), "best": str(outcome.best), "last": str(outcome.last), "best_epoch": outcome.best_epoch,
-            "val": outcome.verdict, "history": outcome.history, "notes": outcome.notes, "seconds": outcome.seconds,
+            "val": outcome.metrics, "history": outcome.history, "notes": outcome.notes, "seconds": outcome.seconds,
         })  # fmt: skip
         return 0
     from workbench.console import table
 
-    rows = [[name.upper().replace("_", " "), value] for name, value in outcome.verdict.items()]
+    rows = [[name.upper().replace("_", " "), value] for name, value in outcome.metrics.items()]
     print(table([f"val, epoch {outcome.best_epoch}", "value"], rows))
     for note in outcome.notes:
         print(f"note: {note}")

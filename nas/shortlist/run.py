@@ -88,7 +88,7 @@ class _Shortlist:
     """One shortlist while it is trained."""
 
     def __init__(self, result: SearchResult, wish: ShortlistRequest, candidates: Sequence[ShortlistCandidate], first: PreparedRun, folder: Any, log: Callable[..., None]) -> None:
-        from distill.train.run import evaluation_epochs
+        from distill.train.hooks.evaluation import evaluation_epochs
 
         self.result, self.candidates, self.folder, self.log = result, candidates, folder, log
         # the same budget for everyone, whatever their families' recipes say

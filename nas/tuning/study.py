@@ -75,7 +75,7 @@ class TuningRequest:
 
 def tune(wish: TuningRequest, open_workers: Callable[[], Workers], log: Callable[[str], None] = lambda text: None) -> TuningResult:
     """Go on with the study in the request's folder, or begin it, until it has as many trials as wished for."""
-    from distill.train.run import evaluation_epochs
+    from distill.train.hooks.evaluation import evaluation_epochs
 
     if not 1 <= wish.trials <= MOST_TRIALS:
         raise BadInput(f"--trials {wish.trials} must be from 1 to {MOST_TRIALS}")

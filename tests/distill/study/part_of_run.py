@@ -19,4 +19,4 @@ def distilled(home: Path, name: str) -> dict[str, Any]:
         teaching=TeacherRequest(("teacher.safetensors",), features=("cwd",), responses=(), cache=f"cache-{name}"), name=name, quiet=True,
     )  # fmt: skip
     outcome = prepare(request).train(lambda text, force=False: None)
-    return {"history": outcome.history, "verdict": outcome.verdict}
+    return {"history": outcome.history, "verdict": outcome.metrics}

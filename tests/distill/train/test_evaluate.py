@@ -17,14 +17,18 @@ from PIL import Image
 
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
-from distill.train.evaluate import check_classes, confusion, detect, evaluate_detections, read_results
+from distill.train.confusion import confusion_matrix
+from distill.train.detect import DetectOptions, check_classes, detect, read_results
+from distill.train.evaluate import evaluate_detections
 from tests.distill.tiny import tiny_detector
 from workbench.errors import BadInput
 
 CLASSES = ClassMap(("nut", "bolt", "washer"), (7, 90, 13))
 
 
-def picture(number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None) -> Picture:
+def picture(
+    number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None
+) -> Picture:
     corners = np.array(boxes, dtype=np.float32).reshape(-1, 4)
     return Picture(
         number, file or Path(f"/data/{number}.png"), 100, 80, corners, np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(labels), dtype=bool),
@@ -77,7 +81,7 @@ def test_confusion_by_hand() -> None:
         *PERFECT[:1], {**PERFECT[1], "category_id": 13}, row(5, 90, [1, 1, 20, 20], 0.9), row(42, 13, [5, 5, 90, 70], 0.9), row(11, 7, [10, 10, 40, 40], 0.5),
         row(11, 7, [0, 0, 5, 5], 0.1),
     ]  # fmt: skip
-    table = confusion(DATA, results)
+    table = confusion_matrix(DATA, results)
     expected = np.zeros((4, 4), dtype=int)
     expected[0, 0] = 1  # found
     expected[1, 2] = 1  # a bolt taken for a washer
@@ -137,11 +141,15 @@ def test_the_answer_does_not_depend_on_batch_size_or_shards(tmp_path: Path) -> N
     data, detector = real_data(tmp_path), tiny_detector().eval()
     detector.info = dataclasses.replace(detector.info, class_names=CLASSES.names)
     every = Selection(0.0, 0.7, True, None, 50)
-    one = detect(detector, data, input_px=64, batch=1, selection=every, workers=0)
-    three = detect(detector, data, input_px=64, batch=3, selection=every, workers=0)
+    one = detect(detector, data, DetectOptions(64, 1, selection=every, workers=0))
+    three = detect(detector, data, DetectOptions(64, 3, selection=every, workers=0))
     assert len(one) > 50 and {r["category_id"] for r in one} <= set(CLASSES.original_ids)
     assert evaluate_detections(data, one).summary == evaluate_detections(data, three).summary
-    parts = [r for k in range(2) for r in detect(detector, data, input_px=64, batch=2, selection=every, shard=(k, 2), workers=0)]
+    parts = [
+        r
+        for k in range(2)
+        for r in detect(detector, data, DetectOptions(64, 2, selection=every, shard=(k, 2), workers=0))
+    ]
     assert evaluate_detections(data, parts).summary == evaluate_detections(data, one).summary
     assert sorted(r["image_id"] for r in parts) == sorted(r["image_id"] for r in one)
 

@@ -16,7 +16,8 @@ pytest.importorskip("cv2")
 from torch import Tensor
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import Batch, Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Batch, Loader, ReadOptions
 from distill.data.feed.presets import PRESETS, Preset, Sizes
 from distill.data.feed.views import Origin, View, Views
 from distill.data.formats.readers import open_data
@@ -103,7 +104,7 @@ def same(a: TeacherOutputs, b: TeacherOutputs) -> bool:
 
 
 def fed(data: DataSet, preset: Preset | str = "light", epoch: int = 0, views: int = 2, closing: bool = False, workers: int = 0) -> list[Batch]:
-    with Loader(data, tiny_detector().preprocess, preset, PX, BATCH, 3, workers=workers, views=views) as loader:
+    with Loader(data, tiny_detector().preprocess, preset, PX, BatchPlan(BATCH, 3, views), ReadOptions(workers)) as loader:
         return list(loader.epoch(epoch, closing=closing))
 
 
@@ -130,7 +131,7 @@ def test_the_last_epochs_have_views_of_their_own(data: DataSet) -> None:
 
 def test_an_epoch_goes_on_where_it_stopped_and_workers_change_nothing(data: DataSet) -> None:
     whole = fed(data, SIZED, 3)
-    with Loader(data, tiny_detector().preprocess, SIZED, PX, BATCH, 3, workers=2, views=2) as loader:
+    with Loader(data, tiny_detector().preprocess, SIZED, PX, BatchPlan(BATCH, 3, views=2), ReadOptions(workers=2)) as loader:
         rest = list(loader.epoch(3, 1))
     assert [batch.origin for batch in whole[1:]] == [batch.origin for batch in rest]
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[1:], rest, strict=True))
@@ -414,7 +415,7 @@ def test_a_run_asks_once_a_view_and_clears_up_when_it_is_done(data: DataSet, tmp
             if not whole:
                 ready(loop)
             before = ask.pictures
-            with Loader(data, task.detector.preprocess, recipe.augmentation, PX, BATCH, 0, workers=0, multi_scale=0.0, views=2) as loader:
+            with Loader(data, task.detector.preprocess, recipe.augmentation, PX, BatchPlan(BATCH, 0, views=2), ReadOptions(0)) as loader:
                 for epoch in range(6 if whole else 2):
                     for batch in loader.epoch(epoch, closing=epoch >= 4):
                         # the tiny detector knows three of the classes
