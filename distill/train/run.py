@@ -29,6 +29,7 @@ from distill.train.run_state import RunProgress, check_disk, resume
 from distill.train.task import Task
 from workbench.errors import BadInput
 from workbench.run_folder import RunFiles, RunFolder, RunFolderReader
+from workbench.tables import Result, Table
 from zoo.images import Preprocess
 
 PRODUCTS = RunFiles(
@@ -37,7 +38,7 @@ PRODUCTS = RunFiles(
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Result):
     """What a run left in its folder."""
 
     folder: Path
@@ -50,6 +51,28 @@ class TrainResult:
     """One record an epoch."""
     notes: list[str]
     seconds: float
+
+    @property
+    def ap(self) -> float:
+        """AP of the best epoch on the validation data, 0 to 1."""
+        return float(self.metrics["ap"] or 0.0)
+
+    def to_table(self) -> Table:
+        """AP and AR of the best epoch."""
+        rows = [[name.upper().replace("_", " "), value] for name, value in self.metrics.items()]
+        return Table([f"val, epoch {self.best_epoch}", "value"], rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``nas train --json`` prints."""
+        return {
+            "folder": str(self.folder), "best": str(self.best), "last": str(self.last), "best_epoch": self.best_epoch,
+            "val": self.metrics, "history": self.history, "notes": self.notes, "seconds": self.seconds,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        files = "best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([str(self.to_table()), *notes, f"\nwritten to {self.folder}: {files}"])
 
 
 def train(

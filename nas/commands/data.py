@@ -1,4 +1,4 @@
-"""Look at detection data: find what hurts, write a repaired copy, show it, make a synthetic set.
+"""Check detection data, write a repaired copy, show it, make a synthetic set.
 
 examples:
   nas data synth shapes --images 200 --seed 0
@@ -25,27 +25,31 @@ MOSAIC = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``nas data doctor | show | synth``."""
     actions = parser.add_subparsers(dest="action", metavar="{doctor,show,synth}", required=True)
-    doctor = actions.add_parser("doctor", help="find what hurts in a data set; exit code 1 if there are errors")
+    doctor = actions.add_parser("doctor", help="find problems in a data set; exit code 1 if there are errors")
     doctor.add_argument("path", metavar="PATH", help="folder or file: COCO JSON, data.yaml (YOLO), VOC")
-    doctor.add_argument("--fix", metavar="OUT", help="write a repaired copy to this new folder, with a list of changes; the exit code is the copy's")
-    doctor.add_argument("--input", type=int, default=640, metavar="PX", help="input side at which objects count as tiny (default: %(default)s)")
-    doctor.add_argument("--quick", action="store_true", help="read only the headers of images: nothing on broken, repeated or leaked ones")
-    show = actions.add_parser("show", help="show classes, counts and splits, and a mosaic of pictures with boxes")
+    fix = "write a repaired copy to this new folder, with a list of changes; the exit code is the copy's"
+    doctor.add_argument("--fix", metavar="OUT", help=fix)
+    tiny = "input side at which objects count as tiny (default: %(default)s)"
+    doctor.add_argument("--input", type=int, default=640, metavar="PX", help=tiny)
+    quick = "read only image headers: no check for broken, repeated or leaked images"
+    doctor.add_argument("--quick", action="store_true", help=quick)
+    show = actions.add_parser("show", help="show classes, counts and splits, and a sheet of images with boxes")
     show.add_argument("path", metavar="PATH", help="folder or file, as for doctor")
-    show.add_argument("--png", metavar="FILE", help=f"also write a picture of up to {MOSAIC} pictures with their boxes")
-    show.add_argument("--split", metavar="SPLIT", help="split of the mosaic (default: the first)")
-    show.add_argument("--seed", type=int, default=0, help="which pictures are in the mosaic (default: %(default)s)")
+    show.add_argument("--png", metavar="FILE", help=f"also write a sheet of up to {MOSAIC} images with their boxes")
+    show.add_argument("--split", metavar="SPLIT", help="split of the sheet (default: the first)")
+    show.add_argument("--seed", type=int, default=0, help="which images are on the sheet (default: %(default)s)")
     synth = actions.add_parser("synth", help="make a synthetic data set, the same for the same seed")
     synth.add_argument("out", metavar="OUT", help="new folder")
-    synth.add_argument("--images", type=int, default=200, metavar="N", help="pictures, train and val together (default: %(default)s)")
-    synth.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    count = "images, train and val together (default: %(default)s)"
+    synth.add_argument("--images", type=int, default=200, metavar="N", help=count)
+    synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: %(default)s)")
     for action in (doctor, show, synth):
         action.add_argument("--json", action="store_true", help="print JSON")
         action.add_argument("--quiet", action="store_true", help="no progress line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit code."""
+    """Run the action; the exit code."""
     from workbench.console import Progress
     from workbench.errors import missing_package
 
@@ -88,26 +92,31 @@ def _doctor(args: argparse.Namespace, log: Callable[[str], None], done: Callable
         _print_report(report)
         if after is not None:
             changed = ", ".join(f"{n:,} {code}" for code, n in counts.items()) or "nothing to change"
-            print(f"\nwrote {_plain(args.fix)}: {changed}\nlist of changes: {_plain(str(Path(args.fix) / 'changes.diff'))}; what is left in the copy: {after.summary()}")
-            for one in after.findings:
-                if one.rule.severity == "error":
-                    print(f"  {one.code}: {_plain(one.examples[0])}; {one.rule.mend}")
+            diff = _plain(str(Path(args.fix) / "changes.diff"))
+            print(f"\nwrote {_plain(args.fix)}: {changed}")
+            print(f"list of changes: {diff}; what is left in the copy: {after.summary()}")
+            for finding in after.findings:
+                if finding.rule.severity == "error":
+                    print(f"  {finding.code}: {_plain(finding.examples[0])}; {finding.rule.mend}")
     return int((after or report).count("error") > 0)
 
 
 def _print_report(report: Report) -> None:
-    """Splits, then findings from the worst to the least."""
+    """Print splits, then findings from errors to notes."""
     from workbench.console import table
 
     classes = len(report.splits[0].raw.categories)
-    rows = [[one.name, len(one.raw), len(one.raw.boxes), int(one.faults.usable.sum())] for one in report.splits]
+    rows = [
+        [split.name, len(split.raw), len(split.raw.boxes), int(split.faults.usable.sum())] for split in report.splits
+    ]
     print(f"{_plain(str(report.path))}: {report.splits[0].raw.source.form}, {classes} class{'es' * (classes != 1)}\n")
     print(table(["split", "images", "annotations", "usable"], rows))
-    for found in report.findings:
-        rule = found.rule
-        print(f"\n{rule.severity}: {found.code}, {found.count:,} time{'s' * (found.count != 1)}{f' in {found.split}' if found.split else ''}")
+    for finding in report.findings:
+        rule = finding.rule
+        times = f"{finding.count:,} time{'s' * (finding.count != 1)}"
+        print(f"\n{rule.severity}: {finding.code}, {times}{f' in {finding.split}' if finding.split else ''}")
         print(f"  {rule.what}")
-        for example in found.examples[:3]:
+        for example in finding.examples[:3]:
             print(f"    {_plain(example)}")
         print(f"  what to do: {rule.mend}" + (f"; --fix: {rule.fix}" if rule.fix else ""))
     print(f"\n{report.summary()}" + (" (headers only: contents were not looked at)" if report.quick else ""))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from nas.commands import options
+
 HELP = "zero-shot scores of an architecture or any network file"
 
 
@@ -14,45 +16,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas score``."""
     add = parser.add_argument
     add("subject", nargs="+", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
-    add(
-        "--score", action="append", metavar="NAME",
-        help="a score of docs/scores.md, or all; may be repeated (default: the additive ones)",
-    )  # fmt: skip
+    add("--score", action="append", metavar="NAME",
+        help="a score of docs/scores.md, or all; may be repeated (default: the additive ones)")  # fmt: skip
     add("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
-    add("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
-    add("--seed", type=int, default=0, help="of the forward-pass scores (default 0)")
-    add("--json", action="store_true", help="print JSON")
+    options.add_input_option(add, default=640)
+    options.add_seed_option(add, "the scores that run the network")
+    options.add_output_options(add, quiet=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line a subject and score."""
+    """Print one line a network and score."""
+    from nas.api.score import score
     from nas.budgets import parse_weights
-    from nas.scores import SCORES, additive_scores, get_score
-    from workbench.console import print_json, table
-    from zoo.resolve import resolve_subject
+    from workbench.console import print_json
 
-    names = args.score or [score.name for score in additive_scores()]
-    names = list(SCORES) if "all" in names else names
-    scores = [get_score(name) for name in names]
-    weights = parse_weights(args.weights)
-    lines, explanations = [], []
-    for text in args.subject:
-        subject = resolve_subject(text)
-        for score in scores:
-            graph, px = subject.score_graph(args.input, score.deployed)
-            result = score(graph, px, **score.own(weights=weights, seed=args.seed))
-            per_stage, notes = list(result.per_stage), dict(result.notes)
-            lines.append(
-                {"name": text, "score": score.name, "value": result.value, "per_stage": per_stage, "notes": notes}
-            )
-            if score.explain is not None:
-                explanations.append(f"{text}: {score.explain(result)}")
+    args.weights = parse_weights(args.weights)
+    result = score(**options.api_options(args))
     if args.json:
-        print_json(lines)
-        return 0
-    rows = [
-        [line["name"], line["score"], f"{line['value']:.6f}", "  ".join(f"{v:.2f}" for v in line["per_stage"])]
-        for line in lines
-    ]
-    print("\n".join([table(["", "score", "value", "by level"], rows), *explanations]))
+        print_json(result.to_list())
+    else:
+        print(result)
     return 0

@@ -123,7 +123,7 @@ def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> Non
         "while True:\n"
         "    at += 1; study.append('checkpoint', {'seen': at, 'rows': [at] * 20000})\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     journal, before = tmp_path / "run" / "journal.jsonl", 0
     for round_ in range(3):
         size = journal.stat().st_size if journal.exists() else 0

@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_without_ray(expected: dict[str, Any], 
     until(lambda: len(records(journal)) >= 2, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     assert left_behind(process.pid) == []
     found = finish(nas(*SEARCH, "--name", "r", cwd=tmp_path))
     assert found["front"] == expected["front"]

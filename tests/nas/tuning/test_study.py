@@ -255,7 +255,7 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     result = finish(nas(*args, str(tmp_path / "cut"), cwd=home))
     assert result["trials"] == expected["trials"] and result["best"] == expected["best"]
 
