@@ -37,8 +37,8 @@ from distill.study.gain import CONFIDENCE
 from distill.teach.balance import WARMUP_CALLS
 from distill.teach.request import TeacherRequest
 from distill.train.loop import Loop
-from nas.evidence.images import make_easy
-from nas.evidence.options import CHANGES, RECIPE
+from nas.evidence.own.images import write_easy_dataset
+from nas.evidence.own.request import CHANGES, RECIPE
 from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -91,7 +91,7 @@ class Bench:
         folder = self.runs / f"easy-{images}-{self.args.input}px-seed{seed}"
         if not folder.exists():
             self.runs.mkdir(parents=True, exist_ok=True)
-            make_easy(folder, images, seed, self.args.input, lambda _: None)
+            write_easy_dataset(folder, images, seed, self.args.input, lambda _: None)
         return folder
 
     def request(self, model: str, data: Path, epochs: int, seed: int, **others: Any) -> TrainRequest:

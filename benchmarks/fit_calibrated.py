@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.evidence.rank import equal_latency_tau, latency_bins
+from nas.evidence.statistics.rank import equal_latency_tau, latency_bins
 from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 from nas.scores import get_score

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from scores import about, markdown, number, ranked, span, write_page  # the script beside this one
 
-from nas.commands.bench_scores import FOLDER, noise_text
 from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
-from nas.evidence.columns import columns, known_names
-from nas.evidence.rank import usual_bins
+from nas.evidence.columns import score_columns, score_names
+from nas.evidence.plots import families_png
+from nas.evidence.run import FOLDER
+from nas.evidence.statistics.accuracy import BenchmarkOptions
+from nas.evidence.statistics.rank import default_bins
 from nas.evidence.trained import read_trained
-from nas.report.score_plot import families_png
 from workbench.console import Progress
 from workbench.files import write_atomic
 
@@ -32,36 +33,36 @@ def main() -> None:
     parser.add_argument(
         "--page", type=Path, help="Markdown page whose part between the marks is replaced; the picture goes beside it"
     )
-    parser.add_argument("--scores", nargs="+", default=known_names(), metavar="SCORE", help="only these (default: all)")
+    parser.add_argument("--scores", nargs="+", default=score_names(), metavar="SCORE", help="only these (default: all)")
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    scores = columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
+    scores = score_columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
-    trial = benchmark_scores(
-        points, scores, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress
+    benchmark = benchmark_scores(
+        points, scores, next(iter(points.accuracy)), devices, BenchmarkOptions(default_bins(devices.values())), progress
     )
-    noise = [] if trial.ceiling is None else [noise_text(trial.ceiling)]
-    text = "\n\n".join([about(trial), standing(trial), *noise, trainings(args.data)])
+    noise = [] if benchmark.ceiling is None else [str(benchmark.ceiling)]
+    text = "\n\n".join([about(benchmark), standing(benchmark), *noise, trainings(args.data)])
     print(text)
     if args.page is not None:
         write_page(args.page, text)
-        write_atomic(args.page.with_suffix(".png"), families_png(trial))
+        write_atomic(args.page.with_suffix(".png"), families_png(benchmark))
 
 
-def standing(trial: ScoreBenchmark) -> str:
+def standing(benchmark: ScoreBenchmark) -> str:
     """One line a score, best first, with its tau within each space."""
     rows = []
-    for verdict in ranked(trial):
-        ahead = trial.lead(verdict.name)
-        own = [number(verdict.by_family[name]) if name in verdict.by_family else "-" for name in trial.families]
+    for accuracy in ranked(benchmark):
+        ahead = benchmark.lead(accuracy.name)
+        own = [number(accuracy.by_family[name]) if name in accuracy.by_family else "-" for name in benchmark.families]
         rows.append(
             [
-                verdict.name,
-                f"**{number(verdict.equal_latency)}** {span(verdict.equal_latency)}",
+                accuracy.name,
+                f"**{number(accuracy.equal_latency)}** {span(accuracy.equal_latency)}",
                 "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
                 *own,
-                f"{verdict.regret_points.value:.1f}",
+                f"{accuracy.regret_points.value:.1f}",
             ]
         )
     return markdown(
@@ -69,7 +70,7 @@ def standing(trial: ScoreBenchmark) -> str:
             "score",
             "τ (90 %)",
             f"ahead of {REFERENCE} (90 %)",
-            *(f"in `{name}`" for name in trial.families),
+            *(f"in `{name}`" for name in benchmark.families),
             "regret, AP points",
         ],
         rows,

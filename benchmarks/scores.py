@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.commands.bench_scores import FOLDER
 from nas.evidence import published
-from nas.evidence.accuracy import DRAWS, Figure, ScoreAccuracy
 from nas.evidence.benchmark import REFERENCE, ScoreBenchmark, benchmark_scores
-from nas.evidence.columns import ScoreColumn, columns, is_slow, known_names
-from nas.evidence.refit import fitted, left_out
+from nas.evidence.columns import ScoreColumn, runs_network, score_columns, score_names
+from nas.evidence.plots import equal_latency_png, selection_png
+from nas.evidence.refit import fitted_scores, leave_family_out
+from nas.evidence.run import FOLDER
+from nas.evidence.statistics.accuracy import DRAWS, BenchmarkOptions, Estimate, ScoreAccuracy
 from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
-from nas.report.score_plot import picks_png, standing_png
 from workbench.console import Progress
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -56,16 +56,16 @@ def main() -> None:
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    closed = args.scores or [name for name in known_names() if not is_slow(name)]
-    found = columns(points, closed, progress=progress)
+    closed = args.scores or [name for name in score_names() if not runs_network(name)]
+    found = score_columns(points, closed, progress=progress)
     truth = points.target(TARGET)
     whole = benchmark_scores(
         points,
-        found + [left_out(points, name, truth) for name in fitted()],
+        found + [leave_family_out(points, name, truth) for name in fitted_scores()],
         TARGET,
         points.devices(tuple(DEVICES)),
-        draws=args.draws,
-        progress=progress,
+        BenchmarkOptions(draws=args.draws),
+        progress,
     )
     parts = [about(whole), standing(whole), by_device(whole), ceiling(whole)]
     if not args.quick:
@@ -81,23 +81,23 @@ def main() -> None:
     print(text)
     if args.page is not None:
         write_page(args.page, text)
-        drawn = [name for name in DRAWN if any(verdict.name == name for verdict in whole.verdicts)]
-        write_atomic(args.page.with_name("scores-equal-latency.png"), standing_png(whole))
-        write_atomic(args.page.with_name("scores-picks.png"), picks_png(whole, "raspberrypi4_cpu_tflite_fp32", drawn))
+        drawn = [name for name in DRAWN if any(accuracy.name == name for accuracy in whole.accuracies)]
+        write_atomic(args.page.with_name("scores-equal-latency.png"), equal_latency_png(whole))
+        write_atomic(args.page.with_name("scores-picks.png"), selection_png(whole, "raspberrypi4_cpu_tflite_fp32", drawn))
 
 
-def about(trial: ScoreBenchmark) -> str:
+def about(benchmark: ScoreBenchmark) -> str:
     """What the first tables rest on."""
-    facts = trial.to_json()
+    facts = benchmark.figures()
     return (
         f"{datetime.date.today()}: {facts['points']} points, {facts['architectures']} architectures of "
         f"{len(facts['families'])} families at "
-        f"{len(facts['input_px'])} input sizes, `{trial.target}`; {trial.bins} latency bins a device, {trial.draws:,} "
-        f"bootstrap draws, seed {trial.seed}."
+        f"{len(facts['input_px'])} input sizes, `{benchmark.target}`; {benchmark.options.bins} latency bins a device, {benchmark.options.draws:,} "
+        f"bootstrap draws, seed {benchmark.options.seed}."
     )
 
 
-def standing(trial: ScoreBenchmark) -> str:
+def standing(benchmark: ScoreBenchmark) -> str:
     """The main table: one line a score, best first."""
     header = [
         "score",
@@ -111,36 +111,36 @@ def standing(trial: ScoreBenchmark) -> str:
         "front found",
     ]
     rows = []
-    for verdict in ranked(trial):
-        ahead = trial.lead(verdict.name)
+    for accuracy in ranked(benchmark):
+        ahead = benchmark.lead(accuracy.name)
         rows.append(
             [
-                verdict.name,
-                f"**{verdict.equal_latency.value:.2f}** {span(verdict.equal_latency)}",
+                accuracy.name,
+                f"**{accuracy.equal_latency.value:.2f}** {span(accuracy.equal_latency)}",
                 "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
-                f"{verdict.tau.value:.2f} {span(verdict.tau)}",
-                f"{verdict.spearman:.2f}",
-                number(verdict.fixed_size),
-                number(verdict.in_family),
-                f"{verdict.regret_points.value:.1f} {span(verdict.regret_points)}",
-                f"{100 * verdict.front_share.value:.0f} %",
+                f"{accuracy.tau.value:.2f} {span(accuracy.tau)}",
+                f"{accuracy.spearman:.2f}",
+                number(accuracy.fixed_size),
+                number(accuracy.in_family),
+                f"{accuracy.regret_points.value:.1f} {span(accuracy.regret_points)}",
+                f"{100 * accuracy.front_share.value:.0f} %",
             ]
         )
     return markdown(header, rows)
 
 
-def by_device(trial: ScoreBenchmark) -> str:
+def by_device(benchmark: ScoreBenchmark) -> str:
     """Tau at equal latency on each device."""
     rows = [
-        [verdict.name, *(number(verdict.equal_latency_by_device[name]) for name in DEVICES)]
-        for verdict in ranked(trial)
+        [accuracy.name, *(number(accuracy.equal_latency_by_device[name]) for name in DEVICES)]
+        for accuracy in ranked(benchmark)
     ]
     return markdown(["τ at equal latency", *DEVICES.values()], rows)
 
 
-def ceiling(trial: ScoreBenchmark) -> str:
+def ceiling(benchmark: ScoreBenchmark) -> str:
     """The noise, in a sentence."""
-    top = trial.ceiling
+    top = benchmark.ceiling
     if top is None:
         return "Too few input sizes to estimate the noise."
     return (
@@ -156,14 +156,14 @@ def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, 
     for names, sizes, bins in FORWARD:
         keep = np.isin(points.input_px, sizes)
         part = points.part(keep)
-        slow = columns(part, names, jobs=jobs, folder=Path(FOLDER) / "journals", progress=progress)
+        slow = score_columns(part, names, jobs=jobs, folder=Path(FOLDER) / "journals", progress=progress)
         same = [ScoreColumn(column.name, column.values[keep], column.failures) for column in closed]
         # Fitted to all sizes, judged here at a few: what is left out is the family.
         same += [
             ScoreColumn(c.name, c.values[keep])
-            for c in (left_out(points, name, points.target(TARGET)) for name in fitted())
+            for c in (leave_family_out(points, name, points.target(TARGET)) for name in fitted_scores())
         ]
-        trial = benchmark_scores(part, same + slow, TARGET, part.devices(tuple(DEVICES)), bins=bins, progress=progress)
+        benchmark = benchmark_scores(part, same + slow, TARGET, part.devices(tuple(DEVICES)), BenchmarkOptions(bins), progress)
         yield f"At {' and '.join(map(str, sizes))} px: {len(part)} points, {bins} latency bins, seed 0."
         rows = [
             [
@@ -173,7 +173,7 @@ def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, 
                 number(v.tau),
                 f"{v.regret_points.value:.1f}",
             ]
-            for v in ranked(trial)
+            for v in ranked(benchmark)
         ]
         yield markdown(
             ["score", "τ at equal latency (90 %)", *DEVICES.values(), "τ, all of these points", "regret, mAP points"],
@@ -181,7 +181,7 @@ def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, 
         )
         refused = [
             f"{v.name} has no value for {name}: {reason}"
-            for v in trial.verdicts
+            for v in benchmark.accuracies
             for name, reason in sorted(v.failures.items())
         ]
         if refused:
@@ -195,49 +195,52 @@ def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], draws: int, 
     extra = [target for target in points.accuracy if target != TARGET]
     shared = ~np.isnan(np.stack([points.target(target) for target in extra])).any(axis=0)
     part = points.part(shared)
-    trials = {}
+    benchmarks = {}
     for target in (TARGET, *extra):
         same = [ScoreColumn(column.name, column.values[shared], column.failures) for column in closed]
-        again = [left_out(part, name, part.target(target)) for name in fitted()]
-        trials[target] = benchmark_scores(
-            part, [*same, *again], target, part.devices(tuple(DEVICES)), draws=min(200, draws), progress=progress
+        again = [leave_family_out(part, name, part.target(target)) for name in fitted_scores()]
+        benchmarks[target] = benchmark_scores(
+            part,
+            [*same, *again],
+            target,
+            part.devices(tuple(DEVICES)),
+            BenchmarkOptions(draws=min(200, draws)),
+            progress,
         )
     rows = []
-    for name in (verdict.name for verdict in ranked(trials[TARGET])):
-        verdicts = [next(v for v in trial.verdicts if v.name == name) for trial in trials.values()]
+    for name in (accuracy.name for accuracy in ranked(benchmarks[TARGET])):
+        verdicts = [next(v for v in benchmark.accuracies if v.name == name) for benchmark in benchmarks.values()]
         rows.append(
             [name, *(f"**{v.equal_latency.value:.2f}** {span(v.equal_latency)}; {v.tau.value:.2f}" for v in verdicts)]
         )
-    tops = [trial.ceiling for trial in trials.values()]
+    tops = [benchmark.ceiling for benchmark in benchmarks.values()]
     rows.append(
         ["*noise ceiling*", *("" if top is None else f"{top.equal_latency:.2f}; {top.tau:.2f}" for top in tops)]
     )
     intro = (
-        f"The {trials[TARGET].verdicts[0].architectures} architectures ({len(part)} points) for which all these are "
+        f"The {benchmarks[TARGET].accuracies[0].architectures} architectures ({len(part)} points) for which all these are "
         "known. τ at equal latency (90 %); τ over all points. *Family left out*: its terms fitted to the "
         "column's own accuracies of the other families; plain `calibrated` is the score as it ships."
     )
-    return intro + "\n\n" + markdown(["score", *(f"`{target.removesuffix('_map50_95')}`" for target in trials)], rows)
+    return intro + "\n\n" + markdown(["score", *(f"`{target.removesuffix('_map50_95')}`" for target in benchmarks)], rows)
 
 
 def zoo(closed: Sequence[str], draws: int, progress: Progress) -> str:
     """The zoo's families with their published COCO AP, and how much recipes blur them."""
     points = published.zoo_detectors(progress)
-    found = columns(points, closed, progress=progress)
-    trial = benchmark_scores(
+    found = score_columns(points, closed, progress=progress)
+    benchmark = benchmark_scores(
         points,
         found,
         published.TARGET,
         points.devices(),
-        bins=published.BINS,
-        draws=draws,
-        family_least=published.LEAST,
-        progress=progress,
+        BenchmarkOptions(published.BINS, draws, family_min_points=published.MIN_MODELS),
+        progress,
     )
-    families = [str(f) for f in np.unique(points.family) if (points.family == f).sum() >= published.LEAST]
+    families = [str(f) for f in np.unique(points.family) if (points.family == f).sum() >= published.MIN_MODELS]
     rows = []
-    for verdict, column in sorted(
-        zip(trial.verdicts, found, strict=True), key=lambda pair: -pair[0].equal_latency.value
+    for accuracy, column in sorted(
+        zip(benchmark.accuracies, found, strict=True), key=lambda pair: -pair[0].equal_latency.value
     ):
         orders = []
         for family in families:
@@ -245,13 +248,13 @@ def zoo(closed: Sequence[str], draws: int, progress: Progress) -> str:
             orders.append(_order(column.values[own], points.accuracy[published.TARGET][own], points.arch[own]))
         rows.append(
             [
-                verdict.name,
-                f"{verdict.equal_latency.value:.2f} {span(verdict.equal_latency)}",
-                f"{verdict.tau.value:.2f} {span(verdict.tau)}",
+                accuracy.name,
+                f"{accuracy.equal_latency.value:.2f} {span(accuracy.equal_latency)}",
+                f"{accuracy.tau.value:.2f} {span(accuracy.tau)}",
                 *orders,
             ]
         )
-    blur = published.blur(points)
+    blur = published.recipe_effect(points)
     offsets = ", ".join(
         f"{family} {value:+.1f}" for family, value in sorted(blur.offset_points.items(), key=lambda item: -item[1])
     )
@@ -287,17 +290,17 @@ def _order(score: np.ndarray, truth: np.ndarray, names: np.ndarray) -> str:
     )
 
 
-def ranked(trial: ScoreBenchmark) -> list[ScoreAccuracy]:
+def ranked(benchmark: ScoreBenchmark) -> list[ScoreAccuracy]:
     """Best at equal latency first."""
-    return sorted(trial.verdicts, key=lambda verdict: -verdict.equal_latency.value)
+    return sorted(benchmark.accuracies, key=lambda accuracy: -accuracy.equal_latency.value)
 
 
-def number(figure: Figure) -> str:
+def number(figure: Estimate) -> str:
     """Two digits, or a dash."""
     return "-" if np.isnan(figure.value) else f"{figure.value:.2f}"
 
 
-def span(figure: Figure, sign: str = "") -> str:
+def span(figure: Estimate, sign: str = "") -> str:
     """The interval in brackets."""
     return "" if np.isnan(figure.low) else f"({figure.low:{sign}.2f} to {figure.high:{sign}.2f})"
 

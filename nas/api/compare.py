@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.api.arguments import Text, names_of, text_of, texts_of
-from nas.comparison.fronts import front_sentences
+from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare as gather
-from nas.comparison.json_form import to_dict
-from nas.comparison.page import page
-from nas.comparison.rows import COST, PUBLISHED, Comparison, ComparisonRow
-from nas.comparison.table import markdown, ordered
+from nas.comparison.rows import PUBLISHED, ComparisonRow
+from nas.comparison.write import check_folder, write_comparison
 from workbench.console import Progress
 from workbench.errors import BadInput
-from workbench.files import write_atomic
 from workbench.tables import Result, Table
 
 DEFAULT_DEVICES = ["t4"]
@@ -31,11 +28,11 @@ class CompareResult(Result):
 
     def to_table(self) -> Table:
         """One row a network: AP in percent, latencies in milliseconds."""
-        times = [axis for axis in self.comparison.axes if axis.kind != COST]
+        times = self.comparison.times
         header = ["network", "family", "px", "published AP", "own AP"]
         header += [*(f"{axis.kind} ms, {axis.label}" for axis in times), "GFLOPs", "Mparams", "NMS", "weights"]
         rows = []
-        for row in ordered(self.comparison):
+        for row in self.comparison.ordered():
             latencies = [row.values[axis.key].value if axis.key in row.values else None for axis in times]
             sizes = [row.flops / 1e9, row.params / 1e6]
             rows.append([row.name, row.family, row.input_px, *_aps(row), *latencies, *sizes, row.nms, row.licence])
@@ -43,12 +40,11 @@ class CompareResult(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas compare --json`` prints."""
-        return to_dict(self.comparison) | {"files": [str(file) for file in self.files]}
+        return self.comparison.to_dict() | {"files": [str(file) for file in self.files]}
 
     def __str__(self) -> str:
         """The Pareto fronts in sentences, notes, and files."""
-        lines = [*front_sentences(self.comparison), *(f"note: {note}" for note in self.comparison.notes)]
-        return "\n".join([*lines, f"\nwrote {', '.join(map(str, self.files))}"])
+        return f"{self.comparison}\n\nwrote {', '.join(map(str, self.files))}"
 
 
 def compare(
@@ -68,14 +64,11 @@ def compare(
         out: folder for ``compare.html``, ``compare.png`` and ``compare.md``.
         title: heading of the page.
     """
-    from nas.report.compare_plot import compare_png
-
     devices, families = names_of(device, "--device") or DEFAULT_DEVICES, names_of(only, "--only")
     if not zoo and families:
         raise BadInput("--no-zoo and --only contradict each other: give one of them")
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"--out {text_of(out)!r} is a file: name a folder")
+    folder = text_of(out)
+    check_folder(folder)
     rivals = (families or None) if zoo else []
     progress = Progress(quiet)
     try:
@@ -83,16 +76,10 @@ def compare(
             texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, log=progress.show
         )
         progress.show("drawing", force=True)
-        # Everything is made before anything is written.
-        contents: dict[str, str | bytes] = {
-            "compare.png": compare_png(comparison, title), "compare.md": markdown(comparison, title),
-            "compare.html": page(comparison, title),
-        }  # fmt: skip
-        for name, content in contents.items():
-            write_atomic(folder / name, content)
+        files = write_comparison(comparison, folder, title)
     finally:
         progress.done()
-    return CompareResult(comparison, tuple(folder / name for name in contents))
+    return CompareResult(comparison, tuple(files))
 
 
 def _aps(row: ComparisonRow) -> tuple[float | None, float | None]:

@@ -81,8 +81,10 @@ class SearchOutcome(SearchResult, Result):
 
     def __str__(self) -> str:
         """All of it, with measured finalists and the trained shortlist."""
-        more = [part.text() for part in (self.measured, self.trained) if part is not None]
-        return "\n\n".join([self.search_text(), *more])
+        parts = [self.search_text()]
+        parts += [] if self.measured is None else [self.measured.text()]
+        parts += [] if self.trained is None else [str(self.trained)]
+        return "\n\n".join(parts)
 
     def _explanation(self) -> list[str]:
         """What the best score means, for a score that explains it."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 from nas.api.arguments import Text, optional_text, optional_texts, text_of, texts_of
 from nas.api.train import Changes, changes_of
+from nas.shortlist.request import EPOCHS, TOP, ShortlistRequest
 from workbench.errors import BadInput
 
-if TYPE_CHECKING:
-    from nas.shortlist.run import ShortlistRequest
-
 TRAIN, DISTILL = "train", "distill"
-DEFAULT_EPOCHS, DEFAULT_TOP = 30, 5
 OPTION_NAMES = {"train_changes": "--train-set", "train_input_px": "--train-input"}
 """Options whose name on the command line is not the field's."""
 
@@ -50,8 +46,6 @@ def shortlist_request(
                 option = OPTION_NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
                 raise BadInput(f"{option} says how the shortlist is trained: add --then train or --then distill")
         return None
-    from nas.shortlist.run import ShortlistRequest
-
     if then not in (TRAIN, DISTILL):
         raise BadInput(f"--then {then!r} must be {TRAIN} or {DISTILL}")
     if options.data is None:
@@ -65,9 +59,9 @@ def shortlist_request(
     request = TrainRequest(
         model="", data=text_of(options.data), val=optional_text(options.val), recipe=optional_text(options.recipe),
         changes=changes_of(options.train_changes or ()),
-        epochs=DEFAULT_EPOCHS if options.epochs is None else options.epochs,
+        epochs=EPOCHS if options.epochs is None else options.epochs,
         batch=options.batch, input_px=options.train_input_px or input_px, device=options.train_device or "cpu",
         data_workers=options.train_data_workers, seed=seed, quiet=quiet, teaching=teaching,
     )  # fmt: skip
-    top = DEFAULT_TOP if options.top is None else options.top
+    top = TOP if options.top is None else options.top
     return ShortlistRequest(request, top, optional_texts(options.against))

@@ -14,7 +14,7 @@ from workbench.errors import BadInput, missing_package
 from workbench.workers import check_workers
 
 if TYPE_CHECKING:
-    from nas.tuning.study import TuningResult
+    from nas.tuning.result import TuningResult
     from workbench.workers import Workers
 
 

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.to_dict())
     elif result.trained is not None:
-        print("\n" + result.trained.text())  # the search itself was printed before the training
+        print(f"\n{result.trained}")  # the search itself was printed before the training
     else:
         _print(result)
     return 0

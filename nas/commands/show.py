@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         text = ""
     facts = _facts(arch, args.input, profile) if args.png or args.json else {}
     if args.png:
-        from nas.report.plots import architecture_png
+        from nas.report.architecture_plot import architecture_png
         from workbench.files import write_atomic
 
         write_atomic(args.png, architecture_png(arch, [_line(facts, args)]))
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
         print_json({"name": subject.name, "architecture": arch.to_dict(), "digest": arch.digest(), **facts})
     else:
-        from nas.report.draw import architecture_text
+        from nas.report.architecture_text import architecture_text
 
         encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "").replace("_", "")
         print(architecture_text(arch, args.input, profile, args.ascii or encoding not in ("utf8", "utf8sig")))
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> int:
-    from nas.report.draw import graph_text
+    from nas.report.architecture_text import graph_text
     from workbench.console import print_json
     from workbench.errors import BadInput
 
@@ -107,7 +107,7 @@ def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile |
 def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> dict[str, Any]:
     """Input side (pixels), device, costs of the whole in base units and costs by stage."""
     from nas.costs import architecture_costs
-    from nas.report.draw import piece_costs
+    from nas.report.architecture_text import piece_costs
 
     pieces = piece_costs(arch, input_px, profile)
     scope = "detector" if arch.neck is not None else "backbone"

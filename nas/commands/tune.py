@@ -15,12 +15,8 @@ examples:
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from nas.commands import options
-
-if TYPE_CHECKING:
-    from nas.tuning.study import TuningResult
 
 HELP = "search settings of training, resumable"
 RESUMES = True
@@ -63,14 +59,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.to_dict())
     else:
-        print(f"{result}\n{_next(result, args)}")
+        print(result)
     return 0
-
-
-def _next(result: TuningResult, args: argparse.Namespace) -> str:
-    """The command that trains with the best settings."""
-    assert result.best is not None
-    settings = result.best["settings"]
-    share = f" --share {settings['share']:.4g}" if "share" in settings else ""
-    command, teacher = ("train", "") if args.teacher is None else ("distill", f" --teacher {args.teacher[0]}")
-    return f"next: nas {command} {args.model}{teacher} --data {args.data} --recipe {result.folder / 'best.yaml'}{share}"

@@ -1,22 +1,22 @@
-"""What a comparison is made of: rows, the axes they are set along, and the series whose AP may share a front."""
+"""The parts of a comparison: rows (networks), the axes of their costs, and series of comparable AP."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 PREDICTED, MEASURED, COST = "predicted", "measured", "cost"
 """Kinds of axes."""
 ZOO, SEARCHED, TRAINED, GIVEN = "zoo", "searched", "trained", "given"
-"""Kinds of rows: a published rival, a candidate of a search, a trained checkpoint, any other network that was named."""
+"""Kinds of rows: a model of the zoo, a candidate of a search, a trained checkpoint, any other network."""
 PUBLISHED = "published"
-"""Key of the series of published AP; the others are one a validation set."""
+"""Key of the series of published AP; there is one more series per validation set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number of one row along one axis, with the bounds of its interval where there is one."""
+    """The value of one row along one axis, with the bounds of its interval if there is one."""
 
     value: float
     low: float | None = None
@@ -35,19 +35,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What networks are set along: latency on a device, foretold or measured, or a cost."""
+    """A cost of networks: latency on a device, predicted or measured, or FLOPs or parameters."""
 
     key: str
     kind: str
     label: str
     unit: str
     note: str = ""
-    """Hardware, runtime, precision, and what an interval means."""
+    """Hardware, runtime, precision, and the meaning of an interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """APs that were taken on the same pictures, so that they may stand on one front."""
+    """APs that were evaluated on the same images, so that they can share a front."""
 
     key: str
     label: str
@@ -56,7 +56,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBudget:
-    """What one AP of our own was paid with. ``recipe`` are its settings, ``teacher`` who taught, if anyone did."""
+    """The training behind an AP of our own. ``recipe`` holds its settings; ``teacher`` is empty without one."""
 
     data: str
     data_sha256: str
@@ -72,7 +72,7 @@ class TrainingBudget:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """AP at IoU 0.50:0.95 in percent, whose it is, and for our own what it was paid with."""
+    """AP at IoU 0.50:0.95 in percent, its source, and for our own the training behind it."""
 
     ap: float
     series: str
@@ -83,7 +83,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One network. ``values`` are by axis; ``facts`` are further lines for readers who want to know more."""
+    """One network. ``values`` are by axis; ``facts`` (title, text) are listed among the notes."""
 
     name: str
     kind: str
@@ -97,30 +97,12 @@ class ComparisonRow:
     accuracy: Accuracy | None = None
     source: str = ""
     digest: str = ""
-    """Of the architecture, where it is one of ours."""
+    """Of the ``Architecture``; empty for other networks."""
     facts: tuple[tuple[str, str], ...] = ()
     named: str = ""
-    """As the command line named it; it stays out of the files, for it may be a path of this machine."""
+    """As the command line named it. Not written to files, since it may be a path of this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Rows with the axes and series they can be seen along; ``notes`` say what was left out and why."""
-
-    rows: tuple[ComparisonRow, ...]
-    axes: tuple[Axis, ...]
-    series: tuple[Series, ...]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def families(self) -> tuple[str, ...]:
-        """Names of all families, in order of appearance."""
-        return tuple(dict.fromkeys(row.family for row in self.rows))
-
-    def of_series(self, key: str) -> list[ComparisonRow]:
-        """Rows whose AP belongs to a series."""
-        return [row for row in self.rows if row.accuracy is not None and row.accuracy.series == key]
-
-    def without_ap(self) -> list[ComparisonRow]:
-        """Rows that have no AP yet."""
-        return [row for row in self.rows if row.accuracy is None]
+def rows_of_series(rows: Sequence[ComparisonRow], key: str) -> list[ComparisonRow]:
+    """Rows whose AP belongs to a series."""
+    return [row for row in rows if row.accuracy is not None and row.accuracy.series == key]

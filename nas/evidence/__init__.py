@@ -1,4 +1,7 @@
-"""What scores are worth, held against detectors that were really trained: reading, ranking, judging.
+"""How well scores rank detectors that were really trained: the evidence behind ``nas bench-scores``.
 
-``rank`` orders, ``read`` brings a folder of trained detectors, ``judge`` puts scores on trial, ``train`` makes such a folder of our own.
+``trained`` reads a folder of trained detectors, ``published`` takes the zoo's. ``columns`` evaluates scores at every
+point (``forward_jobs`` runs the network for those that need it, ``refit`` refits fitted scores without a family).
+``statistics`` holds tau, regret, noise ceiling and confidence intervals. ``benchmark`` puts them together. ``own``
+trains detectors of our own for it.
 """

@@ -1,7 +1,7 @@
-"""Other people's trained detectors as evidence: the zoo's families with their published COCO AP and T4 latency.
+"""The zoo's published detectors as evidence: COCO AP and T4 latency as their authors publish them.
 
-Recipes differ between families (epochs, augmentation, pre-training, distillation), so part of what separates two of
-them is not in their graphs. ``blur`` says how much.
+Training recipes differ between families (epochs, augmentation, pre-training, distillation), so part of what separates
+two families is not in their graphs. ``recipe_effect`` estimates how much.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.evidence.rank import equal_latency_tau
+from nas.evidence.statistics.rank import equal_latency_tau
 from nas.evidence.trained import TrainedDetectors
 from search_spaces.ops import DECODE_PART
 from workbench.console import Progress
@@ -19,25 +19,36 @@ from workbench.errors import missing_package
 TARGET = "coco_val_map50_95"
 DEVICE = "t4_trt_fp16_ms"
 BINS = 4
-"""Of T4 latency: about thirty models do not fill more."""
-LEAST = 3
-"""Models that make a family."""
+"""Bins of T4 latency: about thirty models do not fill more."""
+MIN_MODELS = 3
+"""Number of models that make a family."""
 
 
 @dataclass(frozen=True)
-class Blur:
-    """What families differ by beyond latency. ``offset_points``: AP points of each family above a common curve of AP over
-    T4 latency; ``deviation_points``: their standard deviation; ``blind_oracle``: tau at equal latency of a score that
-    orders every family perfectly and knows nothing of the offsets."""
+class RecipeEffect:
+    """What families differ by beyond latency.
+
+    ``offset_points``: AP points of each family above a common curve of AP over T4 latency. ``deviation_points``: their
+    standard deviation. ``residual_points``: the deviation of models from their own family's curve. ``blind_oracle``:
+    tau at equal latency of a score that ranks every family perfectly and does not know the offsets.
+    """
 
     offset_points: dict[str, float]
     deviation_points: float
     residual_points: float
     blind_oracle: float
 
+    def __str__(self) -> str:
+        return (
+            f"Training recipes confound this: beyond latency, families differ by {self.deviation_points:.1f} AP points "
+            f"(standard deviation), models of one family from its curve by {self.residual_points:.1f}; a score that "
+            f"ranks every family perfectly and does not know the recipes would reach tau {self.blind_oracle:.2f} at "
+            "equal latency."
+        )
+
 
 def zoo_detectors(progress: Progress | None = None) -> TrainedDetectors:
-    """Every model of the zoo at its published input size: whole detector in deploy form, box decoding left out."""
+    """Every model of the zoo at its published input size: the whole detector in deploy form without box decoding."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
@@ -54,27 +65,34 @@ def zoo_detectors(progress: Progress | None = None) -> TrainedDetectors:
         graphs[card.model] = graph.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in graph) else graph
         graphs[card.model].name = card.model
     return TrainedDetectors(
-        "zoo/cards", np.array([card.model for card in cards]), np.array([card.family for card in cards]),
-        np.array([card.input_px for card in cards]), graphs, {TARGET: np.array([card.ap / 100 for card in cards])},
-        {DEVICE: np.array([np.nan if card.t4_ms is None else card.t4_ms for card in cards])},
-    )  # fmt: skip
+        source="zoo/cards",
+        arch=np.array([card.model for card in cards]),
+        family=np.array([card.family for card in cards]),
+        input_px=np.array([card.input_px for card in cards]),
+        graphs=graphs,
+        accuracy={TARGET: np.array([card.ap / 100 for card in cards])},
+        latency={DEVICE: np.array([np.nan if card.t4_ms is None else card.t4_ms for card in cards])},
+    )
 
 
-def blur(points: TrainedDetectors, bins: int = BINS) -> Blur:
-    """Fit AP = quadratic in ln(T4 latency) + an offset a family (of at least ``LEAST`` timed models), by least squares."""
+def recipe_effect(points: TrainedDetectors, bins: int = BINS) -> RecipeEffect:
+    """Fit AP = quadratic in ln(T4 latency) + an offset per family (``MIN_MODELS`` timed models), by least squares."""
     ap, ms = points.accuracy[TARGET], points.latency[DEVICE]
     timed = ~np.isnan(ms)
-    names = [str(name) for name in np.unique(points.family) if (timed & (points.family == name)).sum() >= LEAST]
+    counts = {str(name): (timed & (points.family == name)).sum() for name in np.unique(points.family)}
+    names = [name for name, count in counts.items() if count >= MIN_MODELS]
     rows = timed & np.isin(points.family, names)
     x = np.log(ms[rows] / np.exp(np.log(ms[rows]).mean()))
-    belongs = (points.family[rows][:, None] == np.array(names)[None, :]).astype(float)
-    found = np.linalg.lstsq(np.column_stack([x, x**2, belongs]), ap[rows], rcond=None)[0]
-    offsets = found[2:] - found[2:].mean()
-    fitted = np.column_stack([x, x**2, belongs]) @ found
-    blind = ap[rows] - belongs @ offsets
-    free = max(1, int(rows.sum()) - len(found))
-    return Blur(
-        {name: round(100 * float(value), 2) for name, value in zip(names, offsets, strict=True)},
-        100 * float(offsets.std(ddof=1)) if len(names) > 1 else 0.0,
-        100 * float(np.sqrt(((ap[rows] - fitted) ** 2).sum() / free)), equal_latency_tau(blind, ap[rows], ms[rows], bins),
-    )  # fmt: skip
+    membership = (points.family[rows][:, None] == np.array(names)[None, :]).astype(float)
+    design = np.column_stack([x, x**2, membership])
+    coefficients = np.linalg.lstsq(design, ap[rows], rcond=None)[0]
+    offsets = coefficients[2:] - coefficients[2:].mean()
+    residuals = ap[rows] - design @ coefficients
+    without_offsets = ap[rows] - membership @ offsets
+    freedom = max(1, int(rows.sum()) - len(coefficients))
+    return RecipeEffect(
+        offset_points={name: round(100 * float(value), 2) for name, value in zip(names, offsets, strict=True)},
+        deviation_points=100 * float(offsets.std(ddof=1)) if len(names) > 1 else 0.0,
+        residual_points=100 * float(np.sqrt((residuals**2).sum() / freedom)),
+        blind_oracle=equal_latency_tau(without_offsets, ap[rows], ms[rows], bins),
+    )

@@ -1,4 +1,4 @@
-"""Detectors that were really trained: a folder of graphs, accuracies and latencies becomes columns of points.
+"""Detectors that were really trained, as arrays of points, and the reader of a folder of them.
 
 The folder holds ``accuracy.csv`` (``arch``, ``input_px``, columns of mAP as fractions), ``latency.csv`` (``arch``,
 ``input_px``, columns of milliseconds ending in ``_ms``) and the graphs, as ``graphs.jsonl.gz`` or ``NAME.onnx``.
@@ -19,12 +19,13 @@ from search_spaces.graph import Graph
 from workbench.errors import BadInput, unknown_name
 
 TARGET = "voc_scratch_map50_95"
-"""The accuracy that scores are held against unless another is named: trained from nothing, as scores assume."""
+"""Default accuracy column: trained from scratch, as zero-shot scores assume."""
+NEEDED = "accuracy.csv, latency.csv and graphs.jsonl.gz or *.onnx files"
 
 
 @dataclass(frozen=True)
 class TrainedDetectors:
-    """Points (architecture x input size), columns ``[n]``: accuracy as fractions and latency in ms, NaN where unknown."""
+    """Points (architecture x input size) as arrays ``[n]``: accuracy as fractions and latency in ms, NaN if unknown."""
 
     source: str
     arch: np.ndarray
@@ -38,50 +39,64 @@ class TrainedDetectors:
         return len(self.arch)
 
     def part(self, keep: np.ndarray) -> TrainedDetectors:
-        """The points whose mask ``[n]`` is True."""
+        """The points at which the mask ``[n]`` is True."""
         names = set(self.arch[keep])
         return TrainedDetectors(
-            self.source, self.arch[keep], self.family[keep], self.input_px[keep],
-            {name: graph for name, graph in self.graphs.items() if name in names},
-            {name: column[keep] for name, column in self.accuracy.items()},
-            {name: column[keep] for name, column in self.latency.items()},
-        )  # fmt: skip
+            source=self.source,
+            arch=self.arch[keep],
+            family=self.family[keep],
+            input_px=self.input_px[keep],
+            graphs={name: graph for name, graph in self.graphs.items() if name in names},
+            accuracy={name: column[keep] for name, column in self.accuracy.items()},
+            latency={name: column[keep] for name, column in self.latency.items()},
+        )
+
+    def at_sizes(self, sizes: Sequence[int]) -> TrainedDetectors:
+        """The points of these input sizes (pixels)."""
+        part = self.part(np.isin(self.input_px, sizes))
+        if not len(part):
+            raise BadInput(f"--px {' '.join(map(str, sizes))}: {self.source} has no point of these sizes")
+        return part
 
     def target(self, name: str) -> np.ndarray:
-        """One accuracy column."""
+        """One accuracy column ``[n]``."""
         if name not in self.accuracy:
             raise unknown_name("target", name, self.accuracy)
         return self.accuracy[name]
 
-    def devices(self, wanted: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """Latency columns by device (the column without ``_ms``): those that each begin with one of ``wanted``, else all."""
-        named = {name.removesuffix("_ms"): column for name, column in self.latency.items()}
-        if not wanted:
-            return named
-        found = {}
-        for prefix in wanted:
-            exact = [name for name in named if name == prefix.removesuffix("_ms")]
-            fits = exact or [name for name in named if name.startswith(prefix)]
-            if not fits:
-                raise unknown_name("latency column", prefix, named)
-            if len(fits) > 1:
-                raise BadInput(f"latency column {prefix!r} could be {', '.join(fits)}: write more of the name")
-            found[fits[0]] = named[fits[0]]
-        return found
+    def default_target(self) -> str:
+        """``TARGET`` if it is there, else the first accuracy column."""
+        return TARGET if TARGET in self.accuracy else next(iter(self.accuracy))
+
+    def devices(self, prefixes: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Latency columns ``[n]`` by device (column name without ``_ms``): one for each prefix, or all without any."""
+        columns = {name.removesuffix("_ms"): column for name, column in self.latency.items()}
+        if not prefixes:
+            return columns
+        selected = {}
+        for prefix in prefixes:
+            exact = [name for name in columns if name == prefix.removesuffix("_ms")]
+            matches = exact or [name for name in columns if name.startswith(prefix)]
+            if not matches:
+                raise unknown_name("latency column", prefix, columns)
+            if len(matches) > 1:
+                raise BadInput(f"latency column {prefix!r} could be {', '.join(matches)}: write more of the name")
+            selected[matches[0]] = columns[matches[0]]
+        return selected
 
 
 def read_trained(folder: str | Path) -> TrainedDetectors:
-    """Everything in a folder of trained detectors; a point is a line of ``accuracy.csv``."""
+    """Read a folder of trained detectors; every line of ``accuracy.csv`` is a point."""
     root = Path(folder)
     if not root.is_dir():
-        raise BadInput(f"{str(root)!r} is not a folder: it must hold accuracy.csv, latency.csv and graphs.jsonl.gz or *.onnx files")
-    keys, accuracy, family = _table(root / "accuracy.csv", "")
+        raise BadInput(f"{str(root)!r} is not a folder: it must hold {NEEDED}")
+    keys, accuracy, family = _read_table(root / "accuracy.csv", "")
     if not keys:
         raise BadInput("accuracy.csv has no points")
     places = {key: i for i, key in enumerate(keys)}
-    own, latency, _ = _table(root / "latency.csv", "_ms")
+    timed_keys, latency, _ = _read_table(root / "latency.csv", "_ms")
     aligned = {name: np.full(len(keys), np.nan) for name in latency}
-    rows = [(places[key], i) for i, key in enumerate(own) if key in places]
+    rows = [(places[key], i) for i, key in enumerate(timed_keys) if key in places]
     for name, column in latency.items():
         for place, i in rows:
             aligned[name][place] = column[i]
@@ -90,40 +105,42 @@ def read_trained(folder: str | Path) -> TrainedDetectors:
     missing = sorted(names - graphs.keys())
     if missing:
         raise BadInput(f"accuracy.csv: {missing[0]!r} has no graph in graphs.jsonl.gz and no file {missing[0]}.onnx")
-    arch = np.array([arch for arch, _ in keys])
-    return TrainedDetectors(str(folder), arch, np.array(family), np.array([px for _, px in keys]), graphs, accuracy, aligned)
+    arch, sizes = np.array([arch for arch, _ in keys]), np.array([px for _, px in keys])
+    return TrainedDetectors(str(folder), arch, np.array(family), sizes, graphs, accuracy, aligned)
 
 
-def _table(path: Path, suffix: str) -> tuple[list[tuple[str, int]], dict[str, np.ndarray], list[str]]:
+def _read_table(path: Path, suffix: str) -> tuple[list[tuple[str, int]], dict[str, np.ndarray], list[str]]:
     """Keys (arch, input_px), number columns whose name ends in ``suffix``, and families of one CSV."""
     header, rows = csv_rows(path)
-    named = next((key for key in ("arch", "model") if key in header), None)
-    if named is None or "input_px" not in header:
+    name_column = next((key for key in ("arch", "model") if key in header), None)
+    if name_column is None or "input_px" not in header:
         raise BadInput(f"{path.name} needs the columns 'arch' (or 'model') and 'input_px'; it has {', '.join(header)}")
-    wanted = [name for name in header if name not in (named, "input_px", "family") and name.endswith(suffix)]
-    if not wanted:
+    others = (name for name in header if name not in (name_column, "input_px", "family"))
+    selected = [name for name in others if name.endswith(suffix)]
+    if not selected:
         raise BadInput(f"{path.name} has no column of figures{' ending in ' + suffix if suffix else ''}")
     keys: dict[tuple[str, int], int] = {}
     families = []
-    columns: dict[str, list[float]] = {name: [] for name in wanted}
+    columns: dict[str, list[float]] = {name: [] for name in selected}
     for line, row in enumerate(rows, start=2):
         where = f"{path.name}, line {line}"
         px = positive(row["input_px"], "input_px", where)
         if px != int(px):
             raise BadInput(f"{where}: input_px={row['input_px']!r} must be a whole number of pixels")
-        key = (row[named], int(px))
+        key = (row[name_column], int(px))
         if key in keys:
             raise BadInput(f"{where}: {key[0]!r} at {key[1]} px stands in line {keys[key]} already")
         keys[key] = line
-        families.append((row.get("family") or "").strip() or family_of(row[named]))
-        for name in wanted:
+        families.append((row.get("family") or "").strip() or family_of(row[name_column]))
+        for name in selected:
             text = (row[name] or "").strip()
-            columns[name].append(math.nan if not text else positive(text, name, where) if suffix else _share(text, name, where))
+            read = positive if suffix else _fraction
+            columns[name].append(read(text, name, where) if text else math.nan)
     return list(keys), {name: np.array(values) for name, values in columns.items()}, families
 
 
-def _share(text: str, name: str, where: str) -> float:
-    """An accuracy; a detector that finds nothing has 0."""
+def _fraction(text: str, name: str, where: str) -> float:
+    """An accuracy from 0 (a detector without detections) to 1."""
     value = 0.0 if text.strip("0") in ("", ".") else positive(text, name, where)
     if value > 1:
         raise BadInput(f"{where}: {name}={text!r} must be a fraction of at most 1, not a percentage")

@@ -1,4 +1,4 @@
-"""A picture of a profile's error: predicted against measured latency, one colour and marker a family."""
+"""Plot of a profile's error: predicted against measured latency, one color and marker per family."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.report.plots import ANCHOR, FRONT, INK, _figure, _png
+from nas.report.canvas import COLOURS, INK, MARKERS, new_figure, to_png
 
 if TYPE_CHECKING:
     from nas.devices.fitting.errors import MeasuredPrediction
 
-COLOURS = (FRONT, ANCHOR, "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#B8A800")
-MARKERS = "osD^vP*X<>hp"
-MOST_OF_A_FAMILY = 1000
-"""Larger families are thinned evenly: a picture shows no more."""
+MAX_PER_FAMILY = 1000
+"""Larger families are thinned evenly."""
 
 
 def predicted_png(title: str, rows: Sequence[MeasuredPrediction]) -> bytes:
     """Both axes in ms and logarithmic; the line is agreement, the band 10 % to either side."""
     from matplotlib.ticker import LogLocator
 
-    figure = _figure(6.4, 6.4)
+    figure = new_figure(6.4, 6.4)
     axes = figure.add_subplot()
     ends = [value for row in rows for value in (row.measured_ms, row.predicted_ms)]
     line = np.array([min(ends) * 0.9, max(ends) * 1.1])
     axes.fill_between(line, line * 0.9, line * 1.1, color="#EEEEEE", label="10 % off", zorder=0)
     axes.plot(line, line, color=INK, linewidth=0.8, zorder=1)
     for number, family in enumerate(dict.fromkeys(row.family for row in rows)):
-        some = [row for row in rows if row.family == family]
-        some = some[:: -(-len(some) // MOST_OF_A_FAMILY)]
-        error = np.mean([abs(row.percent) for row in rows if row.family == family])
+        members = [row for row in rows if row.family == family]
+        error = np.mean([abs(row.percent) for row in members])
+        shown = members[:: -(-len(members) // MAX_PER_FAMILY)]
         axes.plot(
-            [row.measured_ms for row in some], [row.predicted_ms for row in some], MARKERS[number % len(MARKERS)],
-            color=COLOURS[number % len(COLOURS)], markersize=4, alpha=0.75, markeredgewidth=0, label=f"{family} ({error:.1f} %)",
+            [row.measured_ms for row in shown], [row.predicted_ms for row in shown], MARKERS[number % len(MARKERS)],
+            color=COLOURS[number % len(COLOURS)], markersize=4, alpha=0.75, markeredgewidth=0,
+            label=f"{family} ({error:.1f} %)",
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -49,4 +48,4 @@ def predicted_png(title: str, rows: Sequence[MeasuredPrediction]) -> bytes:
     axes.set_title(title, fontsize=11, color=INK, loc="left", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="upper left", title="family (mean error)", title_fontsize=8)
-    return _png(figure)
+    return to_png(figure)

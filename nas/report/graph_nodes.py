@@ -1,4 +1,4 @@
-"""A Graph as TensorBoard's Graphs tab wants it: nested names, edges, shapes, and what a node costs."""
+"""A Graph for TensorBoard's Graphs tab: nested names, edges, shapes, and the costs of each node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ IMAGE = "image"
 
 
 def graph_nodes(graph: Graph, input_px: int) -> list[Node]:
-    """One node an op, in execution order, after one for every input. Names are nested by their dots, and unique."""
+    """One node per op in execution order, after one per input. Names are unique, and nested by their dots."""
     size = None if graph.fixed_px else input_px
     shapes = graph.shapes(size)
     table = graph.table(size)
@@ -32,7 +32,7 @@ def graph_nodes(graph: Graph, input_px: int) -> list[Node]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """``name``, or the first of ``name_2``, ``name_3`` ... that nobody has."""
+    """``name``, or the first of ``name_2``, ``name_3`` ... that is free."""
     free, again = name, 1
     while free in taken:
         again += 1

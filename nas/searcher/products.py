@@ -85,7 +85,8 @@ class Products:
         self, events: EventWriter, best: Candidate, anchor: Candidate | None, lines: list[dict[str, Any]], step: int
     ) -> None:
         """``front.png`` and ``best.png``."""
-        from nas.report.plots import architecture_png, front_png
+        from nas.report.architecture_plot import architecture_png
+        from nas.report.front_plot import front_png
         from nas.report.search_board import Scale
 
         scale = Scale(self.evaluator.space_costs, self.evaluator.limits[0])

@@ -1,1 +1,2 @@
-"""From a zero-shot shortlist to trained detectors: ``nas search ... --then train`` or ``--then distill``."""
+"""Brief training of a search's front (``nas search --then``): candidates are selected, trained by successive halving,
+and compared with stock models."""

@@ -1,4 +1,4 @@
-"""What came of a trained shortlist: who beats whom, in words, as a table and as data."""
+"""The result of a trained shortlist: which models dominate which, as text, table and data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from nas.budgets import LATENCY, format_cost, quantity_of
 from nas.shortlist.rungs import Point, pareto
-from workbench.console import table
+from workbench.tables import Result, Table
 
 FORMAT = "nas-trained-1"
 
 
 @dataclass(frozen=True, slots=True)
 class ShortlistEntry:
-    """One trained detector. AP (0 to 1) is that of the averaged weights after ``epochs``."""
+    """One trained detector; AP (0 to 1) is that of the averaged weights after ``epochs``."""
 
     name: str
     stock: bool
@@ -31,13 +31,26 @@ class ShortlistEntry:
 
     @property
     def point(self) -> Point:
-        """What it is compared by."""
+        """AP and cost, by which it is compared."""
         return Point(self.ap, self.cost)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "stock": self.stock,
+            "ap": self.ap,
+            "cost": self.cost,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "score": self.score,
+            "checkpoint": self.checkpoint,
+        }
 
 
 @dataclass(frozen=True)
-class ShortlistResult:
-    """``rows`` went to the end, ``dropped`` did not and are not compared with them."""
+class ShortlistResult(Result):
+    """``rows`` were trained to the end; ``dropped`` were not, and are not compared with them."""
 
     folder: Path
     cost_name: str
@@ -50,67 +63,93 @@ class ShortlistResult:
 
     @property
     def front(self) -> list[str]:
-        """Names that nothing else trained beats."""
+        """Names that nothing else trained to the end dominates."""
         return pareto({row.name: row.point for row in self.rows})
 
-    def verdicts(self) -> list[tuple[str, str | None]]:
-        """Every stock model with the find that beats it (the most accurate of them), or None."""
-        finds = sorted((row for row in self.rows if not row.stock), key=lambda row: -row.ap)
-        return [(stock.name, next((find.name for find in finds if find.point.beats(stock.point)), None)) for stock in self.rows if stock.stock]
+    def beaten_by(self) -> list[tuple[str, str | None]]:
+        """Every stock model with the most accurate candidate that dominates it, or None."""
+        candidates = sorted((row for row in self.rows if not row.stock), key=lambda row: -row.ap)
+        return [
+            (stock.name, next((row.name for row in candidates if row.point.dominates(stock.point)), None))
+            for stock in self.rows
+            if stock.stock
+        ]
 
-    def says(self) -> str:
-        """What the search was worth, plainly."""
-        verdicts = self.verdicts()
-        if not verdicts:
-            return "no stock model was trained beside the finds, so nothing says what the search was worth"
-        beaten, others = [(stock, by) for stock, by in verdicts if by is not None], [stock for stock, by in verdicts if by is None]
-        told = [f"{by} beats {stock} (at least as accurate at no greater cost)" for stock, by in beaten]
-        if others:
-            told.insert(0, f"SEARCH DID NOT BEAT {', '.join(others)}: no trained find is at least as accurate at no greater cost")
-        dominated = [row.name for row in self.rows if not row.stock and any(one.stock and one.point.beats(row.point) for one in self.rows)]
+    def summary(self) -> str:
+        """Whether the search found better models than the stock ones."""
+        pairs = self.beaten_by()
+        if not pairs:
+            return "no stock model was trained beside the candidates, so nothing says what the search was worth"
+        beaten = [(stock, by) for stock, by in pairs if by is not None]
+        lines = [f"{by} beats {stock} (at least as accurate at no greater cost)" for stock, by in beaten]
+        unbeaten = [stock for stock, by in pairs if by is None]
+        if unbeaten:
+            reason = "no trained candidate is at least as accurate at no greater cost"
+            lines.insert(0, f"SEARCH DID NOT BEAT {', '.join(unbeaten)}: {reason}")
+        stock_rows = [row for row in self.rows if row.stock]
+        dominated = [
+            row.name
+            for row in self.rows
+            if not row.stock and any(stock.point.dominates(row.point) for stock in stock_rows)
+        ]
         if dominated:
-            told.append(f"a stock model beats {', '.join(dominated)}")
-        return "\n".join([*told, "one training each: differences as small as those between seeds say nothing (nas distill --control shows them)"])
+            lines.append(f"a stock model beats {', '.join(dominated)}")
+        seeds = "differences as small as those between seeds mean nothing (nas distill --control shows them)"
+        return "\n".join([*lines, f"one training each: {seeds}"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, as in ``trained.json``."""
         return {
-            "format": FORMAT, "folder": str(self.folder), "cost": self.cost_name, "epochs": self.epochs, "teachers": list(self.teachers),
-            "rungs": [{"epoch": epoch, "candidates": count} for epoch, count in self.plan], "front": self.front,
-            "trained": [_row(row) for row in self.rows], "dropped": [_row(row) for row in self.dropped],
-            "against": [{"stock": stock, "beaten_by": by} for stock, by in self.verdicts()],
-        }  # fmt: skip
+            "format": FORMAT,
+            "folder": str(self.folder),
+            "cost": self.cost_name,
+            "epochs": self.epochs,
+            "teachers": list(self.teachers),
+            "rungs": [{"epoch": epoch, "candidates": count} for epoch, count in self.plan],
+            "front": self.front,
+            "trained": [row.to_dict() for row in self.rows],
+            "dropped": [row.to_dict() for row in self.dropped],
+            "against": [{"stock": stock, "beaten_by": by} for stock, by in self.beaten_by()],
+        }
 
     def to_csv(self) -> str:
-        """One row a detector."""
+        """One line per detector."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("name", "stock", "ap", self.cost_name, "epochs", "seconds", "score", "front", "checkpoint"))
+        header = ("name", "stock", "ap", self.cost_name, "epochs", "seconds", "score", "front", "checkpoint")
+        writer.writerow(header)
         for row in (*self.rows, *self.dropped):
-            writer.writerow((row.name, row.stock, row.ap, row.cost, row.epochs, row.seconds, "" if row.score is None else row.score, row.name in self.front, row.checkpoint))
+            score = "" if row.score is None else row.score
+            figures = (row.ap, row.cost, row.epochs, row.seconds, score)
+            writer.writerow((row.name, row.stock, *figures, row.name in self.front, row.checkpoint))
         return out.getvalue()
 
-    def text(self) -> str:
-        """What the terminal shows."""
-        rows = [
-            [row.name, "stock" if row.stock else "found", row.ap, format_cost(self.cost_name, row.cost), row.epochs, "front" if row.name in self.front else "" if row in self.rows else "dropped"]
-            for row in (*sorted(self.rows, key=lambda row: row.cost), *self.dropped)
-        ]
-        taught = f" with {', '.join(self.teachers)} as teacher" if self.teachers else ""
-        lines = [f"trained for {self.epochs} epochs{taught}; rungs: " + ", ".join(f"{count} to epoch {epoch}" for epoch, count in self.plan)]
-        lines += [table(["", "", "AP", label(self.cost_name), "epochs", ""], rows), "", self.says()]
-        lines.append(f"written to {self.folder}: trained.json, trained.csv, front.png, runs/ (every training with its best.safetensors)")
-        return "\n".join(lines)
+    def to_table(self) -> Table:
+        """Header and one row per detector, by cost, those that were dropped last."""
+        front = self.front
+        rows = []
+        for row in (*sorted(self.rows, key=lambda row: row.cost), *self.dropped):
+            kind, cost = "stock" if row.stock else "found", format_cost(self.cost_name, row.cost)
+            place = "front" if row.name in front else "" if row in self.rows else "dropped"
+            rows.append([row.name, kind, row.ap, cost, row.epochs, place])
+        return Table(["", "", "AP", cost_label(self.cost_name), "epochs", ""], rows)
+
+    def __str__(self) -> str:
+        teachers = f" with {', '.join(self.teachers)} as teacher" if self.teachers else ""
+        rungs = ", ".join(f"{count} to epoch {epoch}" for epoch, count in self.plan)
+        files = "trained.json, trained.csv, front.png, runs/ (every training with its best.safetensors)"
+        return "\n".join([
+            f"trained for {self.epochs} epochs{teachers}; rungs: {rungs}",
+            str(self.to_table()),
+            "",
+            self.summary(),
+            f"written to {self.folder}: {files}",
+        ])  # fmt: skip
 
 
-def label(cost_name: str) -> str:
-    """What heads a column of that cost."""
+def cost_label(cost_name: str) -> str:
+    """The heading of a column with that cost."""
+    if quantity_of(cost_name) != LATENCY:
+        return cost_name
     device = cost_name.partition("@")[2]
-    return cost_name if quantity_of(cost_name) != LATENCY else f"latency on {device}" if device else "latency"
-
-
-def _row(row: ShortlistEntry) -> dict[str, Any]:
-    return {
-        "name": row.name, "stock": row.stock, "ap": row.ap, "cost": row.cost, "epochs": row.epochs, "seconds": row.seconds, "score": row.score,
-        "checkpoint": row.checkpoint,
-    }  # fmt: skip
+    return f"latency on {device}" if device else "latency"

@@ -1,1 +1,1 @@
-"""Searching for settings of training: what may vary, the study, and who trains the trials."""
+"""Search of training settings (``nas tune``): the ranges that vary, the study of trials, the pruner, the result."""

@@ -1,4 +1,4 @@
-"""What may vary in a study, as words (``lr=log:1e-4..1e-2``) or a YAML file, checked against the recipe's own rules."""
+"""The settings that vary in a study: text (``lr=log:1e-4..1e-2``) or a YAML file, checked by the recipe's own rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 SHARE = "share"
-"""The one setting that is not the recipe's: how much the teachers' losses count."""
+"""The one setting that is not the recipe's: the share of the teachers' losses."""
 
 FIXED = {
     "name": "it is no setting of training",
@@ -29,12 +29,12 @@ FIXED = {
 """Fields of a recipe that do not vary, and why."""
 
 DEFAULT_FACTOR = 10.0
-"""Without ``--vary``: the recipe's rate and weight decay, this much up and down."""
+"""Without ``--vary``, learning rate and weight decay vary by this factor up and down."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """One setting: ``choices``, or from ``low`` to ``high`` (both whole numbers or both not), on a ``log`` scale or evenly."""
+    """One setting: ``choices``, or from ``low`` to ``high`` (both int or both float), linear or on a ``log`` scale."""
 
     name: str
     low: float = 0.0
@@ -44,11 +44,11 @@ class Range:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Values that must be allowed for all others to be."""
+        """Values that must be valid for all others to be."""
         return self.choices or (self.low, self.high)
 
     def suggest(self, trial: optuna.Trial) -> Any:
-        """This trial's value: the one it has already, or a new one by the study's sampler."""
+        """The trial's value: the one it has already, or a new one by the study's sampler."""
         if self.choices:
             return trial.suggest_categorical(self.name, list(self.choices))
         if isinstance(self.low, int):
@@ -62,26 +62,30 @@ class Range:
         return f"{self.name}={'log:' if self.log else ''}{self.low}..{self.high}"
 
 
-def read_ranges(words: Sequence[str], file: str | None, recipe: TrainRecipe, taught: bool) -> tuple[Range, ...]:
-    """What may vary by the words, the file, or where there is neither by default; every end is tried on ``recipe``."""
-    texts = [*_lines(file), *(_split(word) for word in words)] if words or file is not None else _default(recipe)
-    found: dict[str, Range] = {}
+def read_ranges(vary: Sequence[str], file: str | None, recipe: TrainRecipe, has_teacher: bool) -> tuple[Range, ...]:
+    """The ranges of ``vary`` and ``file``, or the default ones without either; the ends are checked on ``recipe``."""
+    if vary or file is not None:
+        texts = [*_read_file(file), *(_split(text) for text in vary)]
+    else:
+        texts = _default_ranges(recipe)
+    ranges: dict[str, Range] = {}
     for name, text in texts:
-        if name in found:
+        if name in ranges:
             raise BadInput(f"--vary {name} is given twice: give it one range")
-        found[name] = _range(name, text, taught)
-        _try(found[name], recipe)
-    return tuple(found.values())
+        ranges[name] = _parse(name, text, has_teacher)
+        _check_ends(ranges[name], recipe)
+    return tuple(ranges.values())
 
 
-def _split(word: str) -> tuple[str, str]:
-    name, equals, text = word.partition("=")
-    if not equals or not name.strip() or not text.strip():
-        raise BadInput(f"--vary {word!r} must be KEY=RANGE, for instance lr=log:1e-4..1e-2, batch=8,16 or warmup_epochs=1..5")
-    return name.strip(), text.strip()
+def _split(text: str) -> tuple[str, str]:
+    name, equals, values = text.partition("=")
+    if not equals or not name.strip() or not values.strip():
+        examples = "lr=log:1e-4..1e-2, batch=8,16 or warmup_epochs=1..5"
+        raise BadInput(f"--vary {text!r} must be KEY=RANGE, for instance {examples}")
+    return name.strip(), values.strip()
 
 
-def _lines(file: str | None) -> list[tuple[str, str]]:
+def _read_file(file: str | None) -> list[tuple[str, str]]:
     """Settings and ranges of a YAML file: ``lr: log:1e-4..1e-2``, or a list of choices."""
     if file is None:
         return []
@@ -90,52 +94,61 @@ def _lines(file: str | None) -> list[tuple[str, str]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"cannot read the ranges in {file!r}: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not data:
-        raise BadInput(f"{file!r} must be a table of settings and ranges, for instance lr: log:1e-4..1e-2")
-    return [(str(key), ",".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in data.items()]
+        raise BadInput(f"{file!r} must be a mapping of settings to ranges, for instance lr: log:1e-4..1e-2")
+    return [
+        (str(key), ",".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in data.items()
+    ]
 
 
-def _default(recipe: TrainRecipe) -> list[tuple[str, str]]:
-    found = []
+def _default_ranges(recipe: TrainRecipe) -> list[tuple[str, str]]:
+    texts = []
     for name in ("lr", "weight_decay"):
         value = float(getattr(recipe, name))
         if value > 0:
-            found.append((name, f"log:{value / DEFAULT_FACTOR:.6g}..{min(value * DEFAULT_FACTOR, 1.0):.6g}"))
-    return found
+            low, high = value / DEFAULT_FACTOR, min(value * DEFAULT_FACTOR, 1.0)
+            texts.append((name, f"log:{low:.6g}..{high:.6g}"))
+    return texts
 
 
-def _range(name: str, text: str, taught: bool) -> Range:
-    """One range out of its text."""
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(TrainRecipe) if field.name not in FIXED}
-    if taught:
-        kinds[SHARE] = "float"
-    if name in FIXED:
-        raise BadInput(f"--vary {name}: {FIXED[name]}")
-    if name == SHARE and not taught:
-        raise BadInput(f"--vary {SHARE} is how much a teacher counts: add --teacher")
-    if name not in kinds:
-        raise unknown_name("setting of training", name, kinds)
-    kind = kinds[name]
+def _parse(name: str, text: str, has_teacher: bool) -> Range:
+    """One range from its text."""
+    kind = _kind_of(name, has_teacher)
     log = text.startswith("log:")
-    low, dots, high = text.removeprefix("log:").partition("..")
+    low_text, dots, high_text = text.removeprefix("log:").partition("..")
     if not dots:
         if log:
             raise BadInput(f"--vary {name}={text}: log: stands before a range, for instance log:1e-4..1e-2")
-        choices = tuple(_value(name, word.strip(), kind) for word in text.split(","))
+        choices = tuple(_parse_value(name, value.strip(), kind) for value in text.split(","))
         if len(set(choices)) < 2:
-            raise BadInput(f"--vary {name}={text} leaves no choice: give a range LOW..HIGH, several values A,B, or --set {name}={text}")
+            way_out = f"give a range LOW..HIGH, several values A,B, or --set {name}={text}"
+            raise BadInput(f"--vary {name}={text} leaves no choice: {way_out}")
         return Range(name, choices=choices)
     if kind in ("str", "bool"):
         raise BadInput(f"--vary {name}={text}: {name} has no order; list its values, {name}=A,B")
-    least, most = _value(name, low.strip(), kind), _value(name, high.strip(), kind)
-    if not least < most:
-        raise BadInput(f"--vary {name}={text}: {low} must be below {high}")
-    if log and least <= 0:
+    low, high = _parse_value(name, low_text.strip(), kind), _parse_value(name, high_text.strip(), kind)
+    if not low < high:
+        raise BadInput(f"--vary {name}={text}: {low_text} must be below {high_text}")
+    if log and low <= 0:
         raise BadInput(f"--vary {name}={text}: a logarithmic range begins above 0")
-    return Range(name, least, most, log)
+    return Range(name, low, high, log)
 
 
-def _value(name: str, text: str, kind: str) -> Any:
-    """A value of a field's kind."""
+def _kind_of(name: str, has_teacher: bool) -> str:
+    """The type of a setting, as the recipe's field states it."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(TrainRecipe) if field.name not in FIXED}
+    if has_teacher:
+        kinds[SHARE] = "float"
+    if name in FIXED:
+        raise BadInput(f"--vary {name}: {FIXED[name]}")
+    if name == SHARE and not has_teacher:
+        raise BadInput(f"--vary {SHARE} is the share of a teacher's losses: add --teacher")
+    if name not in kinds:
+        raise unknown_name("setting of training", name, kinds)
+    return kinds[name]
+
+
+def _parse_value(name: str, text: str, kind: str) -> Any:
+    """A value of a field's type."""
     if kind == "str":
         return text
     if kind == "bool":
@@ -153,25 +166,26 @@ def _value(name: str, text: str, kind: str) -> Any:
     return number
 
 
-def _try(one: Range, recipe: TrainRecipe) -> None:
+def _check_ends(varied: Range, recipe: TrainRecipe) -> None:
     """Refuse a range with an end that the recipe refuses."""
     from distill.data.feed.presets import find_preset
 
-    for value in one.ends:
+    for value in varied.ends:
         try:
-            if one.name == SHARE:
+            if varied.name == SHARE:
                 if not 0 < value < 1:
                     raise BadInput(f"share {value} must be between 0 and 1")
             else:
-                dataclasses.replace(recipe, **{one.name: value})
-                if one.name == "augmentation":
+                dataclasses.replace(recipe, **{varied.name: value})
+                if varied.name == "augmentation":
                     find_preset(value)
         except BadInput as error:
-            raise BadInput(f"--vary {one.text()}: {error}") from error
+            raise BadInput(f"--vary {varied.text()}: {error}") from error
 
 
-def changes(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Values of a trial as ``--set`` takes them, ``share`` aside; floats to the last digit."""
+def to_changes(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Values of a trial as ``--set`` takes them, without ``share``; floats to the last digit."""
+
     def text(value: Any) -> str:
         return "null" if value is None else value if isinstance(value, str) else repr(value)
 

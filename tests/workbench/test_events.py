@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.report.plots import front_png
+from nas.report.front_plot import front_png
 from workbench.errors import BadInput
 from workbench.events import METRIC_FOLDER, METRIC_TITLES, EventWriter, Node, png_size
 

@@ -58,10 +58,10 @@ def test_forward_scores_go_on_from_their_journal(data: str, tmp_path: Path, caps
     words = ["bench-scores", "--data", data, "--score", "nwot", "--px", "64", "--bins", "2", "--draws", "20", "--out", str(tmp_path), "--json"]
     assert main(words) == 0
     first = capsys.readouterr()
-    assert "24 of 24 forward-pass tasks" in first.err
+    assert "24 of 24 forward-pass jobs" in first.err
     assert main(words) == 0
     second = capsys.readouterr()
-    assert second.out == first.out and "forward-pass tasks" not in second.err
+    assert second.out == first.out and "forward-pass jobs" not in second.err
 
 
 @pytest.mark.parametrize(

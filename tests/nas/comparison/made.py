@@ -12,22 +12,40 @@ import yaml
 from distill.train.recipe import load_recipe
 
 
-def trained(folder: Path, ap: float | None, *, model: str = "damo-yolo-ns", val_sha256: str = "v" * 64, finished: bool = True, **told: Any) -> Path:
+def trained(
+    folder: Path,
+    ap: float | None,
+    *,
+    model: str = "damo-yolo-ns",
+    val_sha256: str = "v" * 64,
+    finished: bool = True,
+    **changes: Any,
+) -> Path:
     """A training run's folder with a true checkpoint that says it reached ``ap`` (0..1)."""
     pytest.importorskip("torch")
     from zoo.families import build
     from zoo.weights.checkpoint import save
 
-    recipe = load_recipe("small", {"epochs": told.pop("epochs", 12)})
+    recipe = load_recipe("small", {"epochs": changes.pop("epochs", 12)})
     detector = build(model, 3)
-    provenance = {"trained_with": "nas-workbench", "data": "boxes", "data_sha256": "d" * 64, "started_from": "random weights", "epoch": 9, "recipe": recipe.to_dict(), "seed": 0}
-    lineage = told.pop("lineage", ())
+    provenance = {
+        "trained_with": "nas-workbench",
+        "data": "boxes",
+        "data_sha256": "d" * 64,
+        "started_from": "random weights",
+        "epoch": 9,
+        "recipe": recipe.to_dict(),
+        "seed": 0,
+    }
+    lineage = changes.pop("lineage", ())
     if ap is not None:
         provenance["val"] = {"ap": ap, "ap50": 2 * ap}
-    detector.info = dataclasses.replace(detector.info, input_px=96, provenance=provenance | told, lineage=lineage)
+    detector.info = dataclasses.replace(detector.info, input_px=96, provenance=provenance | changes, lineage=lineage)
     folder.mkdir(parents=True)
     save(detector, folder / "best.safetensors")
     if finished:
         save(detector, folder / "last.safetensors")
-    (folder / "settings.yaml").write_text(yaml.safe_dump({"data_sha256": "d" * 64, "val_sha256": val_sha256, "input_px": 96}))
+    (folder / "settings.yaml").write_text(
+        yaml.safe_dump({"data_sha256": "d" * 64, "val_sha256": val_sha256, "input_px": 96})
+    )
     return folder

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from nas.commands import compare as command
+from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare
+from nas.comparison.markdown import escaped, markdown
 from nas.comparison.page import page
-from nas.comparison.rows import Comparison
-from nas.comparison.table import escaped, markdown
-from nas.report.compare_plot import compare_png
+from nas.comparison.plot import compare_png
 from tests.nas.comparison.made import trained
 from workbench.errors import BadInput
 from workbench.events import PNG_SIGNATURE, png_size
@@ -58,28 +58,32 @@ def read(html: str) -> Reader:
 
 
 @pytest.fixture(scope="module")
-def found(searched: Path) -> Comparison:
+def comparison(searched: Path) -> Comparison:
     return compare([str(searched)], ["t4", "raspberry-pi-4"], only=["damo-yolo"])
 
 
-def test_the_table_holds_every_number_without_a_script(found: Comparison) -> None:
-    rows = {row[0]: row for row in read(page(found, "All")).rows}
+def test_the_table_holds_every_number_without_a_script(comparison: Comparison) -> None:
+    rows = {row[0]: row for row in read(page(comparison, "All")).rows}
     assert rows["damo-yolo-s"] == [
-        "damo-yolo-s", "damo-yolo", "640", "46.0†", "–", "3.43 (3.04–3.88) front", "1,600 (1,502–1,703) front", "37.6", "16.2", "needed", "Apache-2.0",
+        "damo-yolo-s", "damo-yolo", "640", "46.0†", "–", "3.43 (3.04–3.88) front", "1,600 (1,502–1,703) front",
+        "37.6", "16.2", "needed", "Apache-2.0",
     ]  # fmt: skip
     mine = rows["found searched"]
     assert mine[3:5] == ["–", "none yet"] and mine[10] == "yours"
-    assert len(rows) == len(found.rows) + 1
+    assert len(rows) == len(comparison.rows) + 1
 
 
-def test_nothing_is_fetched_and_only_our_own_script_may_run(found: Comparison) -> None:
-    html = page(found, "All")
+def test_nothing_is_fetched_and_only_our_own_script_may_run(comparison: Comparison) -> None:
+    html = page(comparison, "All")
     tags = read(html).tags
     for _, attributes in tags:
         assert not {"src", "srcset", "data", "action", "style", "onclick", "onload"} & attributes.keys()
         assert (attributes.get("href") or "data:,") == "data:,"
     assert "@import" not in html and "url(" not in html
-    policy = next(a["content"] for tag, a in tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy") or ""
+    policy = (
+        next(a["content"] for tag, a in tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+        or ""
+    )
     for tag in ("style", "script"):
         inside = html.rpartition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
@@ -91,7 +95,13 @@ EVIL = '</script><img src=x onerror=alert(1)>"\'`|[a](javascript:1)&\u2028<!--'
 
 
 def test_foreign_text_stays_text(tmp_path: Path) -> None:
-    run = trained(tmp_path / "x<script>alert(1)<", 0.4, data=EVIL, started_from=EVIL, lineage=({"model": EVIL, "licence": EVIL, "sha256": "0"},))
+    run = trained(
+        tmp_path / "x<script>alert(1)<",
+        0.4,
+        data=EVIL,
+        started_from=EVIL,
+        lineage=({"model": EVIL, "licence": EVIL, "sha256": "0"},),
+    )
     html = page(compare([str(run)], ["t4"], only=["damo-yolo-ns"]), EVIL)
     plain = page(compare([], ["t4"], only=["damo-yolo-ns"]), "All")
     kinds = [tag for tag, _ in read(html).tags]
@@ -105,8 +115,8 @@ def test_foreign_text_stays_text(tmp_path: Path) -> None:
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 
 
-def test_markdown_is_one_table_with_the_front_in_bold(found: Comparison) -> None:
-    text = markdown(found, "All")
+def test_markdown_is_one_table_with_the_front_in_bold(comparison: Comparison) -> None:
+    text = markdown(comparison, "All")
     assert text.startswith("# All\n")
     line = next(line for line in text.splitlines() if line.startswith("| damo-yolo-t "))
     assert "**2.28** (2.02–2.57)" in line and "| 42.0 | – |" in line
@@ -139,10 +149,10 @@ def test_every_text_colour_has_contrast_in_both_schemes() -> None:
             assert contrast(colours[mark], colours["paper"]) >= 3.0, mark
 
 
-def test_the_picture_holds_whatever_is_there(found: Comparison) -> None:
-    assert compare_png(found, "All").startswith(PNG_SIGNATURE)
-    bare = Comparison(tuple(found.without_ap()), found.axes, ())
-    wide, narrow = png_size(compare_png(found, "$x^2$ <b>")), png_size(compare_png(bare, ""))
+def test_the_picture_holds_whatever_is_there(comparison: Comparison) -> None:
+    assert compare_png(comparison, "All").startswith(PNG_SIGNATURE)
+    bare = Comparison(tuple(comparison.without_ap()), comparison.axes, ())
+    wide, narrow = png_size(compare_png(comparison, "$x^2$ <b>")), png_size(compare_png(bare, ""))
     assert wide[0] == narrow[0] > 800
 
 
@@ -153,27 +163,41 @@ def nas_compare(*words: str) -> int:
     return command.run(parser.parse_args(words))
 
 
-def test_the_command_writes_three_files_and_says_who_is_on_the_front(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_three_files_and_says_who_is_on_the_front(
+    searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     words = [str(searched), "--device", "t4", "--only", "damo-yolo", "--quiet"]
     assert nas_compare(*words) == 0
     out = capsys.readouterr()
-    assert "found has no AP yet and cannot be placed" in out.out and "are on the front of 7 networks" in out.out and not out.err
+    assert (
+        "found has no AP yet and cannot be placed" in out.out
+        and "are on the front of 7 networks" in out.out
+        and not out.err
+    )
     assert sorted(file.name for file in Path("compare").iterdir()) == ["compare.html", "compare.md", "compare.png"]
     assert nas_compare(*words, "--json", "--out", "again") == 0
     data = json.loads(capsys.readouterr().out)
-    assert data["format"] == "nas-compare-1" and len(data["rows"]) == 8 and data["files"][2] == str(Path("again/compare.html"))
+    assert (
+        data["format"] == "nas-compare-1"
+        and len(data["rows"]) == 8
+        and data["files"][2] == str(Path("again/compare.html"))
+    )
     assert Path("compare/compare.html").read_bytes() == Path("again/compare.html").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["nope.yaml"], "no such file"), (["yolo11q"], "did you mean"), (["--device", "t4,,a40"], "empty name"), (["--top", "0"], "at least 1"), (["--no-zoo"], "nothing to compare"),
-        (["--no-zoo", "--only", "yolox"], "contradict"), (["--bench", "nope.json"], "cannot read"), (["--out", "taken"], "is a file"), (["weights.pth"], "nas zoo import"), (["."], "holds neither"),
+        (["nope.yaml"], "no such file"), (["yolo11q"], "did you mean"), (["--device", "t4,,a40"], "empty name"),
+        (["--top", "0"], "at least 1"), (["--no-zoo"], "nothing to compare"),
+        (["--no-zoo", "--only", "yolox"], "contradict"), (["--bench", "nope.json"], "cannot read"),
+        (["--out", "taken"], "is a file"), (["weights.pth"], "nas zoo import"), (["."], "holds neither"),
     ],
 )  # fmt: skip
-def test_bad_input_is_named_and_nothing_is_written(words: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_named_and_nothing_is_written(
+    words: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
     Path("weights.pth").write_bytes(b"")

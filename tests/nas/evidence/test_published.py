@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.evidence.published import DEVICE, TARGET, blur, zoo_detectors
-from nas.evidence.rank import equal_latency_tau
+from nas.evidence.published import DEVICE, TARGET, recipe_effect, zoo_detectors
+from nas.evidence.statistics.rank import equal_latency_tau
 from nas.evidence.trained import TrainedDetectors
 from search_spaces.ops import DECODE_PART
 
@@ -22,15 +22,15 @@ def families(offset: float, seed: int = 0) -> TrainedDetectors:
 
 
 def test_blur_finds_what_separates_families() -> None:
-    found = blur(families(0.06), bins=3)
-    assert found.offset_points == pytest.approx({"a": -2.0, "b": -2.0, "c": 4.0}, abs=0.01)
-    assert found.deviation_points == pytest.approx(np.std([-2, -2, 4], ddof=1), abs=0.01)
-    assert found.residual_points < 0.01 and found.blind_oracle < 0.8
+    effect = recipe_effect(families(0.06), bins=3)
+    assert effect.offset_points == pytest.approx({"a": -2.0, "b": -2.0, "c": 4.0}, abs=0.01)
+    assert effect.deviation_points == pytest.approx(np.std([-2, -2, 4], ddof=1), abs=0.01)
+    assert effect.residual_points < 0.01 and effect.blind_oracle < 0.8
 
 
 def test_without_offsets_nothing_is_blurred() -> None:
-    found = blur(families(0.0), bins=3)
-    assert found.deviation_points < 1e-6 and found.blind_oracle == pytest.approx(1.0)
+    effect = recipe_effect(families(0.0), bins=3)
+    assert effect.deviation_points < 1e-6 and effect.blind_oracle == pytest.approx(1.0)
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.evidence.columns import columns
-from nas.evidence.noise import ceiling
-from nas.evidence.rank import equal_latency_tau
+from nas.evidence.columns import score_columns
+from nas.evidence.statistics.noise import noise_ceiling
+from nas.evidence.statistics.rank import equal_latency_tau
 from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 
@@ -26,18 +26,21 @@ def points(shared_dir: Path) -> TrainedDetectors:
 
 def test_plain_measures_stand_where_they_stood(points: TrainedDetectors) -> None:
     truth = points.target(TARGET)
-    found = {column.name: column.values for column in columns(points, ["flops", "params", "activations"])}
-    over_all = {name: kendall(values, truth) for name, values in found.items()}
-    equal = {name: np.mean([equal_latency_tau(values, truth, ms) for ms in points.devices(DEVICES).values()]) for name, values in found.items()}
+    results = {column.name: column.values for column in score_columns(points, ["flops", "params", "activations"])}
+    over_all = {name: kendall(values, truth) for name, values in results.items()}
+    equal = {
+        name: np.mean([equal_latency_tau(values, truth, ms) for ms in points.devices(DEVICES).values()])
+        for name, values in results.items()
+    }
     assert over_all == pytest.approx({"flops": 0.731, "params": 0.423, "activations": 0.788}, abs=1e-3)
     assert equal == pytest.approx({"flops": 0.310, "params": -0.327, "activations": 0.518}, abs=1e-3)
 
 
 def test_noise_leaves_room_above_the_plain_measures(points: TrainedDetectors) -> None:
-    found = ceiling(points, points.target(TARGET), points.devices(DEVICES))
-    assert found is not None
-    assert found.deviation_points == pytest.approx(0.645, abs=0.01)
-    assert 0.86 < found.equal_latency < 0.91
+    results = noise_ceiling(points, points.target(TARGET), points.devices(DEVICES))
+    assert results is not None
+    assert results.deviation_points == pytest.approx(0.645, abs=0.01)
+    assert 0.86 < results.equal_latency < 0.91
 
 
 def test_forward_scores_run_on_the_largest_graphs(points: TrainedDetectors) -> None:
@@ -46,6 +49,7 @@ def test_forward_scores_run_on_the_largest_graphs(points: TrainedDetectors) -> N
     from nas.scores.forward import observe
 
     largest = max(points.graphs.values(), key=lambda graph: float(graph.table(320).out_elems.sum()))
-    watched = {name: SCORES[name].observation for name in ("nwot", "nwot_pre", "meco", "expressivity")}
-    found = observe({name: o for name, o in watched.items() if o is not None}, largest, 96, seed=0, most_px=96)
-    assert all(np.isfinite(result.value) for result in found.values())
+    observations = {name: SCORES[name].observation for name in ("nwot", "nwot_pre", "meco", "expressivity")}
+    shared = {name: observation for name, observation in observations.items() if observation is not None}
+    results = observe(shared, largest, 96, seed=0, most_px=96)
+    assert all(np.isfinite(result.value) for result in results.values())

@@ -39,11 +39,20 @@ def folder(path: Path, noise: float = 0.0, seed: int = 0) -> Path:
                     name = f"{family}w{width}d{depth}"
                     file.write(json.dumps(network(name, width, depth).to_json()) + "\n")
                     for px in SIZES:
-                        merit = 0.5 * math.log(width) + 0.3 * math.log(depth) + 0.8 * math.log(px / 64) + (family == "beta2") * 0.1
+                        merit = (
+                            0.5 * math.log(width)
+                            + 0.3 * math.log(depth)
+                            + 0.8 * math.log(px / 64)
+                            + (family == "beta2") * 0.1
+                        )
                         value = 1 - math.exp(-0.3 * (1 + merit)) + noise * rng.standard_normal()
-                        accuracy.append(f"{name},{px},{value:.6f},{value / 2:.6f}" if width > 4 else f"{name},{px},{value:.6f},")
+                        accuracy.append(
+                            f"{name},{px},{value:.6f},{value / 2:.6f}" if width > 4 else f"{name},{px},{value:.6f},"
+                        )
                         base = (px / 64) ** 2
-                        latency.append(f"{name},{px},{base * (1 + depth + width / 16):.5f},{base * (1 + depth / 8 + width):.5f}")
+                        latency.append(
+                            f"{name},{px},{base * (1 + depth + width / 16):.5f},{base * (1 + depth / 8 + width):.5f}"
+                        )
     (path / "accuracy.csv").write_text("\n".join(accuracy) + "\n")
     (path / "latency.csv").write_text("\n".join(latency) + "\n")
     return path

@@ -41,23 +41,30 @@ def test_every_finalist_is_a_run_with_metrics_picture_and_network(run: Path) -> 
     files = sorted((run / "top").glob("*.yaml"))
     assert len(files) == 2 and sorted(folder.name for folder in (run / "events" / "top").iterdir()) == ["1", "2"]
     for place, file in enumerate(files, start=1):
-        arch, held = Architecture.load(file), read(run / "events" / "top" / str(place))
+        arch, events_read = Architecture.load(file), read(run / "events" / "top" / str(place))
         costs = architecture_costs(arch, 640, load_device("t4")).costs
-        for tag, value in (("latency_ms", costs["latency_ms"]), ("gflops", costs["flops"] / 1e9), ("params_m", costs["params"] / 1e6), ("layers", costs["layers"])):
-            assert held.Scalars(METRIC_FOLDER + tag)[0].value == pytest.approx(value, rel=1e-6)
-        assert png_size(held.Images("views/network")[0].encoded_image_string)[0] > 600
-        nodes = GraphDef.FromString(held.Graph().SerializeToString()).node
+        for tag, value in (
+            ("latency_ms", costs["latency_ms"]),
+            ("gflops", costs["flops"] / 1e9),
+            ("params_m", costs["params"] / 1e6),
+            ("layers", costs["layers"]),
+        ):
+            assert events_read.Scalars(METRIC_FOLDER + tag)[0].value == pytest.approx(value, rel=1e-6)
+        assert png_size(events_read.Images("views/network")[0].encoded_image_string)[0] > 600
+        nodes = GraphDef.FromString(events_read.Graph().SerializeToString()).node
         assert [node.name for node in nodes] == [node.name for node in graph_nodes(lower(arch), 640)]
 
 
 def test_curves_and_front_are_in_the_units_people_read(run: Path) -> None:
-    held = read(run / "events")
-    assert {"search/best_score", "search/front_hypervolume", "search/front_points", "search/candidates_per_s"} <= set(held.Tags()["scalars"])
+    events_read = read(run / "events")
+    assert {"search/best_score", "search/front_hypervolume", "search/front_points", "search/candidates_per_s"} <= set(
+        events_read.Tags()["scalars"]
+    )
     with (run / "front.csv").open() as file:
         front = sorted((float(row["latency_ms"]), float(row["score"])) for row in csv.DictReader(file))
     area = sum(score * (after - ms) for (ms, score), (after, _) in zip(front, [*front[1:], (2.4, 0.0)], strict=True))
-    assert held.Scalars("search/front_hypervolume")[-1].value == pytest.approx(area, rel=1e-5)
-    assert "views/front" in held.Tags()["images"]
+    assert events_read.Scalars("search/front_hypervolume")[-1].value == pytest.approx(area, rel=1e-5)
+    assert "views/front" in events_read.Tags()["images"]
 
 
 def test_the_projector_has_a_point_for_every_candidate_of_the_front(run: Path) -> None:

@@ -89,7 +89,9 @@ def test_bad_options(words: list[str], reason: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(("encoding", "plain"), [("ascii", True), ("latin-1", True), ("utf-8", False)])
 def test_ascii_where_the_terminal_needs_it(encoding: str, plain: bool) -> None:
     env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", "nas.cli", "show", "damo-yolo-ns"], env=env, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.cli", "show", "damo-yolo-ns"], env=env, capture_output=True, check=True
+    )
     assert done.stdout.isascii() is plain
 
 

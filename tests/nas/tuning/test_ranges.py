@@ -8,19 +8,26 @@ import pytest
 
 pytest.importorskip("cv2")
 from distill.train.recipe import load_recipe, parse_changes
-from nas.tuning.ranges import Range, changes, read_ranges
+from nas.tuning.ranges import Range, read_ranges, to_changes
 from workbench.errors import BadInput
 
 SMALL = load_recipe("small")
 
 
-def ranges(*words: str, file: str | None = None, taught: bool = False) -> tuple[Range, ...]:
-    return read_ranges(words, file, SMALL, taught)
+def ranges(*words: str, file: str | None = None, has_teacher: bool = False) -> tuple[Range, ...]:
+    return read_ranges(words, file, SMALL, has_teacher)
 
 
 def test_words_become_ranges() -> None:
-    found = ranges("lr=log:1e-4..1e-2", "accumulate=1..4", "batch=8,16", "clip_norm=none,10", "freeze_backbone_bn=true,false", "augmentation=light,yolo")
-    assert found == (
+    varied_ranges = ranges(
+        "lr=log:1e-4..1e-2",
+        "accumulate=1..4",
+        "batch=8,16",
+        "clip_norm=none,10",
+        "freeze_backbone_bn=true,false",
+        "augmentation=light,yolo",
+    )
+    assert varied_ranges == (
         Range("lr", 1e-4, 1e-2, log=True),
         Range("accumulate", 1, 4),
         Range("batch", choices=(8, 16)),
@@ -28,16 +35,18 @@ def test_words_become_ranges() -> None:
         Range("freeze_backbone_bn", choices=(True, False)),
         Range("augmentation", choices=("light", "yolo")),
     )
-    assert isinstance(found[1].low, int)
-    assert read_ranges([one.text() for one in found], None, SMALL, False) == found
+    assert isinstance(varied_ranges[1].low, int)
+    assert read_ranges([varied.text() for varied in varied_ranges], None, SMALL, False) == varied_ranges
 
 
 def test_a_file_says_the_same_and_words_add_to_it(tmp_path: Path) -> None:
     file = tmp_path / "ranges.yaml"
     file.write_text("lr: log:1e-4..1e-2\nbatch: [8, 16]\n")
-    assert ranges("warmup_epochs=0..3", file=str(file)) == ranges("lr=log:1e-4..1e-2", "batch=8,16", "warmup_epochs=0..3")
+    assert ranges("warmup_epochs=0..3", file=str(file)) == ranges(
+        "lr=log:1e-4..1e-2", "batch=8,16", "warmup_epochs=0..3"
+    )
     file.write_text("- lr\n")
-    with pytest.raises(BadInput, match="must be a table"):
+    with pytest.raises(BadInput, match="must be a mapping"):
         ranges(file=str(file))
     with pytest.raises(BadInput, match="cannot read"):
         ranges(file=str(tmp_path / "none.yaml"))
@@ -45,21 +54,34 @@ def test_a_file_says_the_same_and_words_add_to_it(tmp_path: Path) -> None:
 
 def test_the_default_is_a_factor_of_ten_both_ways() -> None:
     rate, decay = ranges()
-    assert (rate.name, rate.low, rate.high, rate.log) == ("lr", pytest.approx(SMALL.lr / 10), pytest.approx(SMALL.lr * 10), True)
+    assert (rate.name, rate.low, rate.high, rate.log) == (
+        "lr",
+        pytest.approx(SMALL.lr / 10),
+        pytest.approx(SMALL.lr * 10),
+        True,
+    )
     assert decay.name == "weight_decay" and decay.high <= 1.0
 
 
 def test_share_belongs_to_a_teacher() -> None:
-    assert ranges("share=0.1..0.5", taught=True) == (Range("share", 0.1, 0.5),)
+    assert ranges("share=0.1..0.5", has_teacher=True) == (Range("share", 0.1, 0.5),)
     with pytest.raises(BadInput, match="add --teacher"):
         ranges("share=0.1..0.5")
     with pytest.raises(BadInput, match="between 0 and 1"):
-        ranges("share=0..0.5", taught=True)
+        ranges("share=0..0.5", has_teacher=True)
 
 
 def test_values_pass_through_set_unchanged() -> None:
-    values = {"lr": 0.1 + 0.2, "batch": 8, "clip_norm": None, "freeze_backbone_bn": True, "augmentation": "yolo", "ema_updates": 1e-05, "share": 0.3}
-    assert parse_changes(list(changes(values))) == {name: value for name, value in values.items() if name != "share"}
+    values = {
+        "lr": 0.1 + 0.2,
+        "batch": 8,
+        "clip_norm": None,
+        "freeze_backbone_bn": True,
+        "augmentation": "yolo",
+        "ema_updates": 1e-05,
+        "share": 0.3,
+    }
+    assert parse_changes(list(to_changes(values))) == {name: value for name, value in values.items() if name != "share"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
 from nas.strategies.optuna_journal import JOURNAL, open_study
-from nas.tuning.pruner import SuccessiveHalving, rungs
+from nas.tuning.pruner import AshaPruner, rung_epochs
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, TuningRequest, TuningStudy, train_until
 from tests.distill.tiny import furnish
@@ -38,7 +38,7 @@ class Stop(Exception):
 
 
 class Formula(Workers):
-    """Workers that know a trial's AP by a formula of its settings, in place of minutes of training; they die after ``jobs``."""
+    """Workers with a formula for a trial's AP in place of minutes of training; they die after ``jobs``."""
 
     def __init__(self, jobs: float = math.inf, count: int = 1, best: float = -3.0) -> None:
         self.count, self.jobs, self.best, self.done = count, jobs, best, list[tuple[str, int]]()
@@ -59,20 +59,32 @@ class Formula(Workers):
         self.done.append((str(request.name), until))
         values = dict(change.split("=") for change in request.changes)
         if values["optimizer"] == "muon":
-            return JobResult(key, failure="its worker died") if int(str(request.name)) % 2 else JobResult(key, {"failure": "BadInput: the loss is not finite"})
+            return (
+                JobResult(key, failure="its worker died")
+                if int(str(request.name)) % 2
+                else JobResult(key, {"failure": "BadInput: the loss is not finite"})
+            )
         height = 0.5 - 0.1 * (math.log10(float(values["lr"])) - self.best) ** 2
-        return JobResult(key, {"ap": {str(epoch): height * epoch / EPOCHS for epoch in sorted(EVALUATED) if epoch <= until}})
+        return JobResult(
+            key, {"ap": {str(epoch): height * epoch / EPOCHS for epoch in sorted(EVALUATED) if epoch <= until}}
+        )
 
     def close(self) -> None:
         self.queue.clear()
 
 
-def study_in(folder: Path, workers: Workers, trials: int = TRIALS, vary: tuple[str, ...] = ("lr=log:1e-5..1e-1", "optimizer=sgd,adamw,muon")) -> list[Any]:
+def study_in(
+    folder: Path,
+    workers: Workers,
+    trials: int = TRIALS,
+    vary: tuple[str, ...] = ("lr=log:1e-5..1e-1", "optimizer=sgd,adamw,muon"),
+) -> list[Any]:
     """Go on with the study in ``folder``; its trials as plain data."""
-    stops = rungs(EPOCHS, EVALUATED)
-    wish = TuningRequest(TrainRequest("model", "data", recipe="small"), trials, vary)
-    study = open_study(folder, NAME, ["maximize"], ["AP"], SuccessiveHalving(stops))
-    TuningStudy(study, wish, read_ranges(vary, None, RECIPE, False), RECIPE, stops, folder / "trials", workers, lambda text: None).go()
+    rungs = rung_epochs(EPOCHS, EVALUATED)
+    request = TuningRequest(TrainRequest("model", "data", recipe="small"), trials, vary)
+    study = open_study(folder, NAME, ["maximize"], ["AP"], AshaPruner(rungs))
+    ranges = read_ranges(vary, None, RECIPE, False)
+    TuningStudy(study, request, ranges, RECIPE, rungs, folder / "trials", workers, lambda text: None).run()
     return plain(folder)
 
 
@@ -101,11 +113,11 @@ def test_trials_end_in_every_way_and_failures_have_a_reason_and_no_number(whole:
         if state == "COMPLETE":
             assert max(steps) == EPOCHS and value == max(steps.values())
         if state == "PRUNED":
-            assert max(steps) in rungs(EPOCHS, EVALUATED)
+            assert max(steps) in rung_epochs(EPOCHS, EVALUATED)
     assert {t[5].get("reason") for t in whole} >= {"its worker died", "BadInput: the loss is not finite"}
 
 
-def test_the_sampler_goes_by_what_it_was_told(whole: list[Any], tmp_path: Path) -> None:
+def test_the_sampler_follows_the_reported_values(whole: list[Any], tmp_path: Path) -> None:
     """Another truth leads to other settings, once the random start is over."""
     other = study_in(tmp_path, Formula(best=-1.5))
     assert [t[3] for t in other[:STARTUP]] == [t[3] for t in whole[:STARTUP]]
@@ -119,22 +131,24 @@ def test_a_driver_that_dies_again_and_again_gives_the_same_study(every: int, who
     while True:
         workers = Formula(every)
         try:
-            found = study_in(tmp_path, workers)
+            result = study_in(tmp_path, workers)
             break
         except Stop:
             assert len(finished(tmp_path)) >= count, "the number of finished trials never falls"
             count = len(finished(tmp_path))
         finally:
             done += workers.done
-    assert [(t[0], t[1], t[2], t[3]) for t in found] == [(t[0], t[1], t[2], t[3]) for t in whole], "the sampler has seen all of them"
+    assert [(t[0], t[1], t[2], t[3]) for t in result] == [(t[0], t[1], t[2], t[3]) for t in whole], (
+        "the sampler has seen all of them"
+    )
     assert len(done) == len(set(done)), "no rung is trained twice"
 
 
 def test_more_trials_go_on_where_fewer_ended(whole: list[Any], tmp_path: Path) -> None:
     for trials in (3, STARTUP + 1, TRIALS):
-        found = study_in(tmp_path, Formula(), trials)
-        assert len(found) == trials
-    assert [t[:4] for t in found] == [t[:4] for t in whole]
+        result = study_in(tmp_path, Formula(), trials)
+        assert len(result) == trials
+    assert [t[:4] for t in result] == [t[:4] for t in whole]
 
 
 def test_several_at_once_end_too(tmp_path: Path) -> None:
@@ -143,16 +157,16 @@ def test_several_at_once_end_too(tmp_path: Path) -> None:
     running = [t[0] for t in plain(tmp_path) if t[1] == "RUNNING"]
     assert 0 < len(running) <= 3
     before = finished(tmp_path)
-    found = study_in(tmp_path, Formula(count=3))
-    assert len(found) == TRIALS and all(t[1] != "RUNNING" for t in found)
-    assert [t for t in found if t[0] in {b[0] for b in before}] == before
+    result = study_in(tmp_path, Formula(count=3))
+    assert len(result) == TRIALS and all(t[1] != "RUNNING" for t in result)
+    assert [t for t in result if t[0] in {b[0] for b in before}] == before
 
 
 def test_the_rungs_are_evaluated_epochs() -> None:
-    assert rungs(9, EVALUATED) == (1, 3)
-    assert rungs(100, set(range(5, 101, 5))) == (15, 35)
-    assert rungs(1, {1}) == ()
-    assert rungs(2, {1, 2}) == (1,)
+    assert rung_epochs(9, EVALUATED) == (1, 3)
+    assert rung_epochs(100, set(range(5, 101, 5))) == (15, 35)
+    assert rung_epochs(1, {1}) == ()
+    assert rung_epochs(2, {1, 2}) == (1,)
 
 
 def test_a_signal_that_somebody_else_took_is_heard() -> None:
@@ -167,19 +181,37 @@ def test_a_signal_that_somebody_else_took_is_heard() -> None:
 
 
 def test_one_third_goes_on() -> None:
-    study = optuna.create_study(direction="maximize", pruner=SuccessiveHalving((1,)))
-    kept = []
+    study = optuna.create_study(direction="maximize", pruner=AshaPruner((1,)))
+    continued = []
     for value in (0.1, 0.2, 0.3, 0.15, 0.25, 0.4, 0.3):
         trial = study.ask()
         trial.report(value, 1)
         assert trial.should_prune() == trial.should_prune(), "asking leaves no mark"
-        kept.append(not trial.should_prune())
-    assert kept == [True, True, True, False, False, True, True]
+        continued.append(not trial.should_prune())
+    assert continued == [True, True, True, False, False, True, True]
 
 
 # The command -------------------------------------------------------------------------------------
 
-TUNE = ["tune", "small", "--model", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "3", "--data-workers", "0", "--name", "t", "--json"]
+TUNE = [
+    "tune",
+    "small",
+    "--model",
+    "tiny.yaml",
+    "--data",
+    "data",
+    "--input",
+    "64",
+    "--batch",
+    "4",
+    "--epochs",
+    "3",
+    "--data-workers",
+    "0",
+    "--name",
+    "t",
+    "--json",
+]
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +232,14 @@ def test_killed_while_it_trains_and_started_again(home: Path, tmp_path: Path) ->
     process.communicate()
     before = finished(tmp_path / "t")
     assert len(before) == 1 and second.exists() and not (tmp_path / "t" / "best.yaml").exists()
-    found = finish(nas(*args, cwd=home))
-    assert finished(tmp_path / "t")[:1] == before and len(found["trials"]) == 3 and found["counts"]["running"] == 0
+    result = finish(nas(*args, cwd=home))
+    assert finished(tmp_path / "t")[:1] == before and len(result["trials"]) == 3 and result["counts"]["running"] == 0
     recipe = load_recipe(str(tmp_path / "t" / "best.yaml"))
-    assert recipe.lr == found["best"]["settings"]["lr"] and recipe.epochs == 3 and f"trial {found['best']['number']} " in recipe.source
+    assert (
+        recipe.lr == result["best"]["settings"]["lr"]
+        and recipe.epochs == 3
+        and f"trial {result['best']['number']} " in recipe.source
+    )
     assert (tmp_path / "t" / JOURNAL).exists() and (tmp_path / "t" / "trials.csv").read_text().count("\n") == 4
     assert not list((tmp_path / "t" / "trials").glob("*/resume.pt")), "finished trials keep their weights alone"
     assert len(list((tmp_path / "t" / "trials").glob("*/best.safetensors"))) == 3
@@ -220,24 +256,57 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
-    found = finish(nas(*args, str(tmp_path / "cut"), cwd=home))
-    assert found["trials"] == expected["trials"] and found["best"] == expected["best"]
+    result = finish(nas(*args, str(tmp_path / "cut"), cwd=home))
+    assert result["trials"] == expected["trials"] and result["best"] == expected["best"]
 
 
 @pytest.mark.slow
 def test_trials_on_ray_with_a_teacher(home: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    done = nas("train", "tiny.yaml", "--data", "data", "--input", "64", "--batch", "4", "--epochs", "1", "--data-workers", "0", "--name", "teacher", "--quiet", cwd=home)
+    done = nas(
+        "train",
+        "tiny.yaml",
+        "--data",
+        "data",
+        "--input",
+        "64",
+        "--batch",
+        "4",
+        "--epochs",
+        "1",
+        "--data-workers",
+        "0",
+        "--name",
+        "teacher",
+        "--quiet",
+        cwd=home,
+    )
     assert done.wait(timeout=200) == 0
     teacher = "runs/teacher/best.safetensors"
-    args = [*TUNE, "--trials", "3", "--runs", str(tmp_path), "--workers", "2", "--teacher", teacher, "--vary", "share=0.1..0.5", "--vary", "lr=log:1e-4..1e-2"]
-    found = finish(nas(*args, cwd=home))
-    assert found["counts"]["complete"] + found["counts"]["pruned"] == 3
-    settings = json.loads(json.dumps([t["settings"] for t in found["trials"]]))
-    assert all(0.1 <= one["share"] <= 0.5 for one in settings) and len({one["lr"] for one in settings}) == 3
+    args = [
+        *TUNE,
+        "--trials",
+        "3",
+        "--runs",
+        str(tmp_path),
+        "--workers",
+        "2",
+        "--teacher",
+        teacher,
+        "--vary",
+        "share=0.1..0.5",
+        "--vary",
+        "lr=log:1e-4..1e-2",
+    ]
+    result = finish(nas(*args, cwd=home))
+    assert result["counts"]["complete"] + result["counts"]["pruned"] == 3
+    settings = json.loads(json.dumps([t["settings"] for t in result["trials"]]))
+    assert all(0.1 <= values["share"] <= 0.5 for values in settings) and len({values["lr"] for values in settings}) == 3
 
 
-def test_other_ranges_want_another_name(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_ranges_want_another_name(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(home)
     short = [*TUNE[:-1], "--epochs", "1", "--quiet", "--runs", str(tmp_path), "--trials", "1"]
     assert main([*short, "--vary", "lr=log:1e-4..1e-2"]) == 0
@@ -259,7 +328,14 @@ def test_other_ranges_want_another_name(home: Path, tmp_path: Path, monkeypatch:
         (["--epochs", "0"], "epochs 0"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], says: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_leaves_nothing(
+    words: list[str],
+    says: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(home)
     assert main([*TUNE, "--runs", str(tmp_path / "runs"), *words]) == 2
     err = capsys.readouterr().err

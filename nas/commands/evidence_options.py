@@ -1,0 +1,98 @@
+"""The options of ``nas bench-scores --train``, and the request that they make."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from nas.evidence.own.request import (
+    BATCH,
+    CHANGES,
+    COUNT,
+    DEVICE,
+    EPOCHS,
+    IMAGES,
+    INPUT_PX,
+    RECIPE,
+    SHRINK,
+    SPACES,
+    EvidenceRequest,
+    default_training,
+)
+from workbench.errors import BadInput
+
+OPTIONS = (
+    "recipe", "epochs", "batch", "spaces", "shrink", "latency_of", "input", "images", "seeds", "train_device", "budget",
+    "pictures", "changes", "fresh", "repeat",
+)  # fmt: skip
+FLAGS = {"changes": "set", "spaces": "space", "latency_of": "device"}
+"""Options whose name on the command line differs."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All without a default, so that one given without ``--train`` can be refused."""
+    group = parser.add_argument_group("training the detectors first")
+    add = group.add_argument
+    add(
+        "--train", type=int, nargs="?", const=COUNT, metavar="N",
+        help=f"sample N architectures of equal predicted latency (default {COUNT}), train each briefly, and leave them "
+        "in --data; the same command resumes",
+    )  # fmt: skip
+    add("--seeds", type=int, metavar="N", help="trainings of each architecture; two or more show the noise (default 1)")
+    add("--repeat", type=int, metavar="N", help="train only the first N architectures more than once (default: all)")
+    add("--space", nargs="+", dest="spaces", metavar="S", help=f"spaces that take turns (default {' '.join(SPACES)})")
+    add("--shrink", type=int, metavar="N", help=f"divide channels by N, with one neck layer (default {SHRINK})")
+    add("--device", dest="latency_of", metavar="D", help=f"profile that predicts the latency (default {DEVICE})")
+    add(
+        "--budget", metavar="B",
+        help="a narrow band instead of the one in which the spaces overlap most, for instance 61..62ms",
+    )  # fmt: skip
+    add("--input", type=int, metavar="PX", help=f"input side in pixels (default {INPUT_PX})")
+    add("--pictures", metavar="PATH", help="training data with a val split (default: an easy synthetic dataset)")
+    add("--images", type=int, metavar="N", help=f"images of the easy dataset, every fifth for val (default {IMAGES})")
+    add("--epochs", type=int, metavar="N", help=f"epochs of every training (default {EPOCHS})")
+    add("--batch", type=int, metavar="N", help=f"images per step (default {BATCH})")
+    changes = ", ".join(CHANGES)
+    add("--recipe", metavar="R", help=f"as in nas train, for all of them (default: {RECIPE} with {changes})")
+    add("--set", action="append", metavar="KEY=VALUE", dest="changes", help="as in nas train, for all of them")
+    add("--train-device", metavar="D", help="cpu (default) or cuda")
+    add("--fresh", action="store_true", default=None, help="start over in a folder that holds other trainings of ours")
+
+
+def evidence_request(args: argparse.Namespace) -> EvidenceRequest | None:
+    """What ``--train`` asks for; None without it."""
+    if args.train is None:
+        for name in OPTIONS:
+            if getattr(args, name) is not None:
+                flag = FLAGS.get(name, name).replace("_", "-")
+                raise BadInput(f"--{flag} says how detectors are trained: add --train")
+        return None
+    if args.pictures is not None and args.images is not None:
+        raise BadInput(f"--images {args.images} is of the synthetic dataset: leave it out, or --pictures")
+    changes = (*(CHANGES if args.recipe is None else ()), *(args.changes or ()))
+    training: dict[str, Any] = {
+        "data": args.pictures, "recipe": args.recipe, "epochs": args.epochs, "batch": args.batch,
+        "device": args.train_device,
+    }  # fmt: skip
+    request: dict[str, Any] = {
+        "seeds": args.seeds, "shrink": args.shrink, "device": args.latency_of, "input_px": args.input,
+        "images": args.images, "spaces": None if args.spaces is None else tuple(args.spaces),
+    }  # fmt: skip
+    return EvidenceRequest(
+        folder=Path(args.data),
+        training=dataclasses.replace(
+            default_training(args.seed), changes=changes, fresh=bool(args.fresh), **_given(training)
+        ),
+        count=args.train,
+        repeat=args.repeat,
+        budget=args.budget,
+        jobs=args.jobs,
+        **_given(request),
+    )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given; the others keep the request's defaults."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Evidence of our own (``--train``): sample architectures of equal latency, train them, write them as a folder."""

@@ -1,0 +1,187 @@
+"""``nas bench-scores --train``: a folder of detectors trained here, made, interrupted, gone on with and judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.cli import main
+from nas.evidence.statistics.rank import default_bins
+from nas.evidence.trained import read_trained
+from search_spaces.architecture import Architecture
+from search_spaces.lowering import lower
+from tests.nas.process import ROOT, finish, nas
+
+pytest.importorskip("torch")
+pytest.importorskip("cv2")
+pytest.importorskip("pycocotools")
+
+TRAIN = [
+    "bench-scores", "--data", "truth", "--train", "2", "--space", "res", "mob", "--seeds", "2", "--shrink", "8",
+    "--input", "64", "--images", "10", "--epochs", "1",
+    "--batch", "4", "--set", "warmup_epochs=0", "--score", "flops", "activations", "--draws", "20", "--json",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is made without interruption, and what the command said."""
+    home = tmp_path_factory.mktemp("whole")
+    (home / "said.json").write_text(json.dumps(finish(nas(*TRAIN, "--quiet", cwd=home))))
+    return home
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The readable file, without what a clock says."""
+    records = [json.loads(line) for line in (folder / "trained.jsonl").read_text().splitlines()]
+    for line in records:
+        for run in line["runs"]:
+            assert run.pop("seconds") > 0
+    return records
+
+
+def test_every_training_stands_in_the_readable_file(whole: Path) -> None:
+    records = lines(whole / "truth")
+    assert [(line["name"], line["space"]) for line in records] == [("res-001", "res"), ("mob-001", "mob")]
+    points = read_trained(whole / "truth")
+    for place, line in enumerate(records):
+        arch = Architecture.from_dict(line["architecture"])
+        assert arch.digest() == line["digest"] and lower(arch).digest() == points.graphs[line["name"]].digest()
+        assert [run["seed"] for run in line["runs"]] == [0, 1] and all(run["epochs"] == 1 for run in line["runs"])
+        aps = [run["ap"] for run in line["runs"]]
+        assert points.target("map50_95")[place] == pytest.approx(sum(aps) / 2, abs=1e-6)
+        assert [points.target(f"map50_95_seed{seed}")[place] for seed in (0, 1)] == pytest.approx(aps)
+        assert points.latency["raspberry_pi_4_predicted_ms"][place] == pytest.approx(line["costs"]["latency_ms"])
+    assert list(points.family) == ["res", "mob"] and set(points.input_px) == {64}
+    settings = (whole / "truth" / "settings.yaml").read_text()
+    assert str(whole) not in settings and "data: easy synthetic" in settings
+
+
+def test_it_is_judged_again_without_training(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(whole)
+    before = {path.name: path.stat().st_mtime_ns for path in (whole / "truth").iterdir()}
+    assert (
+        main(
+            ["bench-scores", "--data", "truth", "--score", "flops", "activations", "--draws", "20", "--json", "--quiet"]
+        )
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out) == json.loads((whole / "said.json").read_text())
+    assert {path.name: path.stat().st_mtime_ns for path in (whole / "truth").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_to_the_same_weights(whole: Path, tmp_path: Path) -> None:
+    process = nas(*TRAIN, cwd=tmp_path)
+    journal = tmp_path / "truth" / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and journal.read_text().count("\n") >= 1):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    first_record = journal.read_text().splitlines()[0]
+    output = finish(nas(*TRAIN, cwd=tmp_path))
+    assert journal.read_text().splitlines()[0] == first_record and output == json.loads(
+        (whole / "said.json").read_text()
+    )
+    assert lines(tmp_path / "truth") == lines(whole / "truth")
+    for name in ("accuracy.csv", "latency.csv", "graphs.jsonl.gz"):
+        assert (tmp_path / "truth" / name).read_bytes() == (whole / "truth" / name).read_bytes()
+    weights = sorted(path.relative_to(whole) for path in whole.glob("truth/runs/*/last.safetensors"))
+    assert len(weights) == 4 and len({(whole / path).read_bytes() for path in weights}) == 4
+    for path in weights:
+        assert (tmp_path / path).read_bytes() == (whole / path).read_bytes()
+
+
+def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "truth", tmp_path / "truth")
+    journal = (tmp_path / "truth" / "journal.jsonl").read_bytes()
+    finish(nas(*TRAIN, "--repeat", "1", cwd=tmp_path))
+    assert (tmp_path / "truth" / "journal.jsonl").read_bytes() == journal
+    assert [len(line["runs"]) for line in lines(tmp_path / "truth")] == [2, 1]
+    points = read_trained(tmp_path / "truth")
+    assert np.isnan(points.target("map50_95_seed1")).tolist() == [False, True]
+
+
+def test_the_folder_that_the_page_rests_on_holds_together() -> None:
+    first_record = ROOT / "docs" / "benchmarks" / "own-truth"
+    points, records = read_trained(first_record), lines(first_record)
+    assert list(points.arch) == [line["name"] for line in records]
+    for place, line in enumerate(records):
+        arch = Architecture.from_dict(line["architecture"])
+        assert arch.digest() == line["digest"] and points.graphs[line["name"]].digest() == lower(arch).digest()
+        aps = [run["ap"] for run in line["runs"]]
+        assert points.target("map50_95")[place] == pytest.approx(sum(aps) / len(aps), abs=1e-6)
+    assert default_bins(points.devices().values()) == 1
+
+
+def test_other_settings_are_refused(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(whole)
+    assert main([*TRAIN, "--epochs", "3"]) == 2
+    assert "was made with recipe=" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_bring_the_same_weights(whole: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    assert finish(nas(*TRAIN, "--jobs", "2", cwd=tmp_path)) == json.loads((whole / "said.json").read_text())
+    for path in whole.glob("truth/runs/*/last.safetensors"):
+        assert (tmp_path / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+def test_a_training_that_fails_keeps_its_reason(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(next(whole.glob("truth/pictures-*")), "broken")
+    next(Path("broken/images/train").iterdir()).write_bytes(b"no picture")
+    at = TRAIN.index("--images")
+    assert main([*TRAIN[:at], *TRAIN[at + 2 :], "--pictures", "broken"]) == 2
+    error = capsys.readouterr().err
+    assert "no training came to its end; the first one: BadInput:" in error and error.count(" failed: ") == 4
+    assert not (tmp_path / "truth" / "accuracy.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seeds", "2"], "--seeds says how detectors are trained: add --train"),
+        (["--space", "res"], "--space says how detectors are trained: add --train"),
+        (["--set", "lr=1"], "--set says how detectors are trained: add --train"),
+        (["--train", "1"], "--train 1 must be at least 3"),
+        (["--train", "--seeds", "0"], "--seeds 0 must be at least 1"),
+        (["--train", "6", "--seeds", "2", "--repeat", "7"], "--repeat 7 must be from 1 to 6"),
+        (["--train", "--repeat", "2"], "--seeds at least 2"),
+        (["--train", "--pictures", "x", "--images", "9"], "--images 9 is of the synthetic dataset"),
+        (["--train", "--space", "res", "res"], "--space res stands twice"),
+        (["--train", "9999", "--seeds", "9"], "are more than 10,000 trainings"),
+        (["--train", "--device", "t5"], "unknown device 't5'"),
+        (["--train", "--data", "zoo"], "--data zoo are other people's detectors"),
+    ],
+)
+def test_mistakes_are_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench-scores", "--data", "truth", *words]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and error[0].startswith("nas: ") and message in error[0]
+    assert not (tmp_path / "truth").exists()
+
+
+def test_other_peoples_folders_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "accuracy.csv").write_text("arch,input_px,map\n")
+    assert main(["bench-scores", "--data", str(tmp_path), "--train"]) == 2
+    assert "holds trained detectors, but no journal of ours" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["accuracy.csv"]
