@@ -1,8 +1,10 @@
-"""Hold every score against the detectors that ``nas bench-scores --train`` trained, and write the page with its picture.
+"""Hold every score against the detectors that ``nas bench-scores --train`` trained, and write the page with its
+picture.
 
     python benchmarks/own_truth.py --data docs/benchmarks/own-truth --page docs/benchmarks/own-truth.md
 
-Nothing is trained. Forward-pass scores come from the journal that ``nas bench-scores`` keeps, or are computed: some minutes of one core.
+Nothing is trained. Forward-pass scores come from the journal that ``nas bench-scores`` keeps, or are computed: some
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -28,13 +30,18 @@ def main() -> None:
     """Judge, print, and fill the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="folder that nas bench-scores --train left")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part between the marks is replaced; the picture goes beside it")
+    parser.add_argument(
+        "--page", type=Path, help="Markdown page whose part between the marks is replaced; the picture goes beside it"
+    )
+    parser.add_argument("--scores", nargs="+", default=score_names(), metavar="SCORE", help="only these (default: all)")
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    found = score_columns(points, score_names(), folder=Path(FOLDER) / "journals", progress=progress)
+    scores = score_columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
-    benchmark = benchmark_scores(points, found, next(iter(points.accuracy)), devices, BenchmarkOptions(default_bins(devices.values())), progress)
+    benchmark = benchmark_scores(
+        points, scores, next(iter(points.accuracy)), devices, BenchmarkOptions(default_bins(devices.values())), progress
+    )
     noise = [] if benchmark.ceiling is None else [str(benchmark.ceiling)]
     text = "\n\n".join([about(benchmark), standing(benchmark), *noise, trainings(args.data)])
     print(text)
@@ -49,11 +56,25 @@ def standing(benchmark: ScoreBenchmark) -> str:
     for accuracy in ranked(benchmark):
         ahead = benchmark.lead(accuracy.name)
         own = [number(accuracy.by_family[name]) if name in accuracy.by_family else "-" for name in benchmark.families]
-        rows.append([
-            accuracy.name, f"**{number(accuracy.equal_latency)}** {span(accuracy.equal_latency)}", "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
-            *own, f"{accuracy.regret_points.value:.1f}",
-        ])  # fmt: skip
-    return markdown(["score", "τ (90 %)", f"ahead of {REFERENCE} (90 %)", *(f"in `{name}`" for name in benchmark.families), "regret, AP points"], rows)
+        rows.append(
+            [
+                accuracy.name,
+                f"**{number(accuracy.equal_latency)}** {span(accuracy.equal_latency)}",
+                "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
+                *own,
+                f"{accuracy.regret_points.value:.1f}",
+            ]
+        )
+    return markdown(
+        [
+            "score",
+            "τ (90 %)",
+            f"ahead of {REFERENCE} (90 %)",
+            *(f"in `{name}`" for name in benchmark.families),
+            "regret, AP points",
+        ],
+        rows,
+    )
 
 
 def trainings(folder: Path) -> str:
@@ -63,8 +84,19 @@ def trainings(folder: Path) -> str:
         aps = [f"{100 * run['ap']:.1f}" if "ap" in run else "failed" for run in line["runs"]]
         seconds = [f"{run['seconds']:.0f}" for run in line["runs"] if "ap" in run]
         costs = line["costs"]
-        rows.append([line["name"], ", ".join(aps), f"{costs['latency_ms']:.2f}", f"{costs['flops'] / 1e6:.0f}", f"{costs['params'] / 1e3:.0f}", ", ".join(seconds)])
-    return markdown(["architecture", "AP of each seed, %", "predicted ms", "MFLOPs", "parameters, thousand", "seconds"], rows)
+        rows.append(
+            [
+                line["name"],
+                ", ".join(aps),
+                f"{costs['latency_ms']:.2f}",
+                f"{costs['flops'] / 1e6:.0f}",
+                f"{costs['params'] / 1e3:.0f}",
+                ", ".join(seconds),
+            ]
+        )
+    return markdown(
+        ["architecture", "AP of each seed, %", "predicted ms", "MFLOPs", "parameters, thousand", "seconds"], rows
+    )
 
 
 if __name__ == "__main__":

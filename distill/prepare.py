@@ -149,16 +149,15 @@ class PreparedRun:
             f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; "
             f"recipe {self.recipe.name}, {self.recipe.epochs} epochs", force=True,
         )  # fmt: skip
+        settings = RunSettings(
+            self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers, self.provenance
+        )
         try:
             with ExitStack() as stack:
                 before_training = stack.enter_context(self._teacher_cache(log))
                 hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]
                 if group().writes:
                     hooks.append(TensorBoardCurves(stack.enter_context(EventWriter(folder.folder / "events"))))
-                settings = RunSettings(
-                    self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers,
-                    self.provenance,
-                )  # fmt: skip
                 data = TrainData(self.data, self.val)
                 return train(self.task, data, self.recipe, folder, settings, hooks=hooks, log=log)
         finally:
@@ -179,7 +178,14 @@ class PreparedRun:
         )  # fmt: skip
         log_cost = None if request.quiet else lambda text: log(text, force=True)
         return use_cache(
-            self.task, teachers, self.data, self.recipe, options, input_px=self.input_px, seed=request.seed, log=log_cost
+            self.task,
+            teachers,
+            self.data,
+            self.recipe,
+            options,
+            input_px=self.input_px,
+            seed=request.seed,
+            log=log_cost,
         )
 
 
@@ -301,7 +307,9 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
     if request.weights is not None:
         weights, _ = resolve_detector(request.weights, request.seed)
         if not same_network(weights, detector):
-            raise BadInput(f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}")
+            raise BadInput(
+                f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}"
+            )
         detector, trained = weights, True
     if detector.fused:
         raise BadInput(

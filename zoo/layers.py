@@ -112,7 +112,10 @@ class Focus(nn.Module):
 def kernel_and_bias(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """The float64 kernel ``[cout, cin / g, k, k]`` and bias ``[cout]`` of a convolution followed by ``norm``."""
     kernel = conv.weight.detach().double()
-    bias = torch.zeros(conv.out_channels, dtype=kernel.dtype, device=kernel.device) if conv.bias is None else conv.bias.detach().double()
+    if conv.bias is None:
+        bias = torch.zeros(conv.out_channels, dtype=kernel.dtype, device=kernel.device)
+    else:
+        bias = conv.bias.detach().double()
     if isinstance(norm, nn.BatchNorm2d):
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError("a batch norm without running statistics cannot be folded")
@@ -126,7 +129,10 @@ def kernel_and_bias(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def merged_conv(like: Any, branches: Sequence[tuple[Tensor, Tensor]]) -> nn.Conv2d:
-    """One convolution with the geometry of the ``nn.Conv2d`` ``like`` that equals the sum of ``branches``; smaller kernels are centred."""
+    """One convolution with the geometry of the ``nn.Conv2d`` ``like`` that equals the sum of ``branches``.
+
+    Smaller kernels are centred.
+    """
     side = like.kernel_size[0]
     kernel = torch.zeros_like(like.weight, dtype=torch.float64)
     bias = torch.zeros(like.out_channels, dtype=torch.float64, device=kernel.device)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-import nas.devices.calibrate as calibration
-from nas.devices.calibrate import CalibrationResult
+import nas.devices.calibration.calibrate as calibration
+from nas.devices.calibration.calibrate import CalibrationRequest, CalibrationResult
 from nas.devices.profile import user_folder
-from nas.devices.runtimes import choose_target
+from nas.devices.session import choose_target
 from workbench.console import Progress
-from workbench.errors import BadInput
 
 
 def calibrate(
@@ -31,20 +30,17 @@ def calibrate(
         minutes: time for all of it.
         seed: of the designed set and its order.
     """
-    if seed < 0:
-        raise BadInput(f"seed {seed} must be at least 0")
     target = choose_target(device, runtime, threads, precision)
     defaults: dict[str, Any] = {"precision": "FP32", "minutes": 5.0, "seed": 0}
     options = {
         "runtime": runtime, "threads": threads, "precision": precision, "name": name, "minutes": minutes, "seed": seed,
     }  # fmt: skip
     chosen = {option: value for option, value in options.items() if value not in (None, defaults.get(option))}
+    profile_name = _profile_name(device, chosen) if name is None else name
+    request = CalibrationRequest(profile_name, minutes, seed, _command(device, chosen))
     progress = Progress(quiet)
     try:
-        return calibration.calibrate(
-            target, _profile_name(device, chosen) if name is None else name, user_folder(), minutes, seed,
-            _command(device, chosen), progress.show,
-        )  # fmt: skip
+        return calibration.calibrate(target, user_folder(), request, progress.show)
     finally:
         progress.done()
 

@@ -10,10 +10,11 @@ from typing import Any
 from nas.api.arguments import Text, names_of, text_of, texts_of
 from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare as gather
+from nas.comparison.rows import PUBLISHED, ComparisonRow
 from nas.comparison.write import check_folder, write_comparison
 from workbench.console import Progress
 from workbench.errors import BadInput
-from workbench.tables import Result
+from workbench.tables import Result, Table
 
 DEFAULT_DEVICES = ["t4"]
 
@@ -25,15 +26,24 @@ class CompareResult(Result):
     comparison: Comparison
     files: tuple[Path, ...]
 
-    def to_table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        """One row a network, as in ``compare.md``."""
-        return self.comparison.to_table()
+    def to_table(self) -> Table:
+        """One row a network: AP in percent, latencies in milliseconds."""
+        times = self.comparison.times
+        header = ["network", "family", "px", "published AP", "own AP"]
+        header += [*(f"{axis.kind} ms, {axis.label}" for axis in times), "GFLOPs", "Mparams", "NMS", "weights"]
+        rows = []
+        for row in self.comparison.ordered():
+            latencies = [row.values[axis.key].value if axis.key in row.values else None for axis in times]
+            sizes = [row.flops / 1e9, row.params / 1e6]
+            rows.append([row.name, row.family, row.input_px, *_aps(row), *latencies, *sizes, row.nms, row.licence])
+        return Table(header, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas compare --json`` prints."""
         return self.comparison.to_dict() | {"files": [str(file) for file in self.files]}
 
     def __str__(self) -> str:
+        """The Pareto fronts in sentences, notes, and files."""
         return f"{self.comparison}\n\nwrote {', '.join(map(str, self.files))}"
 
 
@@ -57,7 +67,8 @@ def compare(
     devices, families = names_of(device, "--device") or DEFAULT_DEVICES, names_of(only, "--only")
     if not zoo and families:
         raise BadInput("--no-zoo and --only contradict each other: give one of them")
-    check_folder(text_of(out))
+    folder = text_of(out)
+    check_folder(folder)
     rivals = (families or None) if zoo else []
     progress = Progress(quiet)
     try:
@@ -65,7 +76,14 @@ def compare(
             texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, log=progress.show
         )
         progress.show("drawing", force=True)
-        files = write_comparison(comparison, text_of(out), title)
+        files = write_comparison(comparison, folder, title)
     finally:
         progress.done()
     return CompareResult(comparison, tuple(files))
+
+
+def _aps(row: ComparisonRow) -> tuple[float | None, float | None]:
+    """Published AP and own AP, of which a row has one at most."""
+    if row.accuracy is None:
+        return None, None
+    return (row.accuracy.ap, None) if row.accuracy.series == PUBLISHED else (None, row.accuracy.ap)

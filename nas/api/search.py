@@ -27,7 +27,7 @@ from workbench.tables import Result, Table
 from zoo.resolve import CostSubject
 
 if TYPE_CHECKING:
-    from nas.devices.runtimes import Target
+    from nas.devices.runtimes.runtime import Target
     from nas.searcher.finalists import Finalists
     from nas.shortlist.request import ShortlistRequest
     from nas.shortlist.result import ShortlistResult
@@ -230,7 +230,7 @@ def _target(measure: int | None, device: str, runtime: str | None, threads: int 
         return None
     if measure < 1:
         raise BadInput(f"--measure {measure} must be at least 1: the number of finalists to measure")
-    from nas.devices.runtimes import choose_target
+    from nas.devices.session import choose_target
 
     return choose_target(device, runtime, threads)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.devices.fitting.errors import MeasuredPrediction
     from nas.devices.profile import DeviceProfile
-    from nas.devices.profile_error import Prediction
 
 HELP = "list, show, fit and check latency profiles of devices"
 DATA_HELP = "folder with latency.csv and graphs.jsonl.gz or NAME.onnx files; or a table of convolutions (.csv, .csv.gz)"
@@ -103,16 +103,17 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from nas.devices.fitting.check import check_profile
+    from nas.devices.fitting.errors import error_summary, worst
     from nas.devices.profile import load_device
-    from nas.devices.profile_error import check, figures, worst
     from workbench.console import print_json
 
     count = _worst(args)
     profile = load_device(args.device)
-    source, rows = check(profile, args.data, args.column, args.family_from)
+    source, rows = check_profile(profile, args.data, args.column, args.family_from)
     if args.png:
         _draw(args, profile, rows)
-    errors = figures(rows)
+    errors = error_summary(rows)
     if args.json:
         offenders = [row.to_dict() for row in worst(rows, count)]
         measured = {"device": profile.name, "data": args.data, "column": source, "points": len(rows)}
@@ -130,7 +131,7 @@ def _check(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from nas.devices.profile_error import fit_report
+    from nas.devices.fitting.fit_profile import ProfileDescription, fit_profile
     from workbench.console import print_json
     from workbench.errors import BadInput
     from workbench.files import write_atomic
@@ -148,11 +149,10 @@ def _fit(args: argparse.Namespace) -> int:
             words += [f"--{option.replace('_', '-')}", value]
     if args.batch != 1:
         words += ["--batch", str(args.batch)]
-    profile, rows = fit_report(
-        args.data, args.column, name=out.stem, hardware=args.hardware, runtime=args.runtime, precision=args.precision,
-        batch=args.batch, kind=args.kind, activations=args.activations, family_from=args.family_from,
-        command=shlex.join(words),
-    )  # fmt: skip
+    description = ProfileDescription(
+        out.stem, args.hardware, args.runtime, args.precision, args.batch, shlex.join(words)
+    )
+    profile, rows = fit_profile(args.data, description, args.column, args.family_from, args.kind, args.activations)
     write_atomic(out, profile.to_yaml())
     if args.json:
         print_json({"file": str(out), "profile": profile.to_dict(), "forecasts": [row.to_dict() for row in rows]})
@@ -171,21 +171,21 @@ def _worst(args: argparse.Namespace) -> int:
     return int(args.worst)
 
 
-def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Prediction]:
+def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[MeasuredPrediction]:
     """Predictions for the given data, or for what the profile was fitted to."""
     from pathlib import Path
 
-    from nas.devices.profile_error import check, recorded
+    from nas.devices.fitting.check import check_profile, recorded_option
     from workbench.errors import BadInput
 
-    data = args.data or recorded(profile, "DATA")
+    data = args.data or recorded_option(profile, "DATA")
     if data is None or not (args.data or Path(data).exists()):
         missing = data or "the data of this profile"
         raise BadInput(f"--png draws measured latencies, and {missing!r} is not here: name them with --data")
-    return check(profile, data, args.column, args.family_from or recorded(profile, "--family-from"))[1]
+    return check_profile(profile, data, args.column, args.family_from or recorded_option(profile, "--family-from"))[1]
 
 
-def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Prediction]) -> None:
+def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[MeasuredPrediction]) -> None:
     from pathlib import Path
 
     from nas.report.fit_plot import predicted_png
@@ -198,8 +198,8 @@ def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Predi
     write_atomic(Path(args.png), predicted_png(title, rows))
 
 
-def _print_worst(rows: Sequence[Prediction], count: int) -> None:
-    from nas.devices.profile_error import worst
+def _print_worst(rows: Sequence[MeasuredPrediction], count: int) -> None:
+    from nas.devices.fitting.errors import worst
     from workbench.console import table
 
     if not count:
@@ -209,7 +209,7 @@ def _print_worst(rows: Sequence[Prediction], count: int) -> None:
     print("worst predictions\n" + table(header, cells))
 
 
-def _print_error(error: Mapping[str, Any], rows: Sequence[Prediction] = ()) -> None:
+def _print_error(error: Mapping[str, Any], rows: Sequence[MeasuredPrediction] = ()) -> None:
     """Print single errors, then one table of errors by family."""
     from workbench.console import table
 

@@ -25,8 +25,9 @@ from nas.evidence.own.request import (
 from workbench.errors import BadInput
 
 TRAINING = options.TrainingDefaults(
-    unset=True, of=" of every training", epochs=str(EPOCHS), batch=str(BATCH), recipe=f"{RECIPE} with {', '.join(CHANGES)}"
-)
+    unset=True, of=" of every training", epochs=str(EPOCHS), batch=str(BATCH),
+    recipe=f"{RECIPE} with {', '.join(CHANGES)}",
+)  # fmt: skip
 OPTIONS = (
     "recipe", "epochs", "batch", "spaces", "shrink", "latency_of", "input", "images", "seeds", "train_device", "budget",
     "pictures", "changes", "fresh", "repeat",

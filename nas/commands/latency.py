@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("models", nargs="+", metavar="MODEL", help="network to predict")
     add("--device", required=True, action="append", metavar="D[,D]", help="device profiles; may be repeated")
     options.add_input_option(add, text="each model's own")
-    add("--layers", action="store_true", help="list every layer, not only the 10 costliest")
+    add("--layers", action="store_true", help="list every layer, not only the 10 slowest")
     add("--png", metavar="FILE", help="also draw a picture")
     options.add_output_options(add, quiet=False)
 

@@ -11,7 +11,7 @@ Results are kept in runs/NAME; the same command again resumes an interrupted run
 examples:
   nas search --budget 3ms --device t4
   nas search --budget 3.3ms --device t4 --budget 25layers --space res
-  nas search --budget 20GFLOPs --budget 10Mparams --strategy evolution --steps 500000
+  nas search --budget 20GFLOPs --budget 10Mparams --strategy evolution --steps 500000 --set children=256
   nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
   nas search --device t4 --device raspberry-pi-4 --budget t4:3ms --budget raspberry-pi-4:900ms
   nas search --device cpu --budget 60ms --measure 5      (after nas calibrate)

@@ -10,7 +10,7 @@ from nas.comparison.formatting import NOT_KNOWN, number, span
 from nas.comparison.fronts import Front, pareto_fronts
 from nas.comparison.rows import COST, PUBLISHED, ZOO, Axis, ComparisonRow, Reading, Series, rows_of_series
 from nas.comparison.sentences import front_sentences
-from workbench.tables import Result
+from workbench.tables import Result, Table
 
 FORMAT = "nas-compare-1"
 
@@ -66,13 +66,13 @@ class Comparison(Result):
             "rows": [row_dict(row) for row in self.rows],
         }
 
-    def to_table(self) -> tuple[list[str], list[list[str]]]:
+    def to_table(self) -> Table:
         """Header and one row per network, as in ``compare.md``; an asterisk marks milliseconds on a front."""
         header = ["network", "family", "px", "published AP", "own AP"]
         header += [f"{axis.kind} ms, {axis.label}" for axis in self.times]
         header += ["GFLOPs", "Mparams", "NMS", "weights"]
         fronts = self.fronts()
-        return header, [row_cells(row, self.times, fronts, "{}*") for row in self.ordered()]
+        return Table(header, [row_cells(row, self.times, fronts, "{}*") for row in self.ordered()])
 
     def __str__(self) -> str:
         return "\n".join([*self.sentences(), *(f"note: {note}" for note in self.notes)])

@@ -1,47 +1,45 @@
-"""Time taken fairly: warm-up, turns, and an interval that another run of the same measurement keeps.
+"""Fair timing: warm-up, turns, and an interval that holds for another measurement too.
 
-Networks take turns, so that a slow drift of the machine hits all alike, and the turns come in rounds that are spread
-over the whole measurement, each with the network loaded anew. A round gives one median a network; the figure is the median of the rounds, and the spread
-of the *rounds*, not of single runs, says how far another measurement may land from it.
+Networks take turns, so that a slow drift of the machine affects all alike. The turns come in rounds that are spread
+over the whole measurement, each with the network loaded again. A round gives one median a network; the result is the
+median of the rounds, and the spread of the *rounds*, not of single runs, says how far another measurement may differ.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from workbench.errors import BadInput
 
 MOST_DRIFT = 0.05
-"""Share by which the last third of the rounds may differ from the first before a measurement is marked."""
+"""Largest relative difference of the last third of the rounds to the first without a warning."""
 MOST_TAIL = 1.3
-"""p95 over p50 of the single runs above which a measurement is marked."""
-MOST_OTHERS = 0.05
-"""Share of the CPUs' time that other programs may take before a measurement is marked."""
-T_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
-"""97.5 % point of Student's t by degrees of freedom, from 1; the last one serves all above."""
+"""Largest p95 over p50 of the single runs without a warning."""
+T_95 = (
+    12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
+"""97.5 % point of Student's t by degrees of freedom, from 1; the last one is used for all above."""
 LEAST_HALF = 0.005
-"""Half an interval, as a share: below it nothing is claimed."""
+"""Smallest half width of an interval, as a share."""
 MEDIAN_TO_MEAN = 1.2533
-"""The standard error of a median over that of a mean, for bell-shaped noise: sqrt(pi / 2)."""
+"""The standard error of a median over that of a mean, for normal noise: sqrt(pi / 2)."""
 WARM_SHARE = 0.02
-"""A network is warm when the medians of two batches of runs in a row agree this well."""
+"""Largest relative difference of the medians of two consecutive batches of runs of a warm network."""
 MOST_WARM_S = 3.0
 
 Clock = Callable[[], int]
-"""Nanoseconds since some moment."""
+"""Nanoseconds since some fixed moment, like ``time.perf_counter_ns``."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure. ``seconds`` are per network, all rounds together; ``repeats`` the least runs a round."""
+    """How long to measure: ``seconds`` per network over all rounds, and at least ``repeats`` runs a round."""
 
     seconds: float = 3.0
     repeats: int = 3
@@ -66,12 +64,12 @@ class Timing:
     @property
     def runs(self) -> list[float]:
         """All single runs, ascending."""
-        return sorted(ms for one in self.rounds for ms in one)
+        return sorted(ms for runs in self.rounds for ms in runs)
 
     @property
     def medians(self) -> list[float]:
         """One median a round, in the order of time."""
-        return [statistics.median(one) for one in self.rounds]
+        return [statistics.median(runs) for runs in self.rounds]
 
     @property
     def p50_ms(self) -> float:
@@ -80,13 +78,13 @@ class Timing:
 
     @property
     def p95_ms(self) -> float:
-        """95 % of the single runs took no longer."""
+        """95th percentile of the single runs."""
         runs = self.runs
         return runs[min(len(runs) - 1, math.ceil(0.95 * len(runs)) - 1)]
 
     @property
     def best_ms(self) -> float:
-        """The lowest median of a round: what is nearest to an undisturbed machine."""
+        """The lowest median of a round, nearest to an undisturbed machine."""
         return min(self.medians)
 
     @property
@@ -102,106 +100,52 @@ class Timing:
         return self.p95_ms / self.p50_ms
 
     def interval_ms(self) -> tuple[float, float]:
-        """Where another measurement of the same kind puts its median, 19 times in 20, as (low, high).
+        """The 95 % interval (low, high) of the median of another measurement of the same kind.
 
-        Both medians scatter, so their difference does by sqrt(2) more than each. Rounds that follow one another are
-        alike where the machine drifts; they count for fewer then. The spread is taken of logarithms.
+        Both medians scatter, so their difference does by sqrt(2) more than each. If the machine drifts, consecutive
+        rounds are correlated and count as fewer. The spread is that of logarithms.
         """
         logs = [math.log(ms) for ms in self.medians]
         count = len(logs)
         if count < 3:
             raise BadInput(f"an interval needs at least 3 rounds, not {count}")
-        centre = statistics.fmean(logs)
-        apart = [value - centre for value in logs]
-        power = sum(a * a for a in apart)
-        follow = sum(a * b for a, b in itertools.pairwise(apart)) / power if power > 0 else 0.0
-        # Few rounds make neighbours look less alike than they are, by about (1 + 4 x likeness) / rounds.
-        follow = min(max((follow + 1 / count) / max(1 - 4 / count, 0.5), 0.0), 0.6)
-        effective = count * (1 - follow) / (1 + follow)
+        center = statistics.fmean(logs)
+        deviations = [value - center for value in logs]
+        power = sum(a * a for a in deviations)
+        correlation = sum(a * b for a, b in itertools.pairwise(deviations)) / power if power > 0 else 0.0
+        # The estimate from few rounds is biased down by about (1 + 4 x correlation) / rounds.
+        correlation = min(max((correlation + 1 / count) / max(1 - 4 / count, 0.5), 0.0), 0.6)
+        effective = count * (1 - correlation) / (1 + correlation)
         scatter = math.sqrt(power / (count - 1)) * MEDIAN_TO_MEAN * math.sqrt(2 / effective)
         half = T_95[min(count - 1, len(T_95)) - 1] * scatter
-        # Not below what the clock and the first to last third can tell.
+        # At least the drift from the first to the last third.
         half = max(half, abs(math.log1p(self.drift)) / 2, LEAST_HALF)
         return self.p50_ms * math.exp(-half), self.p50_ms * math.exp(half)
 
 
-@dataclass(frozen=True)
-class Noise:
-    """What else went on while a measurement ran; None where this system does not tell."""
-
-    load_before: float | None
-    """Programs that wanted a CPU in the minute before."""
-    others: float | None
-    """Share of the CPUs' time that other programs, or other guests of the same machine, took."""
-
-    def warnings(self, cpus: int, own_threads: int) -> list[str]:
-        """One sentence for everything that spoils a measurement."""
-        found = []
-        if self.others is not None and self.others > MOST_OTHERS:
-            found.append(f"noisy neighbours: other programs took {100 * self.others:.0f} % of the CPUs' time")
-        elif self.others is None and self.load_before is not None and self.load_before > max(0.5, cpus - own_threads):
-            found.append(f"noisy neighbours: the load was {self.load_before:.1f} on {cpus} CPUs before it began")
-        return found
-
-
 def timing_warnings(timing: Timing) -> list[str]:
-    """What the times themselves say against one measurement."""
-    found = []
+    """Warnings that follow from the times themselves."""
+    warnings = []
     if timing.drift > MOST_DRIFT:
-        found.append(f"slowed down by {100 * timing.drift:.0f} % while it was measured: throttling, or other work began")
+        warnings.append(
+            f"slowed down by {100 * timing.drift:.0f} % while it was measured: throttling, or other work began"
+        )
     elif timing.drift < -MOST_DRIFT:
-        found.append(f"sped up by {-100 * timing.drift:.0f} % while it was measured: other work ended, or it was not warm")
+        warnings.append(
+            f"sped up by {-100 * timing.drift:.0f} % while it was measured: other work ended, or it was not warm"
+        )
     if timing.tail > MOST_TAIL:
-        found.append(f"p95 is {timing.tail:.2f} times p50: single runs are disturbed")
-    return found
+        warnings.append(f"p95 is {timing.tail:.2f} times p50: single runs are disturbed")
+    return warnings
 
 
-@dataclass
-class NoiseWatch:
-    """Watches other programs from ``start`` to ``stop``."""
-
-    _before: dict[str, Any] = field(default_factory=dict)
-
-    def start(self) -> NoiseWatch:
-        """Remember where the counters stand."""
-        self._before = _counters()
-        return self
-
-    def stop(self) -> Noise:
-        """What happened since."""
-        before, after = self._before, _counters()
-        others = None
-        if before.get("busy") is not None and after.get("busy") is not None:
-            passed = after["all"] - before["all"]
-            busy = after["busy"] - before["busy"]
-            own = after["own"] - before["own"]
-            others = max(0.0, (busy - own) / passed) if passed > 0 else None
-        return Noise(before.get("load"), others)
-
-
-def _counters() -> dict[str, Any]:
-    """CPU seconds so far: of all CPUs together (``all``, ``busy``), of this process (``own``); and the load."""
-    spent = os.times()
-    found: dict[str, Any] = {"own": spent.user + spent.system, "busy": None}
-    if hasattr(os, "getloadavg"):
-        found["load"] = os.getloadavg()[0]
-    try:
-        with Path("/proc/stat").open(encoding="ascii") as lines:
-            ticks = [int(v) for v in next(lines).split()[1:9]]
-    except (OSError, ValueError, StopIteration):
-        return found  # not Linux: the load must do
-    hertz = os.sysconf("SC_CLK_TCK")
-    # user nice system idle iowait irq softirq steal; waiting for the disk leaves a CPU free.
-    found["all"] = sum(ticks) / hertz
-    found["busy"] = (sum(ticks) - ticks[3] - ticks[4]) / hertz
-    return found
-
-
-def warm_up(run: Callable[[], None], clock: Clock = time.perf_counter_ns, most_s: float = MOST_WARM_S) -> tuple[int, float]:
-    """Run until two batches in a row agree, or ``most_s`` have passed: how many runs, and the last one's ms."""
+def warm_up(
+    run: Callable[[], None], clock: Clock = time.perf_counter_ns, most_s: float = MOST_WARM_S
+) -> tuple[int, float]:
+    """Run until two consecutive batches agree or ``most_s`` have passed; number of runs, and the last median in ms."""
     start = clock()
     runs = 0
-    last: float | None = None
+    previous: float | None = None
     while True:
         batch: list[float] = []
         while len(batch) < 3:
@@ -211,46 +155,55 @@ def warm_up(run: Callable[[], None], clock: Clock = time.perf_counter_ns, most_s
             runs += 1
             if (clock() - start) / 1e9 > most_s:
                 return runs, statistics.median(batch)
-        middle = statistics.median(batch)
-        if last is not None and abs(middle / last - 1) <= WARM_SHARE:
-            return runs, middle
-        last = middle
+        median = statistics.median(batch)
+        if previous is not None and abs(median / previous - 1) <= WARM_SHARE:
+            return runs, median
+        previous = median
 
 
 Rounds = list[list[tuple[float, ...]]]
-"""For every network, the runs (ms) of every round so far."""
+"""For every network, the runs of every round so far, in ms."""
 
 
 def time_networks(
-    networks: Sequence[Callable[[], None]], plan: Plan, log: Callable[[str], None] = lambda text: None,
-    clock: Clock = time.perf_counter_ns, before: Rounds | None = None, keep: Callable[[Rounds], None] = lambda rounds: None,
+    networks: Sequence[Callable[[], None]],
+    plan: Plan,
+    log: Callable[[str], None] = lambda text: None,
+    clock: Clock = time.perf_counter_ns,
+    before: Rounds | None = None,
+    on_round: Callable[[Rounds], None] = lambda rounds: None,
     reopen: Callable[[int], Callable[[], None]] | None = None,
-) -> list[Timing]:  # fmt: skip
+) -> list[Timing]:
     """Times of every network (a callable that runs it once, to the end), measured in turns.
 
-    The order of the turns is reversed every second round, so that nobody always follows the same neighbour; the first
-    run of a turn is not counted, for the neighbour has emptied the caches. ``before`` are whole rounds of an
-    interrupted measurement, which goes on after them; ``keep`` is told of all rounds after each one. ``reopen`` loads a network
-    anew, by its place, and is asked before every turn but the first: where its memory comes to lie makes a network faster or slower
-    for as long as it is loaded, and rounds of one loading alone would not know how far the next loading may be off.
+    The order of the turns is reversed every second round, so that no network always follows the same one. The first run
+    of a turn is not counted, because the previous network has evicted the caches.
+
+    Args:
+        before: whole rounds of an interrupted measurement, which is resumed after them.
+        on_round: is called with all rounds after each one.
+        reopen: loads a network again, by its index, before every turn but the first. The place of its memory makes a
+            network faster or slower for as long as it is loaded; with one loading the interval would not show that.
     """
-    found: Rounds = [list(rounds) for rounds in before] if before else [[] for _ in networks]
-    first = len(found[0]) if found else 0
+    rounds: Rounds = [list(earlier) for earlier in before] if before else [[] for _ in networks]
+    first = len(rounds[0]) if rounds else 0
     loaded = list(networks)
     warm = [warm_up(run, clock) if first < plan.rounds else (0, 0.0) for run in loaded]
-    slices = plan.seconds / plan.rounds
+    turn_s = plan.seconds / plan.rounds
     for turn in range(first, plan.rounds):
         order = range(len(networks)) if turn % 2 == 0 else range(len(networks) - 1, -1, -1)
         for i in order:
             log(f"round {turn + 1} of {plan.rounds}, network {i + 1} of {len(networks)}")
             if reopen is not None and turn > first:
-                loaded[i] = reopen(i)  # the old one goes after the new one has its place
-            found[i].append(turn_of(loaded[i], slices, plan.repeats, clock))
-        keep(found)
-    return [Timing(tuple(rounds), runs) for rounds, (runs, _) in zip(found, warm, strict=True)]
+                loaded[i] = reopen(i)  # the old one is freed only after the new one has its memory
+            rounds[i].append(time_turn(loaded[i], turn_s, plan.repeats, clock))
+        on_round(rounds)
+    return [Timing(tuple(runs), warm_up_runs) for runs, (warm_up_runs, _) in zip(rounds, warm, strict=True)]
 
 
-def turn_of(run: Callable[[], None], seconds: float, repeats: int, clock: Clock = time.perf_counter_ns) -> tuple[float, ...]:
+def time_turn(
+    run: Callable[[], None], seconds: float, repeats: int, clock: Clock = time.perf_counter_ns
+) -> tuple[float, ...]:
     """One turn: a run that is not counted, then runs for ``seconds`` and at least ``repeats`` of them, in ms."""
     run()
     start = clock()

@@ -15,7 +15,7 @@ from nas.evidence.statistics.noise import NoiseCeiling, NoiseOptions, noise_ceil
 from nas.evidence.statistics.rank import MIN_POINTS
 from nas.evidence.trained import TrainedDetectors
 from workbench.console import Progress, table
-from workbench.tables import Result
+from workbench.tables import Result, Table
 
 REFERENCE = "activations"
 """The plain size that a score has to beat."""
@@ -87,7 +87,7 @@ class ScoreBenchmark(Result):
         """JSON-ready, as ``--json`` prints it."""
         return {**self.figures(), "blur": None if self.recipe_effect is None else vars(self.recipe_effect)}
 
-    def to_table(self) -> tuple[list[str], list[list[str]]]:
+    def to_table(self) -> Table:
         """Header and one row per score, best first."""
         rows = []
         for accuracy in self.ranked():
@@ -104,14 +104,14 @@ class ScoreBenchmark(Result):
                 _number(accuracy.regret_points.value),
                 _number(accuracy.front_share.value),
             ])  # fmt: skip
-        return list(HEADER), rows
+        return Table(HEADER, rows)
 
     def __str__(self) -> str:
         about, ranked = self.figures(), self.ranked()
         counts = f"{about['points']:,} points, {about['architectures']} architectures"
         families = f"{len(about['families'])} families"
         lines = [f"{counts} of {families}, accuracy {self.target} of {self.points.source}", ""]
-        lines += [table(*self.to_table()), ""]
+        lines += [str(self.to_table()), ""]
         lines.append(_breakdown("at equal latency", self.devices, {a.name: a.equal_latency_by_device for a in ranked}))
         if self.families:
             lines += ["", _breakdown("in a family", self.families, {a.name: a.by_family for a in ranked})]

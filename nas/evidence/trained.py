@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.devices.measurements import csv_rows, family_of, graphs_of, positive
+from nas.devices.measured.csv_file import csv_rows, positive
+from nas.devices.measured.networks import family_of, graphs_of
 from search_spaces.graph import Graph
 from workbench.errors import BadInput, unknown_name
 

@@ -10,13 +10,13 @@ import numpy as np
 from nas.report.canvas import COLOURS, INK, MARKERS, new_figure, to_png
 
 if TYPE_CHECKING:
-    from nas.devices.profile_error import Prediction
+    from nas.devices.fitting.errors import MeasuredPrediction
 
 MAX_PER_FAMILY = 1000
 """Larger families are thinned evenly."""
 
 
-def predicted_png(title: str, rows: Sequence[Prediction]) -> bytes:
+def predicted_png(title: str, rows: Sequence[MeasuredPrediction]) -> bytes:
     """Both axes in ms and logarithmic; the line is agreement, the band 10 % to either side."""
     from matplotlib.ticker import LogLocator
 

@@ -48,14 +48,16 @@ class Anatomy:
         px = None if graph.fixed_px else input_px
         strides, shapes = level_strides(graph, px), graph.shapes(px)
         last, mask = _backbone(graph)
-        found = sorted({strides[i] for i in np.flatnonzero(mask) if strides[i] > 0 and graph.ops[i].kind in CONV_KINDS})
-        if not found:
+        occupied = sorted(
+            {strides[i] for i in np.flatnonzero(mask) if strides[i] > 0 and graph.ops[i].kind in CONV_KINDS}
+        )
+        if not occupied:
             raise BadInput(f"graph {graph.name!r} has no convolution at image resolution: there is nothing to score")
-        levels = found[-LEVELS:]
+        levels = occupied[-LEVELS:]
         inside = np.flatnonzero(mask).tolist()
         entered = {
             stride: [passage(graph, i) for i in inside if strides[i] == stride and enters(graph, i)]
-            for stride in found[-HALVINGS:]
+            for stride in occupied[-HALVINGS:]
         }
         passages = tuple(int(max(widths)) for widths in entered.values() if widths)
         readers = graph.consumers()
@@ -170,15 +172,15 @@ def _only_narrows(graph: Graph, index: int) -> bool:
 
 
 def _made_from(graph: Graph, index: int) -> set[int]:
-    """Every op that ``index`` depends on."""
-    found: set[int] = set()
+    """Indices of all ops that op ``index`` depends on."""
+    producers: set[int] = set()
     waiting = [index]
     while waiting:
         for producer in graph.ops[waiting.pop()].inputs:
-            if producer >= 0 and producer not in found:
-                found.add(producer)
+            if producer >= 0 and producer not in producers:
+                producers.add(producer)
                 waiting.append(producer)
-    return found
+    return producers
 
 
 def _head_start(

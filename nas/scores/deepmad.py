@@ -12,12 +12,12 @@ from search_spaces.space import Space
 
 def deepmad(graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS) -> ScoreResult:
     """Sum over levels of weight x ln(channels x side^2) x entropy, with the effectiveness in the notes."""
-    found = levels(graph, input_px)
+    all_levels = levels(graph, input_px)
     terms = [
         w * (math.log(level.channels) + math.log(level.side**2)) * level.entropy
-        for w, level in zip(align_weights(weights, len(found)), found, strict=True)
+        for w, level in zip(align_weights(weights, len(all_levels)), all_levels, strict=True)
     ]
-    notes = {"strides": [level.stride for level in found], "effectiveness": effectiveness(graph, input_px)}
+    notes = {"strides": [level.stride for level in all_levels], "effectiveness": effectiveness(graph, input_px)}
     return ScoreResult(math.fsum(terms), tuple(terms), notes)
 
 

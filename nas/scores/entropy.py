@@ -59,15 +59,15 @@ def levels(graph: Graph, input_px: int) -> list[Level]:
             best[stride] = index
     if "levels" in graph.meta:
         best = {strides[index]: index for index in graph.meta["levels"]}
-    found = []
+    all_levels = []
     for stride, index in sorted(best.items()):
         channels, side = int(shapes[index][0]), int(shapes[index][1])
         if index in graph.meta.get("squeezed", ()):  # keeps DeepMAD's published value on TinyNAS's SE structures
             side = 1
-        found.append(Level(stride, entropy[index], channels, side, layers[index], 2 * entropy[index]))
-    if not found:
+        all_levels.append(Level(stride, entropy[index], channels, side, layers[index], 2 * entropy[index]))
+    if not all_levels:
         raise BadInput(f"graph {graph.name!r} has no convolution at image resolution: there is nothing to score")
-    return found
+    return all_levels
 
 
 def align_weights(weights: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -17,10 +17,10 @@ from search_spaces.ops import Num
 
 def maxent(graph: Graph, input_px: int, weights: tuple[float, ...] = WEIGHTS) -> ScoreResult:
     """Sum over levels of weight x (entropy + ln channels); the last weight belongs to the coarsest level."""
-    found = levels(graph, input_px)
-    aligned = align_weights(weights, len(found))
-    terms = [w * (level.entropy + math.log(level.channels)) for w, level in zip(aligned, found, strict=True)]
-    return ScoreResult(math.fsum(terms), tuple(terms), {"strides": [level.stride for level in found]})
+    all_levels = levels(graph, input_px)
+    aligned = align_weights(weights, len(all_levels))
+    terms = [w * (level.entropy + math.log(level.channels)) for w, level in zip(aligned, all_levels, strict=True)]
+    return ScoreResult(math.fsum(terms), tuple(terms), {"strides": [level.stride for level in all_levels]})
 
 
 @dataclass(frozen=True)

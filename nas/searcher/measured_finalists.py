@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.budgets import FLOPS, LATENCY
-from nas.devices.runtimes import Network, Target, cpus, open_network, with_file
-from nas.devices.timing import NoiseWatch, Plan, Timing, time_networks, timing_warnings
+from nas.devices.hardware import cpus
+from nas.devices.network import Network
+from nas.devices.noise import NoiseWatch
+from nas.devices.runtimes.runtime import Target
+from nas.devices.session import open_network, runtime_text
+from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
 from nas.searcher.finalists import Finalist, Finalists, rank
 from nas.searcher.measuring_state import MeasuringState
 from nas.searcher.problem import SearchProblem
@@ -38,12 +42,12 @@ def measure_finalists(
     contenders = _contenders(result, count)
     px, scope = problem.input_px, problem.scope
     key = {
-        "hardware": target.hardware(), "runtime": target.describe(), "precision": target.precision, "input_px": px,
+        "hardware": target.hardware(), "runtime": runtime_text(target), "precision": target.precision, "input_px": px,
         "scope": scope, "networks": [contender.architecture.digest() for contender in contenders],
         "seconds": plan.seconds, "repeats": plan.repeats, "rounds": plan.rounds,
     }  # fmt: skip
     state = MeasuringState(result.folder / "measuring.json", key)
-    networks = [with_file(Network.of_graph(lower(item.architecture, scope), (px, px))) for item in contenders]
+    networks = [Network.of_graph(lower(item.architecture, scope), (px, px)).with_cached_onnx() for item in contenders]
     timings = _time(contenders, networks, target, plan, state, log)
     profile, budget_ms = local_budget(problem, target)
     finalists = []
@@ -56,7 +60,7 @@ def measure_finalists(
         for warning in timing_warnings(timing)
     ]
     anchor = finalists.pop() if result.anchor is not None else None
-    hardware, runtime, ranked = target.hardware(), target.describe(), tuple(rank(finalists))
+    hardware, runtime, ranked = target.hardware(), runtime_text(target), tuple(rank(finalists))
     measured = Finalists(hardware, runtime, target.threads, px, budget_ms, ranked, anchor, (*warnings, *state.warnings))
     write_atomic(result.folder / "measured.json", json.dumps(measured.to_dict(), indent=1, allow_nan=False))
     write_atomic(result.folder / "measured.csv", measured.to_csv())
@@ -104,7 +108,7 @@ def _time(
             sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
     timings = time_networks(
-        sessions or [_never] * len(networks), plan, log, before=state.rounds, keep=state.keep,
+        sessions or [_never] * len(networks), plan, log, before=state.rounds, on_round=state.keep,
         reopen=lambda i: open_network(networks[i], target),
     )  # fmt: skip
     if sessions:
@@ -123,7 +127,7 @@ def _finalist(contender: _Contender, timing: Timing, predicted: float | None, bu
 
 def local_budget(problem: SearchProblem, target: Target) -> tuple[DeviceProfile | None, float | None]:
     """The problem's profile of this very machine and its latency limit in ms; None where it has none."""
-    here = (target.hardware(), target.describe(), target.precision)
+    here = (target.hardware(), runtime_text(target), target.precision)
     for profile, name in zip(problem.devices, problem.device_names, strict=True):
         if (profile.hardware, profile.runtime, profile.precision) == here:
             only = len(problem.devices) == 1

@@ -10,8 +10,7 @@ from typing import Any
 
 from nas.budgets import LATENCY, format_cost, quantity_of
 from nas.shortlist.rungs import Point, pareto
-from workbench.console import table
-from workbench.tables import Result
+from workbench.tables import Result, Table
 
 FORMAT = "nas-trained-1"
 
@@ -125,7 +124,7 @@ class ShortlistResult(Result):
             writer.writerow((row.name, row.stock, *figures, row.name in self.front, row.checkpoint))
         return out.getvalue()
 
-    def to_table(self) -> tuple[list[str], list[list[Any]]]:
+    def to_table(self) -> Table:
         """Header and one row per detector, by cost, those that were dropped last."""
         front = self.front
         rows = []
@@ -133,7 +132,7 @@ class ShortlistResult(Result):
             kind, cost = "stock" if row.stock else "found", format_cost(self.cost_name, row.cost)
             place = "front" if row.name in front else "" if row in self.rows else "dropped"
             rows.append([row.name, kind, row.ap, cost, row.epochs, place])
-        return ["", "", "AP", cost_label(self.cost_name), "epochs", ""], rows
+        return Table(["", "", "AP", cost_label(self.cost_name), "epochs", ""], rows)
 
     def __str__(self) -> str:
         teachers = f" with {', '.join(self.teachers)} as teacher" if self.teachers else ""
@@ -141,7 +140,7 @@ class ShortlistResult(Result):
         files = "trained.json, trained.csv, front.png, runs/ (every training with its best.safetensors)"
         return "\n".join([
             f"trained for {self.epochs} epochs{teachers}; rungs: {rungs}",
-            table(*self.to_table()),
+            str(self.to_table()),
             "",
             self.summary(),
             f"written to {self.folder}: {files}",

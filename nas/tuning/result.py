@@ -15,10 +15,9 @@ import yaml
 
 from distill.train.recipe import load_recipe
 from nas.tuning.ranges import SHARE, Range
-from workbench.console import table
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.tables import Result
+from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     import optuna
@@ -58,19 +57,19 @@ class TuningResult(Result):
             "vary": [varied.text() for varied in self.ranges],
         }
 
-    def to_table(self) -> tuple[list[str], list[list[Any]]]:
+    def to_table(self) -> Table:
         """Header and one row per completed trial, best first: number from 1, AP (0 to 1), settings."""
         complete = [trial for trial in self.trials if trial["state"] == "complete"]
         complete.sort(key=lambda trial: (-trial["ap"], trial["number"]))
         names = [varied.name for varied in self.ranges]
         rows = [[trial["number"] + 1, trial["ap"], *(trial["settings"][name] for name in names)] for trial in complete]
-        return ["trial", "AP", *names], rows
+        return Table(["trial", "AP", *names], rows)
 
     def __str__(self) -> str:
         header, rows = self.to_table()
         counts = self.counts
         ends = f"{counts['complete']} completed, {counts['pruned']} ended early, {counts['fail']} failed"
-        lines = [table(header, rows[:SHOWN]), "", f"{len(self.trials)} trials: {ends}"]
+        lines = [str(Table(header, rows[:SHOWN])), "", f"{len(self.trials)} trials: {ends}"]
         for trial in self.trials:
             if trial["state"] == "fail":
                 lines.append(f"trial {trial['number'] + 1} failed: {trial['reason']}")

@@ -25,7 +25,7 @@ LIMITS = {
 done in seconds; ``--fresh`` because examples beside one another would otherwise be refused the run folder of the one before."""
 
 NOT_HERE = {
-    "calibrate": "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/test_calibrate.py runs it on a small set",
+    "calibrate": "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/calibration/test_calibrate.py runs it on a small set",
     "--address": "joins a Ray cluster; tests/nas/searcher/test_ray.py runs searches on one of three nodes",
     "cuda": "needs a GPU",
     "--gpus-per-worker": "needs a GPU for each worker",

@@ -66,7 +66,7 @@ def test_it_runs_from_search_to_comparison(tmp_path: Path) -> None:
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["faithful"] and result["file"] > 100_000 and result["epochs"] == 2
     forms = dict(result["shown"])
-    expected = "Search Cost Latency Train Predict Export Bench Compare".split()
+    expected = ["Search", "Cost", "Latency", "Train", "Predict", "Export", "Bench", "Compare"]
     assert {"Table", *(f"{name}{'Outcome' if name == 'Search' else 'Result'}" for name in expected)} <= set(forms)
     assert all("<table>" in html for kind, html in result["shown"] if kind not in ("PredictResult", "dict"))
     assert "data:image/png;base64," in forms["PredictResult"]

@@ -64,7 +64,7 @@ def worst(gaps: Sequence[Mapping[str, OutputGap]]) -> dict[str, OutputGap]:
 
 
 def dense_gaps(
-    ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor], side: int, tolerance: float, ranked: bool = False
+    reference: tuple[Tensor, Tensor], exported: tuple[Tensor, Tensor], side: int, tolerance: float, ranked: bool = False
 ) -> dict[str, OutputGap]:
     """Gaps of ``boxes`` ``[b, n, 4]`` in pixels and ``scores`` ``[b, n, classes]``, for an input of ``side`` pixels.
 
@@ -73,16 +73,16 @@ def dense_gaps(
     at its end, which rounding can replace by the next best, are then left out.
     """
     names = ("boxes", "scores")
-    faults = {name: _fault(a, b) for name, a, b in zip(names, ours, theirs, strict=True)}
+    faults = {name: _fault(a, b) for name, a, b in zip(names, reference, exported, strict=True)}
     if any(faults.values()):
         other = "the other output cannot be compared"
         return {name: OutputGap.broken(fault or other) for name, fault in faults.items()}
-    batch, n = ours[0].shape[:2]
+    batch, n = reference[0].shape[:2]
     tail = round(EXCHANGED * n) if ranked else 0
     absolute, relative = [0.0, 0.0], [0.0, 0.0]
     left_out = 0
     for image in range(batch):
-        a, b = ((boxes[image].double(), scores[image].double()) for boxes, scores in (ours, theirs))
+        a, b = ((boxes[image].double(), scores[image].double()) for boxes, scores in (reference, exported))
         differences, skipped = _image_differences(a, b, side, tolerance, tail)
         left_out += skipped
         for difference in differences:
@@ -95,8 +95,8 @@ def dense_gaps(
 
 
 def rows_gap(
-    ours: Tensor,
-    theirs: Tensor,
+    reference: Tensor,
+    exported: Tensor,
     side: int,
     most: int | None,
     among: tuple[Tensor, Tensor] | None = None,
@@ -106,24 +106,24 @@ def rows_gap(
 
     Both must have the same length and the same scores. Every row must have a match of its label in the other list,
     unless its score is within ``slack`` of where a full list was cut. If ``among`` is given, boxes ``[n, 4]`` and
-    scores ``[n, classes]`` that the lists were selected from, every row of ``theirs`` must also be one of them.
+    scores ``[n, classes]`` that the lists were selected from, every row of ``exported`` must also be one of them.
     """
-    fault = _fault(ours, theirs)
-    if len(ours) != len(theirs) and ours.shape[1:] == theirs.shape[1:]:
-        fault = f"{len(theirs)} detections where torch has {len(ours)}"
+    fault = _fault(reference, exported)
+    if len(reference) != len(exported) and reference.shape[1:] == exported.shape[1:]:
+        fault = f"{len(exported)} detections where torch has {len(reference)}"
     if not fault and among is not None:
-        fault = _wrong_labels(theirs, among[1].shape[1])
+        fault = _wrong_labels(exported, among[1].shape[1])
     if fault:
         return OutputGap.broken(fault)
-    if len(ours) == 0:
+    if len(reference) == 0:
         return OutputGap(0.0, 0.0, 0)
-    ours, theirs = ours.double(), theirs.double()
-    scores = (ours[:, 4].sort().values - theirs[:, 4].sort().values).abs()
+    reference, exported = reference.double(), exported.double()
+    scores = (reference[:, 4].sort().values - exported[:, 4].sort().values).abs()
     gap = OutputGap(0.0, float(scores.max()), 0)
     cut = -torch.inf
-    if most is not None and len(ours) >= most:
-        cut = max(float(ours[:, 4].min()), float(theirs[:, 4].min())) + slack
-    for rows, others, owner in ((ours, theirs, "torch"), (theirs, ours, "the file")):
+    if most is not None and len(reference) >= most:
+        cut = max(float(reference[:, 4].min()), float(exported[:, 4].min())) + slack
+    for rows, others, owner in ((reference, exported, "torch"), (exported, reference, "the file")):
         certain = rows[rows[:, 4] > cut]
         if len(certain) == 0:
             continue
@@ -132,7 +132,7 @@ def rows_gap(
             return matched
         gap = OutputGap(max(gap.absolute, matched.absolute), max(gap.relative, matched.relative), matched.rows)
     if among is not None:
-        source = _source_gap(theirs, among, side)
+        source = _source_gap(exported, among, side)
         gap = OutputGap(max(gap.absolute, source.absolute), max(gap.relative, source.relative), source.rows)
     return gap
 
@@ -212,10 +212,10 @@ def _differences(
     return _Differences(torch.stack([pixels, scores], 1), torch.stack([share, scores], 1))
 
 
-def _box_differences(ours: Tensor, theirs: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def _box_differences(reference: Tensor, exported: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Largest difference of every pair of boxes ``[n, 4]``: in pixels ``[n]``, and over side or coordinate ``[n]``."""
-    pixels = (ours - theirs).abs()
-    return pixels.amax(1), (pixels / ours.abs().clamp(min=side)).amax(1)
+    pixels = (reference - exported).abs()
+    return pixels.amax(1), (pixels / reference.abs().clamp(min=side)).amax(1)
 
 
 def _columns(output: tuple[Tensor, Tensor], rows: Tensor, side: int) -> Tensor:
@@ -227,11 +227,11 @@ def _scaled(rows: Tensor, side: int) -> Tensor:
     return torch.cat([rows[:, :4] / side, rows[:, 4:]], 1)
 
 
-def _fault(ours: Tensor, theirs: Tensor) -> str:
+def _fault(reference: Tensor, exported: Tensor) -> str:
     """Why two outputs cannot be compared, or an empty string."""
-    if ours.shape != theirs.shape:
-        return f"shape {list(theirs.shape)} where torch has {list(ours.shape)}"
-    for owner, value in (("torch", ours), ("the file", theirs)):
+    if reference.shape != exported.shape:
+        return f"shape {list(exported.shape)} where torch has {list(reference.shape)}"
+    for owner, value in (("torch", reference), ("the file", exported)):
         bad = int((~value.isfinite()).sum())
         if bad:
             return f"{bad} numbers of {owner} are NaN or infinite"

@@ -65,11 +65,11 @@ def batch_gaps(
         fault = f"detections of {len(detections)} images where there were {len(expected)}"
         gaps.append({"detections": OutputGap.broken(fault)})
         return worst(gaps)
-    for i, (ours, theirs) in enumerate(zip(expected, detections, strict=True)):
+    for i, (torch_rows, file_rows) in enumerate(zip(expected, detections, strict=True)):
         if has_boxes:
-            gap = rows_gap(ours, theirs, side, most, (boxes[i], scores[i]))
+            gap = rows_gap(torch_rows, file_rows, side, most, (boxes[i], scores[i]))
         else:
-            gap = rows_gap(ours, theirs, side, most, slack=options.allowed)
+            gap = rows_gap(torch_rows, file_rows, side, most, slack=options.allowed)
         gaps.append({"detections": gap})
     return worst(gaps)
 

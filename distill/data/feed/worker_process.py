@@ -21,14 +21,22 @@ CHECK_S = 2.0
 """Seconds between two checks whether the parent still lives."""
 
 
-def run_worker(task: LoadFunction, pipe: Connection, others: list[Connection], parent: int, slot_of: Callable[[int], np.ndarray]) -> None:
-    """Answer the jobs that come through ``pipe`` until the parent ends or closes it. Ctrl-C is left to the parent."""
+def run_worker(
+    task: LoadFunction, pipe: Connection, others: list[Connection], parent: int, slot_of: Callable[[int], np.ndarray]
+) -> None:
+    """Answer the jobs that come through ``pipe`` until the parent ends or closes it. Ctrl-C is left to the parent.
+
+    Args:
+        others: Pipe ends of the parent that the worker inherited and must close.
+        parent: Process id of the parent.
+        slot_of: The shared memory of a slot by its number.
+    """
     import cv2
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # a pipe that a sibling holds open too would stay open after the parent's end
+    # a pipe end that a sibling holds would keep the pipe open after the parent's end
     for other in others:
         other.close()
     torch.set_num_threads(1)

@@ -80,7 +80,7 @@ def _orientation(image: Image.Image) -> int:
 
 @contextmanager
 def no_bomb_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings of large images: they are findings here. Set before threads start; filters are global."""
+    """Silence Pillow's warnings of large images: they are findings here. Set before threads start."""
     from PIL import Image
 
     with warnings.catch_warnings():

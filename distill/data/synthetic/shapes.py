@@ -97,7 +97,8 @@ def _panel(rng: Rng) -> Outline:
 
 def _plus(rng: Rng) -> Outline:
     a = rng.uniform(0.24, 0.36)
-    return [[(-a, -1), (a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1), (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]]
+    right = [(a, -1), (a, -a), (1, -a), (1, a), (a, a), (a, 1)]
+    return [[(-a, -1), *right, (-a, 1), (-a, a), (-1, a), (-1, -a), (-a, -a)]]
 
 
 KINDS: tuple[Kind, ...] = (
@@ -114,8 +115,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("dotted", 3, 18, _panel, 30, "dotted"),
     Kind("plus", 3, 8, _plus, 15),
 )
-"""The classes in the order of their COCO ids from 1. Neighbors look alike; weights make them imbalanced. A horizontal flip
-turns none into another."""
+"""The classes in the order of their COCO ids from 1. Neighbors look alike; weights make them imbalanced. A horizontal
+flip turns none into another."""
 
 
 def _triangle(rng: Rng) -> Outline:

@@ -41,7 +41,8 @@ def make(out: str | Path, images: int, seed: int, log: Callable[[str], None] = l
     """
     out = Path(out)
     if not VAL_EVERY <= images <= MAX_IMAGES:
-        raise BadInput(f"{images} images: must be from {VAL_EVERY}, the least that leave one for val, to {MAX_IMAGES:,}")
+        limits = f"from {VAL_EVERY}, the least that leave one for val, to {MAX_IMAGES:,}"
+        raise BadInput(f"{images} images: must be {limits}")
     if seed < 0:
         raise BadInput(f"seed {seed}: must be 0 or more")
     if out.is_symlink() or out.exists():

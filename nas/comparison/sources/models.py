@@ -90,7 +90,7 @@ def named_row(name: str, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
         return card_row(find_card(name), profiles)
     if path.suffix in (".pt", ".pth", ".npz"):
         raise BadInput(f"{name!r} is not in this workbench's format: convert it with nas zoo import {name}")
-    from nas.devices.runtimes import find_network
+    from nas.devices.find_network import find_network
 
     network = find_network(name)
     costs = compared_costs(network.graph, network.table_px, profiles)

@@ -116,22 +116,22 @@ def solve(
     start = time.perf_counter()
     problem = _pose(row_score, limits)
     if problem.highs[0] <= TABLE_TICKS and not problem.sides and problem.table_bytes(1) <= TABLE_BYTES:
-        found = _by_table(problem, progress)
+        solution = _by_table(problem, progress)
     else:
-        found = _by_labels(problem, progress, time.monotonic() + time_limit_s)
+        solution = _by_labels(problem, progress, time.monotonic() + time_limit_s)
     certificate = Certificate(
-        score=found.score * SCORE_TICK,
-        bound=found.bound * SCORE_TICK,
-        proved=found.bound <= found.score,
+        score=solution.score * SCORE_TICK,
+        bound=solution.bound * SCORE_TICK,
+        proved=solution.bound <= solution.score,
         options=row_score.costs.space.size(),
         arcs=problem.layers.arcs,
-        labels=found.labels,
-        table_entries=found.table_entries,
+        labels=solution.labels,
+        table_entries=solution.table_entries,
         seconds=round(time.perf_counter() - start, 3),
-        method=found.method,
-        front=found.front,
+        method=solution.method,
+        front=solution.front,
     )
-    return ExactResult(found.rows, certificate)
+    return ExactResult(solution.rows, certificate)
 
 
 def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:

@@ -1,4 +1,4 @@
-"""Pictures for the tests of data: painted boxes that a transform must not part from their pixels, and synthetic ones on disk."""
+"""Pictures for the tests of data: painted boxes that must stay on their pixels, and synthetic ones on disk."""
 
 from __future__ import annotations
 

@@ -31,16 +31,27 @@ def picture(
 ) -> Picture:
     corners = np.array(boxes, dtype=np.float32).reshape(-1, 4)
     return Picture(
-        number, file or Path(f"/data/{number}.png"), 100, 80, corners, np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(labels), dtype=bool),
+        number,
+        file or Path(f"/data/{number}.png"),
+        100,
+        80,
+        corners,
+        np.array(labels, dtype=np.int64),
+        np.array(crowd or [False] * len(labels), dtype=bool),
         (corners[:, 2:] - corners[:, :2]).prod(1),
-    )  # fmt: skip
+    )
 
 
-DATA = DataSet(Path("/data"), "val", CLASSES, (
-    picture(11, [[10, 10, 50, 50], [60, 10, 90, 40]], [0, 1]),
-    picture(5, [], []),
-    picture(42, [[5, 5, 95, 75], [20, 20, 40, 40]], [2, 0], [True, False]),
-))  # fmt: skip
+DATA = DataSet(
+    Path("/data"),
+    "val",
+    CLASSES,
+    (
+        picture(11, [[10, 10, 50, 50], [60, 10, 90, 40]], [0, 1]),
+        picture(5, [], []),
+        picture(42, [[5, 5, 95, 75], [20, 20, 40, 40]], [2, 0], [True, False]),
+    ),
+)
 
 
 def row(image: int, category: int, box: list[float], score: float) -> dict[str, Any]:
@@ -78,9 +89,13 @@ def test_nothing_found_and_nothing_there() -> None:
 
 def test_confusion_by_hand() -> None:
     results = [
-        *PERFECT[:1], {**PERFECT[1], "category_id": 13}, row(5, 90, [1, 1, 20, 20], 0.9), row(42, 13, [5, 5, 90, 70], 0.9), row(11, 7, [10, 10, 40, 40], 0.5),
+        *PERFECT[:1],
+        {**PERFECT[1], "category_id": 13},
+        row(5, 90, [1, 1, 20, 20], 0.9),
+        row(42, 13, [5, 5, 90, 70], 0.9),
+        row(11, 7, [10, 10, 40, 40], 0.5),
         row(11, 7, [0, 0, 5, 5], 0.1),
-    ]  # fmt: skip
+    ]
     table = confusion_matrix(DATA, results)
     expected = np.zeros((4, 4), dtype=int)
     expected[0, 0] = 1  # found
@@ -111,11 +126,15 @@ def test_pycocotools_agrees_on_the_written_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot read"), ("{}", "must be a list"), ('[{"image_id": 1}]', "entry 0 must have"), ('[{"image_id": 99, "category_id": 7, "bbox": [0,0,1,1], "score": 1}]', "image_id 99"),
-        ('[{"image_id": 5, "category_id": 1, "bbox": [0,0,1,1], "score": 1}]', "category_id 1 is not in the data"), ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1], "score": 1}]', "four numbers"),
+        ("{", "cannot read"),
+        ("{}", "must be a list"),
+        ('[{"image_id": 1}]', "entry 0 must have"),
+        ('[{"image_id": 99, "category_id": 7, "bbox": [0,0,1,1], "score": 1}]', "image_id 99"),
+        ('[{"image_id": 5, "category_id": 1, "bbox": [0,0,1,1], "score": 1}]', "category_id 1 is not in the data"),
+        ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1], "score": 1}]', "four numbers"),
         ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1,NaN], "score": 1}]', "four numbers"),
     ],
-)  # fmt: skip
+)
 def test_bad_results_are_one_line(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(BadInput) as error:

@@ -72,7 +72,8 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
     assert len(given) == len(norms) > 20
     for one in norms:
         variance, mean = torch.var_mean(given[id(one)], (0, 2, 3))
-        # running variances are those of a sample (n - 1), and 20 pictures have as few as 80 places on the coarsest level; depth adds up such differences
+        # running variances are those of a sample (n - 1); 20 images have as few as 80 positions on the coarsest level,
+        # and such differences add up with depth
         assert ((one.running_mean - mean).abs() <= 0.1 * variance.sqrt() + 1e-6).all()
         assert torch.allclose(one.running_var, variance, rtol=0.3, atol=1e-9)
     # nothing else of it changed, and nothing at all of the one that goes on moving

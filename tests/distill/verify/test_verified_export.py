@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from distill.train.detect import DetectOptions, detect
 from distill.train.evaluate import evaluate_detections
 from distill.verify.check import check_file
 from distill.verify.layer_search import MAX_TRIALS, LayerSearch
-from distill.verify.minimal_subset import minimal_subset
 from distill.verify.verified_export import export_verified
 from tests.distill.taught import EARLIER, FIRST, SECOND, overflowing, taught, untaught, write_pictures
 from tests.distill.tiny import PX, batches, tiny_detector
@@ -44,34 +41,6 @@ HALF = ExportOptions("nms", PX, PX, half=True)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return open_data(write_pictures(tmp_path_factory.mktemp("pictures")), "val")
-
-
-@pytest.mark.parametrize("needed", [{0}, {39}, {17}, {3, 4}, {0, 39}, {2, 20, 37}, set(range(40))])
-def test_the_fewest_are_found(needed: set[int]) -> None:
-    names = [f"layer {i}" for i in range(40)]
-    tried: list[tuple[str, ...]] = []
-
-    def enough(kept: Sequence[str]) -> bool:
-        tried.append(tuple(kept))
-        return {names[i] for i in needed} <= set(kept)
-
-    assert minimal_subset(names, enough, 1000) == tuple(names[i] for i in sorted(needed))
-    assert len(tried) <= 2 * len(needed) * (math.log2(40 / len(needed)) + 1) + 2 * len(needed)
-    assert all(len(kept) == len(set(kept)) for kept in tried)
-    for most in range(0, len(tried), 3):
-        tried.clear()
-        found = minimal_subset(names, enough, most)
-        assert len(tried) <= most and enough(found)
-
-
-def test_one_of_two_ways_is_found() -> None:
-    """Either of two sets is enough: what comes out is enough, and nothing in it can be left out."""
-    names, ways = list("abcdefgh"), ({"b", "g"}, {"c", "f", "h"})
-    found = minimal_subset(names, lambda kept: any(way <= set(kept) for way in ways), 100)
-    assert set(found) in ways
-    for short in itertools.combinations(found, len(found) - 1):
-        assert not any(way <= set(short) for way in ways)
-    assert minimal_subset([], lambda kept: False, 5) == ()
 
 
 FAITHFUL: dict[str, tuple[str, str, bool, bool, int]] = {

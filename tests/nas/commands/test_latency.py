@@ -14,7 +14,7 @@ import pytest
 from nas.cli import main
 from nas.devices.model import LatencyModel
 from nas.devices.profile import DeviceProfile
-from nas.devices.runtimes import choose_target
+from nas.devices.session import choose_target, runtime_text
 from search_spaces.graph_builder import GraphBuilder
 
 onnx = pytest.importorskip("onnx")
@@ -130,7 +130,7 @@ def test_bench_measures_in_turns_beside_the_forecast(place: Path, capsys: pytest
         assert row["predicted_ms"] is None and isinstance(row["warnings"], list)
     assert large["p50_ms"] > 3 * little["p50_ms"] and little["ratio"] == pytest.approx(little["p50_ms"] / large["p50_ms"])
     target = choose_target(threads=1)
-    own = DeviceProfile("mine", target.hardware(), target.describe(), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0})
+    own = DeviceProfile("mine", target.hardware(), runtime_text(target), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0})
     (place / "devices" / "mine.yaml").write_text(own.to_yaml())
     (place / "devices" / "broken.yaml").write_text("name: [")
     found = said(capsys, "bench", "small.json", "--input", "96", *quick)

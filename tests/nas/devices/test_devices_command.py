@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from nas.cli import main
-from nas.devices.measurements import read_ops
+from nas.devices.measured.ops import read_ops
 from nas.devices.profile import load_device
 from tests.nas.devices.test_latency_fit import write
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from nas.devices.fit import Problem, Setting, fit_model, left_out
-from nas.devices.measurements import read_measured
+from nas.devices.fitting.check import check_profile, recorded_option
+from nas.devices.fitting.errors import error_summary
+from nas.devices.fitting.fit_profile import ProfileDescription, fit_profile
+from nas.devices.fitting.flops_line import flops_line
+from nas.devices.measured.networks import read_measured
 from nas.devices.model import LatencyModel
 from nas.devices.profile import SHIPPED, DeviceProfile, load_device
-from nas.devices.profile_error import check, figures, fit_report, flops_line, recorded
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
@@ -48,7 +51,7 @@ def write(folder: Path, slower: float = 1.0) -> Path:
 
 @pytest.mark.parametrize("slower", [1.0, 300.0])
 def test_a_device_that_obeys_the_model_is_found_again(tmp_path: Path, slower: float) -> None:
-    profile, rows = fit_report(write(tmp_path, slower), name="found")
+    profile, rows = fit_profile(write(tmp_path, slower), ProfileDescription("found"))
     assert profile.points == len(rows) == 6
     assert profile.error["mape_percent"] < 10
     assert profile.error["fitted_mape_percent"] < 5
@@ -58,12 +61,12 @@ def test_a_device_that_obeys_the_model_is_found_again(tmp_path: Path, slower: fl
 
 def test_left_out_forecasts_do_not_see_their_own_family(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    _, honest = fit_report(folder, name="a")
+    _, honest = fit_profile(folder, ProfileDescription("a"))
     text = (folder / "latency.csv").read_text().splitlines()
     cells = text[1].split(",")
     text[1] = ",".join([*cells[:3], str(float(cells[3]) * 3)])
     (folder / "latency.csv").write_text("\n".join(text) + "\n")
-    _, other = fit_report(folder, name="a")
+    _, other = fit_profile(folder, ProfileDescription("a"))
     moved = [abs(a.predicted_ms / b.predicted_ms - 1) > 1e-9 for a, b in zip(honest, other, strict=True)]
     assert moved == [row.family != "family0" for row in honest]
 
@@ -73,7 +76,7 @@ def test_one_family_alone_cannot_be_judged(tmp_path: Path) -> None:
     table = folder / "latency.csv"
     table.write_text(table.read_text().replace("family1", "family0").replace("family2", "family0"))
     with pytest.raises(BadInput, match="two families at least"):
-        fit_report(folder, name="one")
+        fit_profile(folder, ProfileDescription("one"))
 
 
 @pytest.mark.parametrize(
@@ -87,8 +90,8 @@ def test_a_setting_that_is_not_known_is_named(setting: dict[str, str], message: 
 
 def test_figures_by_hand(tmp_path: Path) -> None:
     profile = DeviceProfile("d", "h", "r", "FP16", 1, 0.1, T4.model, T4.fixed_ms)
-    _, rows = check(profile, write(tmp_path, 1 / 1.1))
-    found = figures(rows)
+    _, rows = check_profile(profile, write(tmp_path, 1 / 1.1))
+    found = error_summary(rows)
     assert found["mape_percent"] == pytest.approx(10, abs=0.01) and found["kendall_tau"] == 1
     assert found["mean_percent_by_family"] == pytest.approx({f"family{i}": 10 for i in range(3)}, abs=0.01)
     assert "mape_percent_without_attention" not in found
@@ -139,12 +142,12 @@ def test_what_the_profiles_promise(name: str) -> None:
 def again(name: str) -> DeviceProfile:
     """The profile as its own command makes it today."""
     old = PROFILES[name]
-    data = recorded(old, "DATA") or ""
+    data = recorded_option(old, "DATA") or ""
     if not (ROOT / data).exists():
         pytest.skip(f"needs {data}")
-    profile, _ = fit_report(
-        ROOT / data, recorded(old, "--column"), name=name, precision=old.precision, kind=recorded(old, "--kind") or "gpu",
-        activations=recorded(old, "--activations") or "",
+    profile, _ = fit_profile(
+        ROOT / data, ProfileDescription(name, precision=old.precision), recorded_option(old, "--column"),
+        kind=recorded_option(old, "--kind") or "gpu", activations=recorded_option(old, "--activations") or "",
     )  # fmt: skip
     return profile
 
@@ -170,9 +173,9 @@ def test_the_other_shipped_profiles_are_their_fits(name: str) -> None:
 def test_the_shipped_t4_profile_foretells_its_own_data() -> None:
     if not T4_DATA.is_dir():
         pytest.skip("needs ../shared/t4")
-    column, rows = check(T4, T4_DATA)
+    column, rows = check_profile(T4, T4_DATA)
     assert column == "t4_trt_fp16_ms" and len(rows) == 35
-    assert figures(rows)["mape_percent"] == pytest.approx(T4.error["fitted_mape_percent"], abs=0.05)
+    assert error_summary(rows)["mape_percent"] == pytest.approx(T4.error["fitted_mape_percent"], abs=0.05)
 
 
 def test_a_lowered_architecture_costs_what_its_traced_network_costs() -> None:

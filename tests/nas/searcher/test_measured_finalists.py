@@ -13,7 +13,8 @@ from nas.api.search import search
 from nas.budgets import parse_budgets
 from nas.cli import main
 from nas.devices.profile import load_device
-from nas.devices.runtimes import Target, choose_target
+from nas.devices.runtimes.runtime import Target
+from nas.devices.session import choose_target, runtime_text
 from nas.devices.timing import Plan
 from nas.searcher.finalists import NOT_FASTER, Finalist, Finalists, rank
 from nas.searcher.measured_finalists import local_budget, measure_finalists
@@ -152,7 +153,7 @@ def problem(devices: list[str], *budgets: str) -> SearchProblem:
 def test_the_budget_of_this_machine_is_found(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_DEVICES", str(tmp_path))
     own = dataclasses.replace(
-        load_device("t4"), name="mine", hardware=target.hardware(), runtime=target.describe(), precision="FP32"
+        load_device("t4"), name="mine", hardware=target.hardware(), runtime=runtime_text(target), precision="FP32"
     )
     (tmp_path / "mine.yaml").write_text(own.to_yaml())
     assert local_budget(problem(["t4"], "3ms"), target) == (None, None)

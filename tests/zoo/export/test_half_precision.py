@@ -13,7 +13,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.zoo.export.test_write import FREE, MODELS, PX, assert_faithful, in_onnxruntime, lively, picture
+from tests.zoo.export.lively import FREE, MODELS, PX, assert_faithful, in_onnxruntime, lively, picture
 from workbench.errors import BadInput
 from zoo.export.half_precision import convert_to_half, emulate_half, half_layers, layer_of, store_in_half
 from zoo.export.onnx_graph import onnx_graph

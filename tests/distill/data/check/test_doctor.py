@@ -48,9 +48,8 @@ def edit(root: Path, change: Callable[[dict[str, Any]], None], split: str = "tra
 def bytes_below(root: Path) -> dict[str, str]:
     """Hash and time of every file, to see that nothing was touched."""
     return {
-        str(
-            p.relative_to(root)
-        ): f"{hashlib.md5(p.read_bytes()).hexdigest()} {p.stat().st_mtime_ns} {os.readlink(p) if p.is_symlink() else ''}"
+        str(p.relative_to(root)): f"{hashlib.md5(p.read_bytes()).hexdigest()} {p.stat().st_mtime_ns} "
+        f"{os.readlink(p) if p.is_symlink() else ''}"
         for p in root.rglob("*")
         if p.is_file()
     }
@@ -182,8 +181,27 @@ FAULTS: dict[str, Fault] = {
     "duplicate-class-name": Fault(entry("categories", {"id": 8, "name": "nut"})),
     "category-order": Fault(lambda root: None),
     "ids-with-gaps": Fault(lambda root: None, mended=False),
-    "parent-category": Fault(lambda root: [edit(root, lambda d: d.update(categories=[{"id": 0, "name": "parts", "supercategory": "none"}, *({**c, "supercategory": "parts"} for c in d["categories"])]), s) for s in ("train", "val")] and None),
-    "ids-from-zero": Fault(lambda root: edit(root, lambda d: d["categories"].append({"id": 0, "name": "zero"})), mended=False),
+    "parent-category": Fault(
+        lambda root: (
+            [
+                edit(
+                    root,
+                    lambda d: d.update(
+                        categories=[
+                            {"id": 0, "name": "parts", "supercategory": "none"},
+                            *({**c, "supercategory": "parts"} for c in d["categories"]),
+                        ]
+                    ),
+                    s,
+                )
+                for s in ("train", "val")
+            ]
+            and None
+        )
+    ),
+    "ids-from-zero": Fault(
+        lambda root: edit(root, lambda d: d["categories"].append({"id": 0, "name": "zero"})), mended=False
+    ),
     "classes-differ": Fault(entry("categories", {"id": 99, "name": "gear"})),
     "class-ids-differ": Fault(lambda root: edit(root, other_ids, "val")),
     "unused-class": Fault(lambda root: edit(root, lambda d: d["annotations"].pop() and None, "val"), mended=False),
@@ -204,8 +222,10 @@ FAULTS: dict[str, Fault] = {
     "no-objects": Fault(with_list("annotations", []), mended=False),
     "leak": Fault(spoil_leak),
     "near-leak": Fault(spoil_near, mended=False),
-    "same-image": Fault(lambda root: train_file(root, "b.png").write_bytes(train_file(root).read_bytes()) and None, mended=False),
-}  # fmt: skip
+    "same-image": Fault(
+        lambda root: train_file(root, "b.png").write_bytes(train_file(root).read_bytes()) and None, mended=False
+    ),
+}
 
 ELSEWHERE = {"malformed-label", "stray-label", "pixels", "from-zero", "exif"}
 """Codes that have tests of their own below."""

@@ -1,4 +1,4 @@
-"""Whatever the annotations hold: the doctor survives it, its errors are what the reader refuses, and the repaired copy opens."""
+"""Any annotations: the doctor survives them, its errors are what the reader refuses, and the repaired copy opens."""
 
 from __future__ import annotations
 

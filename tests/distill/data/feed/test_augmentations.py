@@ -113,7 +113,7 @@ def test_mosaic_boxes_are_exact(count: int, lay: object, seed: int) -> None:
 def test_boxes_follow_pixels_through_every_preset(
     pictures: dict[str, Pictures], name: str, side_px: int, way: str
 ) -> None:
-    """Colors are left alone, since brightness is how the object is found again; nothing is dropped but what is empty."""
+    """Colors stay, since brightness is how the object is found again; only empty boxes are dropped."""
     preset = replace(PRESETS[name].without("color", "distort", "crop"), box_filter=EVERYTHING)
     mosaic, affine = preset.augmentations.get("mosaic"), preset.augmentations.get("affine")
     affines = [affine] if isinstance(affine, Affine) else []

@@ -1,4 +1,4 @@
-"""The loader: what it gives follows from seed, epoch and step; it stays flat in memory; its workers never outlive it."""
+"""The loader: batches follow from seed, epoch and step; memory does not grow; workers end with the loader."""
 
 from __future__ import annotations
 

@@ -471,7 +471,8 @@ def sheet(*objects: str, size: str = "<size><width>64</width><height>48</height>
 
 def thing(name: str, *box: float, more: str = "") -> str:
     corners = "".join(f"<{tag}>{v}</{tag}>" for tag, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
-    return f"<object><name>{name}</name>{more}<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part><bndbox>{corners}</bndbox></object>"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    return f"<object><name>{name}</name>{more}{part}<bndbox>{corners}</bndbox></object>"
 
 
 def voc(root: Path, lists: dict[str, str], **sheets: str) -> Path:
@@ -487,9 +488,12 @@ def voc(root: Path, lists: dict[str, str], **sheets: str) -> Path:
 
 def test_voc_counts_from_one_and_ignores_the_difficult(tmp_path: Path) -> None:
     root = voc(
-        tmp_path, {"train": "b\na\n", "val": "c\n", "trainval": "a\nb\nc\n"},
-        a=sheet(thing("bolt", 1, 1, 64, 48), thing("nut", 11, 21, 20, 30, more="<difficult>1</difficult>")), b=sheet(), c=sheet(thing("axle", 5, 6, 10.5, 20)),
-    )  # fmt: skip
+        tmp_path,
+        {"train": "b\na\n", "val": "c\n", "trainval": "a\nb\nc\n"},
+        a=sheet(thing("bolt", 1, 1, 64, 48), thing("nut", 11, 21, 20, 30, more="<difficult>1</difficult>")),
+        b=sheet(),
+        c=sheet(thing("axle", 5, 6, 10.5, 20)),
+    )
     train, val = open_pair(root)
     check_shapes(train)
     assert boxes(train) == {"b.jpg": [], "a.jpg": [("bolt", [0, 0, 64, 48], False), ("nut", [10, 20, 20, 30], True)]}
@@ -522,7 +526,10 @@ def test_voc_beside_the_images(tmp_path: Path) -> None:
     assert train.classes.names == val.classes.names == ("in train", "in valid")
 
 
-BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]><annotation><filename>&y;</filename></annotation>'
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]>'
+    "<annotation><filename>&y;</filename></annotation>"
+)
 OUTER = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
 
 
@@ -594,9 +601,15 @@ class CsvFormat:
         images, categories = [names.index(row[0]) for row in rows], [classes.index(row[1]) + 1 for row in rows]
         count = len(rows)
         return RawAnnotations(
-            source, tuple(Category(number, name) for number, name in enumerate(classes, 1)), np.arange(len(files)), tuple(files), tuple(names), sizes,
-            **columns([row[2:] for row in rows], images, categories, [False] * count, [np.nan] * count, [-1] * count), findings=notes.findings(),
-        )  # fmt: skip
+            source,
+            tuple(Category(number, name) for number, name in enumerate(classes, 1)),
+            np.arange(len(files)),
+            tuple(files),
+            tuple(names),
+            sizes,
+            **columns([row[2:] for row in rows], images, categories, [False] * count, [np.nan] * count, [-1] * count),
+            findings=notes.findings(),
+        )
 
 
 def test_a_new_format_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,8 +192,15 @@ def test_no_class_becomes_another_in_a_mirror() -> None:
     """The presets flip left and right: an outline's mirror image is a tilt of its own."""
     for kind in KINDS:
         (cover, mirrored) = (
-            covered([[(side * x, y) for x, y in polygon] for polygon in kind.outline(np.random.default_rng(1))], (50, 50), 40, 0, (100, 100)) for side in (1, -1)
-        )  # fmt: skip
+            covered(
+                [[(side * x, y) for x, y in polygon] for polygon in kind.outline(np.random.default_rng(1))],
+                (50, 50),
+                40,
+                0,
+                (100, 100),
+            )
+            for side in (1, -1)
+        )
         assert cover is not None and mirrored is not None
         assert (cover.alpha >= 128).sum() == pytest.approx(
             ((cover.alpha >= 128) & (mirrored.alpha >= 128)).sum(), rel=0.05

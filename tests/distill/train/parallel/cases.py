@@ -60,7 +60,7 @@ def plain(model: str) -> Task:
 
 
 def doubled(task: Task) -> Task:
-    """The same in float64, for networks whose first gradients are so steep that the order of sums in float32 leads far apart."""
+    """The same in float64, for networks whose first gradients are so large that the order of float32 sums matters."""
     return task.double()
 
 
@@ -94,7 +94,7 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def loop_of(name: str, **changes: Any) -> Loop:
-    """A loop with SGD, whose steps are as long as the gradient: an optimizer that divides by it would hide a wrong factor."""
+    """A loop with SGD: an optimizer that divides by the gradient's size would hide a wrong factor."""
     settings = {
         "optimizer": "sgd",
         "momentum": 0.9,

@@ -13,8 +13,8 @@ from tests.distill.train.parallel.cases import STEPS, TASKS, all_trained, loop_o
 from tests.distill.train.parallel.processes import together
 
 SINGLE, DOUBLE = 2e-4, 1e-5
-"""Relative difference of losses, of gradient norms, of the way that the weights went and of what the optimizer keeps: sums of float32 in another order,
-through a few steps; and of float64, some of whose losses are computed in float32."""
+"""Relative difference of losses, gradient norms, weight changes and optimizer state after a few steps: float32 sums in
+another order, and float64, some of whose losses are computed in float32."""
 
 
 def moved(a: dict[str, Any], b: dict[str, Any]) -> float:

@@ -32,7 +32,7 @@ TRAIN = [
 """With SGD: an optimizer that divides by the gradient turns last bits into steps of full length."""
 NEAR = 1e-3
 """Relative difference of all weights together, one process or two: where two cells are about equally good for an object, a last bit decides between them.
-tests/distill/parallel compares step by step."""
+tests/distill/train/parallel compares step by step."""
 
 
 @pytest.fixture(scope="module")

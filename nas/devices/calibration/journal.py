@@ -1,4 +1,4 @@
-"""What a calibration has measured so far, on disk from the moment it is there: a killed one goes on where it stood."""
+"""The journal of a calibration: measurements on disk as they are made, so that a killed calibration resumes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from workbench.files import write_atomic
 class Visit:
     """Median time of one network in one pass, milliseconds."""
 
-    task: str
+    network: str
     number: int
     ms: float
     runs: int
 
 
 class Journal:
-    """Visits so far, one JSON line each after a header; a torn last line, as a kill leaves it, is cut off."""
+    """Visits so far, one JSON line each after a header; an incomplete last line, as a kill leaves it, is cut off.
+
+    A file with another header belongs to another calibration and is replaced.
+    """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
@@ -41,7 +44,7 @@ class Journal:
         self._lines = path.open("a", encoding="utf-8")
 
     def _read(self, header: dict[str, Any]) -> bool:
-        """Whether the file holds the beginnings of this very calibration, which are then taken over."""
+        """Read the visits of an interrupted calibration with this header; whether there was one."""
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
@@ -66,14 +69,15 @@ class Journal:
         return True
 
     def add(self, visit: Visit, spent_s: float) -> None:
-        """One more figure."""
+        """Record a visit."""
         self.visits.append(visit)
-        self._write({"task": visit.task, "pass": visit.number, "ms": visit.ms, "runs": visit.runs, "spent_s": spent_s})
+        row = {"task": visit.network, "pass": visit.number, "ms": visit.ms, "runs": visit.runs, "spent_s": spent_s}
+        self._write(row)
 
-    def fail(self, task: str, reason: str, spent_s: float) -> None:
-        """A network that this runtime does not run, and why."""
-        self.failed[task] = reason
-        self._write({"task": task, "failed": reason, "spent_s": spent_s})
+    def fail(self, network: str, reason: str, spent_s: float) -> None:
+        """Record a network that this runtime does not run, and why."""
+        self.failed[network] = reason
+        self._write({"task": network, "failed": reason, "spent_s": spent_s})
 
     def _write(self, row: dict[str, Any]) -> None:
         self.spent_s = row["spent_s"]
@@ -85,34 +89,34 @@ class Journal:
             raise BadInput(f"cannot write {str(self.path)!r}: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._lines.close()
 
-    def figures(self) -> dict[str, float]:
-        """The lowest of every network's visits, ms: what disturbs a measurement only ever adds to it."""
-        found: dict[str, float] = {}
+    def times_ms(self) -> dict[str, float]:
+        """The fastest visit of every network: disturbances only ever add time."""
+        times: dict[str, float] = {}
         for visit in self.visits:
-            found[visit.task] = min(visit.ms, found.get(visit.task, math.inf))
-        return found
+            times[visit.network] = min(visit.ms, times.get(visit.network, math.inf))
+        return times
 
     def noise_percent(self) -> float:
-        """By how much two visits to the same network differ, on average; NaN where nothing was visited twice."""
-        by_task: dict[str, list[float]] = {}
+        """The mean difference of consecutive visits to the same network; NaN if none was visited twice."""
+        by_network: dict[str, list[float]] = {}
         for visit in self.visits:
-            by_task.setdefault(visit.task, []).append(visit.ms)
-        apart = [abs(math.log(a / b)) for found in by_task.values() for a, b in itertools.pairwise(found)]
-        return 100 * math.expm1(statistics.fmean(apart)) if apart else math.nan
+            by_network.setdefault(visit.network, []).append(visit.ms)
+        logs = [abs(math.log(a / b)) for times in by_network.values() for a, b in itertools.pairwise(times)]
+        return 100 * math.expm1(statistics.fmean(logs)) if logs else math.nan
 
 
 def _is_entry(row: Any) -> bool:
-    """Whether a line is one that this class writes."""
-    if not isinstance(row, dict) or not isinstance(row.get("task"), str) or not _at_least_0(row.get("spent_s")):
+    """Whether a line is one that ``Journal`` writes."""
+    if not isinstance(row, dict) or not isinstance(row.get("task"), str) or not _is_time(row.get("spent_s")):
         return False
     if "failed" in row:
         return isinstance(row["failed"], str)
     whole = all(isinstance(row.get(key), int) and row[key] >= 1 for key in ("pass", "runs"))
-    return whole and _at_least_0(row.get("ms")) and row["ms"] > 0
+    return whole and _is_time(row.get("ms")) and row["ms"] > 0
 
 
-def _at_least_0(value: Any) -> bool:
+def _is_time(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

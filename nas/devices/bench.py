@@ -1,0 +1,175 @@
+"""Measure networks on this machine, in turns, beside the prediction of a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.devices.find_network import find_network
+from nas.devices.hardware import cpus
+from nas.devices.network import Network
+from nas.devices.noise import Noise, NoiseWatch
+from nas.devices.profile import DeviceProfile, read_profile, user_folder
+from nas.devices.runtimes.runtime import Target
+from nas.devices.session import open_network, runtime_text
+from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
+from workbench.console import cell, table
+from workbench.errors import BadInput
+from workbench.tables import Result
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One measured network; ``model`` is what was asked for, ``ratio`` its p50 over that of the first network."""
+
+    model: str
+    network: Network
+    timing: Timing
+    ratio: float
+    predicted_ms: float | None
+    error_percent: float | None
+    """Error of the prediction; None unless the profile is of this machine."""
+
+    @property
+    def unknown_ops(self) -> list[str]:
+        """Ops that the profile does not know, predicted as memory traffic."""
+        return list(self.network.graph.meta.get("unknown_ops", ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        timing = self.timing
+        return {
+            "model": self.model,
+            "name": self.network.name,
+            "height": self.network.size[0],
+            "width": self.network.size[1],
+            "p50_ms": timing.p50_ms,
+            "interval_ms": list(timing.interval_ms()),
+            "p95_ms": timing.p95_ms,
+            "best_ms": timing.best_ms,
+            "ratio": self.ratio,
+            "predicted_ms": self.predicted_ms,
+            "predicted_error_percent": self.error_percent,
+            "runs": len(timing.runs),
+            "rounds_ms": timing.medians,
+            "warm_up_runs": timing.warm_up_runs,
+            "warnings": timing_warnings(timing),
+        }
+
+
+@dataclass(frozen=True)
+class BenchResult(Result):
+    """Measured networks in the order asked for, the target, the profile beside, and other load on the machine."""
+
+    rows: tuple[BenchRow, ...]
+    target: Target
+    profile: DeviceProfile | None
+    noise: Noise
+
+    @property
+    def ms(self) -> float:
+        """Median latency of the first network in milliseconds."""
+        return self.rows[0].timing.p50_ms
+
+    @property
+    def warnings(self) -> list[str]:
+        """What disturbed the whole measurement."""
+        return self.noise.warnings(cpus(), self.target.threads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in ``nas bench --json``."""
+        return {
+            "device": self.target.device,
+            "hardware": self.target.hardware(),
+            "runtime": runtime_text(self.target),
+            "threads": self.target.threads,
+            "precision": self.target.precision,
+            "batch": 1,
+            "profile": None if self.profile is None else self.profile.name,
+            "load_before": self.noise.load_before,
+            "others_share": self.noise.others,
+            "warnings": self.warnings,
+            "networks": [row.to_dict() for row in self.rows],
+        }
+
+    def to_table(self) -> tuple[list[str], list[list[Any]]]:
+        """Header and one row a network."""
+        header = ["network", "pixels", "p50 ms", "interval ms", "p95 ms", "ratio"]
+        header += ["predicted ms", "error %"] if self.profile else []
+        rows: list[list[Any]] = []
+        for row in self.rows:
+            (low, high), (height, width), timing = row.timing.interval_ms(), row.network.size, row.timing
+            interval = f"{cell(low)} to {cell(high)}"
+            cells = [row.network.name, f"{height} x {width}", timing.p50_ms, interval, timing.p95_ms, row.ratio]
+            rows.append(cells + ([row.predicted_ms, row.error_percent] if self.profile else []))
+        return header, rows
+
+    def __str__(self) -> str:
+        target = self.target
+        where = f"{target.hardware()}; {runtime_text(target)}; {target.precision}, batch 1"
+        interval = "interval: where another run puts its p50, 19 times in 20"
+        lines = [table(*self.to_table()), f"\n{where}. {interval}", self._profile_line()]
+        for row in self.rows:
+            lines += [f"warning: {row.network.name}: {warning}" for warning in timing_warnings(row.timing)]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        for row in self.rows:
+            if row.unknown_ops:
+                unknown = ", ".join(row.unknown_ops)
+                lines.append(f"warning: {row.network.name}: predicted as memory traffic: {unknown}")
+        return "\n".join(lines)
+
+    def _profile_line(self) -> str:
+        profile = self.profile
+        if profile is None:
+            return "no profile of this machine: nas calibrate makes one, and a prediction then stands beside"
+        name = f"profile {profile.name} ({profile.hardware}; {profile.runtime})"
+        if profile.hardware != self.target.hardware():
+            return f"predicted for another device: {name}"
+        error = profile.error.get("mape_percent")
+        return f"predicted by {name}" + (f", whose usual error is {cell(float(error))} %" if error is not None else "")
+
+
+def bench(
+    models: Sequence[str | Network],
+    target: Target,
+    plan: Plan | None = None,
+    input_px: int | None = None,
+    profile: DeviceProfile | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> BenchResult:
+    """Measure models (names as on the command line, or networks) on a target.
+
+    ``profile`` is the one whose prediction is set beside; None takes this machine's own if there is one.
+    """
+    profile = profile or own_profile(target)
+    names = [model if isinstance(model, str) else model.name for model in models]
+    networks = [find_network(m, input_px) if isinstance(m, str) else m for m in models]
+    networks = [network.with_cached_onnx() for network in networks]
+    sessions = []
+    for network in networks:
+        log(f"loading {network.name}")
+        sessions.append(open_network(network, target))
+    watch = NoiseWatch().start()
+    timings = time_networks(sessions, plan or Plan(), log, reopen=lambda i: open_network(networks[i], target))
+    noise = watch.stop()
+    is_here = profile is not None and profile.hardware == target.hardware()
+    rows = []
+    for name, network, timing in zip(names, networks, timings, strict=True):
+        ms = None if profile is None else profile.latency_ms(network.graph, network.table_px)
+        error = 100 * (ms / timing.p50_ms - 1) if ms is not None and is_here else None
+        rows.append(BenchRow(name, network, timing, timing.p50_ms / timings[0].p50_ms, ms, error))
+    return BenchResult(tuple(rows), target, profile, noise)
+
+
+def own_profile(target: Target) -> DeviceProfile | None:
+    """The profile that ``nas calibrate`` made of this machine, runtime, threads and precision, if there is one."""
+    identity = (target.hardware(), runtime_text(target), target.precision, 1)
+    for path in sorted(user_folder().glob("*.yaml")):
+        try:
+            profile = read_profile(path)
+        except BadInput:
+            continue  # nas devices reports a broken file; here nobody asked for it
+        if (profile.hardware, profile.runtime, profile.precision, profile.batch) == identity:
+            return profile
+    return None

@@ -1,0 +1,43 @@
+"""CSV files of measurements. Every error names the file or the line, and the rule."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import zlib
+from pathlib import Path
+
+from workbench.errors import BadInput
+
+
+def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of a CSV file, plain or gzipped."""
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        with io.StringIO(text, newline="") as lines:
+            reader = csv.DictReader(lines)
+            header, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"cannot read {str(path)!r}: {' '.join(str(error).split())}") from error
+    if not header:
+        raise BadInput(f"{path.name} is empty: its first line must name the columns")
+    return header, rows
+
+
+def number(text: str | None) -> float:
+    """The number in a cell; NaN if it holds none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
+
+
+def positive(text: str | None, field: str, where: str) -> float:
+    """A number above 0 from a cell, or an error that names the field."""
+    value = number(text)
+    if not math.isfinite(value) or value <= 0:
+        raise BadInput(f"{where}: {field}={text!r} must be a finite number above 0")
+    return value
