@@ -44,8 +44,9 @@ def test_latency_by_part_and_layer(tmp_path: Path) -> None:
     result = nas.latency("damo-yolo-t", ["t4", "raspberry-pi-4"], png=tmp_path / "latency.png")
     check(result)
     first = result.predictions[0]
-    assert result.ms == first.ms == pytest.approx(sum(first.parts_ms.values())) and first.interval_ms is not None
-    assert len(first.layer_table(all_layers=True).rows) == len(first.layers) > len(first.layer_table().rows)
+    assert result.ms == first.ms == pytest.approx(sum(first.parts_ms.values())) and first.interval is not None
+    assert len(first.to_table()[1]) == len(first.layers) > len(first.to_table(all_layers=False)[1])
+    check(first)
     assert (tmp_path / "latency.png").stat().st_size > 1000
     assert nas.latency("damo-yolo-t", "t4,raspberry-pi-4").to_dict()["networks"] == result.to_dict()["networks"]
 
