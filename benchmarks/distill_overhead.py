@@ -38,7 +38,7 @@ from distill.teach.task import DistillationSettings, DistillationTask, Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
-from zoo.families import build
+from zoo.factory import build
 
 Array = npt.NDArray[np.float64]
 

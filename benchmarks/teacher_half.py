@@ -22,7 +22,7 @@ from distill.data.formats.readers import open_pair
 from distill.teach.outputs import TeacherOutputs
 from distill.teach.task import Teacher
 from distill.train.evaluate import as_results, evaluate_detections
-from zoo.families import build
+from zoo.factory import build
 from zoo.nms import Detections, select
 from zoo.resolve import resolve_detector
 

@@ -26,7 +26,7 @@ from distill.data.synthetic.synth import make
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
-from zoo.families import build
+from zoo.factory import build
 
 
 def measure(model: str, data: DataSet, input_px: int, batch: int, device: str, precision: str, seed: int) -> list[object]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from tests.zoo.families import parity
-from zoo.families import build
+from zoo.factory import build
 from zoo.weights.official import load_official
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.detector import Detector
-from zoo.families import build
+from zoo.factory import build
 from zoo.families.card import Card, load_cards
 from zoo.layers import ConvBN
 

@@ -9,7 +9,7 @@ from nas.scores import WEIGHTS
 from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from search_spaces.lowering import count_layers
-from zoo.resolve import CostSubject, resolve_subject
+from zoo.resolve import ResolvedModel, resolve_model
 
 
 def score(
@@ -38,9 +38,9 @@ def cost(
     return graph_costs(subject.graph(scope or subject.default_scope(), input_px), input_px, profile, layers)
 
 
-def _subject(what: str | Architecture | Graph) -> CostSubject:
+def _subject(what: str | Architecture | Graph) -> ResolvedModel:
     if isinstance(what, Architecture):
-        return CostSubject(what.name or what.digest(), what)
+        return ResolvedModel(what.name or what.digest(), what)
     if isinstance(what, Graph):
-        return CostSubject(what.name, whole=what)
-    return resolve_subject(what)
+        return ResolvedModel(what.name, plain_graph=what)
+    return resolve_model(what)

@@ -1,15 +1,14 @@
-"""The one interface of every detector, and what a family must say about itself.
+"""The interface of every detector, and the data that builds and describes one.
 
-A detector is a backbone, a neck and a head. ``forward`` gives the head's raw maps, ``features`` the three maps that
-enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. What differs between families
-stands in the family's own file and nowhere else.
+A detector is a backbone, a neck and a head. ``forward`` returns the head's raw maps, ``features`` the three maps that
+enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. Whatever differs between
+families is in the family's module under ``zoo.families``.
 """
 
 from __future__ import annotations
 
 import abc
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -191,75 +190,6 @@ class Detector(nn.Module, abc.ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What a family says about itself; one object a file, listed in ``zoo.families``."""
-
-    name: str
-    title: str
-    sizes: Mapping[str, Any]
-    """Model name to the settings that ``make`` understands."""
-    make: Callable[[Recipe], Detector]
-    weights_licence: str
-    """SPDX identifier under which the official weights are published."""
-    landmark: str
-    """Regular expression of an official tensor name that only this family's checkpoints hold."""
-    count_classes: Callable[[Mapping[str, Sequence[int]]], int]
-    """Number of classes from official tensor names and shapes."""
-    renames: tuple[tuple[str, str], ...] = ()
-    """(pattern, replacement) pairs that turn our tensor names into the official ones, applied in order."""
-    constants: Mapping[str, Callable[[Tensor], bool]] = field(default_factory=dict)
-    """Official tensors that we compute instead of store: name pattern, and whether a value is the one we compute."""
-    inf_allowed: tuple[str, ...] = ()
-    """Official tensors that may hold infinities."""
-    input_px: Mapping[str, int] = field(default_factory=dict)
-    """Published input side in pixels of the models where it is not 640."""
-
-    def official_name(self, name: str) -> str:
-        """The official name of our tensor ``name``."""
-        for pattern, replacement in self.renames:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-
 def class_names(count: int) -> tuple[str, ...]:
     """COCO's names for 80 classes, else numbered ones, until a data set or checkpoint brings its own."""
     return COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {i}" for i in range(count))
-
-
-def points(maps: Sequence[Tensor], strides: Sequence[int], offset: float) -> tuple[Tensor, Tensor]:
-    """Anchor points ``[n, 2]`` (x, y in cells plus ``offset``) and strides ``[n, 1]`` of all levels, row by row.
-
-    ``maps`` are one tensor ``[..., h, w]`` a level.
-    """
-    centres, widths = [], []
-    for level, stride in zip(maps, strides, strict=True):
-        h, w = level.shape[-2:]
-        xs = torch.arange(w, device=level.device, dtype=level.dtype) + offset
-        ys = torch.arange(h, device=level.device, dtype=level.dtype) + offset
-        y, x = torch.meshgrid(ys, xs, indexing="ij")
-        centres.append(torch.stack([x, y], -1).reshape(-1, 2))
-        widths.append(torch.full((h * w, 1), float(stride), device=level.device, dtype=level.dtype))
-    return torch.cat(centres), torch.cat(widths)
-
-
-def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Level maps ``[b, c, h, w]`` as one ``[b, n, c]``, levels in order, cells row by row."""
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
-
-
-def boxes_from_distances(distances: Tensor, centres: Tensor) -> Tensor:
-    """Left, top, right, bottom ``[..., n, 4]`` around ``centres`` ``[n, 2]`` as x1, y1, x2, y2, in the same unit."""
-    return torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], -1)
-
-
-def boxes_from_centres(boxes: Tensor) -> Tensor:
-    """cx, cy, w, h ``[..., 4]`` as x1, y1, x2, y2."""
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], -1)
-
-
-def centres_from_boxes(boxes: Tensor) -> Tensor:
-    """x1, y1, x2, y2 ``[..., 4]`` as cx, cy, w, h."""
-    low, high = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], -1)

@@ -74,13 +74,14 @@ def check_device(device: str) -> None:
 def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecipe:
     """The recipe asked for, or the default, with the command's changes."""
     from distill.train.recipe import default_recipe, load_recipe, parse_changes
+    from zoo.families import find_family
 
     changes = parse_changes(list(request.changes))
     for key in ("epochs", "batch"):
         value = getattr(request, key)
         if value is not None:
             changes[key] = value
-    recipe = load_recipe(request.recipe or default_recipe(family, images), changes)
+    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes)
     if recipe.closing_epochs > recipe.epochs // 3 and "closing_epochs" not in changes:
         # Shortened runs keep the proportion between augmented and closing epochs bearable.
         recipe = dataclasses.replace(recipe, closing_epochs=max(1, recipe.epochs // 6))

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from distill.teach.align import constant
 from workbench.checks import check_int, check_number, check_options
 from workbench.errors import BadInput, unknown_name
-from zoo.detector import Detector, Raw, centres_from_boxes
+from zoo.boxes import xyxy_to_cxcywh
+from zoo.detector import Detector, Raw
 from zoo.families.parts.zero_head import ONE_TO_MANY
 from zoo.learning.assign_set import SetMatch
 from zoo.learning.assign_task import best_of, largest
@@ -444,8 +445,8 @@ class Hungarian(SoftTargetMethod):
     def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
         overlaps = iou_pairwise(soft.boxes, boxes)
         unit = boxes.new_tensor([size[1], size[0]] * 2)
-        logits, places = scores.logit(eps=1e-6), centres_from_boxes(boxes / unit)
-        labels, truth = soft.scores.argmax(-1), centres_from_boxes(soft.boxes / unit)
+        logits, places = scores.logit(eps=1e-6), xyxy_to_cxcywh(boxes / unit)
+        labels, truth = soft.scores.argmax(-1), xyxy_to_cxcywh(soft.boxes / unit)
         rows = torch.arange(len(boxes), device=boxes.device)
         if len(truth) and len(boxes) > CANDIDATES * len(truth):
             # the table of a whole dense head takes SciPy longer than the step

@@ -174,9 +174,9 @@ def _tinynas(args: argparse.Namespace) -> int:
     from search_spaces.tinynas_text import to_text
     from workbench.errors import BadInput
     from workbench.files import write_atomic
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
-    arch = resolve_subject(args.model).arch
+    arch = resolve_model(args.model).arch
     if arch is None:
         raise BadInput(f"{args.model!r} has no architecture of this workbench: only DAMO-YOLO-style detectors have a TinyNAS text")
     text = to_text(arch, "damo")

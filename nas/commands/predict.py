@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from workbench.files import write_atomic
     from zoo.images import image_files
     from zoo.resolve import resolve_detector
-    from zoo.weights.checkpoint import INPUT_PX, plain
+    from zoo.weights.manifest import INPUT_PX
+    from zoo.weights.text import printable
 
     if not 0 <= args.score < 1:
         raise BadInput(f"--score {args.score} must be from 0 up to, not including, 1")
@@ -78,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
         counts: dict[str, int] = {}
         for thing in one_image["objects"]:
             counts[thing["label"]] = counts.get(thing["label"], 0) + 1
-        print(f"{plain(one_image['image'])}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
-    print(f"wrote {plain(str(out / 'predictions.json'))}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
+        print(f"{printable(one_image['image'])}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing"))
+    print(f"wrote {printable(str(out / 'predictions.json'))}" + ("" if args.no_pictures else f" and {len(found)} picture{'s' * (len(found) > 1)}"))
     return 0
 
 

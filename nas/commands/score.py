@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.scores import SCORES, get_score
     from nas.scores.calibrated import in_words
     from workbench.console import print_json, table
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     names = args.score or ["calibrated", "maxent"]
     names = list(SCORES) if "all" in names else names
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     weights = parse_weights(args.weights)
     lines = []
     for text in args.subject:
-        subject = resolve_subject(text)
+        subject = resolve_model(text)
         for score in scores:
             graph, px = subject.score_graph(args.input, score.deployed)
             result = score(graph, px, weights=weights, seed=args.seed)

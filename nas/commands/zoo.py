@@ -94,8 +94,9 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     from workbench.console import print_json
 
     _need_torch("reading a checkpoint")
-    from zoo.weights.checkpoint import plain, read_manifest
+    from zoo.weights.checkpoint import read_manifest
     from zoo.weights.licence import of_weights
+    from zoo.weights.text import printable
 
     manifest = read_manifest(args.model)
     use = of_weights(manifest.info.provenance, manifest.info.lineage)
@@ -107,11 +108,11 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     print(f"{args.model}: {recipe.model}, {_classes(recipe.classes)}, input {info.input_px} px, {form}")
     print(f"classes: {_some(info.class_names)}")
     for key, value in info.provenance.items():
-        print(plain(f"{key}: {value}"))
+        print(printable(f"{key}: {value}"))
     for ancestor in info.lineage:
         role = ", its teacher" if ancestor.get("role") == "teacher" else ""
-        print(plain(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}{role}, sha256 {ancestor.get('sha256')}"))
-    print("\n".join(plain(line) for line in use.text().splitlines()))
+        print(printable(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}{role}, sha256 {ancestor.get('sha256')}"))
+    print("\n".join(printable(line) for line in use.text().splitlines()))
     return 0
 
 
@@ -120,7 +121,7 @@ def _import(args: argparse.Namespace) -> int:
 
     from workbench.console import print_json
     from workbench.errors import BadInput
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     _need_torch("importing weights")
     from zoo.weights.checkpoint import save
@@ -133,7 +134,7 @@ def _import(args: argparse.Namespace) -> int:
         raise BadInput(f"{str(out)!r} would overwrite the file it is made from: give another --out")
     architecture = None
     if args.architecture:
-        architecture = resolve_subject(args.architecture).arch
+        architecture = resolve_model(args.architecture).arch
         if architecture is None or architecture.head is None:
             raise BadInput(f"--architecture {args.architecture!r} is no architecture of a whole detector: it needs neck and head")
     names = _read_names(args.names) if args.names else None

@@ -18,7 +18,7 @@ from zoo.weights.licence import NOT_STATED, OWN, own_licence
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
-    from zoo.weights.checkpoint import Manifest
+    from zoo.weights.manifest import Manifest
 
 
 def is_training(folder: Path) -> bool:
@@ -31,7 +31,7 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
     try:
         import torch
 
-        from zoo.families import build_recipe, family_of
+        from zoo.factory import build_recipe, family_of
         from zoo.weights.checkpoint import read_manifest
     except ModuleNotFoundError as error:
         raise missing_package("reading a checkpoint", error.name, "torch") from error

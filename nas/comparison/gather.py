@@ -124,7 +124,7 @@ def _card(card: Card, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
             import torch
         except ModuleNotFoundError as error:
             raise missing_package(f"measuring {card.model} (--only damo-yolo needs none)", error.name, "torch") from error
-        from zoo.families import build
+        from zoo.factory import build
 
         with torch.device("meta"):
             detector = build(card.model)

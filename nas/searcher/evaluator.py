@@ -17,7 +17,7 @@ import numpy as np
 from nas.budgets import LATENCY, Budget
 from nas.costs import SCORE_TICK, SpaceCosts
 from workbench.errors import BadInput, missing_package
-from zoo.resolve import CostSubject
+from zoo.resolve import ResolvedModel
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Evaluator:
 
     def score_one(self, row: np.ndarray) -> float:
         """The named score of one row, through its skeleton graph; NaN where DeepMAD's depth-to-width rule refuses it."""
-        graph, px = CostSubject("", self.rulers.space.decode(row)).score_graph(self.rulers.input_px)
+        graph, px = ResolvedModel("", self.rulers.space.decode(row)).score_graph(self.rulers.input_px)
         result = self._score(graph, px, weights=self.rulers.weights, seed=self.seed)
         if result.notes.get("effectiveness", 0.0) > self._effectiveness_max():
             self.ineffective += 1

@@ -38,7 +38,7 @@ from workbench.errors import BadInput, unknown_name
 from workbench.files import write_atomic
 from workbench.run_folder import RunFiles, RunFolder
 from workbench.workers import Workers
-from zoo.resolve import CostSubject
+from zoo.resolve import ResolvedModel
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
@@ -416,7 +416,7 @@ def _candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float
     for other in dict.fromkeys((own, *fitting_scores(rulers))):
         if other not in scores:
             function = get_score(other)
-            graph, px = CostSubject(name, arch).score_graph(rulers.input_px, function.deployed)
+            graph, px = ResolvedModel(name, arch).score_graph(rulers.input_px, function.deployed)
             scores[other] = float(function(graph, px, weights=rulers.weights, seed=evaluator.seed).value)
     costs = {key: _number(value) for key, value in measured.costs.items()}
     return Candidate(name, arch, scores[own], costs, measured.parts_ms, scores)

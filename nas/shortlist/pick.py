@@ -15,7 +15,7 @@ from search_spaces.space import with_grid
 from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 from zoo.families.card import find_card, load_cards
-from zoo.resolve import resolve_subject
+from zoo.resolve import resolve_model
 
 FROM_SHARE = 0.5
 """Candidates are spread from this part of the best one's cost on: below, the front is of networks that nobody asked for."""
@@ -115,4 +115,4 @@ def _costed(result: SearchResult, model: str) -> StockModel:
 
     px, devices = int(result.settings["input_px"]), result.settings["device"]
     profiles = [load_device(one) for one in ([devices] if isinstance(devices, str) else devices or ())]
-    return StockModel(model, graph_costs(resolve_subject(model).graph("detector", px), px, profiles).costs[ruler(result)])
+    return StockModel(model, graph_costs(resolve_model(model).graph("detector", px), px, profiles).costs[ruler(result)])

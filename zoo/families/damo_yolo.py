@@ -15,7 +15,9 @@ from torch import Tensor
 from search_spaces.architecture import Architecture
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput
-from zoo.detector import Detector, Family, Raw, Recipe, flatten_levels
+from zoo.boxes import flatten_levels
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.backbones import build_backbone
 from zoo.families.parts.repgfpn import RepGFPN
 from zoo.families.parts.zero_head import (
@@ -113,7 +115,6 @@ FAMILY = Family(
     title="DAMO-YOLO",
     sizes=PUBLISHED,
     make=DamoYolo,
-    weights_licence="Apache-2.0",
     landmark=re.escape("head.gfl_cls.0.weight"),
     count_classes=_count_classes,
     renames=(
@@ -151,5 +152,5 @@ FAMILY = Family(
         (r"^head\.box\.", "head.gfl_reg."),
     ),
     constants={r"head\.integral\.project": _is_range},
-    input_px={"damo-yolo-ns": 416, "damo-yolo-nm": 416, "damo-yolo-nl": 416},
+    recipe="damo-yolo",
 )

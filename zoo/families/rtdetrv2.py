@@ -16,15 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.detector import (
-    Detector,
-    Family,
-    Raw,
-    Recipe,
-    boxes_from_centres,
-    centres_from_boxes,
-    flatten_levels,
-)
+from zoo.boxes import cxcywh_to_xyxy, flatten_levels, xyxy_to_cxcywh
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.deformable import MLP, DecoderLayer, EncoderLayer, Sizes, log_odds
 from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
@@ -301,7 +295,7 @@ def noised_queries(
     shares = sample_for_batch(lambda n: torch.rand(n, *boxes.shape[1:], device=boxes.device, dtype=boxes.dtype), b)
     shares = shares + shares.new_tensor([0.0, 1.0])[:, None, None]
     moved = boxes + signs * shares * BOX_NOISE * torch.cat([half, half], -1)
-    return labels, centres_from_boxes(moved.clamp(0, 1))
+    return labels, xyxy_to_cxcywh(moved.clamp(0, 1))
 
 
 def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> Pairs:
@@ -382,7 +376,7 @@ class RTDETRv2(Detector):
         truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
         at = (pairs.layers, pairs.images, pairs.queries)
         chosen = boxes[at]
-        corners, true_corners = boxes_from_centres(chosen), boxes_from_centres(truth)
+        corners, true_corners = cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(truth)
 
         quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
         place = (*at, torch.cat(targets.labels)[pairs.objects])
@@ -405,7 +399,7 @@ class RTDETRv2(Detector):
     @staticmethod
     def _normalised(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Boxes in pixels as cx, cy, w, h in 0..1."""
-        return tuple(centres_from_boxes(one / one.new_tensor([size[1], size[0]] * 2)) for one in boxes)
+        return tuple(xyxy_to_cxcywh(one / one.new_tensor([size[1], size[0]] * 2)) for one in boxes)
 
     @staticmethod
     def _in_ignored(boxes: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
@@ -448,7 +442,6 @@ FAMILY = Family(
     title="RT-DETRv2",
     sizes=SIZES,
     make=RTDETRv2,
-    weights_licence="Apache-2.0",
     landmark=r"decoder\.dec_score_head\.0\.weight",
     count_classes=lambda shapes: shapes["decoder.enc_score_head.weight"][0],
     renames=(
@@ -487,4 +480,5 @@ FAMILY = Family(
         r"backbone\..+\.norm\.num_batches_tracked": lambda value: value.numel() == 1,
     },
     inf_allowed=("decoder.anchors",),
+    recipe="rtdetrv2",
 )

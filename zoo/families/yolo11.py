@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, centres_from_boxes, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_cxcywh, xyxy_to_ltrb
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
@@ -23,7 +25,6 @@ from zoo.families.parts.yolo import (
     Neck,
     Size,
     count_classes,
-    distances_to_sides,
     set_norms,
     task_aligned_targets,
 )
@@ -101,18 +102,18 @@ class YOLO11(Detector):
     def _boxes(self, maps: Sequence[Tensor]) -> Tensor:
         """x1, y1, x2, y2 in pixels ``[b, n, 4]`` from the raw box maps."""
         distances = self.head.distance(torch.cat([level.flatten(2) for level in maps], 2)).transpose(1, 2)
-        centres, strides = points(maps, self.strides, 0.5)
-        return boxes_from_distances(distances, centres) * strides
+        centres, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(distances, centres) * strides
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``distribution`` (of the distances of the box sides)."""
         maps = [to_float32(level) for level in raw["boxes"]]
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
-        centres, strides = points(maps, self.strides, 0.5)
+        centres, strides = anchor_points(maps, self.strides, 0.5)
         lesson = task_aligned_targets(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
         bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
-        reach = distances_to_sides(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
+        reach = xyxy_to_ltrb(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
         distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()
         return {
             "box": BOX_WEIGHT * len(targets) * lesson.box_loss,
@@ -123,7 +124,7 @@ class YOLO11(Detector):
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         maps = self.features(image)
         boxes, scores = self.decode(self.head(maps), (image.shape[-2], image.shape[-1]))
-        decoded = torch.cat([centres_from_boxes(boxes), scores], 2).transpose(1, 2)
+        decoded = torch.cat([xyxy_to_cxcywh(boxes), scores], 2).transpose(1, 2)
         return {**dict(zip(("neck_p3", "neck_p4", "neck_p5"), maps, strict=True)), "decoded": decoded}
 
 
@@ -132,7 +133,6 @@ FAMILY = Family(
     title="YOLO11",
     sizes={f"yolo11{letter}": size for letter, size in SIZES.items()},
     make=YOLO11,
-    weights_licence="AGPL-3.0",
     landmark=r"model\.22\.m\.0\.cv3\.conv\.weight",
     count_classes=count_classes,
     renames=(
@@ -141,4 +141,5 @@ FAMILY = Family(
         (r"^head\.distance\.", "model.23.dfl."),
         *RENAMES,
     ),
+    recipe="yolo11",
 )

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
@@ -21,7 +23,6 @@ from zoo.families.parts.yolo import (
     Size,
     bottleneck_with_attention,
     count_classes,
-    distances_to_sides,
     set_norms,
     task_aligned_targets,
 )
@@ -101,8 +102,8 @@ class YOLO26(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         maps = raw_of(raw, self.branch)["boxes"]
-        centres, strides = points(maps, self.strides, 0.5)
-        return boxes_from_distances(flatten_levels(maps), centres) * strides
+        centres, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(flatten_levels(maps), centres) * strides
 
     def scores(self, raw: Raw) -> Tensor:
         return flatten_levels(raw_of(raw, self.branch)["classes"]).sigmoid()
@@ -120,12 +121,12 @@ class YOLO26(Detector):
     def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAligned) -> dict[str, Tensor]:
         """The weighted losses of one branch, as for one image."""
         maps = [to_float32(level) for level in own["boxes"]]
-        centres, strides = points(maps, self.strides, 0.5)
+        centres, strides = anchor_points(maps, self.strides, 0.5)
         reach = flatten_levels(maps) * strides
         centres = centres * strides
-        boxes = boxes_from_distances(reach, centres)
+        boxes = ltrb_to_xyxy(reach, centres)
         lesson = task_aligned_targets(flatten_levels(own["classes"]), boxes, centres, targets, assign)
-        wanted = distances_to_sides(centres[lesson.cells], lesson.truth)
+        wanted = xyxy_to_ltrb(centres[lesson.cells], lesson.truth)
         sides_px = wanted.new_tensor([size[1], size[0]] * 2)
         apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)
         return {
@@ -162,7 +163,6 @@ FAMILY = Family(
     title="YOLO26",
     sizes={f"yolo26{letter}": size for letter, size in SIZES.items()},
     make=YOLO26,
-    weights_licence="AGPL-3.0",
     landmark=r"model\.22\.m\.0\.1\.attn\.qkv\.conv\.weight",
     count_classes=count_classes,
     renames=(
@@ -172,4 +172,5 @@ FAMILY = Family(
         (r"^head\.one_to_one\.classes\.", "model.23.one2one_cv3."),
         *RENAMES,
     ),
+    recipe="yolo26",
 )

@@ -27,7 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_centres, points
+from zoo.boxes import anchor_points, cxcywh_to_xyxy
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
 from zoo.learning.assign_ota import topk_smallest
@@ -380,7 +382,7 @@ class YOLOv7(Detector):
             batch, rows, h, w = level.shape
             anchors = self.head.anchors[i][:, None]  # [3, 1, 2]
             values = level.reshape(batch, 3, rows // 3, h * w).transpose(2, 3).sigmoid()  # [b, 3, h * w, 5 + classes]
-            corners, _ = points([level], [stride], -0.5)
+            corners, _ = anchor_points([level], [stride], -0.5)
             boxes = _boxes(values, corners, anchors, stride)
             levels.append(torch.cat([boxes, values[..., 4:]], -1).reshape(batch, 3 * h * w, rows // 3))
         return torch.cat(levels, 1)
@@ -406,7 +408,7 @@ class YOLOv7(Detector):
             objectness = values[:, :, 4]
             wanted = torch.zeros_like(objectness).flatten()
             wanted[places] = overlaps.detach().clamp(min=0)
-            centres, _ = points([objectness], [stride], 0.5)
+            centres, _ = anchor_points([objectness], [stride], 0.5)
             learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
@@ -442,7 +444,7 @@ class YOLOv7(Detector):
         image, x, y = images[:, None, None], x[:, None], y[:, None]
         picked = values[image, which, :, y, x]  # [o, 3, 3, 5 + classes]
         corners = torch.stack([x, y], -1) - 0.5
-        predicted = boxes_from_centres(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
+        predicted = cxcywh_to_xyxy(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
         places = ((image * 3 + which) * h + y) * w + x
         usable = fits[:, :, None] & exists[:, None]
         return Candidates(picked.flatten(1, 2), predicted.flatten(1, 2), places.flatten(1, 2), usable.flatten(1, 2))
@@ -476,7 +478,7 @@ def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Ten
 
 def _located(predictions: Tensor) -> Tensor:
     """Boxes ``[b, n, 4]`` of decoded ``predictions`` ``[b, n, 5 + classes]``."""
-    return boxes_from_centres(predictions[..., :4])
+    return cxcywh_to_xyxy(predictions[..., :4])
 
 
 def _scored(predictions: Tensor) -> Tensor:
@@ -495,7 +497,6 @@ FAMILY = Family(
     title="YOLOv7",
     sizes=SIZES,
     make=YOLOv7,
-    weights_licence="GPL-3.0",
     landmark=r"model\.\d+\.ia\.0\.implicit",
     count_classes=_count_classes,
     renames=(
@@ -509,4 +510,5 @@ FAMILY = Family(
         (r"\.point\.bn\.", ".rbr_1x1.1."),
     ),
     constants={r"model\.\d+\.anchor_grid": lambda value: bool((value > 0).all())},
+    recipe="yolov7",
 )

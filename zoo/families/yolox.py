@@ -13,16 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.detector import (
-    Detector,
-    Family,
-    Raw,
-    Recipe,
-    boxes_from_centres,
-    centres_from_boxes,
-    flatten_levels,
-    points,
-)
+from zoo.boxes import anchor_points, cxcywh_to_xyxy, flatten_levels, xyxy_to_cxcywh
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
 from zoo.learning.assign_ota import sim_ota
@@ -207,7 +200,7 @@ class YOLOX(Detector):
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
-        return boxes_from_centres(self._centred(raw))
+        return cxcywh_to_xyxy(self._centred(raw))
 
     def scores(self, raw: Raw) -> Tensor:
         """Objectness times class probability."""
@@ -222,9 +215,9 @@ class YOLOX(Detector):
         are sums divided by the number of these cells, at least 1.
         """
         maps = {name: [level.float() for level in levels] for name, levels in raw.items()}
-        corners, cell = points(maps["boxes"], self.strides, 0.0)
+        corners, cell = anchor_points(maps["boxes"], self.strides, 0.0)
         offsets, objectness, logits = (flatten_levels(maps[name]) for name in ("boxes", "objectness", "classes"))
-        boxes = boxes_from_centres(_in_pixels(offsets, corners, cell))
+        boxes = cxcywh_to_xyxy(_in_pixels(offsets, corners, cell))
         centres = (corners + 0.5) * cell
         assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
         found = assignment.found(targets)
@@ -240,7 +233,7 @@ class YOLOX(Detector):
         }
         if phase.closing:
             own_cell = cell[found.cells]
-            true = centres_from_boxes(found.boxes) / own_cell
+            true = xyxy_to_cxcywh(found.boxes) / own_cell
             wanted = torch.cat([true[:, :2] - corners[found.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
             losses["l1"] = (found.of(offsets) - wanted).abs().sum() / count
         return losses
@@ -254,7 +247,7 @@ class YOLOX(Detector):
 
     def _centred(self, raw: Raw) -> Tensor:
         """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels."""
-        corners, strides = points(raw["boxes"], self.strides, 0.0)
+        corners, strides = anchor_points(raw["boxes"], self.strides, 0.0)
         return _in_pixels(flatten_levels(raw["boxes"]), corners, strides)
 
     @staticmethod
@@ -277,7 +270,6 @@ FAMILY = Family(
     title="YOLOX",
     sizes=SIZES,
     make=YOLOX,
-    weights_licence="Apache-2.0",
     landmark=r"backbone\.backbone\.stem\.conv\.conv\.weight",
     count_classes=lambda shapes: shapes["head.cls_preds.0.weight"][0],
     renames=(
@@ -295,5 +287,5 @@ FAMILY = Family(
         (r"\.box_", ".reg_"),
         (r"\.objectness_", ".obj_"),
     ),
-    input_px={"yolox-nano": 416, "yolox-tiny": 416},
+    recipe="yolox",
 )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoo.detector import boxes_from_centres
+from zoo.boxes import cxcywh_to_xyxy
 from zoo.learning.losses import iou_pairwise, to_float32
 
 UNUSABLE = 1e9
@@ -49,7 +49,7 @@ class SetMatch:
         present = self.alpha * (1 - score).pow(self.gamma) * -(score + 1e-8).log()
         absent = (1 - self.alpha) * score.pow(self.gamma) * -(1 - score + 1e-8).log()
         l1 = (boxes[..., :, None, :] - truth).abs().sum(-1)
-        giou = iou_pairwise(boxes_from_centres(boxes), boxes_from_centres(truth), "giou")
+        giou = iou_pairwise(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(truth), "giou")
         return self.class_weight * (present - absent) + self.l1_weight * l1 - self.giou_weight * giou
 
     @torch.no_grad()

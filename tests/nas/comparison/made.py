@@ -15,7 +15,7 @@ from distill.train.recipe import load_recipe
 def trained(folder: Path, ap: float | None, *, model: str = "damo-yolo-ns", val_sha256: str = "v" * 64, finished: bool = True, **told: Any) -> Path:
     """A training run's folder with a true checkpoint that says it reached ``ap`` (0..1)."""
     pytest.importorskip("torch")
-    from zoo.families import build
+    from zoo.factory import build
     from zoo.weights.checkpoint import save
 
     recipe = load_recipe("small", {"epochs": told.pop("epochs", 12)})

@@ -19,7 +19,7 @@ from zoo.export.gap import (
     sample_images,
     worst,
 )
-from zoo.families import build
+from zoo.factory import build
 
 SIDE = 640
 

@@ -30,7 +30,7 @@ from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
 from zoo.export.gap import HALF_TOLERANCE, TOLERANCE, prepared_scenes
 from zoo.export.write import FORMATS, OPSETS, Exported, Options, export, measure_gap
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.nms import best_of_all
 from zoo.weights.checkpoint import save
 

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from search_spaces.graph import Graph, Op
-from zoo.detector import Detector, Family, Recipe
+from zoo.detector import Detector, Recipe
 from zoo.families import families
+from zoo.families.family import Family
 
 
 def on_meta(family: Family, model: str, classes: int = 80) -> Detector:

@@ -16,8 +16,9 @@ from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from tests.zoo.families.checks import assert_folding_and_prediction, disturb
 from workbench.errors import BadInput
-from zoo.detector import Recipe, flatten_levels
-from zoo.families import build, build_recipe
+from zoo.boxes import flatten_levels
+from zoo.detector import Recipe
+from zoo.factory import build, build_recipe
 from zoo.families.damo_yolo import DamoYolo
 from zoo.families.parts.zero_head import ONE_TO_MANY, ONE_TO_ONE, DualZeroHead, ZeroHead, zero_head_boxes
 

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from tests.zoo.families import parity
 from tests.zoo.weights import official_files
-from zoo.families import family_of
+from zoo.factory import family_of
 from zoo.weights.official import import_official
 
 FIXTURES = parity.fixture_files()

@@ -28,7 +28,7 @@ from tests.zoo.families.checks import (
 )
 from workbench.errors import BadInput
 from zoo.detector import Recipe
-from zoo.families import family_of
+from zoo.factory import family_of
 from zoo.families.parts.deformable import DeformableAttention
 from zoo.families.parts.resnet_vd import FrozenBatchNorm2d
 from zoo.families.rtdetrv2 import FAMILY, anchor_boxes, position_code

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.zoo.learning.loss_cases import random_targets
 from tests.zoo.learning.loss_checks import targets_of
-from zoo.detector import points
+from zoo.boxes import anchor_points
 from zoo.learning import assign_ota as assign
 from zoo.learning.assign_ota import Assignment, aligned_ota, cheapest_few, one_each, sim_ota, topk_smallest
 from zoo.learning.targets import Targets
@@ -53,7 +53,7 @@ def predicted(seed: int, images: int, size: tuple[int, int], same: bool = False)
     """Random predictions; ``same`` gives every cell the one of the first, so that costs are equal."""
     random = np.random.RandomState(seed)
     levels = [torch.zeros(images, 1, size[0] // stride, size[1] // stride) for stride in (8, 16, 32)]
-    cells, strides = points(levels, (8, 16, 32), 0.0)
+    cells, strides = anchor_points(levels, (8, 16, 32), 0.0)
 
     def drawn(channels: int) -> Tensor:
         values = torch.from_numpy(random.standard_normal((images, len(cells), channels)).astype(np.float32))

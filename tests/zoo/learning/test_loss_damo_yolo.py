@@ -20,8 +20,9 @@ from tests.zoo.learning.loss_cases import CLASSES, SIZE, example, random_targets
 from tests.zoo.learning.loss_checks import mapped, raw_of, some_targets, targets_of
 from tests.zoo.learning.overfit import CLASSES as SHAPES
 from tests.zoo.learning.overfit import ap50, overfit, shapes
-from zoo.detector import Recipe, flatten_levels, points
-from zoo.families import build_recipe
+from zoo.boxes import anchor_points, flatten_levels
+from zoo.detector import Recipe
+from zoo.factory import build_recipe
 from zoo.families.damo_yolo import DamoYolo
 from zoo.families.parts.zero_head import ONE_TO_MANY, ONE_TO_ONE, zero_head_boxes, zero_head_losses
 from zoo.images import prepare
@@ -71,7 +72,7 @@ def test_losses_and_gradients_are_the_official_ones(name: str, reg_max: int) -> 
 
 def test_an_object_teaches_one_cell_of_the_one_to_one_head() -> None:
     raw, targets = case("random", 16)
-    corners, strides = points(raw["boxes"], STRIDES, 0.0)
+    corners, strides = anchor_points(raw["boxes"], STRIDES, 0.0)
     boxes = zero_head_boxes(raw["boxes"], STRIDES, 16)
     inputs = boxes, flatten_levels(raw["classes"]), corners * strides, strides, targets
     many, single = aligned_ota(*inputs), aligned_ota(*inputs, one_to_one=True)

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from tests.zoo.learning import loss_checks
 from tests.zoo.learning.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
 from tests.zoo.learning.overfit import CLASSES, overfit
-from zoo.detector import Detector, Recipe, boxes_from_distances, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy
+from zoo.detector import Detector, Recipe
 from zoo.families.yolo26 import ASSIGN, FAMILY
 from zoo.families.yolo26 import raw_of as branch_of
 from zoo.learning.losses import box_iou
@@ -30,10 +31,10 @@ def test_box_losses_by_loops(detector: Detector, branch: str) -> None:
     targets = some_targets()
     raw = mapped(raw_of(detector, targets), lambda x: x.detach() * 1.5)
     own = branch_of(raw, branch)
-    centres, strides = points(own["boxes"], (8, 16, 32), 0.5)
+    centres, strides = anchor_points(own["boxes"], (8, 16, 32), 0.5)
     centres = centres * strides
     reach = flatten_levels(own["boxes"]) * strides
-    boxes, scores = boxes_from_distances(reach, centres), flatten_levels(own["classes"]).sigmoid()
+    boxes, scores = ltrb_to_xyxy(reach, centres), flatten_levels(own["classes"]).sigmoid()
     found = ASSIGN[branch](scores, boxes, centres, targets)
     truth, box_sum, l1_sum = torch.cat(targets.boxes), 0.0, 0.0
     for image, cell in (found.objects >= 0).nonzero().tolist():

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from tests.zoo.learning import loss_checks
 from tests.zoo.learning.loss_checks import SIZE, gradients_of, losses_of, targets_of
 from tests.zoo.learning.overfit import CLASSES, overfit
-from zoo.detector import Detector, Recipe, boxes_from_centres
+from zoo.boxes import cxcywh_to_xyxy
+from zoo.detector import Detector, Recipe
 from zoo.families.yolov7 import ANCHORS_PX, FAMILY, dynamic_choice
 from zoo.learning.losses import box_iou
 from zoo.learning.targets import Targets
@@ -61,7 +62,7 @@ def box_of(maps: list[Tensor], place: Place) -> Tensor:
     values, stride = prediction(maps, place)[:4].sigmoid(), STRIDES[level]
     width_height = torch.tensor(ANCHORS_PX[level][anchor], dtype=torch.float32) / stride
     centre = (values[:2] * 2 + torch.tensor([column - 0.5, row - 0.5])) * stride
-    return boxes_from_centres(torch.cat([centre, (values[2:] * 2) ** 2 * (width_height * stride)]))
+    return cxcywh_to_xyxy(torch.cat([centre, (values[2:] * 2) ** 2 * (width_height * stride)]))
 
 
 def candidates_by_loops(box: list[float], image: int) -> list[Place]:

@@ -16,7 +16,7 @@ from tests.zoo.learning.loss_checks import mapped, targets_of
 from tests.zoo.learning.overfit import CLASSES as SHAPES
 from tests.zoo.learning.overfit import overfit
 from zoo.detector import Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.families.yolox import YOLOX
 from zoo.learning.targets import Phase, Targets, total
 

@@ -27,8 +27,9 @@ from tests.zoo.families.checks import disturb
 from tests.zoo.weights.official_files import save_safetensors
 from workbench.errors import BadInput
 from zoo.detector import Detector, Info, Recipe
-from zoo.families import build_recipe
-from zoo.weights.checkpoint import FORMAT, KEY, load, read_manifest, save
+from zoo.factory import build_recipe
+from zoo.weights.checkpoint import KEY, load, read_manifest, save
+from zoo.weights.manifest import FORMAT
 
 LINEAGE = ({"model": "teacher", "licence": "Apache-2.0", "sha256": "ab" * 32}, {"model": "grandparent", "licence": "GPL-3.0", "sha256": "cd" * 32})
 PROVENANCE = {"file": "best.pth", "licence": "Apache-2.0", "facts": {"epoch": 300, "loss": 0.25}}

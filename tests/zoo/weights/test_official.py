@@ -24,7 +24,9 @@ from tests.zoo.weights import official_files
 from workbench.errors import BadInput
 from zoo.coco_names import COCO_NAMES
 from zoo.detector import Detector, Recipe
-from zoo.families import build_recipe, family
+from zoo.factory import build_recipe
+from zoo.families import find_family
+from zoo.families.card import weights_licence
 from zoo.families.rtdetrv2 import anchor_boxes
 from zoo.weights.checkpoint import load, save
 from zoo.weights.official import identify, import_official
@@ -52,7 +54,7 @@ def detector_of(recipe: Recipe) -> Detector:
 
 def official_tensors(detector: Detector) -> Tensors:
     """Its weights by their official names."""
-    one = family(detector.family)
+    one = find_family(detector.family)
     return {one.official_name(name): value.clone() for name, value in detector.state_dict().items()}
 
 
@@ -138,7 +140,7 @@ def test_every_family_in_its_official_layout(case: Case, tmp_path: Path) -> None
     numbered = tuple(f"class {i}" for i in range(case.classes))
     assert found.info.class_names == (NAMES if case.named else COCO_NAMES if case.classes == 80 else numbered)
     assert found.info.input_px == (416 if case.model in ("yolox-nano", "damo-yolo-ns") else 640)
-    digest, licence = hashlib.sha256(path.read_bytes()).hexdigest(), family(detector.family).weights_licence
+    digest, licence = hashlib.sha256(path.read_bytes()).hexdigest(), weights_licence(detector.family)
     assert {key: found.info.provenance[key] for key in ("sha256", "licence", "read_from")} == {
         "sha256": digest, "licence": licence, "read_from": case.place,
     }  # fmt: skip
@@ -148,7 +150,7 @@ def test_every_family_in_its_official_layout(case: Case, tmp_path: Path) -> None
 
 
 def test_licences_are_those_of_the_published_weights() -> None:
-    licences = {name: family(name).weights_licence for name in ("damo-yolo", "yolox", "yolov7", "yolo11", "yolo26", "rtdetrv2")}
+    licences = {name: weights_licence(name) for name in ("damo-yolo", "yolox", "yolov7", "yolo11", "yolo26", "rtdetrv2")}
     assert licences == {
         "damo-yolo": "Apache-2.0", "yolox": "Apache-2.0", "yolov7": "GPL-3.0", "yolo11": "AGPL-3.0", "yolo26": "AGPL-3.0", "rtdetrv2": "Apache-2.0",
     }  # fmt: skip

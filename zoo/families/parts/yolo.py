@@ -365,8 +365,3 @@ def task_aligned_targets(logits: Tensor, boxes: Tensor, centres: Tensor, targets
     # where, not a product: 0 times infinity is not 0
     class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
     return TaskAlignedTargets(class_loss, box_loss, images, cells, truth, shares)
-
-
-def distances_to_sides(centres: Tensor, boxes: Tensor) -> Tensor:
-    """Left, top, right, bottom ``[p, 4]`` from ``centres`` ``[p, 2]`` to the sides of ``boxes`` ``[p, 4]``."""
-    return torch.cat([centres - boxes[:, :2], boxes[:, 2:] - centres], -1)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Head
-from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy
+from zoo.detector import Raw
 from zoo.learning.assign_ota import aligned_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
@@ -80,9 +81,9 @@ def distances(boxes: Tensor, reg_max: int) -> Tensor:
 
 def zero_head_boxes(boxes: Sequence[Tensor], strides: Sequence[int], reg_max: int) -> Tensor:
     """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in pixels) from the raw box maps; cells are anchored at their corner."""
-    corners, cell = points(boxes, strides, 0.0)
+    corners, cell = anchor_points(boxes, strides, 0.0)
     reach = distances(flatten_levels(boxes), reg_max) * cell
-    return boxes_from_distances(reach, corners * cell)
+    return ltrb_to_xyxy(reach, corners * cell)
 
 
 def zero_head_losses(
@@ -96,11 +97,11 @@ def zero_head_losses(
     the best class score of each, and no sum is divided by less than 1.
     """
     boxes, classes = [level.float() for level in boxes], [level.float() for level in classes]
-    corners, cell = points(boxes, strides, 0.0)
+    corners, cell = anchor_points(boxes, strides, 0.0)
     anchors = corners * cell
     logits, sides = flatten_levels(classes), flatten_levels(boxes)
     with torch.no_grad():
-        predicted = boxes_from_distances(distances(sides, reg_max) * cell, anchors)
+        predicted = ltrb_to_xyxy(distances(sides, reg_max) * cell, anchors)
     assignment = aligned_ota(predicted, logits, anchors, cell, targets, one_to_one)
     found = assignment.found(targets)
 
@@ -112,7 +113,7 @@ def zero_head_losses(
     weight = found.of(logits.detach()).amax(-1).sigmoid()
     norm = sum_over_batch(weight.sum()).clamp(min=1)
     own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
-    own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
+    own_boxes = ltrb_to_xyxy(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
     giou = box_iou(own_boxes, found.boxes, "giou")
     true = found.boxes / own_cell
     reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
