@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from tests.zoo.learning.loss_cases import random_targets
-from tests.zoo.learning.loss_checks import targets_of
+from tests.zoo.families.loss_cases import random_targets
+from tests.zoo.families.loss_checks import targets_of
 from zoo.boxes import anchor_points
 from zoo.learning import assign_ota as assign
 from zoo.learning.assign_ota import Assignment, aligned_ota, cheapest_few, one_each, sim_ota, topk_smallest

@@ -6,9 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.zoo.learning import loss_checks
-from tests.zoo.learning.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
-from tests.zoo.learning.overfit import CLASSES, overfit
+from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
 from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy
 from zoo.detector import Detector, Recipe
 from zoo.families.yolo26 import ASSIGN, FAMILY
@@ -115,32 +113,3 @@ def test_ignored_regions_are_not_taught_as_background(detector: Detector) -> Non
         finest = grads[name][0][0].abs().sum(0)
         assert not finest[8:, 8:].any()
         assert (finest[:8] > 0).all() and (finest[:, :8] > 0).all()
-
-
-def test_every_parameter_moves() -> None:
-    torch.manual_seed(0)
-    loss_checks.assert_every_parameter_moves(FAMILY.make(Recipe("yolo26n", 3)))
-
-
-def test_without_objects(detector: Detector) -> None:
-    loss_checks.assert_learns_background_without_objects(detector, ["one_to_many_classes", "one_to_one_classes"])
-
-
-def test_half_precision(detector: Detector) -> None:
-    loss_checks.assert_finite_in_half_precision(detector)
-
-
-def test_repeatable(detector: Detector) -> None:
-    loss_checks.assert_repeatable(detector)
-
-
-def test_grows_with_the_number_of_images(detector: Detector) -> None:
-    assert detector.loss_counts_images
-    loss_checks.assert_counts_images(detector)
-
-
-@pytest.mark.slow
-def test_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 on the very same pictures."""
-    torch.manual_seed(0)
-    assert overfit(FAMILY.make(Recipe("yolo26n", CLASSES)), steps=200, rate=4e-3, batch=16) >= 0.9
