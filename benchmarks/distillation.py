@@ -27,9 +27,10 @@ import torch
 
 from distill.data.feed.loader import Loader
 from distill.data.formats.readers import open_data
+from distill.prepare import PreparedRun, prepare, train_from
+from distill.request import TrainRequest
 from distill.study.control import PLAIN, TAUGHT, ControlResult, control
 from distill.study.gain import CONFIDENCE
-from distill.study.request import PreparedRun, TrainRequest, prepare, train_from
 from distill.teach.balance import EAGER
 from distill.teach.request import TeacherRequest
 from distill.train.loop import Loop

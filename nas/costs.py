@@ -20,9 +20,13 @@ from nas.scores import WEIGHTS
 from nas.scores.rows import ROW_SCORES, RowScore
 from nas.scores.rows import SCORE_TICK as SCORE_TICK
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import BLOCK_KINDS, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder, Num, OpTable
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import StageNumbers
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
+from search_spaces.op_table import OpTable
+from search_spaces.ops import Num
 from search_spaces.space import BTN, DEPTH, OUT, K, Space
 from workbench.errors import BadInput
 

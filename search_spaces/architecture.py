@@ -17,14 +17,15 @@ from typing import Any
 
 import yaml
 
-from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import ANY_STYLE
 from search_spaces.stage import Stage as Stage
 from workbench.errors import BadInput, unknown_name
 
 STYLES = ("res", "csp", "mob", "bottleneck")
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
 
-ACTIVATIONS = ("relu", "silu")
+SEARCHED_ACTIVATIONS = ("relu", "silu")
 FORMAT = "nas-architecture-1"
 MOST = 2**31
 """Of any other whole number, channels among them."""
@@ -67,7 +68,7 @@ class Head:
     one_to_one: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Architecture:
     """A backbone (``stem`` and ``stages``) and, unless it is a bare backbone, ``neck`` and ``head``."""
 
@@ -82,6 +83,20 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_architecture(self)
+
+    def __repr__(self) -> str:
+        widths = "-".join(str(stage.out) for stage in self.stages)
+        neck = "" if self.neck is None else f", neck {'-'.join(map(str, self.neck.out))}"
+        head = "" if self.head is None else f", {self.head.classes} classes"
+        return f"Architecture({self.name or self.digest()!r}, {self.style}, stem {self.stem.out}, stages {widths}{neck}{head})"
+
+    def __str__(self) -> str:
+        """One line for the whole, then one line a stage."""
+        lines = [repr(self)]
+        for number, (stage, stride) in enumerate(zip(self.stages, self.strides, strict=True), start=1):
+            shape = f"out {stage.out:4d}, btn {stage.btn:4d}, k {stage.k}"
+            lines.append(f"  stage {number}: {stage.depth} x {stage.kind}, {shape}, total stride {stride}")
+        return "\n".join(lines)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -187,8 +202,8 @@ def check_architecture(arch: Architecture) -> None:
     """Raise ``BadInput`` for the first field that breaks a rule."""
     if arch.style not in STYLES:
         raise unknown_name("backbone style", arch.style, STYLES)
-    if arch.act not in ACTIVATIONS:
-        raise unknown_name("activation", arch.act, ACTIVATIONS)
+    if arch.act not in SEARCHED_ACTIVATIONS:
+        raise unknown_name("activation", arch.act, SEARCHED_ACTIVATIONS)
     if not arch.stages:
         raise BadInput("an architecture needs at least one stage")
     _check_int("stem: out", arch.stem.out, 1)
@@ -214,8 +229,8 @@ def check_architecture(arch: Architecture) -> None:
             raise BadInput(f"neck: out {list(arch.neck.out)} must list the channels of P3, P4 and P5")
         for channels in arch.neck.out:
             _check_int("neck: out", channels, 2)
-        if arch.neck.act not in ACTIVATIONS:
-            raise unknown_name("activation of the neck", arch.neck.act, ACTIVATIONS)
+        if arch.neck.act not in SEARCHED_ACTIVATIONS:
+            raise unknown_name("activation of the neck", arch.neck.act, SEARCHED_ACTIVATIONS)
         if not 0 < arch.neck.hidden_ratio <= 4 or not 0 < arch.neck.depth <= 10:
             raise BadInput(f"neck: hidden_ratio {arch.neck.hidden_ratio} must be in (0, 4] and depth {arch.neck.depth} in (0, 10]")
         _check_int("head: classes", arch.head.classes, 1)

@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage
-from search_spaces.blocks import BLOCK_KINDS, Flow, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder, Num
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import BlockNumbers, Flow, StageNumbers
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 SCOPES = ("detector", "backbone")
@@ -158,11 +161,12 @@ def skeleton(arch: Architecture) -> Graph:
         if stage.stride == 2:
             levels.append(x)
             squeezed += [x] if after_squeeze else []
-        after_squeeze = after_squeeze or stage.kind == "k1dwsek1"
         for block in range(stage.depth):
             g.scope = [f"stage{index + 1}", f"block{block}"]
             stride = stage.stride if block == 0 else 1
-            x = BLOCK_KINDS[stage.kind].skeleton_block(g, x, stage.btn, stage.out, stage.k, stride, block == 0)
+            numbers = BlockNumbers(stage.btn, stage.out, stage.k, stride, "relu", block == 0)
+            x = BLOCK_KINDS[stage.kind].skeleton_block(g, x, numbers)
+        after_squeeze = after_squeeze or any(op.kind == "global_avgpool" for op in g.ops)
     levels.append(x)
     squeezed += [x] if after_squeeze else []
     return g.finish(levels, arch.name, {"levels": levels, "squeezed": squeezed})

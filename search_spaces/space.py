@@ -51,7 +51,7 @@ class Rules:
     btn_to_out: tuple[float, float] = (0.0, math.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Space:
     """A search space; see the module head for rows."""
 
@@ -69,6 +69,19 @@ class Space:
     head: Head
     channel_step: int = 8
     doc: str = ""
+
+    def __repr__(self) -> str:
+        stem = _range_text(self.stem_outs)
+        return f"Space({self.name!r}, {self.style}, stem {stem}, {len(self.stages)} stages, {self.size():.3g} architectures)"
+
+    def __str__(self) -> str:
+        """One line for the whole, then the choices of each stage."""
+        lines = [repr(self)]
+        for number, stage in enumerate(self.stages, start=1):
+            unit = " x out" if stage.by_ratio else ""
+            choices = f"out {_range_text(stage.outs)}, btn {_range_text(stage.btns)}{unit}, k {_range_text(stage.ks)}"
+            lines.append(f"  stage {number}: {stage.kind}, stride {stage.stride}, {choices}, depth {_range_text(stage.depths)}")
+        return "\n".join(lines)
 
     @property
     def genes(self) -> int:
@@ -269,6 +282,11 @@ class Space:
             bottom = np.searchsorted(values, low * new[:, out], side="left")
             place = np.searchsorted(values, new[:, btn])
             new[:, btn] = values[np.clip(np.clip(place, bottom, np.maximum(top, 0)), 0, len(values) - 1)]
+
+
+def _range_text(values: Sequence[float]) -> str:
+    """``16..64`` for many choices, ``3, 5`` for few."""
+    return ", ".join(f"{v:g}" for v in values) if len(values) <= 3 else f"{values[0]:g}..{values[-1]:g}"
 
 
 MUTATION_SCALES = (2.0, 1.5, 1.25, 0.8, 0.6, 0.5)

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from search_spaces.architecture import ACTIVATIONS, STYLES, Head, Neck, read_fields
-from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
+from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck, read_fields
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import ANY_STYLE
 from search_spaces.space import Rules, Space, StageChoices
 from workbench.errors import BadInput, unknown_name
 
@@ -145,8 +146,8 @@ def read_space(text: str, where: str = "space") -> Space:
     if style not in STYLES:
         raise reader.fail(style_node.line, str(unknown_name("style", style, STYLES)))
     act = str(top["act"].value) if "act" in top else "relu"
-    if act not in ACTIVATIONS:
-        raise reader.fail(top["act"].line, str(unknown_name("activation", act, ACTIVATIONS)))
+    if act not in SEARCHED_ACTIVATIONS:
+        raise reader.fail(top["act"].line, str(unknown_name("activation", act, SEARCHED_ACTIVATIONS)))
     step = reader.whole(top["channels"], "channels (the grid step)") if "channels" in top else 8
     stem_node = reader.need(top, "stem", 1, "the space")
     stem = reader.mapping(stem_node, "the stem", _STEM)
@@ -195,8 +196,8 @@ def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> 
     if ("btn" in fields) == ("btn_ratio" in fields):
         raise reader.fail(node.line, f"{what}: give either btn (channels) or btn_ratio (ratios of out), not both or none")
     outs = reader.choices(reader.need(fields, "out", node.line, what), f"{what}: out", step)
-    if kind == "kxkx" and any(o % 2 for o in outs):
-        raise reader.fail(fields["out"].line, f"{what}: out must be even in style csp, which halves it")
+    if BLOCK_KINDS[kind].even_out and any(o % 2 for o in outs):
+        raise reader.fail(fields["out"].line, f"{what}: out must be even in style {style}, which halves it")
     btns: tuple[float, ...]
     if "btn" in fields:
         btns = reader.choices(fields["btn"], f"{what}: btn", step)

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search_spaces.architecture import Architecture, Stage, Stem
-from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import ANY_STYLE
 from search_spaces.lowering import divisible
 from workbench.errors import BadInput, unknown_name
 
@@ -22,7 +23,6 @@ STEM_CLASS = "ConvKXBNRELU"
 DAMO_MOB_KERNEL = 5
 """Kernel of every depth-wise conv in DAMO-YOLO's mobile backbone, whatever the text says."""
 
-_BY_CLASS = {kind.tinynas: kind.name for kind in BLOCK_KINDS.values()}
 _FIELDS = {"class", "in", "out", "k", "s", "L", "btn", "inner_class"}
 _IGNORED = {"nbitsA", "nbitsW", "force_resproj_skip"}
 """Quantisation settings of TinyNAS texts; DAMO-YOLO drops them on reading and so do we."""
@@ -59,19 +59,20 @@ def parse_structure(data: Any, style: str | None = None, where: str = "TinyNAS s
         raise BadInput(f"{where}: block 0 is {blocks[0]['class']!r}; the first block must be {STEM_CLASS!r}")
     damo = any(b["class"].startswith("SuperResConv") for b in blocks[1:])
     mobile = damo and style == "mob"
+    kind_of_class = {kind.tinynas: name for name, kind in BLOCK_KINDS.items()}
     stages = []
     previous = blocks[0]["out"]
     for i, block in enumerate(blocks[1:], start=1):
         name = block["class"].replace("SuperResConv", "SuperRes")
-        if name not in _BY_CLASS:
-            raise unknown_name(f"class in {where}, block {i}:", block["class"], [STEM_CLASS, *_BY_CLASS])
+        if name not in kind_of_class:
+            raise unknown_name(f"class in {where}, block {i}:", block["class"], [STEM_CLASS, *kind_of_class])
         if block["in"] != previous:
             raise BadInput(f"{where}: block {i} has in={block['in']}, but the block before it puts out {previous}")
         previous = block["out"]
         if mobile:
             stages.append(Stage("k1dwk1", block["out"], damo_mob_btn(block["out"], i), DAMO_MOB_KERNEL, block["s"], block["L"]))
         else:
-            stages.append(Stage(_BY_CLASS[name], block["out"], block["btn"], block["k"], block["s"], block["L"]))
+            stages.append(Stage(kind_of_class[name], block["out"], block["btn"], block["k"], block["s"], block["L"]))
     kinds = {BLOCK_KINDS[stage.kind].style for stage in stages} - {ANY_STYLE} or {"res"}
     if len(kinds) > 1:
         raise BadInput(f"{where}: stages of several styles in one text: {', '.join(sorted(kinds))}")
@@ -89,7 +90,7 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
     if spelling not in SPELLINGS:
         raise unknown_name("spelling", spelling, SPELLINGS)
     damo = spelling == "damo"
-    if damo and (arch.style == "bottleneck" or any(s.kind == "k1dwsek1" for s in arch.stages)):
+    if damo and (arch.style == "bottleneck" or not all(BLOCK_KINDS[s.kind].in_damo_yolo for s in arch.stages)):
         raise BadInput(f"DAMO-YOLO has no backbone of style {arch.style!r} with these blocks: use the 'tinynas' spelling")
     if damo and arch.style in ("res", "csp") and not arch.stem.focus and arch.stem.stride == 1:
         raise BadInput("DAMO-YOLO's backbones begin at stride 2: this stem has stride 1 and no focus")
@@ -111,7 +112,7 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
             name = "SuperResK1KX"
         block = {"class": name.replace("SuperRes", "SuperResConv") if damo else name, "in": previous, "out": stage.out}
         block |= {"s": stage.stride, "k": stage.k, "L": stage.depth, "btn": stage.btn}
-        if stage.kind == "conv":
+        if BLOCK_KINDS[stage.kind].tinynas == STEM_CLASS:  # a plain conv has neither
             block = {key: value for key, value in block.items() if key not in ("L", "btn")}
         elif damo:
             block["inner_class"] = str(block["class"]).removeprefix("Super")

@@ -1,4 +1,4 @@
-"""From the words of ``nas distill`` to what is learnt: which teachers with which weights, and by which methods."""
+"""Options of ``nas distill``: teachers with their weights, methods and cache, and the task that follows from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
-    from distill.teach.task import Teacher
+    from distill.teach.teacher import Teacher
     from distill.train.task import Task
     from zoo.detector import Detector
 
@@ -22,111 +22,125 @@ CHECKPOINT = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class TeacherRequest:
-    """The teachers and their methods as a command names them; None stands for a default."""
+    """Teachers and their methods; None stands for a default."""
 
     teachers: tuple[str, ...]
     weights: tuple[str, ...] = ()
-    """Files for the teachers in their order; those that are files themselves, and ``self``, may be left out."""
+    """Checkpoints of the teachers in their order; may be left out for teachers that are files, and for ``self``."""
     input_px: int | None = None
     features: tuple[str, ...] = ("cwd",)
     responses: tuple[str, ...] | None = None
     share: float | None = None
     half: bool | None = None
-    """Whether teachers calculate in half precision; None leaves it to ``decided``."""
+    """Whether teachers calculate in half precision; None leaves it to ``with_precision``."""
     cache: str | None = None
-    """Folder for what the teacher says of views that come round again; None keeps it with the run until that is done."""
+    """Folder for the teacher's outputs of repeated views; None keeps them in the run folder until the run is done."""
     cache_gb: float | None = None
-    """What that may take on the disk, in 1e9 bytes."""
+    """Disk space of the cache, in 1e9 bytes."""
 
-    def caching_below(self, name: str) -> TeacherRequest:
-        """The same with a cache of its own: what is kept for one student and seed is of no use to another."""
+    def with_cache_below(self, name: str) -> TeacherRequest:
+        """The same with a cache of its own: an entry is valid for one student and seed only."""
         return self if self.cache is None else dataclasses.replace(self, cache=str(Path(self.cache) / name))
 
-    def decided(self, device: str, precision: str) -> TeacherRequest:
-        """The same with ``half`` settled, for a student trained with ``precision``: yes where that is a half, and on CPUs that are faster so.
+    def with_precision(self, device: str, precision: str) -> TeacherRequest:
+        """The same with ``half`` decided, for a student trained with ``precision`` on ``device``.
 
-        The student's own average is left in the student's precision: the two differ too little for one of them to be rounded.
+        Half precision if the student trains in it, or on a CPU where it is faster. The student's own average stays in
+        the student's precision: the difference between them is too small to round one of them.
         """
         if self.half is not None:
             return self
-        from distill.teach.task import cpu_is_fast_in_half
+        from distill.teach.teacher import cpu_is_fast_in_half
 
-        return dataclasses.replace(self, half=precision != "fp32" or (device == "cpu" and SELF not in self.teachers and cpu_is_fast_in_half()))
+        fast_on_cpu = device == "cpu" and SELF not in self.teachers and cpu_is_fast_in_half()
+        return dataclasses.replace(self, half=precision != "fp32" or fast_on_cpu)
 
     def sources(self) -> list[tuple[str, str]]:
-        """Every teacher's name with the file of its weights; ``self`` has none."""
+        """Every teacher's name with its checkpoint; that of ``self`` is empty."""
         if not self.teachers:
             raise BadInput("no teacher: name one with --teacher")
         if self.teachers.count(SELF) > 1:
             raise BadInput("--teacher self is given twice: the student has one average")
-        asking = [at for at, name in enumerate(self.teachers) if name != SELF and Path(name).suffix != CHECKPOINT]
-        able = [at for at, name in enumerate(self.teachers) if name != SELF]
-        if len(self.weights) not in (len(asking), len(able)):
-            if len(self.weights) < len(asking):
-                name = self.teachers[asking[len(self.weights)]]
-                raise BadInput(f"--teacher {name!r} has no trained weights of its own: add --teacher-weights FILE (nas zoo import makes one)")
-            raise BadInput(f"--teacher-weights is given {len(self.weights)} times for {len(asking)} teachers that need it: give it once for each, in their order")
-        files = dict(zip(asking if len(self.weights) == len(asking) else able, self.weights, strict=True))
-        return [(name, "" if name == SELF else files.get(at, name)) for at, name in enumerate(self.teachers)]
+        networks = [i for i, name in enumerate(self.teachers) if name != SELF]
+        without_weights = [i for i in networks if Path(self.teachers[i]).suffix != CHECKPOINT]
+        if len(self.weights) not in (len(without_weights), len(networks)):
+            if len(self.weights) < len(without_weights):
+                name = self.teachers[without_weights[len(self.weights)]]
+                raise BadInput(
+                    f"--teacher {name!r} has no trained weights of its own: add --teacher-weights FILE "
+                    "(nas zoo import makes one)"
+                )
+            raise BadInput(
+                f"--teacher-weights is given {len(self.weights)} times for {len(without_weights)} teachers that need it: "
+                "give it once for each, in their order"
+            )
+        receivers = without_weights if len(self.weights) == len(without_weights) else networks
+        files = dict(zip(receivers, self.weights, strict=True))
+        return [(name, "" if name == SELF else files.get(i, name)) for i, name in enumerate(self.teachers)]
 
 
 def same_network(a: Detector, b: Detector) -> bool:
-    """Whether two detectors are one model, whatever they are called and however many classes they have."""
+    """Whether two detectors are one model, whatever their names and numbers of classes."""
 
-    def network(of: Detector) -> object:
-        arch = of.recipe.architecture
+    def network(detector: Detector) -> object:
+        arch = detector.recipe.architecture
         if arch is None or arch.head is None:
-            return of.recipe.model
+            return detector.recipe.model
         return dataclasses.replace(arch, name="", head=dataclasses.replace(arch.head, classes=1))
 
     return network(a) == network(b)
 
 
-def make_task(student: Detector, teaching: TeacherRequest | None, seed: int, px: int) -> tuple[Task, dict[str, Any]]:
-    """What is learnt, and what a run's settings must say of it. The student's lineage gains its teachers."""
+def make_task(student: Detector, request: TeacherRequest | None, seed: int, px: int) -> tuple[Task, dict[str, Any]]:
+    """The training task, and what the run's settings record of it. The student's lineage gains its teachers."""
     from distill.train.task import SupervisedTask
 
-    if teaching is None:
+    if request is None:
         return SupervisedTask(student), {}
-    from distill.teach.ensemble import Ensemble
     from distill.teach.self_teacher import RISING
-    from distill.teach.task import DEFAULT_SHARE, DistillationSettings, DistillationTask
+    from distill.teach.settings import DEFAULT_SHARE, DistillationSettings
+    from distill.teach.task import DistillationTask
 
-    sources = teaching.sources()
-    pairs = [_teacher(name, file, student, teaching, seed, px) for name, file in sources]
-    teachers, told = [teacher for teacher, _ in pairs], [fact for _, fact in pairs]
-    lessons = DistillationSettings(
-        {name: {} for name in teaching.features}, None if teaching.responses is None else {name: {} for name in teaching.responses},
-        DEFAULT_SHARE if teaching.share is None else teaching.share,
-    )  # fmt: skip
+    sources = request.sources()
+    loaded = [_load_teacher(name, file, student, request, seed, px) for name, file in sources]
+    settings = DistillationSettings(
+        features={name: {} for name in request.features},
+        responses=None if request.responses is None else {name: {} for name in request.responses},
+        share=DEFAULT_SHARE if request.share is None else request.share,
+    )
     if all(name == SELF for name, _ in sources):
-        lessons = dataclasses.replace(lessons, schedule=RISING)
-    settings: dict[str, Any] = {"features": list(lessons.features), "share": lessons.share}
-    if len(teachers) == 1:
-        single = DistillationTask(student, teachers[0], lessons)
-        return single, {**settings, **told[0], "responses": list(single.responses)}
-    several = Ensemble(student, teachers, lessons)
-    pairs_told = [{**fact, "responses": list(lesson.responses)} for fact, lesson in zip(told, several.each, strict=True)]
-    return several, {**settings, "teachers": pairs_told}
+        settings = dataclasses.replace(settings, schedule=RISING)
+    task = DistillationTask(student, [teacher for teacher, _ in loaded], settings)
+    teachers = [
+        {**record, "responses": list(part.responses)} for (_, record), part in zip(loaded, task.parts, strict=True)
+    ]
+    shared: dict[str, Any] = {"features": list(settings.features), "share": settings.share}
+    return task, {**shared, **teachers[0]} if len(teachers) == 1 else {**shared, "teachers": teachers}
 
 
-def _teacher(name: str, file: str, student: Detector, teaching: TeacherRequest, seed: int, px: int) -> tuple[Teacher, dict[str, Any]]:
-    """A teacher and what settings say of it. It enters the student's lineage."""
+def _load_teacher(
+    name: str, file: str, student: Detector, request: TeacherRequest, seed: int, px: int
+) -> tuple[Teacher, dict[str, Any]]:
+    """A teacher and its entry in the run's settings. It is added to the student's lineage."""
     from distill.teach.self_teacher import SelfTeacher
-    from distill.teach.task import Teacher, student_lineage
+    from distill.teach.teacher import Teacher, student_lineage
     from zoo.resolve import resolve_detector
 
-    half = teaching.half
-    assert half is not None, "it is settled with the recipe"
+    half = request.half
+    assert half is not None, "decided together with the recipe"
     if name == SELF:
         return SelfTeacher(student, half), {"teacher": SELF, "teacher_half": half}
     teacher, _ = resolve_detector(file, seed)
     if file != name:
-        wanted, _ = resolve_detector(name, seed)
-        if not same_network(wanted, teacher):
-            raise BadInput(f"--teacher-weights {file!r} are of {teacher.recipe.model}, not of {wanted.recipe.model}")
+        named, _ = resolve_detector(name, seed)
+        if not same_network(named, teacher):
+            raise BadInput(
+                f"--teacher-weights {file!r} are of {teacher.recipe.model}, not of {named.recipe.model}"
+            )
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    side = teaching.input_px or px
+    teacher_px = request.input_px or px
     student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))
-    fact = {"teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": side, "teacher_half": half}
-    return Teacher(teacher, student, side, px, half), fact
+    record = {
+        "teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": teacher_px, "teacher_half": half,
+    }  # fmt: skip
+    return Teacher(teacher, student, teacher_px, px, half), record

@@ -1,7 +1,7 @@
-"""Self-distillation: the moving average of the student's own weights teaches it (as Mean Teacher does, Tarvainen and Valpola 2017).
+"""Self-distillation: the moving average of the student's weights is its teacher (Mean Teacher, Tarvainen 2017).
 
-The average is the one that is evaluated and shipped; it is part of the state, so a resumed run goes on to the same bits,
-and nothing of another network enters the student.
+The average is the one that is evaluated and saved. It is part of the training state, so a resumed run continues with the
+same bits, and no other network's weights influence the student.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ from torch import Tensor
 
 from distill.teach.balance import Schedule
 from distill.teach.outputs import TeacherOutputs
-from distill.teach.task import Teacher, level_channels
+from distill.teach.teacher import Teacher, level_channels
 from distill.train.ema import ModelEma
 from zoo.detector import Detector
 
 RISING = Schedule(0.0, 1.0, 0.0)
-"""An average of random weights has nothing to say: what it says counts from nothing at the start to all at the end."""
+"""The weight of an average starts at 0, because it is random at first, and rises to 1."""
 
 
 class SelfTeacher(Teacher):
-    """The student's average at the student's own input. ``follow`` hands it over; until then the student stands for its shapes."""
+    """The student's average at the student's own input. Until ``follow`` sets it, the student gives the shapes."""
 
     def __init__(self, student: Detector, half: bool = False) -> None:
         # not Teacher's: that one freezes the detector it is given
         self.detector, self.ratio, self.half = student, 1.0, half
         self.channels = level_channels(student)
-        self._followed = False
+        self._has_average = False
 
     def follow(self, average: ModelEma) -> None:
-        self.detector, self._followed = average.detector, True
+        self.detector, self._has_average = average.detector, True
 
-    def __call__(self, image: Tensor, with_answer: bool = True) -> TeacherOutputs:
-        assert self._followed, "the loop hands the average over before the first step"
-        return super().__call__(image, with_answer)
+    def __call__(self, image: Tensor, with_predictions: bool = True) -> TeacherOutputs:
+        assert self._has_average, "the loop sets the average before the first step"
+        return super().__call__(image, with_predictions)
 
-    def _settle_on(self, device: torch.device) -> None:
-        # its weights are those that the loop averages: they stay as they are
+    def _move_to(self, device: torch.device) -> None:
+        # the loop averages into these weights: they keep their precision
         self.detector.eval().to(device)
 
     def _view(self, image: Tensor) -> Tensor:

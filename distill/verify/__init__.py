@@ -1,1 +1,1 @@
-"""AP of an exported file against the detector it was made from, and repair of what drifts."""
+"""Exported files checked on a data set, and repaired where FP16 breaks a layer."""

@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher-half", action=argparse.BooleanOptionalAction,
         help="run the teacher in half precision (default: where the student trains in it, and on CPUs that multiply matrices of bfloat16)",
     )  # fmt: skip
-    parser.add_argument("--features", nargs="*", default=["cwd"], metavar="M", help="feature methods: cwd, mgd, mimic, pkd, fgd (default: cwd; none after it: none)")
-    parser.add_argument("--responses", nargs="*", metavar="M", help="response methods: scores, localisation, boxes, overlap, hungarian (default: what suits the pair)")
+    parser.add_argument("--features", nargs="*", default=["cwd"], metavar="M", help="feature methods, such as cwd (the default) or mgd; an unknown name lists all; nothing after it means none")
+    parser.add_argument("--responses", nargs="*", metavar="M", help="response methods, such as scores or overlap; an unknown name lists all (default: what suits the pair)")
     parser.add_argument("--share", type=float, metavar="S", help="share of the student's own gradient that the teacher's losses have together (default: 0.3)")
     parser.add_argument(
         "--cache-views", type=int, metavar="V",
@@ -73,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     request = training.request_of(args, teaching)
     if args.chain is not None:
-        from distill.study.chain import links, train_chain
+        from distill.study.chain import parse_chain, train_chain
 
-        request, _ = train_chain(request, links(args.chain))
+        request, _ = train_chain(request, parse_chain(args.chain))
     if not args.control:
         return training.finish(request, args.json)
     from distill.study.control import DEFAULT_SEEDS, control
@@ -85,5 +85,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found.to_dict())
     else:
-        print(found.text())
+        print(found)
     return 0

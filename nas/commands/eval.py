@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         from distill.data.formats.readers import open_data
-        from distill.study.request import check_device
+        from distill.prepare import check_device
         from distill.train.evaluate import detect, evaluate_detections, read_results
         from zoo.resolve import resolve_detector
     except ModuleNotFoundError as error:

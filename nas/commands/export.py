@@ -10,8 +10,8 @@ examples:
   nas export best.safetensors --format onnx --half --verify my-data
   nas export runs/NAME --format tinynas > structure.txt
 
-With --verify the file is a test: torch and the file see the val split of your data, and the exit code is 1 when AP drifts. A
-layer that FP16 breaks is searched for and put into FP32 before that is said.
+With --verify the file is a test: torch and the file see the val split of your data, and the exit code is 1 when AP
+drifts. Layers that FP16 breaks are searched for and put into FP32 first.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.train.evaluate import EvaluationResult
-    from distill.verify.export import Verified
+    from distill.verify.verified_export import VerifiedExport
     from workbench.console import Progress
     from zoo.detector import Detector
-    from zoo.export.write import Options
+    from zoo.export.options import ExportOptions
 
 HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the gap measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas export``."""
+    from zoo.export.formats import FORMATS
+
     parser.add_argument("model", metavar="MODEL", help="checkpoint, architecture YAML, run folder or model name")
-    parser.add_argument("--format", required=True, choices=("onnx", "openvino", "torchscript", "tensorrt", "tinynas"), help="what to write")
+    parser.add_argument("--format", required=True, choices=(*FORMATS, "tinynas"), help="what to write")
     parser.add_argument("--out", metavar="FILE", help="file to write (default: the model's name, here)")
     parser.add_argument("--input", metavar="PX", help="input side, or HEIGHTxWIDTH (default: the model's own)")
     parser.add_argument("--batch", type=int, default=1, help="images a run (default: %(default)s)")
@@ -54,8 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, print its gap."""
-    from dataclasses import asdict
-
     from workbench.console import Progress, print_json, table
     from workbench.errors import BadInput
 
@@ -65,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         if args.verify is not None:
             raise BadInput("--verify: a TinyNAS text is a structure and cannot run; verify another format")
         return _tinynas(args)
-    from zoo.export.write import FORMATS, Options, export, plain_gap
+    from zoo.export.formats import FORMATS
+    from zoo.export.options import ExportOptions
+    from zoo.export.write import export
     from zoo.resolve import resolve_detector
 
     detector, trained = resolve_detector(args.model, args.seed)
@@ -73,81 +74,53 @@ def run(args: argparse.Namespace) -> int:
         detector.choose_branch(args.branch)
     height, width = _size(args.input) if args.input else (detector.info.input_px,) * 2
     form = "nms" if args.nms else "end2end" if args.end2end else "decoded"
-    options = Options(form, height, width, args.batch, args.dynamic, args.opset, args.half, args.tolerance, tuple(args.fp32_layers))
+    options = ExportOptions(
+        form, height, width, args.batch, args.dynamic, args.opset, args.half, args.tolerance, tuple(args.fp32_layers)
+    )
     name = args.out or _file_stem(args.model, detector.recipe.model) + FORMATS[args.format].suffix
     progress = Progress(args.quiet)
-    verified: Verified | None = None
+    verified: VerifiedExport | None = None
     try:
         if args.verify is None:
-            written = export(detector, name, args.format, options, lambda text: progress.show(text, force=True))
+            file = export(detector, name, args.format, options, lambda text: progress.show(text, force=True))
         else:
             verified = _verified(detector, name, args, options, progress)
-            written = verified.check.written
+            file = verified.check.file
     finally:
         progress.done()
-    sound = written.faithful if verified is None else not verified.drifts
+    passed = file.within_tolerance if verified is None else not verified.drifts
     if args.json:
-        settings = {**asdict(options), "tolerance": written.tolerance, "keep": [*options.keep, *(verified.repaired if verified else ())]}
-        report = {"file": str(written.path), "format": args.format, **settings, "trained": trained, "gaps": {k: plain_gap(gap) for k, gap in written.gaps.items()}}
-        print_json({**report, "faithful": written.faithful, "verify": verified and verified.to_dict()})
-        return 0 if sound else 1
-    rows = [[output, "-" if gap.fault else f"{gap.absolute:.2e}", "-" if gap.fault else f"{gap.relative:.2e}", gap.rows] for output, gap in written.gaps.items()]
-    print(table(["output", "largest gap", "relative", "rows compared"], rows))
-    size = sum(written.path.with_suffix(suffix).stat().st_size for suffix in (written.path.suffix, *FORMATS[args.format].beside))
+        settings = {**options.to_dict(), "keep": [*options.fp32_layers, *(verified.repaired if verified else ())]}
+        report = {"file": str(file.path), "format": args.format, **settings, "trained": trained, **file.to_dict()}
+        print_json({**report, "verify": verified and verified.to_dict()})
+        return 0 if passed else 1
+    print(table(*file.to_table()))
+    suffixes = (file.path.suffix, *FORMATS[args.format].companions)
+    megabytes = sum(file.path.with_suffix(suffix).stat().st_size for suffix in suffixes) / 1e6
     weights = ("" if trained else ", untrained weights") + (", FP16" if args.half else "")
-    print(f"\n{detector.recipe.model}{weights}: wrote {written.path} ({size / 1e6:.1f} MB, {form}, {args.batch} x 3 x {height} x {width}{', open sizes' if args.dynamic else ''})")
-    for output, gap in written.gaps.items():
-        if gap.fault:
-            print(f"{output}: {gap.fault}")
-    verdict = "agrees with torch" if written.faithful else "DRIFTS from torch"
-    print(f"{verdict}: a relative gap up to {written.tolerance:g} is allowed")
+    shape = f"{args.batch} x 3 x {height} x {width}" + (", open sizes" if args.dynamic else "")
+    print(f"\n{detector.recipe.model}{weights}: wrote {file.path} ({megabytes:.1f} MB, {form}, {shape})")
+    print(file.verdict())
     if verified is not None:
-        _print_verified(verified, args.verify)
-    return 0 if sound else 1
+        print(f"\n{verified.check.comparison.images} images of {args.verify} (val)\n{verified}")
+    return 0 if passed else 1
 
 
-def _verified(detector: Detector, name: str, args: argparse.Namespace, options: Options, progress: Progress) -> Verified:
-    """Write the file and judge it on the data, with a line for every step."""
+def _verified(
+    detector: Detector, name: str, args: argparse.Namespace, options: ExportOptions, progress: Progress
+) -> VerifiedExport:
+    """Write the file and check it on the data, with a line for every step."""
     from workbench.errors import missing_package
 
     try:
         import pycocotools  # noqa: F401
 
         from distill.data.formats.readers import open_data
-        from distill.verify.export import export_verified
+        from distill.verify.verified_export import export_verified
     except ModuleNotFoundError as error:
         raise missing_package("verifying an export", error.name, "train") from error
-    return export_verified(detector, name, args.format, options, open_data(args.verify, "val"), args.ap_tolerance, progress.show)
-
-
-def _print_verified(verified: Verified, data: str) -> None:
-    """AP before and after, what was repaired, and the verdict."""
-    from workbench.console import table
-
-    check = verified.check
-    files = [("file before the repair", verified.first.compared)] if verified.repaired else []
-    rows = [["torch", *_aps(check.compared.torch), "-"]]
-    for what, compared in (*files, ("file", check.compared)):
-        rows.append([what, *_aps(compared.file), f"{compared.widest:.1e}"])
-    print(f"\n{check.compared.images} images of {data} (val)")
-    print(table([" ", "AP", "AP50", "largest gap"], rows))
-    print(f"\na change of AP up to {check.ap_tolerance:g} is allowed")
-    if not check.ap_tells:
-        print("AP says nothing here: torch's own is not above that, so the gap on these images decides")
-    if verified.repaired:
-        print(f"repaired: {', '.join(verified.repaired)} in FP32 (found in {verified.trials} trials)")
-    elif verified.note:
-        print(f"not repaired: {verified.note}")
-    for reason in check.reasons:
-        print(f"DRIFTS: {reason}")
-    if not check.reasons:
-        print("verified")
-
-
-def _aps(verdict: EvaluationResult) -> list[str]:
-    """AP and AP50, or dashes where there is nothing to find."""
-    values = (verdict.summary["ap"], verdict.summary["ap50"])
-    return ["-" if value is None else f"{value:.4f}" for value in values]
+    data = open_data(args.verify, "val")
+    return export_verified(detector, name, args.format, options, data, args.ap_tolerance, progress.show)
 
 
 def _file_stem(text: str, model: str) -> str:

@@ -69,7 +69,7 @@ def predict(network: Network, profile: DeviceProfile) -> dict[str, Any]:
     import numpy as np
 
     from nas.devices.interval import interval_ms
-    from search_spaces.graph import DECODE_PART
+    from search_spaces.ops import DECODE_PART
 
     table = network.graph.table(network.table_px)
     ms = profile.op_ticks(table) * np.rint(table.count) * profile.tick_ms

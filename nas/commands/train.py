@@ -17,7 +17,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from distill.teach.request import TeacherRequest
 
 HELP = "train a detector on your data, resumable"
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def request_of(args: argparse.Namespace, teaching: TeacherRequest | None = None) -> TrainRequest:
     """What the arguments ask for; ``nas distill`` adds what teaches."""
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from distill.train.parallel.worker_request import worker_request
 
     return TrainRequest(
@@ -72,7 +72,7 @@ def request_of(args: argparse.Namespace, teaching: TeacherRequest | None = None)
 
 def finish(request: TrainRequest, as_json: bool) -> int:
     """Train what ``request`` says, and print what came of it."""
-    from distill.study.request import train_from
+    from distill.prepare import train_from
 
     outcome = train_from(request)
     if as_json:

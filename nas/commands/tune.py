@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cpus < 1 or args.gpus < 0:
         raise BadInput(f"--cpus {args.cpus} must be at least 1, and --gpus {args.gpus:g} at least 0")
     try:
-        from distill.study.request import TrainRequest
+        from distill.request import TrainRequest
         from nas.tuning.study import TuningRequest, tune
     except ModuleNotFoundError as error:
         raise missing_package("nas tune", error.name, "train") from error

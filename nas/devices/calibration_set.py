@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from nas.devices.runtimes import Network
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 
 DESIGN = 1
 """Changes whenever the designed set does: a journal of another one is not gone on with."""
@@ -109,7 +111,7 @@ class _Draw:
 
     def act(self) -> str:
         """An activation, none among them."""
-        return str(self.one("none", "relu", "silu", "silu", "relu", "hardswish", "leakyrelu", "sigmoid"))
+        return str(self.one("none", "relu", "silu", "silu", "relu", "hardswish", "leaky_relu", "sigmoid"))
 
     def start(self, channels: int) -> GraphBuilder:
         """A builder for an image-like input of so many channels."""
@@ -228,7 +230,7 @@ def _joins(d: _Draw) -> Graph:
 
 
 def _activations(d: _Draw) -> Graph:
-    c, act = d.channels(16), d.one("relu", "silu", "silu", "sigmoid", "hardswish", "leakyrelu", "gelu")
+    c, act = d.channels(16), d.one("relu", "silu", "silu", "sigmoid", "hardswish", "leaky_relu", "gelu")
     g = d.start(c)
     x = -1
     for _ in range(d.one(2, 4)):

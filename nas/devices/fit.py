@@ -15,7 +15,7 @@ import numpy as np
 
 from nas.devices.measurements import MeasuredNetwork, distinct
 from nas.devices.model import LatencyModel
-from search_spaces.graph import OpTable
+from search_spaces.op_table import OpTable
 from workbench.errors import BadInput, unknown_name
 
 PRIOR_WEIGHT = 0.1
@@ -94,7 +94,7 @@ DEVICE_KINDS: dict[str, dict[str, Start]] = {
     },
 }
 """What starts elsewhere by kind of device."""
-ACTIVATIONS: dict[str, dict[str, dict[str, Start]]] = {
+ACTIVATION_TREATMENTS: dict[str, dict[str, dict[str, Start]]] = {
     "fused": {kind: {"activation_goutputs": Start(40.0, 0.5, _TRAFFIC)} for kind in ("gpu", "cpu", "npu")},
     "separate": {
         "gpu": {"activation_goutputs": Start(4.0, 0.5, _TRAFFIC)},
@@ -159,7 +159,7 @@ class Setting:
     kind: str = "gpu"
     precision: str = "FP16"
     activations: str = ""
-    """``fused`` or ``separate`` (see ``ACTIVATIONS``); empty = fused on a GPU, separate elsewhere."""
+    """``fused`` or ``separate`` (see ``ACTIVATION_TREATMENTS``); empty = fused on a GPU, separate elsewhere."""
     held: Mapping[str, float] | None = None
     fixed_time: bool = True
     prior_weight: float = PRIOR_WEIGHT
@@ -169,13 +169,13 @@ class Setting:
             raise BadInput(f"precision {self.precision!r} is not known: use one of {', '.join(ELEMENT_BYTES)}")
         if self.kind not in DEVICE_KINDS:
             raise unknown_name("kind of device", self.kind, DEVICE_KINDS)
-        if self.activations and self.activations not in ACTIVATIONS:
-            raise unknown_name("treatment of activations", self.activations, ACTIVATIONS)
+        if self.activations and self.activations not in ACTIVATION_TREATMENTS:
+            raise unknown_name("treatment of activations", self.activations, ACTIVATION_TREATMENTS)
 
     def starts(self) -> dict[str, Start]:
         """Where each fitted coefficient starts."""
         activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
-        starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATIONS[activations][self.kind]}
+        starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind]}
         held = self.held_values()
         return {name: start for name, start in starts.items() if name not in held and (self.fixed_time or name != "fixed_ms")}
 

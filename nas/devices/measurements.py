@@ -7,7 +7,6 @@ files. A table of ops is one CSV, one convolution a line. Every refusal names th
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gzip
 import io
 import json
@@ -21,12 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.devices.model import FREE_KINDS
-from search_spaces.graph import DECODE_PART, Graph, OpTable
+from search_spaces.graph import Graph
+from search_spaces.op_table import NUMERIC, OpTable
+from search_spaces.ops import DECODE_PART, VIEW_KINDS
 from workbench.errors import BadInput
 
-NUMERIC = tuple(f.name for f in dataclasses.fields(OpTable) if f.name not in ("kinds", "acts", "parts", "names"))
-"""Columns of an OpTable that are numbers."""
 OP_COLUMNS = ("type", "batch", "cin", "h", "w", "cout", "k", "stride", "fused_add", "latency_ms")
 """Header of a table of ops. ``h`` and ``w`` are those of the input; ``type`` is Regular or Depthwise."""
 NOT_MEASURED = -1.0
@@ -163,7 +161,7 @@ def _op_rows(values: Mapping[str, np.ndarray], lone: np.ndarray) -> OpTable:
 def costed(table: OpTable) -> OpTable:
     """The rows that can cost anything; a fit evaluates them hundreds of times."""
     pairs = zip(table.kinds, table.parts, strict=True)
-    return taken(table, [i for i, (kind, part) in enumerate(pairs) if kind not in FREE_KINDS and part != DECODE_PART])
+    return taken(table, [i for i, (kind, part) in enumerate(pairs) if kind not in VIEW_KINDS and part != DECODE_PART])
 
 
 def distinct(tables: Sequence[OpTable]) -> tuple[OpTable, np.ndarray, np.ndarray]:

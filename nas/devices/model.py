@@ -18,19 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.graph import CONV_KINDS, POOL_KINDS, VIEW_KINDS, OpTable
+from search_spaces.op_table import OpTable
+from search_spaces.ops import ATTENTION_KINDS, COPY_KINDS, POOL_KINDS, RELU_LIKE, VIEW_KINDS, WEIGHT_KINDS
 from workbench.errors import BadInput
-
-ARITHMETIC_KINDS = CONV_KINDS | {"linear"}
-"""Kinds costed as convolutions, dense or depth-wise."""
-COPY_KINDS = frozenset({"concat", "slice", "stack", "expand", "select"})
-"""Copies: a runtime may avoid them by letting the producer write in place (``copy_share`` 0)."""
-ATTENTION_KINDS = frozenset({"softmax", "transpose"})
-"""Kinds that a fused attention kernel takes in."""
-FREE_KINDS = VIEW_KINDS
-"""Kinds that never cost anything."""
-CHEAP_ACTS = frozenset({"", "none", "identity", "relu", "relu6", "leaky_relu"})
-"""Activations that ride on their producer everywhere; the others take ``activation_*``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +234,11 @@ def _rows_by_kind(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
     def rows(chosen: Sequence[bool]) -> np.ndarray:
         return np.flatnonzero(np.array(chosen, dtype=bool))
 
-    special = ARITHMETIC_KINDS | FREE_KINDS | {"matmul"}
-    arithmetic = [kind for kind in kinds if kind in ARITHMETIC_KINDS]
+    special = WEIGHT_KINDS | VIEW_KINDS | {"matmul"}
+    arithmetic = [kind for kind in kinds if kind in WEIGHT_KINDS]
     memory = [kind for kind in kinds if kind not in special]
     return {
-        "arithmetic": rows([kind in ARITHMETIC_KINDS for kind in kinds]),
+        "arithmetic": rows([kind in WEIGHT_KINDS for kind in kinds]),
         "matmul": rows([kind == "matmul" for kind in kinds]),
         "memory": rows([kind not in special for kind in kinds]),
         "add": rows([kind == "add" for kind in kinds]),
@@ -263,7 +253,7 @@ def _rows_by_kind(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _rows_with_activation(acts: tuple[str, ...]) -> np.ndarray:
-    return np.flatnonzero(np.array([act not in CHEAP_ACTS for act in acts], dtype=bool))
+    return np.flatnonzero(np.array([act not in RELU_LIKE for act in acts], dtype=bool))
 
 
 _DIVISORS = frozenset(

@@ -17,7 +17,9 @@ import numpy as np
 import yaml
 
 from nas.devices.model import LatencyModel
-from search_spaces.graph import DECODE_PART, Graph, OpTable
+from search_spaces.graph import Graph
+from search_spaces.op_table import OpTable
+from search_spaces.ops import DECODE_PART
 from workbench.errors import BadInput, unknown_name
 
 SHIPPED = Path(__file__).parent / "profiles"

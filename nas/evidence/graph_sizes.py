@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search_spaces.graph import CONV_KINDS, DECODE_PART, Graph
+from search_spaces.graph import Graph
+from search_spaces.ops import DECODE_PART, WEIGHT_KINDS
 
 
 def flops(graph: Graph, input_px: int) -> float:
@@ -24,7 +25,7 @@ def depth(graph: Graph, input_px: int) -> float:
     longest: list[int] = []
     for op in graph.ops:
         before = max((longest[i] for i in op.inputs if i >= 0), default=0)
-        own = (op.kind in CONV_KINDS or op.kind == "linear") and op.part != DECODE_PART
+        own = op.kind in WEIGHT_KINDS and op.part != DECODE_PART
         longest.append(before + own)
     return float(max(longest, default=0))
 

@@ -56,7 +56,7 @@ def wish_of(args: argparse.Namespace) -> EvidenceRequest | None:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{WORDS.get(name, name).replace('_', '-')} says how detectors are trained: add --train")
         return None
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from nas.evidence.train import EvidenceRequest
 
     if args.pictures is not None and args.images is not None:

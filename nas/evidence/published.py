@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.evidence.rank import equal_latency_tau
 from nas.evidence.trained import TrainedDetectors
-from search_spaces.graph import DECODE_PART
+from search_spaces.ops import DECODE_PART
 from workbench.console import Progress
 from workbench.errors import missing_package
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.formats.readers import open_pair
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from distill.study.subruns import SubRuns, sub_run_result
 from nas.budgets import parse_budget
 from nas.devices.profile import load_device

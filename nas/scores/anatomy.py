@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.graph import CONV_KINDS, DECODE_PART, POOL_KINDS, Graph, level_strides
+from search_spaces.graph import Graph, level_strides
+from search_spaces.ops import CONV_KINDS, DECODE_PART, ELEMENTWISE_KINDS, POOL_KINDS, RESIZE_KINDS
 from workbench.errors import BadInput
 
 LEVELS = 3
 HALVINGS = 4
 BACKBONE_PARTS = ("", "backbone")
-SEES_THROUGH = ("bn", "act", "scale", "identity")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def passage(graph: Graph, index: int) -> Any:
     its input, of what that one reads."""
     op = graph.ops[index]
     source = op.inputs[0]
-    while source >= 0 and graph.ops[source].kind in SEES_THROUGH:
+    while source >= 0 and graph.ops[source].kind in ELEMENTWISE_KINDS:
         source = graph.ops[source].inputs[0]
     before = graph.ops[source] if source >= 0 else None
     narrowest = np.minimum(op.cin, op.cout) if op.kind in CONV_KINDS else _channels(graph, op.inputs[0])
@@ -134,7 +134,7 @@ def _backbone(graph: Graph) -> tuple[int, np.ndarray]:
         parts = ("backbone",) if any(op.part == "backbone" for op in ops) else BACKBONE_PARTS
         mask = np.array([op.part in parts for op in ops])
         return int(np.flatnonzero(mask)[-1]), mask
-    resized = next((i for i, op in enumerate(ops) if op.kind in ("upsample", "deconv")), None)
+    resized = next((i for i, op in enumerate(ops) if op.kind in RESIZE_KINDS), None)
     if resized is None:
         return len(ops) - 1, np.ones(len(ops), dtype=bool)
     last = ops[resized].inputs[0]
@@ -150,10 +150,10 @@ def _backbone(graph: Graph) -> tuple[int, np.ndarray]:
 def _only_narrows(graph: Graph, index: int) -> bool:
     """A 1x1 convolution to fewer channels whose input is no concat: the neck's, not the backbone's."""
     op = graph.ops[index]
-    if op.kind in SEES_THROUGH and op.inputs[0] >= 0:
+    if op.kind in ELEMENTWISE_KINDS and op.inputs[0] >= 0:
         return _only_narrows(graph, op.inputs[0])
     source = op.inputs[0]
-    while source >= 0 and graph.ops[source].kind in SEES_THROUGH:
+    while source >= 0 and graph.ops[source].kind in ELEMENTWISE_KINDS:
         source = graph.ops[source].inputs[0]
     joined = source < 0 or graph.ops[source].kind == "concat"
     return op.kind == "conv" and tuple(op.k) == (1, 1) and op.cout < op.cin and not joined

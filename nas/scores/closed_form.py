@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from nas.scores import ScoreResult
 from search_spaces.graph import Graph, level_strides
+from search_spaces.ops import CONV_KINDS, RESIZE_KINDS
 from workbench.errors import BadInput
 
 
@@ -39,7 +40,7 @@ def levels(graph: Graph, input_px: int) -> list[Level]:
     leads: list[bool] = []
     best: dict[int, int] = {}
     for index, op in enumerate(graph.ops):
-        descends.append(op.kind not in ("upsample", "deconv") and all(i < 0 or descends[i] for i in op.inputs))
+        descends.append(op.kind not in RESIZE_KINDS and all(i < 0 or descends[i] for i in op.inputs))
         # What comes out of a global pooling (squeeze-excite) is a gate, not an image: no path leads through it.
         ways = [i for i in op.inputs if i < 0 or leads[i]]
         leads.append(op.kind != "global_avgpool" and bool(ways))
@@ -91,7 +92,7 @@ def effectiveness(graph: Graph, input_px: int) -> float:
 
 
 def _fan_in(kind: str, cin: int, groups: int, k: tuple[int, int]) -> float:
-    if kind in ("conv", "deconv"):
+    if kind in CONV_KINDS:
         return cin / groups * k[0] * k[1]
     return float(cin) if kind == "linear" else 0.0
 

@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from search_spaces.graph import CONV_KINDS, Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import CONV_KINDS, GATES, SIZE_BOUND_KINDS, Op
 from workbench.errors import BadInput
 from zoo.graphs.to_torch import ACTIVATIONS, build_module
 
@@ -85,8 +86,7 @@ class GraphNet(nn.Module):
 
 def is_active(op: Op) -> bool:
     """Whether the op's output has passed an activation that tells on from off."""
-    kind = str(op.attrs.get("kind", op.act)) if op.kind == "act" else op.act
-    return kind not in ("none", "sigmoid", "hardsigmoid", "softplus")
+    return op.activation not in GATES | {"none"}
 
 
 def gaussian(net: nn.Module) -> None:
@@ -105,7 +105,7 @@ def images(graph: Graph, batch: int, px: int) -> Tensor:
 
 def side(graph: Graph, input_px: int, most_px: int | None = None) -> int:
     """The image side to run at: ``input_px`` but at most ``most_px`` (``MOST_PX``), or the traced one where the graph is bound to it."""
-    if graph.fixed_px is not None and any(op.kind in ("reshape", "matmul", "transpose") for op in graph.ops):
+    if graph.fixed_px is not None and any(op.kind in SIZE_BOUND_KINDS for op in graph.ops):
         return graph.fixed_px[0]
     if not any(op.kind in CONV_KINDS for op in graph.ops):
         raise BadInput(f"graph {graph.name!r} has no convolution: forward-pass scores need one")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from nas.scores.forward_net import is_active
-from search_spaces.graph import CONV_KINDS, Graph, Op, level_strides
+from search_spaces.graph import Graph, level_strides
+from search_spaces.ops import CONV_KINDS, WEIGHT_KINDS, Op
 from workbench.errors import BadInput
 
 EXACT = 1 << 23
@@ -48,7 +49,7 @@ class Agreement:
     def __call__(self, index: int, op: Op, before: Tensor, after: Tensor) -> None:
         """See ``Observer``."""
         if self.before:
-            if op.kind in CONV_KINDS or op.kind == "linear":
+            if op.kind in WEIGHT_KINDS:
                 self._count(before)
         elif is_active(op) and (op.kind != "act" or after.dim() == 4):
             self._count(after)

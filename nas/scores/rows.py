@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.graph import Num
+from search_spaces.blocks.base import StageNumbers
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ class MaxentRows:
         return _log_ticks(0.5 * self.weights.block[0], fan_in) + _log_ticks(self.weights.end[0], out)
 
     def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        kind = BLOCK_KINDS[self.space.stages[index].kind]
-        weight = 0.5 * self.weights.block[index + 1]
-        first = sum(_log_ticks(weight, fan) for fan in kind.fan_ins(cin, btn, k))
-        later = sum(_log_ticks(weight, fan) for fan in kind.fan_ins(out, btn, k))
+        choices, weight = self.space.stages[index], 0.5 * self.weights.block[index + 1]
+        kind, numbers = BLOCK_KINDS[choices.kind], StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act)
+        first, later = (
+            sum(_log_ticks(weight, fan_in) for fan_in in kind.fan_ins(numbers, is_first)) for is_first in (True, False)
+        )
         return first + (depth - 1) * later + _log_ticks(self.weights.end[index + 1], out)
 
 

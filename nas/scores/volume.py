@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from nas.scores import ScoreResult
-from search_spaces.graph import CONV_KINDS, DECODE_PART, Graph
+from search_spaces.graph import Graph
+from search_spaces.ops import DECODE_PART, WEIGHT_KINDS
 from workbench.errors import BadInput
 
 
@@ -16,7 +17,7 @@ def activations(graph: Graph, input_px: int, weights: tuple[float, ...]) -> Scor
     do not count. The level weights are not used.
     """
     table = graph.table(None if graph.fixed_px else input_px)
-    own = [kind in CONV_KINDS or kind == "linear" for kind in table.kinds]
+    own = [kind in WEIGHT_KINDS for kind in table.kinds]
     counted = [mine and part != DECODE_PART for mine, part in zip(own, table.parts, strict=True)]
     volume = float((table.out_elems * table.count)[counted].sum())
     if volume <= 0:

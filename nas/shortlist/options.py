@@ -46,7 +46,7 @@ def wish_of(args: argparse.Namespace) -> ShortlistRequest | None:
             if getattr(args, name) is not None:
                 raise BadInput(f"--{'set' if name == 'changes' else name.replace('_', '-')} says how the shortlist is trained: add --then train or --then distill")
         return None
-    from distill.study.request import TrainRequest
+    from distill.request import TrainRequest
     from distill.teach.request import TeacherRequest
     from nas.shortlist.run import ShortlistRequest
 

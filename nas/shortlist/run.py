@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.study.request import PreparedRun, TrainRequest, prepare
+from distill.prepare import PreparedRun, prepare
+from distill.request import TrainRequest
 from distill.study.subruns import History, SubRunResult, SubRuns
 from nas.searcher.run import SearchResult
 from nas.shortlist.pick import ShortlistCandidate, StockModel, pick, ruler, stock_models

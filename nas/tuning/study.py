@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges

@@ -1,7 +1,7 @@
-"""FP16 in ONNX: a detector's layers compute in half precision; its input, its decoding and its selection stay in FP32.
+"""FP16 in ONNX: a detector's layers compute in half precision; its input, decoding and selection stay in FP32.
 
-A layer goes by the name of its torch module, which the exporter writes into the names of the nodes. One that is kept in
-FP32 hands its result on in FP32 as well, up to the next convolution or product: a number that FP16 cannot hold must not
+A layer is named after its torch module, which the exporter writes into the names of the nodes. The result of a layer
+that is kept in FP32 stays in FP32 up to the next convolution or product: a value that FP16 cannot represent must not
 pass through it on the way.
 """
 
@@ -15,147 +15,163 @@ import numpy as np
 from workbench.errors import BadInput
 
 ROOT = "/detector/"
-"""How the names of nodes inside the network begin; decoding and selection lie outside it."""
+"""Prefix of the names of nodes inside the network; decoding and selection lie outside it."""
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators behind which a result that was kept in FP32 goes back to FP16."""
-SINGLE_ONLY = frozenset({"NonMaxSuppression", "Range", "TopK"})
+"""Operators at which a result that was kept in FP32 goes back to FP16."""
+FP32_ONLY = frozenset({"NonMaxSuppression", "Range", "TopK"})
 """Operators that rank or count, which stay in FP32."""
-SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
-"""Inputs that ONNX wants in FP32 whatever the others are: a region and scales."""
-MOVERS = frozenset({
-    "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "MaxPool", "Relu", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
-    "Unsqueeze", "Where",
+FP32_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
+"""Inputs that ONNX requires in FP32 whatever the others are: a region and scales."""
+COPYING = frozenset({
+    "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "MaxPool", "Relu", "Reshape",
+    "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze", "Where",
 })  # fmt: skip
 """Operators whose results are among their inputs, or 0: rounded inputs give rounded results."""
 
 
 def layer_of(node_name: str, modules: Collection[str]) -> str:
-    """The torch module that made a node, as far as ``modules`` (names of all modules) know it; empty outside the network.
+    """The innermost torch module among ``modules`` that a node belongs to; empty outside the network.
 
-    The exporter writes ``stage/stage.0/conv/Conv`` where torch says ``stage.0.conv``, and names what folding made too.
+    The exporter writes ``stage/stage.0/conv/Conv`` where torch has ``stage.0.conv``, and names what folding made too.
     """
     if not node_name.startswith(ROOT):
         return ""
-    found = ""
+    module = ""
     for part in node_name[len(ROOT) :].split("/")[:-1]:
         parent, _, child = part.rpartition(".")
-        inner = f"{found}.{part}" if found else part
-        repeated = f"{found}.{child}" if parent and (found == parent or found.endswith("." + parent)) else inner
+        inner = f"{module}.{part}" if module else part
+        is_repeated = parent and (module == parent or module.endswith("." + parent))
+        repeated = f"{module}.{child}" if is_repeated else inner
         deeper = next((name for name in (inner, repeated) if name in modules), None)
         if deeper is None:
             break
-        found = deeper
-    return found
+        module = deeper
+    return module
 
 
-def layers(model: Any, modules: Collection[str]) -> list[str]:
-    """The layers of an FP32 network (an ONNX ModelProto) that would compute in FP16, in the order they compute."""
-    model = _plain(model)
-    kinds = _element_types(model)
-    found = {layer_of(node.name, modules): None for node in model.graph.node if _can_halve(node, kinds)}
-    found.pop("", None)
-    return list(found)
+def half_layers(model: Any, modules: Collection[str]) -> list[str]:
+    """The layers of an FP32 ModelProto that would compute in FP16, in the order of computation."""
+    model = _normalized(model)
+    types = _element_types(model)
+    names = {layer_of(node.name, modules): None for node in model.graph.node if _can_halve(node, types)}
+    names.pop("", None)
+    return list(names)
 
 
-def convert_to_half(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any:
-    """A new ModelProto of an FP32 one whose layers compute in FP16, but for the modules named in ``keep``."""
-    from onnx import TensorProto, helper, numpy_helper
+def convert_to_half(model: Any, modules: Collection[str], fp32_layers: Iterable[str] = ()) -> Any:
+    """A copy of an FP32 ModelProto whose layers compute in FP16, except the modules in ``fp32_layers``."""
+    from onnx import TensorProto
 
-    model = _plain(model)
-    graph, kinds = model.graph, _element_types(model)
+    model = _normalized(model)
+    graph, types = model.graph, _element_types(model)
     owners = [layer_of(node.name, modules) for node in graph.node]
-    single = _single_nodes(graph.node, owners, kinds, tuple(keep))
-    weights = {one.name: one for one in graph.initializer}
-    half_made = {name for node, wide in zip(graph.node, single, strict=True) if not wide for name in node.output if kinds.get(name) == TensorProto.FLOAT}
-    casts: set[tuple[str, bool]] = set()
-    nodes: list[Any] = []
-    initialisers: dict[str, Any] = {name: one for name, one in weights.items() if one.data_type != TensorProto.FLOAT}
-
-    def in_form(name: str, half: bool) -> str:
-        """The name under which float tensor ``name`` exists in this precision; made at its first use."""
-        wanted = _half(name) if half else name
-        if name in weights:
-            if half and wanted not in initialisers:
-                with np.errstate(over="ignore"):
-                    initialisers[wanted] = numpy_helper.from_array(numpy_helper.to_array(weights[name]).astype(np.float16), wanted)
-            elif not half:
-                initialisers[wanted] = weights[name]
-        elif half != (name in half_made) and (wanted, half) not in casts:
-            casts.add((wanted, half))
-            source, kind = (name, TensorProto.FLOAT16) if half else (_half(name), TensorProto.FLOAT)
-            nodes.append(helper.make_node("Cast", [source], [wanted], name=f"cast/{wanted}", to=kind))
-        return wanted
-
-    for node, wide in zip(graph.node, single, strict=True):
-        own = SINGLE_INPUTS.get(node.op_type, ())
-        for at, name in enumerate(node.input):
-            if kinds.get(name) == TensorProto.FLOAT:
-                node.input[at] = in_form(name, name in half_made if node.op_type == "Shape" else not wide and at not in own)
-        if not wide:
-            for at, name in enumerate(node.output):
-                if name in half_made:
-                    node.output[at] = _half(name)
+    in_fp32 = _fp32_nodes(graph.node, owners, types, tuple(fp32_layers))
+    half_results = {
+        name
+        for node, fp32 in zip(graph.node, in_fp32, strict=True)
+        if not fp32
+        for name in node.output
+        if types.get(name) == TensorProto.FLOAT
+    }
+    converter = _HalfConverter({weight.name: weight for weight in graph.initializer}, half_results)
+    for node, fp32 in zip(graph.node, in_fp32, strict=True):
+        fp32_inputs = FP32_INPUTS.get(node.op_type, ())
+        for position, name in enumerate(node.input):
+            if types.get(name) == TensorProto.FLOAT:
+                half = name in half_results if node.op_type == "Shape" else not fp32 and position not in fp32_inputs
+                node.input[position] = converter.tensor(name, half)
+        if not fp32:
+            for position, name in enumerate(node.output):
+                if name in half_results:
+                    node.output[position] = _half_name(name)
             _retype(node, TensorProto.FLOAT, TensorProto.FLOAT16)
-        nodes.append(node)
+        converter.nodes.append(node)
     for output in graph.output:
-        if kinds.get(output.name) == TensorProto.FLOAT:
-            in_form(output.name, False)
-    copies = [_copy(node) for node in nodes]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(copies)
-    graph.initializer.extend(initialisers.values())
+        if types.get(output.name) == TensorProto.FLOAT:
+            converter.tensor(output.name, False)
+    _replace(graph, converter.nodes, list(converter.initializers.values()))
     return model
 
 
-def store_in_half(model: Any, modules: Collection[str], keep: Iterable[str] = ()) -> Any:
-    """A new ModelProto of an FP32 one whose layers keep their weights in FP16 and compute in FP32, but for those in ``keep``."""
-    from onnx import TensorProto, helper, numpy_helper
+class _HalfConverter:
+    """Nodes and initializers of the converted graph, with casts and FP16 weights made at their first use."""
 
-    model, keep = _plain(model), tuple(keep)
+    def __init__(self, weights: Mapping[str, Any], half_results: Collection[str]) -> None:
+        from onnx import TensorProto
+
+        self._weights, self._half_results = weights, half_results
+        self._casts: set[tuple[str, bool]] = set()
+        self.nodes: list[Any] = []
+        self.initializers: dict[str, Any] = {
+            name: weight for name, weight in weights.items() if weight.data_type != TensorProto.FLOAT
+        }
+
+    def tensor(self, name: str, half: bool) -> str:
+        """The name of float tensor ``name`` in this precision."""
+        from onnx import TensorProto, helper
+
+        wanted = _half_name(name) if half else name
+        if name in self._weights:
+            if half and wanted not in self.initializers:
+                self.initializers[wanted] = _half_weight(self._weights[name])
+            elif not half:
+                self.initializers[wanted] = self._weights[name]
+        elif half != (name in self._half_results) and (wanted, half) not in self._casts:
+            self._casts.add((wanted, half))
+            source, kind = (name, TensorProto.FLOAT16) if half else (_half_name(name), TensorProto.FLOAT)
+            self.nodes.append(helper.make_node("Cast", [source], [wanted], name=f"cast/{wanted}", to=kind))
+        return wanted
+
+
+def store_in_half(model: Any, modules: Collection[str], fp32_layers: Iterable[str] = ()) -> Any:
+    """A copy of an FP32 ModelProto that stores weights in FP16 and computes in FP32, except ``fp32_layers``."""
+    from onnx import TensorProto, helper
+
+    model, fp32_layers = _normalized(model), tuple(fp32_layers)
     graph = model.graph
-    floats = {one.name: numpy_helper.to_array(one) for one in graph.initializer if one.data_type == TensorProto.FLOAT}
-    used: set[str] = set()
+    floats = {weight.name: weight for weight in graph.initializer if weight.data_type == TensorProto.FLOAT}
+    used_in_fp32: set[str] = set()
     stored: dict[str, Any] = {}
     for node in graph.node:
         owner = layer_of(node.name, modules)
-        own = SINGLE_INPUTS.get(node.op_type, ())
-        for at, name in enumerate(node.input):
+        fp32_inputs = FP32_INPUTS.get(node.op_type, ())
+        for position, name in enumerate(node.input):
             if name not in floats:
                 continue
-            if owner and not within(owner, keep) and at not in own and floats[name].ndim:
-                with np.errstate(over="ignore"):
-                    stored[name] = numpy_helper.from_array(floats[name].astype(np.float16), _half(name))
-                node.input[at] = name + "/single"
+            if owner and not within(owner, fp32_layers) and position not in fp32_inputs and len(floats[name].dims):
+                stored[name] = _half_weight(floats[name])
+                node.input[position] = name + "/single"
             else:
-                used.add(name)
-    nodes = [helper.make_node("Cast", [_half(name)], [name + "/single"], name=f"cast/{name}", to=TensorProto.FLOAT) for name in stored]
-    nodes += [_copy(node) for node in graph.node]
-    initialisers = [_copy(one) for one in graph.initializer if one.name not in floats or one.name in used]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend([*initialisers, *stored.values()])
+                used_in_fp32.add(name)
+    nodes = [
+        helper.make_node("Cast", [_half_name(name)], [name + "/single"], name=f"cast/{name}", to=TensorProto.FLOAT)
+        for name in stored
+    ]
+    weights = [weight for weight in graph.initializer if weight.name not in floats or weight.name in used_in_fp32]
+    _replace(graph, [*nodes, *graph.node], [*weights, *stored.values()])
     return model
 
 
-def rounding(model: Any) -> Any:
-    """The same FP16 network in FP32 arithmetic, every result rounded to FP16: what hardware with FP16 arithmetic computes.
+def emulate_half(model: Any) -> Any:
+    """An FP16 network in FP32 arithmetic with every result rounded to FP16, as hardware with FP16 arithmetic computes.
 
-    A runtime on a processor without it leaves the rounding out, and with it every overflow.
+    A runtime on a processor without FP16 arithmetic leaves the rounding out, and with it every overflow.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    copy = type(model)()
-    copy.CopyFrom(model)
-    graph, kinds = copy.graph, _element_types(copy)
+    model = _copy(model)
+    graph, types = model.graph, _element_types(model)
     weights = [
-        numpy_helper.from_array(numpy_helper.to_array(one).astype(np.float32), one.name) if one.data_type == TensorProto.FLOAT16 else one
-        for one in graph.initializer
+        numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float32), weight.name)
+        if weight.data_type == TensorProto.FLOAT16
+        else weight
+        for weight in graph.initializer
     ]
     nodes: list[Any] = []
     for node in graph.node:
         nodes.append(node)
-        rounded = [at for at, name in enumerate(node.output) if kinds.get(name) == TensorProto.FLOAT16]
+        rounded = [at for at, name in enumerate(node.output) if types.get(name) == TensorProto.FLOAT16]
         if node.op_type == "Cast":
             if rounded:
                 name = node.output[0]
@@ -163,36 +179,40 @@ def rounding(model: Any) -> Any:
                 nodes.append(helper.make_node("Cast", [node.output[0]], [name], to=TensorProto.FLOAT))
             continue
         _retype(node, TensorProto.FLOAT16, TensorProto.FLOAT)
-        if node.op_type in MOVERS:
+        if node.op_type in COPYING:
             continue
-        for at in rounded:
-            name = node.output[at]
-            node.output[at] = name + "/exact"
-            nodes.append(helper.make_node("Cast", [node.output[at]], [name + "/rounded"], to=TensorProto.FLOAT16))
+        for position in rounded:
+            name = node.output[position]
+            node.output[position] = name + "/exact"
+            nodes.append(helper.make_node("Cast", [name + "/exact"], [name + "/rounded"], to=TensorProto.FLOAT16))
             nodes.append(helper.make_node("Cast", [name + "/rounded"], [name], to=TensorProto.FLOAT))
-    copies = [_copy(node) for node in nodes]
-    weights = [_copy(one) for one in weights]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(copies)
-    graph.initializer.extend(weights)
-    onnx.checker.check_model(copy)
-    return copy
+    _replace(graph, nodes, weights)
+    onnx.checker.check_model(model)
+    return model
 
 
 def has_half(model: Any) -> bool:
     """Whether any weight of an ONNX network is in FP16."""
     from onnx import TensorProto
 
-    return any(one.data_type == TensorProto.FLOAT16 for one in model.graph.initializer)
+    return any(weight.data_type == TensorProto.FLOAT16 for weight in model.graph.initializer)
 
 
 def within(layer: str, names: Iterable[str]) -> bool:
-    """Whether ``layer`` is one of the modules ``names`` or lies in one."""
+    """Whether ``layer`` is one of the modules ``names`` or a submodule of one."""
     return any(layer == name or layer.startswith(name + ".") for name in names)
 
 
-def _half(name: str) -> str:
+def _half_name(name: str) -> str:
     return name + "/half"
+
+
+def _half_weight(weight: Any) -> Any:
+    """A float TensorProto in FP16, under the FP16 name; values too large become infinite."""
+    from onnx import numpy_helper
+
+    with np.errstate(over="ignore"):
+        return numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), _half_name(weight.name))
 
 
 def _copy(message: Any) -> Any:
@@ -201,24 +221,34 @@ def _copy(message: Any) -> Any:
     return copy
 
 
-def _plain(model: Any) -> Any:
-    """A copy whose constants are all initialisers, each under its one name."""
+def _replace(graph: Any, nodes: Sequence[Any], initializers: Sequence[Any]) -> None:
+    """Give a graph these nodes and initializers, which may be its own, and drop its recorded shapes."""
+    nodes, initializers = [_copy(node) for node in nodes], [_copy(weight) for weight in initializers]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(initializers)
+
+
+def _normalized(model: Any) -> Any:
+    """A copy in which all constants are initializers with one name each."""
     from onnx import helper, numpy_helper
 
     model = _copy(model)
     graph = model.graph
-    weights = {one.name for one in graph.initializer}
-    same: dict[str, str] = {}
+    weights = {weight.name for weight in graph.initializer}
+    outputs = {output.name for output in graph.output}
+    aliases: dict[str, str] = {}
     rest = []
     for node in graph.node:
-        for at, name in enumerate(node.input):
-            node.input[at] = same.get(name, name)
-        value = helper.get_node_attr_value(node, "value") if node.op_type == "Constant" and node.attribute[0].name == "value" else None
+        for position, name in enumerate(node.input):
+            node.input[position] = aliases.get(name, name)
+        is_constant = node.op_type == "Constant" and node.attribute[0].name == "value"
+        value = helper.get_node_attr_value(node, "value") if is_constant else None
         if value is not None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
             weights.add(node.output[0])
-        elif node.op_type == "Identity" and node.input[0] in weights and node.output[0] not in {output.name for output in graph.output}:
-            same[node.output[0]] = node.input[0]
+        elif node.op_type == "Identity" and node.input[0] in weights and node.output[0] not in outputs:
+            aliases[node.output[0]] = node.input[0]
         else:
             rest.append(_copy(node))
     del graph.node[:]
@@ -231,39 +261,45 @@ def _element_types(model: Any) -> dict[str, int]:
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
-    found = {one.name: one.type.tensor_type.elem_type for values in (graph.value_info, graph.input, graph.output) for one in values}
-    found |= {one.name: one.data_type for one in graph.initializer}
+    values = [*graph.value_info, *graph.input, *graph.output]
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {weight.name: weight.data_type for weight in graph.initializer}
     for node in graph.node:
-        inner = next((attribute.name for attribute in node.attribute if attribute.HasField("g") or attribute.graphs), None)
-        unknown = next((name for name in node.output if name and not found.get(name)), None)
-        if inner or unknown:
-            raise BadInput(f"FP16: node {node.name!r} ({node.op_type}) has {'a graph inside' if inner else 'a result of unknown type'}: write this network in FP32")
-    return found
+        has_subgraph = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+        has_unknown = any(name and not types.get(name) for name in node.output)
+        if has_subgraph or has_unknown:
+            reason = "a graph inside" if has_subgraph else "a result of unknown type"
+            raise BadInput(
+                f"FP16: node {node.name!r} ({node.op_type}) has {reason}: write this network in FP32"
+            )
+    return types
 
 
-def _can_halve(node: Any, kinds: Mapping[str, int]) -> bool:
+def _can_halve(node: Any, types: Mapping[str, int]) -> bool:
     from onnx import TensorProto
 
-    return node.op_type not in SINGLE_ONLY and any(kinds.get(name) == TensorProto.FLOAT for name in node.output)
+    return node.op_type not in FP32_ONLY and any(types.get(name) == TensorProto.FLOAT for name in node.output)
 
 
-def _single_nodes(nodes: Sequence[Any], owners: Sequence[str], kinds: Mapping[str, int], keep: tuple[str, ...]) -> list[bool]:
-    """Whether each node computes in FP32; ``nodes`` are in the order of computing."""
+def _fp32_nodes(
+    nodes: Sequence[Any], owners: Sequence[str], types: Mapping[str, int], fp32_layers: tuple[str, ...]
+) -> list[bool]:
+    """Whether each node computes in FP32; ``nodes`` are in the order of computation."""
     from onnx import TensorProto
 
-    handed_on: set[str] = set()
-    single = []
+    fp32_results: set[str] = set()
+    in_fp32 = []
     for node, owner in zip(nodes, owners, strict=True):
-        kept = bool(owner) and within(owner, keep)
-        follows = any(name in handed_on for name in node.input)
-        if kept or (follows and node.op_type not in WEIGHTED):
-            handed_on.update(name for name in node.output if kinds.get(name) == TensorProto.FLOAT)
-        single.append(kept or follows or not owner or not _can_halve(node, kinds))
-    return single
+        is_kept = bool(owner) and within(owner, fp32_layers)
+        follows = any(name in fp32_results for name in node.input)
+        if is_kept or (follows and node.op_type not in WEIGHTED):
+            fp32_results.update(name for name in node.output if types.get(name) == TensorProto.FLOAT)
+        in_fp32.append(is_kept or follows or not owner or not _can_halve(node, types))
+    return in_fp32
 
 
 def _retype(node: Any, old: int, new: int) -> None:
-    """Bring a node's own mention of an element type in line."""
+    """Change a node's own mention of an element type."""
     from onnx import numpy_helper
 
     for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""OpenVINO without its telemetry: importing the package alone would report to its maker, and this workbench reports nowhere."""
+"""OpenVINO without its telemetry, which importing the package alone would send."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def openvino() -> Any:
-    """The package; ``ModuleNotFoundError`` where it is not installed."""
+    """The package; ``ModuleNotFoundError`` if it is not installed."""
     blocked = "openvino_telemetry" not in sys.modules
     if blocked:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from search_spaces.graph import CONV_KINDS, Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import CONV_KINDS, WEIGHT_KINDS, Op
 from workbench.errors import BadInput, missing_package
 
 MOST_BYTES = 2 * 1024**3
@@ -22,7 +23,7 @@ MOST_SIZES = 1024
 """Numbers in a tensor of sizes, at most; larger ones of whole numbers are tables, which costs do not need."""
 
 ACTIVATIONS = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leakyrelu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid",
+    "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid",
     "Gelu": "gelu", "Tanh": "tanh", "Mish": "mish", "Softplus": "softplus", "Elu": "elu", "PRelu": "prelu", "Swish": "silu",
 }  # fmt: skip
 ELEMENTWISE = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow"}
@@ -385,7 +386,7 @@ def _fuse(graph: Graph) -> Graph:
     count = readers()
     for i, op in enumerate(ops):
         source = resolve(op.inputs[0]) if alive[i] and op.kind in ("bn", "act") else -1
-        if source < 0 or count.get(source) != 1 or ops[source].kind not in (*CONV_KINDS, "linear") or ops[source].act != "none":
+        if source < 0 or count.get(source) != 1 or ops[source].kind not in WEIGHT_KINDS or ops[source].act != "none":
             continue
         if op.kind == "bn" and ops[source].kind in CONV_KINDS:
             ops[source] = dataclasses.replace(ops[source], bias=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import LEAKY_SLOPE, Op
 from workbench.errors import BadInput, missing_package
 
 OPSET = 17
@@ -26,7 +27,7 @@ ACTIVATIONS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "tanh": (("Tanh", {}),),
     "hardswish": (("HardSwish", {}),),
     "hardsigmoid": (("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),),
-    "leakyrelu": (("LeakyRelu", {"alpha": 0.1}),),
+    "leaky_relu": (("LeakyRelu", {"alpha": LEAKY_SLOPE}),),
     "softplus": (("Softplus", {}),),
     "silu": (("Sigmoid", {}), ("Mul", {})),
     "mish": (("Softplus", {}), ("Tanh", {}), ("Mul", {})),
@@ -118,7 +119,7 @@ class _Writer:
 
     def activate(self, op: Op, index: int) -> None:
         """The activation that rides on an op."""
-        kind = str(op.attrs.get("kind", op.act)) if op.kind == "act" else op.act
+        kind = op.activation
         if kind == "relu6":
             self.node("Clip", [self.names[index], self.constant(np.float32(0)), self.constant(np.float32(6))], index)
         elif kind == "gelu":

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import CONV_KINDS, LEAKY_SLOPE, Op
 from workbench.errors import BadInput
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu6": F.relu6,
     "hardswish": F.hardswish,
     "hardsigmoid": F.hardsigmoid,
-    "leakyrelu": lambda x: F.leaky_relu(x, 0.1),
+    "leaky_relu": lambda x: F.leaky_relu(x, LEAKY_SLOPE),
     "mish": F.mish,
     "softplus": F.softplus,
 }
@@ -49,7 +50,7 @@ class GraphModule(nn.Module):
             layer = _layer(op)
             if layer is not None:
                 self.layers[str(index)] = layer
-                if with_bn and op.kind in ("conv", "deconv"):
+                if with_bn and op.kind in CONV_KINDS:
                     self.norms[str(index)] = nn.BatchNorm2d(int(op.cout))
         last_use = {i: index for index, op in enumerate(graph.ops) for i in op.inputs}
         self._outputs = graph.outputs or tuple(i for i in range(len(graph)) if i not in last_use)
@@ -169,7 +170,7 @@ RUNNABLE: dict[str, Callable[[Op, list[Tensor]], Tensor]] = {
     "mul_const": _with_constant(torch.mul),
     "div_const": _with_constant(torch.div),
     "pow_const": _with_constant(torch.pow),
-    "act": lambda op, x: _activation(str(op.attrs.get("kind", op.act)), -1)(x[0]),
+    "act": lambda op, x: _activation(op.activation, -1)(x[0]),
     "concat": _concat,
     "slice": _slice,
     "maxpool": _pool,

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from search_spaces.graph import DECODE_PART, Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import ACTIVATIONS, DECODE_PART, WEIGHT_KINDS, Op
 from workbench.errors import BadInput
 
 PARTS = ("backbone", "neck", "head")
@@ -139,6 +140,9 @@ class Tracer(TorchFunctionMode):
         inputs = (tuple(self.image.shape[1:]) if bound else (3,),)
         return _tidy(Graph(self.ops, inputs, outputs, name, meta))
 
+
+TRACED_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name not in ("none", "prelu"))
+"""Torch functions that are activations, also in place (``relu_``). PReLU is none of them: it has weights."""
 
 Rule = Callable[[Tracer, Call, Any], None]
 
@@ -376,9 +380,7 @@ def _where(t: Tracer, call: Call, made: Tensor) -> None:
 
 RULES: dict[str, Rule] = {
     "conv2d": _conv, "linear": _linear, "matmul": _matmul, "__matmul__": _matmul, "bmm": _matmul,
-    "silu": _act("silu"), "silu_": _act("silu"), "relu": _act("relu"), "relu_": _act("relu"), "gelu": _act("gelu"),
-    "sigmoid": _act("sigmoid"), "tanh": _act("tanh"), "leaky_relu": _act("leakyrelu"), "leaky_relu_": _act("leakyrelu"),
-    "hardswish": _act("hardswish"), "hardsigmoid": _act("hardsigmoid"), "softplus": _act("softplus"), "mish": _act("mish"),
+    **{name: _act(name) for name in TRACED_ACTIVATIONS}, **{f"{name}_": _act(name) for name in TRACED_ACTIVATIONS},
     "max_pool2d": _pool("maxpool"), "_max_pool2d": _pool("maxpool"), "avg_pool2d": _pool("avgpool"), "adaptive_avg_pool2d": _adaptive_pool,
     "batch_norm": _batch_norm, "layer_norm": _layer_norm, "interpolate": _upsample,
     "add": _arithmetic("add"), "__add__": _arithmetic("add"), "__iadd__": _arithmetic("add"), "add_": _arithmetic("add"), "__radd__": _arithmetic("add"),
@@ -415,7 +417,7 @@ def _tidy(graph: Graph) -> Graph:
         if producer < 0 or producer in ends or len(readers[producer]) != 1:
             continue
         source = ops[producer]
-        if source.kind in ("conv", "deconv", "linear") and source.act == "none" and source.part == op.part:
+        if source.kind in WEIGHT_KINDS and source.act == "none" and source.part == op.part:
             ops[producer] = dataclasses.replace(source, act=op.attrs["kind"])
             where[index] = producer
     used = {where[i] for i in ends}

@@ -1,1 +1,1 @@
-"""Teacher outputs kept on disk, so that a view of an image is computed once."""
+"""A disk cache of teacher outputs, so that each view of an image is computed once."""

@@ -1,4 +1,4 @@
-"""A cache of the teachers' answers for a run: which views it serves, what it depends on, and how long it lives."""
+"""Sets up the caches of a run: which views they serve, what they depend on, and how long they live."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ import torch
 from distill.data.dataset import DataSet
 from distill.data.feed.presets import find_preset
 from distill.data.feed.views import Views
-from distill.teach.balance import Balance
-from distill.teach.cache.cost_estimate import announce, taught_views
-from distill.teach.cache.store import DEFAULT_GB, TeacherCache
-from distill.teach.ensemble import Ensemble
-from distill.teach.task import DistillationTask, TeacherLosses
+from distill.teach.cache.cost_estimate import describe_cost, teacher_views
+from distill.teach.cache.store import DEFAULT_GB, CacheContents, TeacherCache
+from distill.teach.losses import TeacherLosses
+from distill.teach.task import DistillationTask
 from distill.train.loop import Loop
 from distill.train.recipe import TrainRecipe
 from distill.train.task import Task
@@ -28,103 +27,145 @@ from workbench.checks import check_number
 from workbench.errors import BadInput
 
 FOLDER = "teacher-cache"
-"""Where a run keeps its cache, in its own folder, until it is done."""
+"""The cache's folder in the run folder, until the run is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """Where a run keeps its caches."""
+
+    run: Path
+    """The run folder."""
+    device: str = "cpu"
+    folder: str | None = None
+    """A folder that outlives the run and that runs may share; None keeps the cache in the run folder until it is done."""
+    budget_gb: float | None = None
+    """Disk space in 1e9 bytes; 0 disables the cache."""
 
 
 @contextmanager
 def use_cache(
-    task: Task, teachers: Sequence[Mapping[str, Any]], data: DataSet, recipe: TrainRecipe, run: Path, *,
-    input_px: int, seed: int, device: str, folder: str | None = None, budget_gb: float | None = None,
+    task: Task,
+    teachers: Sequence[Mapping[str, Any]],
+    data: DataSet,
+    recipe: TrainRecipe,
+    options: CacheOptions,
+    *,
+    input_px: int,
+    seed: int,
     log: Callable[[str], None] | None = None,
-) -> Iterator[Callable[[Loop], None]]:  # fmt: skip
-    """Gives ``task`` a cache for each of its teachers where the recipe's views come round again and the budget is not 0.
+) -> Iterator[Callable[[Loop], None]]:
+    """Give each teacher of ``task`` a cache, if the recipe repeats views and the budget is not 0.
 
-    ``teachers`` say who is asked and how, in the order of the task's. Without a ``folder`` the cache lies in that of the ``run``
-    and goes when the run is done; a ``folder`` has one for each teacher, seed and so on, which runs share. Yields what is to be
-    called before the first step: it measures and says what the run will take; None for ``log`` spares it that.
+    ``teachers`` are their entries in the run's settings, in the order of the task. Yields a function to be called before
+    the first step, which predicts the duration of the run and logs it; without ``log`` it does not.
     """
-    lessons = teacher_losses_of(task)
-    budget = DEFAULT_GB if budget_gb is None else check_number("--cache-gb", budget_gb)
-    tell = log or (lambda text: None)
+    loops: list[Loop] = []
     with ExitStack() as stack:
         caches: list[TeacherCache] = []
-        if lessons and recipe.views and budget:
+        if isinstance(task, DistillationTask) and recipe.views:
             views = views_of(recipe, len(data), seed, input_px)
-            used = tuple(taught_views(recipe, balance_of(task).schedule, views))
-            left = int(budget * 1e9)
-            several = len(lessons) > 1
-            for at, (lesson, teacher) in enumerate(zip(lessons, teachers, strict=True), start=1):
-                if not lesson.teacher.steady:
-                    continue
-                key = cache_key(lesson, task, data, views, teacher)
-                own = run / FOLDER / f"teacher-{at}" if several else run / FOLDER
-                cache = TeacherCache.open(
-                    own if folder is None else Path(folder) / digest(key), key, views, used, lesson.kept, lesson.ask, torch.device(device), left, tell
-                )
-                stack.callback(cache.close)
-                stack.callback(setattr, lesson, "memory", None)
-                left -= cache.size().room
-                lesson.memory = cache
-                caches.append(cache)
-        loops: list[Loop] = []
+            keys = [
+                cache_key(part, task, data, views, teacher)
+                for part, teacher in zip(task.parts, teachers, strict=True)
+            ]
+            caches = _open_caches(stack, task, keys, recipe, views, options, log or (lambda text: None))
 
-        def ready(loop: Loop) -> None:
+        def before_training(loop: Loop) -> None:
             loops.append(loop)
-            if lessons and log is not None:
-                log(announce(loop, lessons, balance_of(task), len(data), input_px, caches))
+            if isinstance(task, DistillationTask) and log is not None:
+                log(describe_cost(loop, task, len(data), input_px, caches))
 
-        yield ready
-        if folder is None and all(loop.step >= loop.steps for loop in loops):
+        yield before_training
+        if options.folder is None and all(loop.step >= loop.steps for loop in loops):
             stack.close()
-            shutil.rmtree(run / FOLDER, ignore_errors=True)
+            shutil.rmtree(options.run / FOLDER, ignore_errors=True)
+
+
+def _open_caches(
+    stack: ExitStack,
+    task: DistillationTask,
+    keys: Sequence[Mapping[str, Any]],
+    recipe: TrainRecipe,
+    views: Views,
+    options: CacheOptions,
+    log: Callable[[str], None],
+) -> list[TeacherCache]:
+    """A cache for each teacher whose outputs are fixed; the budget is spent in the order of the teachers."""
+    budget_gb = DEFAULT_GB if options.budget_gb is None else check_number("--cache-gb", options.budget_gb)
+    if not budget_gb:
+        return []
+    used = tuple(teacher_views(recipe, task.balance.schedule, views))
+    left = int(budget_gb * 1e9)
+    caches = []
+    for number, (part, key) in enumerate(zip(task.parts, keys, strict=True), start=1):
+        if not part.teacher.is_fixed:
+            continue
+        in_run = options.run / FOLDER / f"teacher-{number}" if len(keys) > 1 else options.run / FOLDER
+        folder = in_run if options.folder is None else Path(options.folder) / digest(key)
+        contents = CacheContents(views, used, part.required)
+        cache = TeacherCache.open(folder, key, contents, part.compute, torch.device(options.device), left, log)
+        stack.callback(cache.close)
+        stack.callback(setattr, part, "cache", None)
+        left -= cache.size().capacity
+        part.cache = cache
+        caches.append(cache)
+    return caches
 
 
 def check_cache(recipe: TrainRecipe, folder: str | None, budget_gb: float | None) -> None:
-    """Refuse a cache that nothing would ever be found in."""
+    """Refuse a cache for a recipe that repeats no view."""
     if budget_gb is not None:
         check_number("--cache-gb", budget_gb)
-    asked = "--cache" if folder is not None else "--cache-gb" if budget_gb else ""
-    if asked and not recipe.views:
-        raise BadInput(f"{asked} keeps what the teacher says of views that come round again, and every view is new: add --cache-views, for instance 4")
+    option = "--cache" if folder is not None else "--cache-gb" if budget_gb else ""
+    if option and not recipe.views:
+        raise BadInput(
+            f"{option} stores the teacher's outputs of repeated views, and this recipe repeats none: "
+            "add --cache-views, for instance 4"
+        )
 
 
-def teacher_losses_of(task: Task) -> list[TeacherLosses]:
-    """One lesson a teacher; none where nobody teaches."""
-    if isinstance(task, Ensemble):
-        return task.each
-    return [task] if isinstance(task, DistillationTask) else []
+def views_of(recipe: TrainRecipe, images: int, seed: int, input_px: int) -> Views:
+    """The views that the loader shows in a run by ``recipe``."""
+    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    return Views(recipe.views, images, recipe.batch, seed, preset, input_px)
 
 
-def balance_of(task: Task) -> Balance:
-    """What weighs the teachers' losses."""
-    assert isinstance(task, (Ensemble, DistillationTask))
-    return task.balance
-
-
-def views_of(recipe: TrainRecipe, pictures: int, seed: int, input_px: int) -> Views:
-    """The views that a run by ``recipe`` shows, as its loader makes them."""
-    return Views(recipe.views, pictures, recipe.batch, seed, find_preset(recipe.augmentation).with_sizes(recipe.multi_scale), input_px)
-
-
-def cache_key(lesson: TeacherLosses, task: Task, data: DataSet, views: Views, teacher: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that a cached answer depends on. ``teacher`` says which one, by the hash of its weights, and how it looks."""
-    several = len(views.all_sides_px()) > 1
+def cache_key(
+    part: TeacherLosses, task: Task, data: DataSet, views: Views, teacher: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that a record depends on. ``teacher`` identifies the teacher, by the hash of its weights, and its input."""
+    several_sizes = len(views.all_sides_px()) > 1
+    required = part.required
+    kept = {
+        "features": required.features,
+        "answer": required.predictions,
+        "distributions": required.distributions,
+        "columns": required.columns,
+    }
     return {
-        **teacher, "kept": asdict(lesson.kept), "data_sha256": data.digest(), "files_sha256": _files_digest(data), "input_px": views.input_px,
-        "seed": views.seed, "preprocess": asdict(task.detector.preprocess), "augmentation": asdict(views.preset), "batch": views.batch if several else None,
-    }  # fmt: skip
+        **teacher,
+        "kept": kept,
+        "data_sha256": data.digest(),
+        "files_sha256": _files_digest(data),
+        "input_px": views.input_px,
+        "seed": views.seed,
+        "preprocess": asdict(task.detector.preprocess),
+        "augmentation": asdict(views.preset),
+        "batch": views.batch if several_sizes else None,
+    }
 
 
 def digest(key: Mapping[str, Any]) -> str:
-    """A name for what was made for ``key``."""
+    """A short hash of ``key``, as a folder name."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _files_digest(data: DataSet) -> str:
-    """Names and sizes of the pictures' files: the data's own digest does not look at pixels."""
-    found = hashlib.sha256()
+    """A hash of names and sizes of the image files: the data's own digest does not depend on pixels."""
+    digest = hashlib.sha256()
     for picture in data.pictures:
         file = Path(picture.file)
-        # a file that is gone is the loader's to name
-        found.update(f"{file.name}:{file.stat().st_size if file.exists() else -1}\n".encode())
-    return found.hexdigest()
+        # a missing file is reported by the loader
+        digest.update(f"{file.name}:{file.stat().st_size if file.exists() else -1}\n".encode())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
-"""How the workers of one machine find one another: through a file and the loopback device.
+"""The process group of workers on one machine, through a file and the loopback device.
 
-Ray Train's own way is a server that listens on every network device, which a cluster needs and one machine does not.
+Ray Train's own rendezvous is a server that listens on every network device, which a cluster needs and one machine does
+not.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ class OneMachine(TorchConfig):
 
     @property
     def backend_cls(self) -> type[Backend]:
-        """What starts the process group."""
-        return _ByFile
+        """The class that starts the process group."""
+        return _FileRendezvous
 
 
-class _ByFile(Backend):
+class _FileRendezvous(Backend):
     share_cuda_visible_devices = True
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Join all workers; those of every new group meet in a file of their own."""
-        meeting = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
-        count = len(worker_group)
+        """Join all workers; every new worker group has a file of its own."""
+        file = str(Path(backend_config.folder) / f"meeting-{uuid.uuid4().hex}")
+        count, backend, timeout_s = len(worker_group), backend_config.backend, backend_config.timeout_s
         ray.get([
-            worker_group.execute_single_async(rank, rendezvous, meeting, rank, count, backend_config.backend, backend_config.timeout_s) for rank in range(count)
+            worker_group.execute_single_async(rank, rendezvous, file, rank, count, backend, timeout_s)
+            for rank in range(count)
         ])  # fmt: skip
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
-        """Let go of one another."""
+        """Leave the process group."""
         ray.get(worker_group.execute_async(part))

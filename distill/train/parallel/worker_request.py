@@ -1,7 +1,7 @@
-"""Training in several processes, of this machine or of a Ray cluster: what was asked for, and whether it can be had.
+"""Training in several processes, on this machine or a Ray cluster: what is asked for, and whether it is available.
 
-Ray Train starts the processes and starts them anew when one dies; what they do together is ``distill.train.parallel``'s. The run's own
-state is the only checkpoint, so a run begun by some processes may go on with another number of them, or with one and without Ray.
+Ray Train starts the processes and restarts them when one dies; ``distill.train.parallel`` does the rest. The run's own
+state is the only checkpoint, so a run can be resumed with another number of processes, or with one and without Ray.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workbench.workers import check_workers
 
 @dataclass(frozen=True, slots=True)
 class WorkerRequest:
-    """``workers`` processes, each with ``cpus`` and ``gpus`` of its own, on a Ray of this machine or on the cluster at ``address``."""
+    """``workers`` processes with ``cpus`` and ``gpus`` each, on a local Ray or on the cluster at ``address``."""
 
     workers: int
     gpus: int = 0
@@ -23,45 +23,50 @@ class WorkerRequest:
 
     @property
     def data_workers(self) -> int:
-        """Processes that read images for each of them, unless told: one CPU is its own."""
+        """Default number of processes that read images for each worker, which needs one CPU itself."""
         return self.cpus - 1
 
     @property
     def device(self) -> str:
-        """What each of them calculates on."""
+        """The device of each worker."""
         return "cuda" if self.gpus else "cpu"
 
 
 def worker_request(workers: int | None, gpus: int | None, cpus: int | None, address: str | None) -> WorkerRequest | None:
-    """What the options of a command ask for; None without ``--workers``."""
+    """The request from command line options; None without ``--workers``."""
     if workers is None:
         for option, value in (("--gpus-per-worker", gpus), ("--cpus-per-worker", cpus), ("--address", address)):
             if value is not None:
-                raise BadInput(f"{option} {value} says what the workers have, not how many there are: add --workers N")
+                raise BadInput(f"{option} {value} has no effect without workers: add --workers N")
         return None
     check_workers(workers, address)
     if gpus not in (None, 0, 1):
-        raise BadInput(f"--gpus-per-worker {gpus} must be 0 or 1: a worker calculates on one GPU; for more of them, more --workers")
+        raise BadInput(f"--gpus-per-worker {gpus} must be 0 or 1: a worker uses one GPU; for more of them, more --workers")
     if cpus is not None and cpus < 1:
         raise BadInput(f"--cpus-per-worker {cpus} must be at least 1")
     return WorkerRequest(workers, gpus or 0, cpus or 1, address)
 
 
 def check_spread_device(spread: WorkerRequest, device: str) -> None:
-    """Refuse what this machine lacks; what a cluster has is asked there."""
+    """Refuse GPUs that this machine does not have; a cluster is asked when it is joined."""
     import torch
 
     if device == "cuda" and not spread.gpus:
         raise BadInput("--device cuda with --workers: add --gpus-per-worker 1")
-    there = torch.cuda.device_count()
-    if spread.gpus and spread.address is None and spread.workers > there:
-        wanted = f"--workers {spread.workers} --gpus-per-worker {spread.gpus} needs {spread.workers} GPUs and torch sees {there} here"
-        raise BadInput(f"{wanted}: leave out --gpus-per-worker to train on CPUs, or join a cluster that has them with --address")
+    available = torch.cuda.device_count()
+    if spread.gpus and spread.address is None and spread.workers > available:
+        raise BadInput(
+            f"--workers {spread.workers} --gpus-per-worker {spread.gpus} needs {spread.workers} GPUs and torch sees "
+            f"{available} here: leave out --gpus-per-worker to train on CPUs, or join a cluster that has them with "
+            "--address"
+        )
 
 
 def check_batch(spread: WorkerRequest, batch: int) -> None:
-    """Every worker has equally many images of every batch."""
+    """Refuse a batch that cannot be split evenly."""
     if batch % spread.workers:
-        near = batch // spread.workers * spread.workers
-        fitting = " or ".join(str(one) for one in (near, near + spread.workers) if one)
-        raise BadInput(f"a batch of {batch} images cannot be shared evenly by --workers {spread.workers}: --batch {fitting} can")
+        below = batch // spread.workers * spread.workers
+        fitting = " or ".join(str(size) for size in (below, below + spread.workers) if size)
+        raise BadInput(
+            f"a batch of {batch} images cannot be split evenly between --workers {spread.workers}: --batch {fitting} can"
+        )

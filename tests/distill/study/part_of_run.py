@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from distill.study.request import TrainRequest, prepare
+from distill.prepare import prepare
+from distill.request import TrainRequest
 from distill.teach.request import TeacherRequest
 
 

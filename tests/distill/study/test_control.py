@@ -14,7 +14,8 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
-from distill.study.control import PLAIN, TAUGHT, ControlResult, order
+from distill.study.control import order
+from distill.study.control_result import PLAIN, TAUGHT, ControlResult
 from distill.study.subruns import SubRunResult, SubRuns
 from distill.teach.request import TeacherRequest
 from nas.cli import main
@@ -172,17 +173,17 @@ def test_what_is_said_follows_from_the_interval() -> None:
     def answer(gains: list[float]) -> ControlResult:
         return ControlResult(Path("r"), {s: trial(0.1, 0.3) for s in range(len(gains))}, {s: trial(0.1, 0.3 + g) for s, g in enumerate(gains)}, None, False)
 
-    assert "THE TEACHER HARMS" in answer([-0.02, -0.021, -0.022]).says()
-    assert "the teacher helps" in answer([0.02, 0.021, 0.022]).says()
-    assert "NOTHING SHOWN" in answer([-0.02, 0.02]).says()
-    assert "One seed has no interval" in answer([0.02]).says() and answer([0.02]).to_dict()["interval"] is None
-    assert "AP is 0" in ControlResult(Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False).says()
+    assert "THE TEACHER HARMS" in answer([-0.02, -0.021, -0.022]).conclusion()
+    assert "the teacher helps" in answer([0.02, 0.021, 0.022]).conclusion()
+    assert "NOTHING SHOWN" in answer([-0.02, 0.02]).conclusion()
+    assert "One seed has no interval" in answer([0.02]).conclusion() and answer([0.02]).to_dict()["interval"] is None
+    assert "AP is 0" in ControlResult(Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False).conclusion()
 
 
 def test_a_stopped_run_is_compared_where_it_was_stopped() -> None:
     found = ControlResult(Path("r"), {0: trial(0.1, 0.2, 0.3), 1: trial(0.1, 0.2, 0.4)}, {0: trial(0.1, 0.1)}, (0, 2), True)
     assert found.epoch == 2 and found.gain.differences == pytest.approx((-0.1,)) and found.verdict == "harms"
-    assert "stopped after epoch 2 of seed 0" in found.text() and found.to_dict()["alarm"] == {"seed": 0, "epoch": 2}
+    assert "stopped after epoch 2 of seed 0" in str(found) and found.to_dict()["alarm"] == {"seed": 0, "epoch": 2}
 
 
 def test_a_trial_is_what_the_journal_says(tmp_path: Path) -> None:

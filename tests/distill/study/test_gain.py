@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from distill.study.gain import LEAST_HARM, Curve, Gain, behind, harm, looks, paired
+from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, lag_lower_bound, paired, tested_epochs
 from workbench.errors import BadInput
 
 EPOCHS = 20
@@ -29,7 +29,7 @@ def called(random: np.random.Generator, seeds: int, lag: float) -> bool:
     taught: list[Curve] = []
     for _ in range(seeds):
         taught.append(curve(random, lag))
-        if harm(control, taught, EPOCHS) is not None:
+        if first_harmful_epoch(control, taught, EPOCHS) is not None:
             return True
     return False
 
@@ -62,25 +62,25 @@ def test_seeds_are_paired_and_lone_ones_do_not_count() -> None:
 
 def test_behind_is_two_samples_with_one_variance() -> None:
     """0.3 and 0.32 against 0.2: lag 0.11, pooled deviation sqrt(0.0002 / 1), t(0.975, 1) = 12.706."""
-    assert behind([0.3, 0.32], [0.2]) == pytest.approx(0.11 - 12.7062 * math.sqrt(0.0002 * 1.5), abs=1e-5)
-    assert behind([0.3], [0.2]) is None and behind([], [0.2, 0.1]) is None
+    assert lag_lower_bound([0.3, 0.32], [0.2]) == pytest.approx(0.11 - 12.7062 * math.sqrt(0.0002 * 1.5), abs=1e-5)
+    assert lag_lower_bound([0.3], [0.2]) is None and lag_lower_bound([], [0.2, 0.1]) is None
 
 
 def test_looks_leave_out_the_first_third() -> None:
-    assert looks(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
+    assert tested_epochs(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
 
 
 def test_a_plain_harm_is_called_in_the_first_taught_run() -> None:
     random = np.random.default_rng(0)
-    at = harm([curve(random) for _ in range(3)], [curve(random, 0.15)], EPOCHS)
+    at = first_harmful_epoch([curve(random) for _ in range(3)], [curve(random, 0.15)], EPOCHS)
     assert at is not None and at <= EPOCHS / 2
 
 
 def test_less_than_the_least_is_nothing_to_stop_for() -> None:
     flat = {e: 0.3 for e in range(1, EPOCHS + 1)}
-    lagging = [{e: ap - share * LEAST_HARM for e, ap in flat.items()} for share in (0.9, 1.1)]
-    assert harm([flat, flat, flat], lagging[:1], EPOCHS) is None
-    assert harm([flat, flat, flat], lagging[1:], EPOCHS) is not None
+    lagging = [{e: ap - share * MIN_HARM for e, ap in flat.items()} for share in (0.9, 1.1)]
+    assert first_harmful_epoch([flat, flat, flat], lagging[:1], EPOCHS) is None
+    assert first_harmful_epoch([flat, flat, flat], lagging[1:], EPOCHS) is not None
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -96,4 +96,4 @@ def test_a_harmful_teacher_is_mostly_found() -> None:
 
 def test_one_control_accuses_nobody() -> None:
     random = np.random.default_rng(3)
-    assert harm([curve(random)], [curve(random, 0.2)], EPOCHS) is None
+    assert first_harmful_epoch([curve(random)], [curve(random, 0.2)], EPOCHS) is None

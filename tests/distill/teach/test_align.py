@@ -7,24 +7,25 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F
 
-from distill.teach.align import Aligner, Mix, averaged, shares, standardised
+from distill.teach.align import Aligner, Conv1x1, average_to_grid, overlap_matrix
+from distill.teach.standardize import standardize
 from workbench.errors import BadInput
 
 
 def test_averaging_shares_places_between_cells_by_hand() -> None:
     row = torch.tensor([[[[1.0, 2.0, 4.0]]]])
     # the place in the middle belongs to both cells by half
-    torch.testing.assert_close(averaged(row, 1, 2), torch.tensor([[[[4 / 3, 10 / 3]]]]))
-    torch.testing.assert_close(averaged(row.transpose(2, 3), 2, 1), torch.tensor([[[[4 / 3], [10 / 3]]]]))
-    torch.testing.assert_close(shares(5, 3, row).sum(1), torch.ones(3))
+    torch.testing.assert_close(average_to_grid(row, 1, 2), torch.tensor([[[[4 / 3, 10 / 3]]]]))
+    torch.testing.assert_close(average_to_grid(row.transpose(2, 3), 2, 1), torch.tensor([[[[4 / 3], [10 / 3]]]]))
+    torch.testing.assert_close(overlap_matrix(5, 3, row).sum(1), torch.ones(3))
 
 
 def test_averaging_is_pooling_where_sides_divide_and_keeps_what_is_everywhere_alike() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, 12, 8)
-    torch.testing.assert_close(averaged(x, 6, 2), F.avg_pool2d(x, (2, 4)))
-    torch.testing.assert_close(averaged(torch.full((1, 1, 20, 20), 3.0), 13, 7), torch.full((1, 1, 13, 7), 3.0))
-    assert averaged(x, 12, 8) is x
+    torch.testing.assert_close(average_to_grid(x, 6, 2), F.avg_pool2d(x, (2, 4)))
+    torch.testing.assert_close(average_to_grid(torch.full((1, 1, 20, 20), 3.0), 13, 7), torch.full((1, 1, 13, 7), 3.0))
+    assert average_to_grid(x, 12, 8) is x
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [((8, 8), (8, 8)), ((8, 8), (12, 12)), ((12, 12), (8, 8)), ((8, 12), (12, 8))])
@@ -61,7 +62,7 @@ def test_it_calculates_in_float32(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("side", [2, 6])  # all images in one product, and each by itself
 def test_a_mix_of_channels_is_a_convolution(bias: bool, side: int) -> None:
     torch.manual_seed(0)
-    mix = Mix(5, 7, 1, bias=bias).double()
+    mix = Conv1x1(5, 7, 1, bias=bias).double()
     x = torch.randn(3, 5, 2, side, dtype=torch.float64, requires_grad=True)
     plain = F.conv2d(x, mix.weight, mix.bias)
     slope = torch.randn_like(plain)
@@ -76,11 +77,11 @@ def test_a_mix_of_channels_is_a_convolution(bias: bool, side: int) -> None:
 @pytest.mark.parametrize("side", [4, 20])
 def test_a_mix_that_rounds_does_so_with_what_it_multiplies_and_nothing_else(side: int) -> None:
     torch.manual_seed(0)
-    mix = Mix(64, 48, 1, bias=False)
+    mix = Conv1x1(64, 48, 1, bias=False)
     x = torch.randn(2, 64, side, side, requires_grad=True)
     slope = torch.randn(2, 48, side, side)
     before = torch.backends.mkldnn.matmul.fp32_precision
-    rounded, exact = mix(x, rounds=True), mix(x)
+    rounded, exact = mix(x, round_to_bf16=True), mix(x)
     assert rounded.dtype == torch.float32
     learned = [x, mix.weight]
     pairs = [
@@ -91,17 +92,17 @@ def test_a_mix_that_rounds_does_so_with_what_it_multiplies_and_nothing_else(side
         # two factors, each off by a 512th at most; CPUs that do not multiply bfloat16 do not round at all
         assert (ours - theirs).norm() < 2 / 512 * theirs.norm()
     with pytest.raises(RuntimeError):
-        mix(x[:, :3], rounds=True)
+        mix(x[:, :3], round_to_bf16=True)
     assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
 def test_standardised_channels() -> None:
     torch.manual_seed(0)
-    x = standardised((torch.randn(3, 2, 5, 5) * torch.tensor([1000.0, 0.1])[:, None, None] + 50).half())
+    x = standardize((torch.randn(3, 2, 5, 5) * torch.tensor([1000.0, 0.1])[:, None, None] + 50).half())
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(x.var((0, 2, 3), unbiased=False), torch.ones(2), atol=2e-3, rtol=0)
     still = torch.ones(1, 1, 2, 2, requires_grad=True)
-    standardised(still).square().sum().backward()
+    standardize(still).square().sum().backward()
     assert still.grad is not None and still.grad.isfinite().all()
 
 
@@ -122,4 +123,4 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_gradient_of_standardising_is_that_of_its_formula() -> None:
     torch.manual_seed(0)
     x = (torch.randn(2, 3, 4, 5, dtype=torch.float64) * torch.tensor([30.0, 1.0, 0.01])[:, None, None] + 2).requires_grad_()
-    assert torch.autograd.gradcheck(standardised, x)
+    assert torch.autograd.gradcheck(standardize, x)

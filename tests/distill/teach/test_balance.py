@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 from torch import Tensor
 
 from distill.data.feed.views import Origin
-from distill.teach.balance import CONSTANT, EAGER, MOST_WEIGHT, Balance, Schedule, gradient_norm
-from distill.teach.feature import make_feature_method
+from distill.teach.balance import CONSTANT, MAX_WEIGHT, WARMUP_CALLS, Balance, Schedule, gradient_norm
+from distill.teach.methods import make_feature_method
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import Task, own_losses
@@ -51,7 +51,7 @@ def test_a_loss_of_any_size_gets_its_share_of_the_gradient(size: float) -> None:
     found = balance(own, {"a": square(maps, size), "b": square(maps, 3 * size)}, maps, START)
     goal = gradient_norm(own, maps)
     if size == 1e-6:
-        assert max(balance.weights().values()) == pytest.approx(MOST_WEIGHT)
+        assert max(balance.weights().values()) == pytest.approx(MAX_WEIGHT)
     else:
         assert gradient_norm(found["a"], maps) == pytest.approx(0.5 * goal, rel=1e-5)
         assert gradient_norm(found["b"], maps) == pytest.approx(0.1 * goal, rel=1e-5)
@@ -70,24 +70,24 @@ def test_measured_at_first_every_time_then_now_and_then() -> None:
     maps = features()
     balance = Balance({"a": 1.0}, every=8)
     counts = []
-    for _ in range(EAGER + 17):
+    for _ in range(WARMUP_CALLS + 17):
         balance(square(maps), {"a": square(maps)}, maps, START)
         counts.append(int(balance.get_buffer("measured")[0]))
-    assert counts == [*range(1, EAGER + 1), *[EAGER + 1] * 8, *[EAGER + 2] * 8, EAGER + 3]
+    assert counts == [*range(1, WARMUP_CALLS + 1), *[WARMUP_CALLS + 1] * 8, *[WARMUP_CALLS + 2] * 8, WARMUP_CALLS + 3]
 
 
 def test_long_runs_measure_more_rarely() -> None:
     balance = Balance({"a": 1.0})
-    calls = [call for call in range(20_000) if balance.measures(call)]
-    assert calls[:EAGER] == list(range(EAGER))
-    apart = {first: second - first for first, second in itertools.pairwise(calls[EAGER:])}
+    calls = [call for call in range(20_000) if balance.measures_at(call)]
+    assert calls[:WARMUP_CALLS] == list(range(WARMUP_CALLS))
+    apart = {first: second - first for first, second in itertools.pairwise(calls[WARMUP_CALLS:])}
     assert {apart[call] for call in apart if call < 1024} == {32} and {apart[call] for call in apart if call >= 4096} == {256}
     assert sorted(set(apart.values())) == [32, 64, 128, 256] and list(apart.values()) == sorted(apart.values())
 
 
 def test_smoothing_by_hand() -> None:
     maps = features()
-    balance = Balance({"a": 1.0}, memory=0.9)
+    balance = Balance({"a": 1.0}, momentum=0.9)
     for factor in (1.0, 0.25, 0.25):  # as often as the memory is not full, plain means of the norms
         balance(square(maps), {"a": square(maps, factor)}, maps, START)
     assert balance.weights()["a"] == pytest.approx(1 / 0.5)
@@ -95,7 +95,7 @@ def test_smoothing_by_hand() -> None:
     balance(square(maps), {"a": square(maps, 1e-9)}, maps, START)
     assert balance.weights()["a"] == pytest.approx(4 / 1.5)
     # a gradient that has grown a thousandfold does not wait for the average
-    balance = Balance({"a": 1.0}, memory=0.9)
+    balance = Balance({"a": 1.0}, momentum=0.9)
     for factor in (*[1.0] * 10, 1000.0):
         balance(square(maps), {"a": square(maps, factor)}, maps, START)
     assert balance.weights()["a"] == pytest.approx(4 / 1000)
@@ -118,13 +118,13 @@ def test_what_cannot_be_compared_changes_nothing() -> None:
 
 def test_schedule() -> None:
     damo = Schedule()
-    assert damo.share(0.0) == 1.0 and damo.share(284 / 300) == 0.0 and damo.share(1.0) == 0.0
-    assert damo.share(142 / 300) == pytest.approx(0.55)
-    assert damo.share(283.9 / 300) == pytest.approx(0.1, abs=1e-3)
-    falling = [damo.share(i / 300) for i in range(285)]
+    assert damo.factor(0.0) == 1.0 and damo.factor(284 / 300) == 0.0 and damo.factor(1.0) == 0.0
+    assert damo.factor(142 / 300) == pytest.approx(0.55)
+    assert damo.factor(283.9 / 300) == pytest.approx(0.1, abs=1e-3)
+    falling = [damo.factor(i / 300) for i in range(285)]
     assert falling == sorted(falling, reverse=True)
-    assert {CONSTANT.share(p / 10) for p in range(11)} == {1.0}
-    assert Schedule(tail=0.0).share(1.0) == pytest.approx(0.1) and Schedule(tail=1.0).share(0.0) == 0.0
+    assert {CONSTANT.factor(p / 10) for p in range(11)} == {1.0}
+    assert Schedule(tail=0.0).factor(1.0) == pytest.approx(0.1) and Schedule(tail=1.0).factor(0.0) == 0.0
 
 
 def test_the_schedule_scales_all_losses_and_the_tail_has_none() -> None:
@@ -188,7 +188,7 @@ def test_settings_are_checked() -> None:
         ({"shares": {}, "fixed": {"a": -1.0}}, "weight of a -1.0"),
         ({"shares": {"a": 1.0}, "fixed": {"a": 1.0}}, "'a' has a share and a fixed weight"),
         ({"shares": {"a": 1.0}, "every": 0}, "every 0: must be a whole number from 1 on"),
-        ({"shares": {"a": 1.0}, "memory": 1.0}, "memory 1.0"),
+        ({"shares": {"a": 1.0}, "momentum": 1.0}, "momentum 1.0"),
     ]
     for settings, message in cases:
         with pytest.raises(BadInput, match=message):

@@ -141,9 +141,9 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
 
 
 def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distill.train import run as training
     from distill.train.loop import Loop
     from distill.train.recipe import load_recipe
-    from distill.train.run import run as training
     from distill.train.task import SupervisedTask
     from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder

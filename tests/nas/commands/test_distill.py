@@ -16,10 +16,10 @@ pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 from safetensors.torch import load_file
 
-import distill.teach.task
+import distill.teach.teacher
 from distill.data.formats.readers import open_data
 from distill.teach.request import TeacherRequest
-from distill.teach.task import cpu_is_fast_in_half
+from distill.teach.teacher import cpu_is_fast_in_half
 from distill.train.transfer import adapt_classes
 from nas.cli import main
 from tests.distill.tiny import furnish
@@ -63,8 +63,8 @@ def same_weights(home: Path, one: str, other: str) -> bool:
 
 def test_hours_and_gigabytes_are_told_before_the_first_step(home: Path) -> None:
     for kind, words in (
-        ("live", r"teacher: asked in 1\d of 16 steps, \d+ % of each; about \S+ \S+ on this machine, "),
-        ("cached", r"teacher: 1\d pictures x 1 view \+ 1 of the last epochs, 0\.\d+ MB each: 0\.\d+ GB of 20 GB budget; about "),
+        ("live", r"teacher: runs in 1\d of 16 steps and takes \d+ % of each; about \S+ \S+ on this machine, "),
+        ("cached", r"teacher: 1\d images x 1 view \+ 1 of the last epochs, 0\.\d+ MB each: 0\.\d+ GB of 20 GB budget; about "),
     ):
         lines = (home / f"{kind}.err").read_text().splitlines()
         told = next(at for at, line in enumerate(lines) if line.startswith("teacher: "))
@@ -141,13 +141,13 @@ def test_half_precision_of_the_teacher_is_settled_once(home: Path, capsys: pytes
     err = capsys.readouterr().err
     assert "was made with teacher_half=" in err and len(err.strip().splitlines()) == 1
     for able in (False, True):
-        monkeypatch.setattr(distill.teach.task, "cpu_is_fast_in_half", lambda able=able: able)
+        monkeypatch.setattr(distill.teach.teacher, "cpu_is_fast_in_half", lambda able=able: able)
         one, own = TeacherRequest(("a.safetensors",)), TeacherRequest(("a.safetensors", "self"))
-        assert one.decided("cpu", "fp32").half is able
-        assert not one.decided("cuda", "fp32").half and not own.decided("cpu", "fp32").half
-        assert all(each.decided(device, "bf16").half for each in (one, own) for device in ("cpu", "cuda"))
-        assert dataclasses.replace(one, half=True).decided("cuda", "fp32").half
-        assert dataclasses.replace(one, half=False).decided("cpu", "bf16").half is False
+        assert one.with_precision("cpu", "fp32").half is able
+        assert not one.with_precision("cuda", "fp32").half and not own.with_precision("cpu", "fp32").half
+        assert all(each.with_precision(device, "bf16").half for each in (one, own) for device in ("cpu", "cuda"))
+        assert dataclasses.replace(one, half=True).with_precision("cuda", "fp32").half
+        assert dataclasses.replace(one, half=False).with_precision("cpu", "bf16").half is False
 
 
 def test_fresh_clears_a_cache_that_was_left(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

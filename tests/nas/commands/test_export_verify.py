@@ -69,7 +69,7 @@ def test_what_still_drifts_says_why_and_exits_1(capsys: pytest.CaptureFixture[st
     args = ["--half", "--fp32-layers", FIRST, "--tolerance", "0", "--verify", "pictures", "--quiet"]
     assert nas_export("large.safetensors", *args) == 1
     out = capsys.readouterr().out
-    assert "not repaired: with every layer in FP32" in out and "DRIFTS: boxes on drawn scenes stray by" in out and "\nverified" not in out
+    assert "not repaired: with every layer in FP32" in out and "DRIFTS: boxes on synthetic scenes differ by" in out and "\nverified" not in out
     assert nas_export("large.safetensors", *args, "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert report["verify"]["drifts"] and report["verify"]["reasons"] and report["verify"]["note"] and report["keep"] == [FIRST]

@@ -15,7 +15,7 @@ from nas.cli import main
 from nas.devices.model import LatencyModel
 from nas.devices.profile import DeviceProfile
 from nas.devices.runtimes import choose_target
-from search_spaces.graph import GraphBuilder
+from search_spaces.graph_builder import GraphBuilder
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from distill.teach.task import student_lineage
+from distill.teach.teacher import student_lineage
 from nas.cli import main
 from tests.distill.tiny import tiny_detector
 from zoo.factory import build

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from nas.devices.profile import device_names, load_device, profile_from_dict
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 T4 = load_device("t4")

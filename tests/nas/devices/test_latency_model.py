@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from nas.devices.model import LatencyModel
 from nas.devices.profile import SHIPPED, load_device
-from search_spaces.graph import Graph, GraphBuilder, Op, OpTable
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.op_table import OpTable
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 MODEL = load_device("t4").model

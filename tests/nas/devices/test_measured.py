@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from nas.devices.measurements import family_of, read_measured, read_ops
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 HEADER = "type,batch,cin,h,w,cout,k,stride,fused_add,latency_ms\n"

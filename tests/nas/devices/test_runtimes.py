@@ -14,7 +14,8 @@ import pytest
 
 from nas.devices.runtimes import Network, choose_target, cpus, example, find_network, open_network, worker_cpus
 from nas.devices.timing import Plan, time_networks
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
 onnx = pytest.importorskip("onnx")

@@ -14,7 +14,8 @@ from nas.evidence import columns as module
 from nas.evidence.columns import columns, is_slow, known_names
 from nas.evidence.graph_sizes import PLAIN
 from nas.evidence.trained import TrainedDetectors, read_trained
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from tests.nas.evidence.trained import folder, network
 from workbench.errors import BadInput
 
@@ -88,7 +89,7 @@ def test_an_interrupted_run_goes_on(points: TrainedDetectors, tmp_path: Path, mo
 
 def test_one_refusal_does_not_silence_the_others(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
-    from search_spaces.graph import GraphBuilder
+    from search_spaces.graph_builder import GraphBuilder
 
     g = GraphBuilder(3)
     g.conv(-1, 4, 3)

@@ -8,7 +8,7 @@ import pytest
 from nas.evidence.published import DEVICE, TARGET, blur, zoo_detectors
 from nas.evidence.rank import equal_latency_tau
 from nas.evidence.trained import TrainedDetectors
-from search_spaces.graph import DECODE_PART
+from search_spaces.ops import DECODE_PART
 
 
 def families(offset: float, seed: int = 0) -> TrainedDetectors:

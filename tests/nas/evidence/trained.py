@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 
 SIZES = (64, 96, 128, 160, 192, 224)
 FAMILIES = ("alpha1", "beta2")

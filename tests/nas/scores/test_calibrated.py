@@ -21,7 +21,7 @@ from nas.scores.calibrated import Calibration, Form, as_map, shipped, terms_of
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Architecture
-from search_spaces.graph import GraphBuilder
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid

@@ -14,7 +14,8 @@ import pytest
 from nas.costs import SCORE_TICK, SpaceCosts
 from nas.scores import get_score
 from nas.scores.closed_form import effectiveness, levels
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower, skeleton
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 from nas.scores import SCORES, forward
 from nas.scores.forward_net import GraphNet, images, seeded
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
 PX = 32

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from nas.scores.forward import OBSERVERS, ZICO_BATCHES, observed, synflow, synflow_of, watch, zen_of, zico_of
 from nas.scores.forward_net import GraphNet, gaussian, images, seeded
-from search_spaces.graph import CONV_KINDS
+from search_spaces.ops import CONV_KINDS
 from zoo.factory import build
 from zoo.graphs.to_torch import ACTIVATIONS
 

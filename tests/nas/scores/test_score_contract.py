@@ -73,7 +73,7 @@ def test_seeds_matter_where_weights_are_drawn() -> None:
 def test_synflow_by_hand() -> None:
     torch = pytest.importorskip("torch")
     from nas.scores import forward
-    from search_spaces.graph import GraphBuilder
+    from search_spaces.graph_builder import GraphBuilder
 
     g = GraphBuilder(2)
     g.conv(-1, 1, bias=False)

@@ -7,7 +7,9 @@ import math
 import pytest
 
 from nas.scores import get_score
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Op
 from workbench.errors import BadInput
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 optuna = pytest.importorskip("optuna")
-from distill.study.request import TrainRequest
+from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
 from nas.strategies.optuna_samplers import JOURNAL, open_study

@@ -14,11 +14,10 @@ from zoo.export.gap import (
     MOST_MATCHED,
     OutputGap,
     dense_gaps,
-    prepared_scenes,
     rows_gap,
-    sample_images,
     worst,
 )
+from zoo.export.scenes import prepared_scenes, sample_images
 from zoo.factory import build
 
 SIDE = 640
@@ -103,10 +102,10 @@ def test_the_last_rows_of_a_ranking_may_be_others() -> None:
     assert loose == 5
     last = changed(boxes, (0, 99, 0), 200.0), scores
     assert largest(dense_gaps((boxes, scores), last, SIDE, 1e-3)) > 0.1
-    gaps = dense_gaps((boxes, scores), last, SIDE, 1e-3, picked=True)
+    gaps = dense_gaps((boxes, scores), last, SIDE, 1e-3, ranked=True)
     assert gaps["boxes"] == OutputGap(0.0, 0.0, 99)
     above = changed(boxes, (0, 99 - loose, 0), 200.0), scores
-    assert largest(dense_gaps((boxes, scores), above, SIDE, 1e-3, picked=True)) > 0.1
+    assert largest(dense_gaps((boxes, scores), above, SIDE, 1e-3, ranked=True)) > 0.1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

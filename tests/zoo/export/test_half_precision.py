@@ -15,8 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.zoo.export.test_write import FREE, MODELS, PX, assert_faithful, in_onnxruntime, lively, picture
 from workbench.errors import BadInput
-from zoo.export.half_precision import convert_to_half, layer_of, layers, rounding, store_in_half
-from zoo.export.write import Options, Trials, export, onnx_network
+from zoo.export.half_precision import convert_to_half, emulate_half, half_layers, layer_of, store_in_half
+from zoo.export.onnx_graph import onnx_graph
+from zoo.export.options import ExportOptions
+from zoo.export.precision_trials import PrecisionTrials
+from zoo.export.write import export
 
 QUICK = ("damo-yolo-ns", "yolox-nano", "yolo26n")
 
@@ -24,7 +27,7 @@ QUICK = ("damo-yolo-ns", "yolox-nano", "yolo26n")
 @pytest.mark.parametrize("model", [one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in MODELS])
 def test_every_family_in_fp16(model: str, tmp_path: Path) -> None:
     path, form = tmp_path / "x.onnx", "end2end" if model in FREE else "nms"
-    assert_faithful(export(lively(model), path, "onnx", Options(form, PX, PX, dynamic=True, half=True)), 80)
+    assert_faithful(export(lively(model), path, "onnx", ExportOptions(form, PX, PX, dynamic=True, half=True)), 80)
     whole = onnx.load(str(path))
     onnx.shape_inference.infer_shapes(whole, check_type=True, strict_mode=True)
     assert whole.graph.input[0].type.tensor_type.elem_type == whole.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
@@ -37,7 +40,7 @@ def test_every_family_in_fp16(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", QUICK)
 def test_layers_have_the_names_that_torch_gives(model: str) -> None:
-    found = Trials(lively(model), "onnx", Options(height=64, width=64, half=True)).layers
+    found = PrecisionTrials(lively(model), "onnx", ExportOptions(height=64, width=64, half=True)).layers
     modules = dict(lively(model).named_modules())
     assert set(found) <= set(modules) and len(set(found)) == len(found)
     assert found[0].startswith("backbone.") and any(name.startswith("head") for name in found[-10:])
@@ -85,9 +88,9 @@ MODULES = {"a", "b", "c", "sum"}
 def test_rounding_is_that_of_fp16() -> None:
     single, half = chain(1.0, 0.5, 1.0), convert_to_half(chain(1.0, 0.5, 1.0), MODULES)
     third = torch.tensor(1 / 3)
-    assert answer(single, 1 / 3) == float(third) != answer(rounding(half), 1 / 3) == float(third.half())
+    assert answer(single, 1 / 3) == float(third) != answer(emulate_half(half), 1 / 3) == float(third.half())
     large = chain(1000.0, 1e-3, 1.0)
-    assert answer(large, 100.0) == pytest.approx(200) and answer(rounding(convert_to_half(large, MODULES)), 100.0) == float("inf")
+    assert answer(large, 100.0) == pytest.approx(200) and answer(emulate_half(convert_to_half(large, MODULES)), 100.0) == float("inf")
 
 
 @pytest.mark.parametrize(("keep", "wide"), [((), ""), (("a",), "ab"), (("b",), "bc"), (("c",), "c"), (("sum",), "b"), (("a", "c"), "abc")])
@@ -96,9 +99,9 @@ def test_what_is_kept_hands_its_result_on_in_fp32(keep: tuple[str, ...], wide: s
     kinds = {one.name: one.data_type for one in half.graph.initializer}
     assert {node.name[10]: kinds[node.input[1]] == TensorProto.FLOAT for node in half.graph.node if node.op_type == "Conv"} == {name: name in wide for name in "abc"}
     onnx.shape_inference.infer_shapes(half, check_type=True, strict_mode=True)
-    finite = answer(rounding(half), 100.0) < float("inf")
+    finite = answer(emulate_half(half), 100.0) < float("inf")
     assert finite == ("a" in keep)
-    assert layers(chain(1.0, 1.0, 1.0), MODULES) == ["a", "sum", "b", "c"]
+    assert half_layers(chain(1.0, 1.0, 1.0), MODULES) == ["a", "sum", "b", "c"]
 
 
 def test_stored_in_half_computes_in_single() -> None:
@@ -121,8 +124,8 @@ def test_a_graph_inside_a_node_is_refused_by_name() -> None:
 
 
 def test_the_fp32_network_is_left_as_it_was() -> None:
-    network = onnx_network(copy.deepcopy(lively("yolox-nano")).fuse(), Options(height=64, width=64))
+    network = onnx_graph(copy.deepcopy(lively("yolox-nano")).fuse(), ExportOptions(height=64, width=64))
     before, modules = network.SerializeToString(), {name for name, _ in lively("yolox-nano").named_modules() if name}
-    rounding(convert_to_half(network, modules, ("head",)))
+    emulate_half(convert_to_half(network, modules, ("head",)))
     store_in_half(network, modules)
     assert network.SerializeToString() == before

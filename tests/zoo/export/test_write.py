@@ -1,4 +1,4 @@
-"""Exported files run in their own runtimes and agree with torch, or say that they do not."""
+"""ExportedFile files run in their own runtimes and agree with torch, or say that they do not."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ from search_spaces.published import PUBLISHED
 from tests.zoo.families.checks import disturb
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
-from zoo.export.gap import HALF_TOLERANCE, TOLERANCE, prepared_scenes
-from zoo.export.write import FORMATS, OPSETS, Exported, Options, export, measure_gap
+from zoo.export.formats import FORMATS
+from zoo.export.measure import measure_gap
+from zoo.export.options import HALF_TOLERANCE, OPSETS, TOLERANCE, ExportOptions
+from zoo.export.scenes import prepared_scenes
+from zoo.export.write import ExportedFile, export
 from zoo.factory import build_recipe
 from zoo.nms import best_of_all
 from zoo.weights.checkpoint import save
@@ -108,8 +111,8 @@ def found_by_torch(model: str, image: Tensor) -> list[Tensor]:
     return [torch.cat([d.boxes, d.scores[:, None], d.labels[:, None].float()], 1) for d in lively(model).predict(image)]
 
 
-def assert_faithful(written: Exported, least_rows: int) -> None:
-    assert written.faithful, written.gaps
+def assert_faithful(written: ExportedFile, least_rows: int) -> None:
+    assert written.within_tolerance, written.gaps
     assert all(gap.rows >= least_rows for gap in written.gaps.values()), written.gaps
 
 
@@ -118,7 +121,7 @@ def test_onnx_gives_the_boxes_and_scores_of_torch(model: str, tmp_path: Path) ->
     path, image = tmp_path / "x.onnx", picture(model)
     boxes, scores = decoded(model, image)
     assert scores.std() > 1e-3 and boxes.std(1).min() > 1
-    written = export(lively(model), path, "onnx", Options(height=PX, width=PX))
+    written = export(lively(model), path, "onnx", ExportOptions(height=PX, width=PX))
     assert_faithful(written, 4 * boxes.shape[1] - 60)
     assert set(written.gaps) == {"boxes", "scores"} and all(gap.relative < 1e-4 for gap in written.gaps.values())
     given = in_onnxruntime(path, image)
@@ -130,7 +133,7 @@ def test_onnx_gives_the_boxes_and_scores_of_torch(model: str, tmp_path: Path) ->
 def test_onnx_with_selection_inside_at_any_size(model: str, tmp_path: Path) -> None:
     form = "end2end" if model in FREE else "nms"
     path = tmp_path / "x.onnx"
-    assert_faithful(export(lively(model), path, "onnx", Options(form, PX, PX, dynamic=True)), 80)
+    assert_faithful(export(lively(model), path, "onnx", ExportOptions(form, PX, PX, dynamic=True)), 80)
     assert ("NonMaxSuppression" in kinds(path)) == (form == "nms")
     (output,) = onnx.load(str(path)).graph.output
     assert output.name == "detections"
@@ -149,8 +152,8 @@ def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         dull = build_recipe(Recipe("yolox-nano", CLASSES)).eval()
-    written = export(dull, tmp_path / "x.onnx", "onnx", Options("nms", 64, 64))
-    assert written.faithful and written.gaps["boxes"].rows == 4 * 84 and written.gaps["detections"].rows == 0
+    written = export(dull, tmp_path / "x.onnx", "onnx", ExportOptions("nms", 64, 64))
+    assert written.within_tolerance and written.gaps["boxes"].rows == 4 * 84 and written.gaps["detections"].rows == 0
     (given,) = in_onnxruntime(tmp_path / "x.onnx", torch.zeros(1, 3, 64, 64))
     assert list(given.shape) == [1, 0, 6]
 
@@ -158,7 +161,7 @@ def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("model", "form"), [("rtdetrv2-s", "decoded"), ("yolox-nano", "nms")])
 @pytest.mark.parametrize("opset", OPSETS)
 def test_every_opset(model: str, form: str, opset: int, tmp_path: Path) -> None:
-    assert_faithful(export(lively(model), tmp_path / "x.onnx", "onnx", Options(form, PX, PX, opset=opset)), 80)
+    assert_faithful(export(lively(model), tmp_path / "x.onnx", "onnx", ExportOptions(form, PX, PX, opset=opset)), 80)
     (found,) = (one.version for one in onnx.load(str(tmp_path / "x.onnx")).opset_import if not one.domain)
     assert found == opset
 
@@ -168,11 +171,11 @@ def test_every_opset(model: str, form: str, opset: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", OPSETS)
 def test_every_opset_of_every_family(model: str, opset: int, tmp_path: Path) -> None:
     form = "end2end" if model in FREE else "nms"
-    assert_faithful(export(lively(model), tmp_path / "x.onnx", "onnx", Options(form, PX, PX, dynamic=True, opset=opset)), 80)
+    assert_faithful(export(lively(model), tmp_path / "x.onnx", "onnx", ExportOptions(form, PX, PX, dynamic=True, opset=opset)), 80)
 
 
 def test_fewer_cells_than_queries(tmp_path: Path) -> None:
-    written = export(lively("rtdetrv2-s"), tmp_path / "x.onnx", "onnx", Options("end2end", 64, 96, batch=2))
+    written = export(lively("rtdetrv2-s"), tmp_path / "x.onnx", "onnx", ExportOptions("end2end", 64, 96, batch=2))
     assert_faithful(written, 4 * (96 + 24 + 6))
     (given,) = in_onnxruntime(tmp_path / "x.onnx", picture("rtdetrv2-s", 2, 64, 96))
     assert list(given.shape) == [2, 126, 6]
@@ -181,7 +184,7 @@ def test_fewer_cells_than_queries(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("model", "form"), [("yolox-nano", "decoded"), ("free", "end2end")])
 def test_torchscript(model: str, form: str, tmp_path: Path) -> None:
     path, image = tmp_path / "x.torchscript", picture(model)
-    assert_faithful(export(lively(model), path, "torchscript", Options(form, PX, PX)), 80)
+    assert_faithful(export(lively(model), path, "torchscript", ExportOptions(form, PX, PX)), 80)
     extra = {"class_names": "", "model": ""}
     with torch.no_grad():
         given = torch.jit.load(str(path), _extra_files=extra)(image)
@@ -197,7 +200,7 @@ def test_torchscript(model: str, form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_torchscript_of_every_family(model: str, tmp_path: Path) -> None:
     for form in ("decoded", "end2end")[: 2 if model in FREE else 1]:
-        assert_faithful(export(lively(model), tmp_path / "x.torchscript", "torchscript", Options(form, PX, PX)), 80)
+        assert_faithful(export(lively(model), tmp_path / "x.torchscript", "torchscript", ExportOptions(form, PX, PX)), 80)
 
 
 def in_openvino(path: Path, image: Tensor) -> dict[str, Tensor]:
@@ -212,7 +215,7 @@ def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
     path.write_text("old")
     (tmp_path / "x.bin").write_text("old")
-    written = export(lively(model), path, "openvino", Options(form, PX, PX, dynamic=not half, half=half))
+    written = export(lively(model), path, "openvino", ExportOptions(form, PX, PX, dynamic=not half, half=half))
     assert_faithful(written, 80)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml"]
     weights = sum(value.numel() for value in lively(model).parameters())
@@ -239,7 +242,7 @@ def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
 def test_openvino_of_every_family(model: str, half: bool, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     for form, dynamic in (("decoded", False), ("end2end" if model in FREE else "nms", True)):
-        assert_faithful(export(lively(model), tmp_path / "x.xml", "openvino", Options(form, PX, PX, dynamic=dynamic, half=half)), 80)
+        assert_faithful(export(lively(model), tmp_path / "x.xml", "openvino", ExportOptions(form, PX, PX, dynamic=dynamic, half=half)), 80)
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
@@ -263,7 +266,7 @@ def test_the_file_says_what_it_needs(tmp_path: Path) -> None:
     detector = build_recipe(Recipe("yolox-nano", 3)).eval()
     lineage = ({"model": "yolox-nano", "licence": "Apache-2.0", "sha256": "ab" * 32},)
     detector.info = dataclasses.replace(detector.info, class_names=("käse", "b", "c"), provenance={"licence": "Apache-2.0"}, lineage=lineage)
-    export(detector, tmp_path / "x.onnx", "onnx", Options(height=64, width=96))
+    export(detector, tmp_path / "x.onnx", "onnx", ExportOptions(height=64, width=96))
     model = onnx.load(str(tmp_path / "x.onnx"))
     held = {entry.key: entry.value for entry in model.metadata_props}
     assert held["model"] == "yolox-nano" and held["form"] == "decoded"
@@ -278,7 +281,7 @@ def test_the_file_says_what_it_needs(tmp_path: Path) -> None:
 def test_the_detector_given_is_left_as_it_was(tmp_path: Path) -> None:
     detector = build_recipe(Recipe("yolo26n", CLASSES)).train()
     before = {name: value.clone() for name, value in detector.state_dict().items()}
-    export(detector, tmp_path / "x.torchscript", "torchscript", Options("end2end", PX, PX))
+    export(detector, tmp_path / "x.torchscript", "torchscript", ExportOptions("end2end", PX, PX))
     assert detector.training and not detector.fused and all(value.requires_grad for value in detector.parameters())
     after = detector.state_dict()
     assert list(before) == list(after) and all(torch.equal(value, after[name]) for name, value in before.items())
@@ -288,20 +291,20 @@ def test_folded_checkpoints_and_other_branches(tmp_path: Path) -> None:
     many = build_recipe(lively("free").recipe).eval()
     many.load_state_dict(lively("free").state_dict())
     many.choose_branch("one_to_many")
-    assert_faithful(export(many, tmp_path / "many.onnx", "onnx", Options("nms", PX, PX)), 80)
+    assert_faithful(export(many, tmp_path / "many.onnx", "onnx", ExportOptions("nms", PX, PX)), 80)
     many.fuse()
-    assert_faithful(export(many, tmp_path / "folded.onnx", "onnx", Options("nms", PX, PX)), 80)
+    assert_faithful(export(many, tmp_path / "folded.onnx", "onnx", ExportOptions("nms", PX, PX)), 80)
     image = picture("free")
     assert_same_rows(in_onnxruntime(tmp_path / "many.onnx", image)[0][0], in_onnxruntime(tmp_path / "folded.onnx", image)[0][0])
     with pytest.raises(BadInput, match="train an NMS-free head"):
-        export(many, tmp_path / "y.onnx", "onnx", Options("end2end", PX, PX))
+        export(many, tmp_path / "y.onnx", "onnx", ExportOptions("end2end", PX, PX))
 
 
 @pytest.mark.parametrize(
     ("what", "tensor"), [("shifted", "boxes"), ("nan", "scores"), ("blind", "scores")],
 )  # fmt: skip
 def test_a_damaged_file_drifts(what: str, tensor: str, tmp_path: Path) -> None:
-    path, options = tmp_path / "x.onnx", Options("nms", PX, PX)
+    path, options = tmp_path / "x.onnx", ExportOptions("nms", PX, PX)
     detector = lively("yolox-nano")
     export(detector, path, "onnx", options)
     model = onnx.load(str(path))
@@ -313,7 +316,7 @@ def test_a_damaged_file_drifts(what: str, tensor: str, tmp_path: Path) -> None:
     model.graph.node.insert(place, onnx.helper.make_node("Add", ["whole", "damage"], [tensor]))
     onnx.save(model, str(path))
     gaps = measure_gap(detector, FORMATS["onnx"].open(path, options), options)
-    assert not Exported(path, gaps, options.allowed).faithful
+    assert not ExportedFile(path, gaps, options.allowed).within_tolerance
     if what == "nan":
         assert "NaN" in gaps["scores"].fault
     else:
@@ -332,7 +335,7 @@ DAMAGE: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_wrong_selection_drifts(how: str, tmp_path: Path) -> None:
-    path, options = tmp_path / "x.onnx", Options("nms", 64, 64)
+    path, options = tmp_path / "x.onnx", ExportOptions("nms", 64, 64)
     export(lively("yolox-nano"), path, "onnx", options)
     run = FORMATS["onnx"].open(path, options)
 
@@ -341,19 +344,19 @@ def test_a_wrong_selection_drifts(how: str, tmp_path: Path) -> None:
         return {**given, "detections": DAMAGE[how](given["detections"])}
 
     gaps = measure_gap(lively("yolox-nano"), wrong, options)
-    assert gaps["boxes"].relative < TOLERANCE and not Exported(path, gaps, options.allowed).faithful
+    assert gaps["boxes"].relative < TOLERANCE and not ExportedFile(path, gaps, options.allowed).within_tolerance
     # a runtime that shows its detections alone is judged by them
     gaps = measure_gap(lively("yolox-nano"), lambda image: {"detections": run(image)["detections"]}, options)
-    assert Exported(path, gaps, options.allowed).faithful and set(gaps) == {"detections"}
+    assert ExportedFile(path, gaps, options.allowed).within_tolerance and set(gaps) == {"detections"}
     gaps = measure_gap(lively("yolox-nano"), lambda image: {"detections": wrong(image)["detections"]}, options)
-    assert not Exported(path, gaps, options.allowed).faithful
+    assert not ExportedFile(path, gaps, options.allowed).within_tolerance
 
 
 def test_nothing_compared_is_not_agreement(tmp_path: Path) -> None:
-    assert not Exported(tmp_path, {}, 1.0).faithful
+    assert not ExportedFile(tmp_path, {}, 1.0).within_tolerance
     dull = build_recipe(Recipe("yolox-nano", CLASSES)).eval()
-    gaps = measure_gap(dull, lambda image: {"detections": torch.zeros(1, 0, 6)}, Options("nms", 64, 64))
-    assert gaps["detections"].rows == 0 and not Exported(tmp_path, gaps, 1.0).faithful
+    gaps = measure_gap(dull, lambda image: {"detections": torch.zeros(1, 0, 6)}, ExportOptions("nms", 64, 64))
+    assert gaps["detections"].rows == 0 and not ExportedFile(tmp_path, gaps, 1.0).within_tolerance
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -506,7 +509,7 @@ def test_an_interrupt_that_python_drops_is_heard_before_the_file_is_replaced(tmp
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            export(lively("yolox-nano"), old, "torchscript", Options(height=PX, width=PX), log=lambda text: Dropping() and None)
+            export(lively("yolox-nano"), old, "torchscript", ExportOptions(height=PX, width=PX), log=lambda text: Dropping() and None)
     finally:
         signal.signal(signal.SIGINT, before)
     assert [file.name for file in tmp_path.iterdir()] == [old.name] and old.read_text() == "old"

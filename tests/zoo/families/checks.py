@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from zoo.detector import Detector, Recipe
 from zoo.families import find_family
 from zoo.families.family import Family

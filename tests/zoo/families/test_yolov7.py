@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
+from search_spaces.ops import Op
 from tests.zoo.families.checks import convolutions, convolutions_of_graph, disturb, official_graph, on_meta, wiring
 from tests.zoo.families.contract import NAMES, FamilyContract, OfficialLayout
 from tests.zoo.weights.official_files import save_pickled_model

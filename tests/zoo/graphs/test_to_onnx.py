@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from nas.devices.calibration_set import DESIGNS, designed_chains
-from search_spaces.graph import Graph, GraphBuilder, Op
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower
+from search_spaces.ops import Op
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput
 from zoo.graphs.to_onnx import ACTIVATIONS, graph_to_onnx
@@ -34,7 +36,7 @@ EXPECTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "hardswish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "hardsigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
-    "leakyrelu": lambda x: np.where(x > 0, x, 0.1 * x),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.1 * x),
     "softplus": lambda x: np.log1p(np.exp(x)),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search_spaces.graph import Graph, Op
+from search_spaces.graph import Graph
 from search_spaces.lowering import lower, skeleton
+from search_spaces.ops import Op
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from workbench.errors import BadInput

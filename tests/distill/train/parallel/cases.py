@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from distill.teach.ensemble import Ensemble
-from distill.teach.task import DistillationSettings, DistillationTask, Teacher
+from distill.teach.settings import DistillationSettings
+from distill.teach.task import DistillationTask
+from distill.teach.teacher import Teacher
 from distill.train.loop import Batch, Loop
 from distill.train.parallel.group import group
 from distill.train.recipe import load_recipe
@@ -66,13 +67,13 @@ def doubled(task: Task) -> Task:
 def distilled(features: Sequence[str], responses: Sequence[str]) -> Task:
     student = detector("tiny")
     teacher = Teacher(detector("tiny", 1), student, PX, PX)
-    return DistillationTask(student, teacher, DistillationSettings({name: {} for name in features}, {name: {} for name in responses}, 0.3))
+    return DistillationTask(student, [teacher], DistillationSettings({name: {} for name in features}, {name: {} for name in responses}, 0.3))
 
 
 def ensemble() -> Task:
     student = detector("tiny")
     teachers = [Teacher(detector("tiny", seed), student, PX, PX) for seed in (1, 2)]
-    return Ensemble(student, teachers, DistillationSettings({"cwd": {}}, {"scores": {}}, 0.3))
+    return DistillationTask(student, teachers, DistillationSettings({"cwd": {}}, {"scores": {}}, 0.3))
 
 
 TASKS: dict[str, Callable[[], Task]] = {

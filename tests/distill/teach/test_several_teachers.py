@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from distill.teach.balance import Schedule
-from distill.teach.ensemble import Ensemble
 from distill.teach.self_teacher import RISING, SelfTeacher
-from distill.teach.task import DistillationSettings, DistillationTask, Teacher
+from distill.teach.settings import DistillationSettings
+from distill.teach.task import DistillationTask
+from distill.teach.teacher import Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import Task
@@ -25,18 +26,18 @@ CONSTANT = Schedule(1.0, 1.0, 0.0)
 RECIPE = load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1})
 
 
-def ensemble(lessons: DistillationSettings | None = None, second: str | None = None) -> Ensemble:
+def ensemble(settings: DistillationSettings | None = None, second: str | None = None) -> DistillationTask:
     """Two detectors, the ``second`` perhaps one of the zoo, and the average."""
     student = tiny_detector()
     torch.manual_seed(7)
     others = [tiny_detector(1), tiny_detector(2) if second is None else build(second, CLASSES)]
     teachers = [*(Teacher(one.eval(), student, PX, PX) for one in others), SelfTeacher(student)]
-    return Ensemble(student, teachers, lessons or DistillationSettings(responses={}, schedule=CONSTANT))
+    return DistillationTask(student, teachers, settings or DistillationSettings(responses={}, schedule=CONSTANT))
 
 
 def own_average() -> DistillationTask:
     student = tiny_detector()
-    return DistillationTask(student, SelfTeacher(student), DistillationSettings(responses={"overlap": {}}, schedule=RISING))
+    return DistillationTask(student, [SelfTeacher(student)], DistillationSettings(responses={"overlap": {}}, schedule=RISING))
 
 
 def moved_state(task: Task, steps: int) -> Loop:
@@ -55,21 +56,21 @@ def test_every_teacher_has_its_part_of_the_share() -> None:
 
 def test_all_teachers_are_heard_and_none_changes() -> None:
     task = ensemble(DistillationSettings(schedule=CONSTANT), "yolox-nano")
-    frozen = [lesson.teacher.detector for lesson in task.each[:2]]
+    frozen = [part.teacher.detector for part in task.parts[:2]]
     before = [{name: value.clone() for name, value in one.state_dict().items()} for one in frozen]
     loop = Loop(task, RECIPE, 8, 2)
-    learners = {name: value.clone() for name, value in task.lessons.state_dict().items()}
+    learners = {name: value.clone() for name, value in task.distillation.state_dict().items()}
     fed = batches(2)
     assert all(value == 0 for name, value in loop.advance([fed[0]]).losses.items() if name.startswith("teacher_3_"))
     losses = loop.advance([fed[1]]).losses
     for number in (1, 2, 3):
         assert any(value != 0 for name, value in losses.items() if name.startswith(f"teacher_{number}_"))
     assert all(torch.equal(one.state_dict()[name], value) for one, held in zip(frozen, before, strict=True) for name, value in held.items())
-    assert learners and all(not torch.equal(task.lessons.state_dict()[name], value) for name, value in learners.items())
+    assert learners and all(not torch.equal(task.distillation.state_dict()[name], value) for name, value in learners.items())
     own = {id(p) for p in task.parameters()}
     assert all(id(p) not in own for one in frozen for p in one.parameters())
     assert not any("teacher" in name for name in task.state_dict())
-    assert {name.partition(".")[0] for name in task.state_dict()} == {"detector", "lessons", "balance"}
+    assert {name.partition(".")[0] for name in task.state_dict()} == {"detector", "distillation", "balance"}
 
 
 def test_fixed_weights_are_shared_out() -> None:
@@ -77,18 +78,17 @@ def test_fixed_weights_are_shared_out() -> None:
     assert task.balance.fixed == {"1_cwd": 1.0, "2_cwd": 1.0, "3_cwd": 1.0}
 
 
-def test_one_teacher_is_no_ensemble() -> None:
-    student = tiny_detector()
-    with pytest.raises(BadInput, match="at least two"):
-        Ensemble(student, [SelfTeacher(student)], DistillationSettings())
+def test_a_task_needs_a_teacher() -> None:
+    with pytest.raises(BadInput, match="at least one teacher"):
+        DistillationTask(tiny_detector(), [], DistillationSettings())
 
 
 def test_the_average_teaches_and_never_learns() -> None:
     task = own_average()
     loop = moved_state(task, 2)
-    assert task.teacher.detector is loop.average.detector
+    assert task.parts[0].teacher.detector is loop.average.detector
     assert not any(p.requires_grad or p.grad is not None for p in loop.average.detector.parameters())
-    assert len(list(task.parameters())) == len(list(task.detector.parameters())) + len(list(task.features.parameters()))
+    assert len(list(task.parameters())) == len(list(task.detector.parameters())) + len(list(task.distillation.parameters()))
 
 
 def test_an_average_of_random_weights_says_nothing_at_first() -> None:
@@ -97,12 +97,12 @@ def test_an_average_of_random_weights_says_nothing_at_first() -> None:
     batch = batches(1)[0]
     assert not any(name.startswith("teacher_") for name in loop.advance([batch]).losses)
     assert any(name.startswith("teacher_") for name in loop.advance([batch]).losses)
-    assert RISING.share(0.0) == 0.0 and RISING.share(0.5) == pytest.approx(0.5) and RISING.share(1.0) == pytest.approx(1.0)
+    assert RISING.factor(0.0) == 0.0 and RISING.factor(0.5) == pytest.approx(0.5) and RISING.factor(1.0) == pytest.approx(1.0)
 
 
 def test_a_network_is_at_distance_0_from_its_own_average_before_it_moves() -> None:
     student = tiny_detector()
-    task = DistillationTask(student, SelfTeacher(student), DistillationSettings(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT))
+    task = DistillationTask(student, [SelfTeacher(student)], DistillationSettings(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT))
     Loop(task, RECIPE, 8, 2)
     task.eval()
     batch = batches(1)[0]

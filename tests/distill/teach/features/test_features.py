@@ -10,17 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
-import distill.teach.feature
-from distill.teach.feature import (
-    FEATURE_METHODS,
-    ChannelWise,
-    FeatureMethod,
-    FocalGlobal,
-    GlobalContext,
-    MaskedGenerative,
-    box_shares,
-    make_feature_method,
-)
+import distill.teach.features.cwd
+from distill.teach.features.base import FeatureMethod
+from distill.teach.features.cwd import ChannelWise
+from distill.teach.features.fgd import FocalGlobal, GlobalContext, foreground_weights
+from distill.teach.features.mgd import MaskedGenerative
+from distill.teach.methods import FEATURE_METHODS, make_feature_method
 from distill.train.optimizer import build_optimizer
 from distill.train.recipe import TrainRecipe
 from tests.distill.tiny import PX, batches, tiny_detector
@@ -49,7 +44,7 @@ def one_level(name: str, student: Tensor, teacher: Tensor, truth: Targets | None
     method = make_feature_method(name, [student.shape[1]], [teacher.shape[1]], options)
     for block in method.modules():
         if isinstance(block, GlobalContext):
-            nn.init.zeros_(block.widen.weight)
+            nn.init.zeros_(block.expand.weight)
     return method([student], [teacher], truth or targets(len(student)), SIZE).item()
 
 
@@ -61,12 +56,12 @@ def test_cwd_by_hand() -> None:
     # at temperature 2 the teacher's places have probabilities 1/4 and 3/4, the student's 1/2 each
     divergence = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
     student, teacher = row(5.0, 5.0), row(1.0, 1.0 + 2 * LN3)
-    assert one_level("cwd", student, teacher, temperature=2.0, standardise=False) == pytest.approx(4 * divergence, rel=1e-5)
+    assert one_level("cwd", student, teacher, temperature=2.0, standardize=False) == pytest.approx(4 * divergence, rel=1e-5)
     # a mean over channels and images: one channel of two differs, in one image of two
     pair = torch.cat([student, teacher], 1), torch.cat([teacher, teacher], 1)
-    assert one_level("cwd", *pair, temperature=2.0, standardise=False) == pytest.approx(2 * divergence, rel=1e-5)
+    assert one_level("cwd", *pair, temperature=2.0, standardize=False) == pytest.approx(2 * divergence, rel=1e-5)
     batch = torch.cat([pair[0], pair[1]]), torch.cat([pair[1], pair[1]])
-    assert one_level("cwd", *batch, temperature=2.0, standardise=False) == pytest.approx(divergence, rel=1e-5)
+    assert one_level("cwd", *batch, temperature=2.0, standardize=False) == pytest.approx(divergence, rel=1e-5)
 
 
 def test_cwd_with_the_channels_own_spread_by_hand() -> None:
@@ -76,22 +71,22 @@ def test_cwd_with_the_channels_own_spread_by_hand() -> None:
     assert one_level("cwd", row(30.0, 10.0), row(200.0, 800.0)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("few", [1, 2**16])
-def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_time(few: int, standardise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distill.teach.feature, "CACHED_NUMBERS", few)
+def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_time(few: int, standardize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distill.teach.features.cwd, "CACHED_NUMBERS", few)
     torch.manual_seed(0)
     ours, theirs = ((torch.randn(2, 5, 4, 3, dtype=torch.float64) * 3 + 2) for _ in range(2))
-    level = ChannelWise([5], [5], temperature=2.5, standardise=standardise)
-    found = level.of_level(0, ours, theirs, targets(), SIZE)
-    logits = [(standardised_by_hand(x) if standardise else x).flatten(2) / 2.5 for x in (ours, theirs)]
+    level = ChannelWise([5], [5], temperature=2.5, standardize=standardize)
+    found = level.level_loss(0, ours, theirs, targets(), SIZE)
+    logits = [(standardized_by_hand(x) if standardize else x).flatten(2) / 2.5 for x in (ours, theirs)]
     expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 10 * 2.5**2
     torch.testing.assert_close(found, expected)
-    assert torch.autograd.gradcheck(lambda x: level.of_level(0, x, theirs, targets(), SIZE), ours.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: level.level_loss(0, x, theirs, targets(), SIZE), ours.requires_grad_())
 
 
-@pytest.mark.parametrize(("standardise", "side", "temperature"), [(True, 69, 1.0), (True, 90, 1.0), (True, 69, 0.5), (False, 8, 1.0)])
-def test_cwd_of_channels_with_one_place_far_from_the_others(standardise: bool, side: int, temperature: float) -> None:
+@pytest.mark.parametrize(("standardize", "side", "temperature"), [(True, 69, 1.0), (True, 90, 1.0), (True, 69, 0.5), (False, 8, 1.0)])
+def test_cwd_of_channels_with_one_place_far_from_the_others(standardize: bool, side: int, temperature: float) -> None:
     torch.manual_seed(0)
     ours, theirs = torch.randn(2, 1, 3, side, side)
     for x, place in ((ours, 0), (theirs, 5)):
@@ -100,11 +95,11 @@ def test_cwd_of_channels_with_one_place_far_from_the_others(standardise: bool, s
         x[0, 0, 0, place] = 500
         x[0, 1] += 3e4
     before = theirs.clone()
-    level = ChannelWise([3], [3], temperature=temperature, standardise=standardise)
+    level = ChannelWise([3], [3], temperature=temperature, standardize=standardize)
     learned = ours.clone().requires_grad_()
-    found = level.of_level(0, learned, theirs, targets(), SIZE)
+    found = level.level_loss(0, learned, theirs, targets(), SIZE)
     exact = ours.double().requires_grad_()
-    logits = [(standardised_by_hand(x) if standardise else x).flatten(2) / temperature for x in (exact, theirs.double())]
+    logits = [(standardized_by_hand(x) if standardize else x).flatten(2) / temperature for x in (exact, theirs.double())]
     expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 3 * temperature**2
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
     slopes = [torch.autograd.grad(loss, x)[0].double() for loss, x in ((found, learned), (expected, exact))]
@@ -112,7 +107,7 @@ def test_cwd_of_channels_with_one_place_far_from_the_others(standardise: bool, s
     assert torch.equal(theirs, before)
 
 
-def standardised_by_hand(x: Tensor) -> Tensor:
+def standardized_by_hand(x: Tensor) -> Tensor:
     middle = x - x.mean((0, 2, 3), keepdim=True)
     return middle / (middle.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()
 
@@ -143,7 +138,7 @@ def by_hand(method: FeatureMethod) -> MaskedGenerative:
 
 
 def test_mgd_by_hand() -> None:
-    whole = by_hand(make_feature_method("mgd", [1], [1], {"masked": 0.0, "standardise": False}))
+    whole = by_hand(make_feature_method("mgd", [1], [1], {"masked": 0.0, "standardize": False}))
     # 2 relu(1) + 1 = 3 and 2 relu(-1) + 1 = 1 for 2 and 3: squared distances 1 and 4
     loss = whole([row(1.0, -1.0)], [row(2.0, 3.0)], targets(1), SIZE)
     assert loss.item() == pytest.approx(2e-5 * (1 + 4))
@@ -152,7 +147,7 @@ def test_mgd_by_hand() -> None:
 
 
 def test_mgd_leaves_out_its_share_of_places_in_all_channels() -> None:
-    method = by_hand(make_feature_method("mgd", [2], [2], {"weight": 1.0, "standardise": False}))
+    method = by_hand(make_feature_method("mgd", [2], [2], {"weight": 1.0, "standardize": False}))
     torch.manual_seed(0)
     ones, zeros = torch.ones(1, 2, 100, 100), torch.zeros(1, 2, 100, 100)
     loss = method([ones], [zeros], targets(1), SIZE).item()
@@ -183,7 +178,7 @@ def test_cells_of_boxes() -> None:
         (torch.tensor([[0.0, 0.0, 32.0, 64.0], [20.0, 0.0, 30.0, 16.0]]), torch.zeros(0, 4)),
         (torch.tensor([0, 0]), torch.zeros(0, dtype=torch.int64)), (torch.zeros(0, 4), torch.zeros(0, 4)),
     )  # fmt: skip
-    found = box_shares(truth, 4, 4, SIZE)
+    found = foreground_weights(truth, 4, 4, SIZE)
     expected = torch.zeros(4, 4)
     expected[:, :2] = 1 / 8
     expected[0, 1] = 1  # the smaller object wins
@@ -281,7 +276,7 @@ def test_generators_and_contexts_are_counted() -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(BadInput, match=r"unknown feature distillation 'cdw'.*cwd"):
         make_feature_method("cdw", (4,), (4,))
-    with pytest.raises(BadInput, match="cwd has no option 'tau'; it has temperature, standardise"):
+    with pytest.raises(BadInput, match="cwd has no option 'tau'; it has temperature, standardize"):
         make_feature_method("cwd", (4,), (4,), {"tau": 1.0})
     with pytest.raises(BadInput, match="mimic has no option 'x'; it has none"):
         make_feature_method("mimic", (4,), (4,), {"x": 1.0})

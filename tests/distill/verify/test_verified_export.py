@@ -1,4 +1,4 @@
-"""An exported file judged on real images: AP before and after, the layers that FP16 breaks, and what cannot be mended."""
+"""An exported file checked on real images: AP before and after, the layers that FP16 breaks, and what cannot be repaired."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ pytest.importorskip("onnxruntime")
 from distill.data.dataset import DataSet
 from distill.data.formats.readers import open_data
 from distill.train.evaluate import detect, evaluate_detections
-from distill.verify.export import MOST_TRIALS, LayerSearch, check_file, export_verified
+from distill.verify.check import check_file
+from distill.verify.layer_search import MAX_TRIALS, LayerSearch
 from distill.verify.minimal_subset import minimal_subset
+from distill.verify.verified_export import export_verified
 from tests.distill.taught import EARLIER, FIRST, SECOND, overflowing, taught, untaught, write_pictures
 from tests.distill.tiny import PX, batches, tiny_detector
 from workbench.errors import BadInput
+from zoo.export.deployed import folded_copy
 from zoo.export.divergence import first_divergence
+from zoo.export.formats import FORMATS
 from zoo.export.half_precision import layer_of
-from zoo.export.write import FORMATS, Options, export, folded_copy
+from zoo.export.options import ExportOptions
+from zoo.export.write import export
 
 ONE_BOX = 0.01
-HALF = Options("nms", PX, PX, half=True)
+HALF = ExportOptions("nms", PX, PX, half=True)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def test_the_fewest_are_found(needed: set[int]) -> None:
 
 
 def test_one_of_two_ways_is_found() -> None:
-    """Either of two sets mends it: what comes out is enough, and nothing in it can be left out."""
+    """Either of two sets is enough: what comes out is enough, and nothing in it can be left out."""
     names, ways = list("abcdefgh"), ({"b", "g"}, {"c", "f", "h"})
     found = minimal_subset(names, lambda kept: any(way <= set(kept) for way in ways), 100)
     assert set(found) in ways
@@ -91,9 +96,9 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     detector = taught(nms_free)
     # of sixteen pictures, one box that crosses one IoU threshold moves AP by 0.006
     allowed = ONE_BOX if half else None
-    verified = export_verified(detector, tmp_path / ("x" + FORMATS[kind].suffix), kind, Options(form, PX, PX, batch, half=half), data, ap_tolerance=allowed)
+    verified = export_verified(detector, tmp_path / ("x" + FORMATS[kind].suffix), kind, ExportOptions(form, PX, PX, batch, half=half), data, ap_tolerance=allowed)
     assert not verified.drifts and verified.check is verified.first and not verified.repaired and not verified.note
-    compared = verified.check.compared
+    compared = verified.check.comparison
     assert compared.images == 16 and compared.torch.ap > 0.8
     evaluated = evaluate_detections(data, detect(detector, data, input_px=PX, workers=0))
     assert compared.torch.summary == evaluated.summary
@@ -103,8 +108,8 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
 
 
 def test_pictures_of_another_shape(data: DataSet, tmp_path: Path) -> None:
-    verified = export_verified(taught(), tmp_path / "x.onnx", "onnx", Options("nms", 64, 96), data)
-    assert not verified.drifts and verified.check.compared.torch.summary != evaluate_detections(data, detect(taught(), data, input_px=PX, workers=0)).summary
+    verified = export_verified(taught(), tmp_path / "x.onnx", "onnx", ExportOptions("nms", 64, 96), data)
+    assert not verified.drifts and verified.check.comparison.torch.summary != evaluate_detections(data, detect(taught(), data, input_px=PX, workers=0)).summary
 
 
 def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_path: Path) -> None:
@@ -116,9 +121,9 @@ def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_
             assert torch.equal(a, b)
     verified = export_verified(detector, path, "onnx", HALF, data, log=said.append)
     assert verified.repaired == (FIRST + ".conv",)
-    assert verified.first.compared.torch.ap > 0.8 and verified.first.compared.file.ap == 0.0
+    assert verified.first.comparison.torch.ap > 0.8 and verified.first.comparison.file.ap == 0.0
     assert any("AP went from" in reason for reason in verified.first.reasons) and any("NaN or infinite" in reason for reason in verified.first.reasons)
-    assert not verified.drifts and abs(verified.check.compared.file.ap - verified.check.compared.torch.ap) <= 0.005
+    assert not verified.drifts and abs(verified.check.comparison.file.ap - verified.check.comparison.torch.ap) <= 0.005
     assert 3 <= verified.trials <= 20
     assert sum(text.startswith("trial ") for text in said) == verified.trials
     # The file on disk is the repaired one: that layer and its reader hold FP32 weights, all others FP16.
@@ -144,7 +149,7 @@ def test_two_layers_that_overflow(data: DataSet, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_with_one_layer_named_the_other_is_found(data: DataSet, tmp_path: Path) -> None:
     detector = overflowing(overflowing(taught(), *EARLIER))
-    kept = dataclasses.replace(HALF, keep=(EARLIER[0],))
+    kept = dataclasses.replace(HALF, fp32_layers=(EARLIER[0],))
     verified = export_verified(detector, tmp_path / "x.onnx", "onnx", kept, data)
     assert verified.repaired == (FIRST + ".conv",) and not verified.drifts
 
@@ -159,16 +164,16 @@ def test_weights_that_openvino_cannot_store_in_fp16(data: DataSet, tmp_path: Pat
 
 
 def test_an_untaught_detector_is_judged_by_its_gap(data: DataSet, tmp_path: Path) -> None:
-    sound = export_verified(untaught(), tmp_path / "x.onnx", "onnx", Options(height=PX, width=PX), data)
-    assert not sound.check.ap_tells and not sound.drifts
+    sound = export_verified(untaught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX), data)
+    assert not sound.check.ap_is_informative and not sound.drifts
     broken = overflowing(untaught(), factor=2.0**24)
     verified = export_verified(broken, tmp_path / "x.onnx", "onnx", HALF, data)
-    assert not verified.first.ap_tells and not any("AP went" in reason for reason in verified.first.reasons)
+    assert not verified.first.ap_is_informative and not any("AP went" in reason for reason in verified.first.reasons)
     assert any("on these images" in reason for reason in verified.first.reasons)
     assert verified.repaired and not verified.drifts
     # The same gap is no matter of AP: with nothing to go by but a tolerance of 0, rounding alone makes it drift.
-    strict = export_verified(untaught(), tmp_path / "x.onnx", "onnx", Options(height=PX, width=PX, tolerance=0.0), data)
-    assert strict.drifts and any("scores on these images stray by" in reason for reason in strict.check.reasons)
+    strict = export_verified(untaught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data)
+    assert strict.drifts and any("scores on these images differ by" in reason for reason in strict.check.reasons)
 
 
 def damaged(path: Path) -> None:
@@ -188,14 +193,14 @@ def test_a_file_damaged_after_writing_drifts_and_is_not_repaired(data: DataSet, 
     damaged(path)
     check = check_file(detector, written, "onnx", HALF, data, 0.005)
     assert len(check.reasons) == 1 and "AP went from" in check.reasons[0]
-    assert check.compared.gaps["boxes"].absolute == pytest.approx(12, abs=0.5)
+    assert check.comparison.gaps["boxes"].absolute == pytest.approx(12, abs=0.5)
     search = LayerSearch(detector, "onnx", HALF, data, check, lambda text: None)
-    assert search.culprits() == () and "changed after it was written" in search.note
+    assert search.minimal_layers() == () and "changed after it was written" in search.note
 
 
 @pytest.mark.parametrize("half", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("inside", "name"), [(FIRST + ".conv", FIRST + ".conv"), (SECOND + ".folded", SECOND), ("head.cls.1", "head.cls.1")])
-def test_the_first_layer_that_strays_is_named(half: bool, inside: str, name: str, tmp_path: Path) -> None:
+def test_the_first_layer_that_differs_is_named(half: bool, inside: str, name: str, tmp_path: Path) -> None:
     detector, path, options = taught(), tmp_path / "x.onnx", dataclasses.replace(HALF, half=half)
     export(detector, path, "onnx", options)
     image = batches(1)[0].image[:1]
@@ -209,16 +214,16 @@ def test_the_first_layer_that_strays_is_named(half: bool, inside: str, name: str
     assert first_divergence(detector, path, image, 0.02) == name
 
 
-def test_what_precision_cannot_mend(data: DataSet, tmp_path: Path) -> None:
+def test_what_precision_cannot_repair(data: DataSet, tmp_path: Path) -> None:
     exact = export_verified(taught(), tmp_path / "x.onnx", "onnx", dataclasses.replace(HALF, tolerance=0.0), data)
     assert exact.drifts and not exact.repaired and "with every layer in FP32 the gap is still" in exact.note
-    single = export_verified(taught(), tmp_path / "x.onnx", "onnx", Options(height=PX, width=PX, tolerance=0.0), data)
-    assert single.drifts and "in FP32 already, so there is none to put into a higher precision; the first layer that strays is backbone." in single.note
-    assert any("on drawn scenes stray by" in reason for reason in single.check.reasons)
+    single = export_verified(taught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data)
+    assert single.drifts and "in FP32 already, so there is none to put into a higher precision; the first layer that differs is backbone." in single.note
+    assert any("on synthetic scenes differ by" in reason for reason in single.check.reasons)
 
 
 def test_bad_input_writes_nothing(data: DataSet, tmp_path: Path) -> None:
-    def refused(words: str, detector: Any, options: Options = HALF, of: DataSet = data, **more: Any) -> None:
+    def refused(words: str, detector: Any, options: ExportOptions = HALF, of: DataSet = data, **more: Any) -> None:
         with pytest.raises(BadInput, match=words):
             export_verified(detector, tmp_path / "x.onnx", "onnx", options, of, **more)
         assert not list(tmp_path.iterdir())
@@ -227,8 +232,8 @@ def test_bad_input_writes_nothing(data: DataSet, tmp_path: Path) -> None:
     refused("AP tolerance -1 must be", taught(), ap_tolerance=-1)
     refused("AP tolerance nan must be", taught(), ap_tolerance=math.nan)
     refused("has no pictures", taught(), of=dataclasses.replace(data, pictures=()))
-    refused("unknown layer of the folded tiny 'backbone.layers.3.0.frist'", taught(), dataclasses.replace(HALF, keep=("backbone.layers.3.0.frist",)))
-    refused("without --half all of them are", taught(), dataclasses.replace(HALF, half=False, keep=(FIRST,)))
+    refused("unknown layer of the folded tiny 'backbone.layers.3.0.frist'", taught(), dataclasses.replace(HALF, fp32_layers=("backbone.layers.3.0.frist",)))
+    refused("without --half all of them are", taught(), dataclasses.replace(HALF, half=False, fp32_layers=(FIRST,)))
 
 
 @pytest.mark.slow
@@ -236,8 +241,8 @@ def test_the_search_is_bounded(data: DataSet, tmp_path: Path) -> None:
     """AP alone may drift: then half the gap is the goal, which every layer has a part in, and the search still ends."""
     check = check_file(taught(), export(taught(), tmp_path / "x.onnx", "onnx", HALF), "onnx", HALF, data, 0.005)
     search = LayerSearch(taught(), "onnx", HALF, data, check, lambda text: None)
-    found = search.culprits()
-    assert found and search.trials <= MOST_TRIALS + 2
-    again = export(taught(), tmp_path / "y.onnx", "onnx", dataclasses.replace(HALF, keep=found))
-    wider, narrower = (check_file(taught(), one, "onnx", HALF, data, 0.005).compared.gaps["boxes"].relative for one in (check.written, again))
+    found = search.minimal_layers()
+    assert found and search.trials <= MAX_TRIALS + 2
+    again = export(taught(), tmp_path / "y.onnx", "onnx", dataclasses.replace(HALF, fp32_layers=found))
+    wider, narrower = (check_file(taught(), one, "onnx", HALF, data, 0.005).comparison.gaps["boxes"].relative for one in (check.file, again))
     assert narrower < wider

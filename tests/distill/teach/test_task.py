@@ -12,16 +12,11 @@ torch = pytest.importorskip("torch")
 
 from distill.teach.align import Aligner
 from distill.teach.balance import Schedule
-from distill.teach.response import answer_of
+from distill.teach.predictions import decode_predictions
 from distill.teach.self_teacher import SelfTeacher
-from distill.teach.task import (
-    DistillationSettings,
-    DistillationTask,
-    InputConversion,
-    Teacher,
-    level_channels,
-    student_lineage,
-)
+from distill.teach.settings import DistillationSettings
+from distill.teach.task import DistillationTask
+from distill.teach.teacher import InputConversion, Teacher, level_channels, student_lineage
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
@@ -39,9 +34,9 @@ def teacher_of(model: str) -> Detector:
     return build(model, CLASSES).eval()
 
 
-def task_with(teacher: Detector, lessons: DistillationSettings | None = None, px: int = PX) -> DistillationTask:
+def task_with(teacher: Detector, settings: DistillationSettings | None = None, px: int = PX) -> DistillationTask:
     student = tiny_detector()
-    return DistillationTask(student, Teacher(teacher, student, px, PX), lessons or DistillationSettings(schedule=CONSTANT))
+    return DistillationTask(student, [Teacher(teacher, student, px, PX)], settings or DistillationSettings(schedule=CONSTANT))
 
 
 @pytest.mark.parametrize("wanted", [Preprocess("bgr", 1.0), Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), Preprocess("rgb", 1.0)])
@@ -55,7 +50,7 @@ def test_the_teacher_sees_what_it_would_have_been_given(given: Preprocess, wante
 @pytest.mark.parametrize("model", TEACHERS)
 def test_every_family_teaches_and_never_changes(model: str) -> None:
     task = task_with(teacher_of(model))
-    teacher = task.teacher.detector
+    teacher = task.parts[0].teacher.detector
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
     for batch in batches(2):
@@ -74,7 +69,7 @@ def test_every_family_teaches_and_never_changes(model: str) -> None:
 def test_every_kind_of_student_learns_from_a_dense_teacher(student: str) -> None:
     torch.manual_seed(0)
     pupil, teacher = build(student, CLASSES), teacher_of("damo-yolo-ns")
-    task = DistillationTask(pupil, Teacher(teacher, pupil, PX, PX), DistillationSettings(schedule=CONSTANT)).train()
+    task = DistillationTask(pupil, [Teacher(teacher, pupil, PX, PX)], DistillationSettings(schedule=CONSTANT)).train()
     batch = batches(1)[0]
     from zoo.learning.targets import Phase
 
@@ -92,16 +87,16 @@ def test_folding_changes_speed_only(model: str) -> None:
             module.running_var.uniform_(0.5, 2)
     image = torch.rand(2, 3, PX, PX)
     task = task_with(detector)
-    said = task.teacher(image)
+    said = task.parts[0].teacher(image)
     with torch.no_grad():
-        view = task.teacher.recolour(image)
+        view = task.parts[0].teacher.convert(image)
         features = detector.features(view)
-        answer = answer_of(detector, detector.head(features), (PX, PX))
+        predictions = decode_predictions(detector, detector.head(features), (PX, PX))
     for ours, theirs in zip(said.features, features, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
-    assert said.answer is not None and said.answer.strides == answer.strides
+    assert said.predictions is not None and said.predictions.strides == predictions.strides
     # queries of one score may change places
-    ours, theirs = (one.sort(1).values for one in (said.answer.scores, answer.scores))
+    ours, theirs = (one.sort(1).values for one in (said.predictions.scores, predictions.scores))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
@@ -117,20 +112,20 @@ def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
         assert ours.dtype == torch.float32
         apart = float((ours - theirs).norm() / theirs.norm())
         assert 0 < apart < 0.03  # a number of bfloat16 is off by up to 0.4 %
-    assert said.answer is not None and exact.answer is not None and said.answer.boxes.dtype == torch.float32
+    assert said.predictions is not None and exact.predictions is not None and said.predictions.boxes.dtype == torch.float32
     # queries of nearly one score may change places
-    ours, theirs = (one.sort(1).values for one in (said.answer.scores, exact.answer.scores))
+    ours, theirs = (one.sort(1).values for one in (said.predictions.scores, exact.predictions.scores))
     torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
-    assert torch.equal(half(image).answer.scores, said.answer.scores)
-    task = DistillationTask(student, half, DistillationSettings(schedule=CONSTANT))
-    assert [one.rounds for one in task.modules() if isinstance(one, Aligner)] == [True]
+    assert torch.equal(half(image).predictions.scores, said.predictions.scores)
+    task = DistillationTask(student, [half], DistillationSettings(schedule=CONSTANT))
+    assert [one.round_to_bf16 for one in task.modules() if isinstance(one, Aligner)] == [True]
     report = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
     assert not report.rolled_back and all(np.isfinite(value) for value in report.losses.values())
 
 
 def test_the_average_stays_whole_when_it_teaches_in_half_precision() -> None:
     student = tiny_detector()
-    task = DistillationTask(student, SelfTeacher(student, half=True), DistillationSettings(schedule=CONSTANT))
+    task = DistillationTask(student, [SelfTeacher(student, half=True)], DistillationSettings(schedule=CONSTANT))
     loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
     assert not loop.advance(batches(1)).rolled_back
     assert all(p.dtype == torch.float32 for p in [*loop.average.detector.parameters(), *student.parameters()])
@@ -139,11 +134,11 @@ def test_the_average_stays_whole_when_it_teaches_in_half_precision() -> None:
 def test_aligners_train_and_go_with_the_state_but_not_with_the_student() -> None:
     task = task_with(teacher_of("yolo11n"))
     loop = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2)
-    start = {name: value.clone() for name, value in task.features.state_dict().items()}
+    start = {name: value.clone() for name, value in task.parts[0].features.state_dict().items()}
     assert start
     loop.advance([batches(1)[0]])
-    assert all(not torch.equal(task.features.state_dict()[name], value) for name, value in start.items())
-    assert any(name.startswith("features.") for name in loop.state()["task"])
+    assert all(not torch.equal(task.parts[0].features.state_dict()[name], value) for name, value in start.items())
+    assert any(name.startswith("distillation.0.features.") for name in loop.state()["task"])
     assert not any("align" in name for name in task.detector.state_dict())
 
 
@@ -172,8 +167,9 @@ def test_the_tail_needs_no_teacher() -> None:
     from zoo.learning.targets import Phase
 
     calls: list[int] = []
-    inner = task.taught
-    task.taught = lambda image, origin=None: (calls.append(1), inner(image, origin))[1]  # type: ignore[method-assign]
+    part = task.parts[0]
+    inner = part.outputs
+    part.outputs = lambda image, origin=None: (calls.append(1), inner(image, origin))[1]  # type: ignore[method-assign]
     batch = batches(1)[0]
     assert any(name.startswith("teacher_") for name in task.losses(batch.image, batch.targets, Phase(0.2)))
     assert not any(name.startswith("teacher_") for name in task.losses(batch.image, batch.targets, Phase(0.8)))
@@ -182,11 +178,11 @@ def test_the_tail_needs_no_teacher() -> None:
 
 def test_a_teacher_may_look_at_another_size() -> None:
     task = task_with(teacher_of("yolo11n"), px=2 * PX).train()
-    assert list(task.responses) == ["overlap"]
+    assert list(task.parts[0].responses) == ["overlap"]
     from zoo.learning.targets import Phase
 
     batch = batches(1)[0]
-    assert task.taught(batch.image).features[0].shape[-1] == 2 * PX // 8
+    assert task.parts[0].outputs(batch.image).features[0].shape[-1] == 2 * PX // 8
     losses = task.losses(batch.image, batch.targets, Phase(0.1))
     assert all(torch.isfinite(value) for value in losses.values())
 

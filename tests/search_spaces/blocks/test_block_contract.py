@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from nas.scores.closed_form import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
-from search_spaces.blocks import ANY_STYLE, BLOCK_KINDS, StageNumbers
-from search_spaces.graph import Graph, GraphBuilder
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import ANY_STYLE, StageNumbers
+from search_spaces.graph import Graph
+from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, skeleton
 from search_spaces.tinynas_text import parse, to_text
 from workbench.errors import BadInput
@@ -66,7 +68,8 @@ class TestBlockContract:
         entropy, cin = 0.5 * math.log(12 * 9), 16
         for stage in arch.stages:
             for block in range(stage.depth):
-                fans = BLOCK_KINDS[kind].fan_ins(cin if block == 0 else stage.out, stage.btn, stage.k)
+                numbers = StageNumbers(cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act)
+                fans = BLOCK_KINDS[kind].fan_ins(numbers, first=block == 0)
                 entropy += 0.5 * math.fsum(math.log(f) for f in fans)
             cin = stage.out
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)

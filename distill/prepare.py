@@ -1,0 +1,315 @@
+"""Prepares and starts a training: the model is resolved, the data opened, the recipe chosen, the teachers loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from distill.request import TrainRequest, run_name
+from distill.teach.request import make_task, same_network
+from distill.train.parallel.worker_request import check_batch, check_spread_device
+from workbench.console import Progress
+from workbench.errors import BadInput, missing_package
+
+if TYPE_CHECKING:
+    from distill.data.dataset import DataSet
+    from distill.train.loop import Loop
+    from distill.train.recipe import TrainRecipe
+    from distill.train.run import TrainResult
+    from distill.train.task import Task
+    from workbench.run_folder import RunFolder
+    from zoo.detector import Detector
+
+DEVICES = ("cpu", "cuda")
+
+History = list[dict[str, Any]]
+"""One record an epoch."""
+
+
+class LogFunction(Protocol):
+    """Shows a line of progress; ``force`` shows it however recent the last one is."""
+
+    def __call__(self, text: str, force: bool = False) -> None: ...
+
+
+def never(history: History) -> bool:
+    """The default of ``should_stop``: train to the last epoch."""
+    return False
+
+
+@dataclass
+class PreparedRun:
+    """A training that is ready to start: everything is checked, and nothing is written yet."""
+
+    request: TrainRequest
+    task: Task
+    data: DataSet
+    val: DataSet
+    recipe: TrainRecipe
+    input_px: int
+    settings: dict[str, Any]
+    """The run's settings, as the run folder records them."""
+    provenance: dict[str, Any]
+    """Origin of the weights, as the checkpoints record it."""
+    remark: str
+    """A note that is logged before training."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run folder."""
+        return run_name(self.request)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.request.runs) / self.name
+
+    def run(self, should_stop: Callable[[History], bool] = never, title: str = "") -> TrainResult:
+        """Train, or resume what is in the folder.
+
+        Args:
+            should_stop: asked before every epoch with the records of those before; True ends the call there. With
+                ``request.spread`` it is not asked.
+            title: prefix of every progress line.
+        """
+        progress = Progress(self.request.quiet)
+
+        def log(text: str, force: bool = False) -> None:
+            progress.show(title + text, force)
+
+        try:
+            return self.train(log, should_stop) if self.request.spread is None else self._train_on_ray(log)
+        finally:
+            progress.done()
+
+    def _train_on_ray(self, log: LogFunction) -> TrainResult:
+        """Train in the processes of ``request.spread``, each of which prepares the run again."""
+        from distill.train.parallel.on_ray import train_on_ray
+        from distill.train.parallel.worker import WorkerJob
+        from workbench.workers.base import environment_versions
+
+        workers = self.request.spread
+        assert workers is not None
+        self.open_folder().close()  # an unusable folder is refused now, and --fresh is applied once
+        data_workers = self.request.data_workers
+        if data_workers is None:
+            data_workers = workers.data_workers
+        request = dataclasses.replace(
+            self.request, spread=None, fresh=False, device=workers.device, data_workers=data_workers
+        )
+        job = WorkerJob(
+            prepare=functools.partial(prepare, request), settings=self.settings, device=workers.device,
+            cpus=workers.cpus, working_folder=os.getcwd(), versions=environment_versions(),
+        )  # fmt: skip
+        return train_on_ray(job, workers, self.folder, log)
+
+    def open_folder(self) -> RunFolder:
+        """Create the run folder, or open it to resume."""
+        import torch
+
+        import workbench
+        from distill.train.run import PRODUCTS
+        from workbench.run_folder import RunFolder
+
+        versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
+        return RunFolder.open(self.folder, self.settings, versions, PRODUCTS, self.request.fresh)
+
+    def train(
+        self,
+        log: LogFunction,
+        should_stop: Callable[[History], bool] = never,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> TrainResult:
+        """Train in this process, or its part of every batch among several.
+
+        Args:
+            should_stop: as in ``run``.
+            asked_to_stop: asked between two steps; True saves the state and interrupts the run.
+        """
+        from distill.train.parallel.group import group
+        from distill.train.run import train
+        from workbench.events import EventWriter
+        from workbench.run_folder import RunFolderReader
+
+        request = self.request
+        folder = self.open_folder() if group().writes else RunFolderReader(self.folder)
+        if self.remark:
+            log(self.remark, force=True)
+        log(
+            f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; "
+            f"recipe {self.recipe.name}, {self.recipe.epochs} epochs", force=True,
+        )  # fmt: skip
+        try:
+            with ExitStack() as stack:
+                board = stack.enter_context(EventWriter(folder.folder / "events")) if group().writes else None
+                before_training = stack.enter_context(self._teacher_cache(log))
+                return train(
+                    self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed,
+                    device=request.device, precision=self.recipe.precision, workers=request.data_workers,
+                    provenance=self.provenance, board=board, log=log, ready=before_training, enough=should_stop,
+                    asked_to_stop=asked_to_stop,
+                )  # fmt: skip
+        finally:
+            folder.close()
+
+    def _teacher_cache(self, log: LogFunction) -> AbstractContextManager[Callable[[Loop], None]]:
+        """A cache of the teachers' outputs, if views are repeated."""
+        from distill.teach.cache.setup import CacheOptions, use_cache
+
+        request, teaching = self.request, self.request.teaching
+        teachers = [
+            {name: value for name, value in record.items() if name.startswith("teacher")}
+            for record in self.settings.get("teachers", [self.settings])
+        ]
+        options = CacheOptions(
+            run=self.folder, device=request.device, folder=None if teaching is None else teaching.cache,
+            budget_gb=None if teaching is None else teaching.cache_gb,
+        )  # fmt: skip
+        log_cost = None if request.quiet else lambda text: log(text, force=True)
+        return use_cache(
+            self.task, teachers, self.data, self.recipe, options, input_px=self.input_px, seed=request.seed, log=log_cost
+        )
+
+
+def train_from(request: TrainRequest) -> TrainResult:
+    """Train what ``request`` asks for."""
+    return prepare(request).run()
+
+
+def prepare(request: TrainRequest) -> PreparedRun:
+    """Resolve and check ``request``; nothing is written."""
+    _import_packages()
+    import torch
+
+    device = _check_options(request)
+    data, val = _open_data(request)
+    detector, trained = resolve_student(request)
+    px = request.input_px or detector.info.input_px
+    if px < 64 or px % 32:
+        raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
+    from distill.train.transfer import adapt_classes
+
+    torch.manual_seed(request.seed)
+    detector, new_tensors = adapt_classes(detector, data.classes)
+    recipe = choose_recipe(request, detector.family, len(data))
+    precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
+    recipe = dataclasses.replace(recipe, precision=precision)
+    if request.spread is not None:
+        check_batch(request.spread, recipe.batch)
+    if request.deterministic:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    if request.teaching is not None:
+        from distill.teach.cache.setup import check_cache
+
+        check_cache(recipe, request.teaching.cache, request.teaching.cache_gb)
+        request = dataclasses.replace(request, teaching=request.teaching.with_precision(device, recipe.precision))
+    task, teacher_settings = make_task(detector, request.teaching, request.seed, px)
+    settings: dict[str, Any] = {
+        "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(),
+        "val_sha256": val.digest(), "input_px": px, "seed": request.seed, "device": device, "recipe": recipe.to_dict(),
+        **teacher_settings,
+    }  # fmt: skip
+    provenance = _provenance(request, settings, detector, trained)
+    remark = ""
+    if new_tensors:
+        names = ", ".join(new_tensors[:4])
+        remark = f"{len(new_tensors)} tensors are initialized anew for {len(data.classes)} classes: {names} ..."
+    return PreparedRun(request, task, data, val, recipe, px, settings, provenance, remark)
+
+
+def _import_packages() -> None:
+    """Refuse to start without the packages that training needs."""
+    try:
+        import torch  # noqa: F401
+
+        import distill.data.formats.readers
+        import distill.teach.cache.setup
+        import distill.train.transfer  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_package("training", error.name, "train") from error
+
+
+def _check_options(request: TrainRequest) -> str:
+    """Refuse a device or seed that cannot be used; the device that the training runs on."""
+    if request.spread is None:
+        check_device(request.device)
+    else:
+        check_spread_device(request.spread, request.device)
+    if not 0 <= request.seed < 2**31:
+        raise BadInput(f"--seed {request.seed} must be from 0 to {2**31 - 1}")
+    return request.device if request.spread is None else request.spread.device
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have here."""
+    import torch
+
+    if device not in DEVICES:
+        raise BadInput(f"--device {device!r} must be {' or '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch sees no CUDA GPU here; leave it out to use the CPU")
+
+
+def _open_data(request: TrainRequest) -> tuple[DataSet, DataSet]:
+    """Training and validation data."""
+    from distill.data.classes import check_same
+    from distill.data.formats.readers import open_data, open_pair
+
+    if request.val is None:
+        return open_pair(request.data)
+    data, val = open_data(request.data, "train"), open_data(request.val, "val")
+    check_same(data.classes, val.classes, "the training data", "the validation data")
+    return data, val
+
+
+def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecipe:
+    """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes."""
+    from distill.train.recipe import default_recipe, load_recipe, parse_changes
+    from zoo.families import find_family
+
+    changes = parse_changes(list(request.changes))
+    for key in ("epochs", "batch"):
+        value = getattr(request, key)
+        if value is not None:
+            changes[key] = value
+    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes)
+    if recipe.closing_epochs > recipe.epochs // 3 and "closing_epochs" not in changes:
+        # a shortened run keeps most of its epochs with augmentation
+        recipe = dataclasses.replace(recipe, closing_epochs=max(1, recipe.epochs // 6))
+    if recipe.batch > images:
+        recipe = dataclasses.replace(recipe, batch=images)
+    return recipe
+
+
+def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
+    """The detector to train, and whether its weights are trained already."""
+    from zoo.resolve import resolve_detector
+
+    detector, trained = resolve_detector(request.model, request.seed)
+    if request.weights is not None:
+        weights, _ = resolve_detector(request.weights, request.seed)
+        if not same_network(weights, detector):
+            raise BadInput(f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}")
+        detector, trained = weights, True
+    if detector.fused:
+        raise BadInput(
+            f"{request.model!r} is folded for deployment and cannot be trained: give the unfolded checkpoint"
+        )
+    return detector, trained
+
+
+def _provenance(request: TrainRequest, settings: dict[str, Any], detector: Detector, trained: bool) -> dict[str, Any]:
+    import workbench
+
+    return {
+        "trained_with": f"nas-workbench {workbench.__version__}", "data": Path(request.data).name,
+        "data_sha256": settings["data_sha256"], "val_sha256": settings["val_sha256"],
+        "started_from": dict(detector.info.provenance) if trained else "random weights",
+    }  # fmt: skip

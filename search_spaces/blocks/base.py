@@ -1,0 +1,167 @@
+"""BlockKind: what a kind of searchable stage says of itself, and what follows from it.
+
+A kind writes its stage into a Graph in deploy form (batch norms folded, re-parameterised branches merged) and one block
+as TinyNAS builds it (the skeleton that the maximum-entropy scores are defined on). Fan-ins and layers per block follow
+from the skeleton. Both take ints or arrays (see ``search_spaces.graph``), so one function serves one candidate and a
+population.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from search_spaces.blocks.wiring import spp
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import CONV_KINDS, Num, Op
+from search_spaces.stage import Stage
+from workbench.errors import BadInput
+
+ANY_STYLE = "any"
+"""Style of a kind that may stand in a backbone of every style."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageNumbers:
+    """What a kind needs to lower one stage; channel fields, ``k`` and ``depth`` are ints or arrays ``[N]``.
+
+    ``spp``: the spatial pyramid belongs to this stage. ``closes``: in csp, False when the next stage
+    has stride 1 and continues this one's wrapping.
+    """
+
+    cin: Num
+    out: Num
+    btn: Num
+    k: Num
+    depth: Num
+    stride: int
+    act: str
+    spp: bool = False
+    closes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BlockNumbers:
+    """One block of a stage: ``first`` marks the stage's first, which has its stride. Ints or arrays ``[N]``."""
+
+    btn: Num
+    out: Num
+    k: Num
+    stride: int
+    act: str
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What one stage hands to the next: a tensor, and in csp the down tensor of a wrapping that is still open."""
+
+    x: int
+    down: int | None = None
+
+
+class BlockKind(abc.ABC):
+    """One kind of searchable stage."""
+
+    name: ClassVar[str]
+    style: ClassVar[str]
+    tinynas: ClassVar[str]
+    """TinyNAS's class name of the stage; DAMO-YOLO writes ``SuperResConv...`` for ``SuperRes...``."""
+
+    in_damo_yolo: ClassVar[bool] = False
+    """Whether DAMO-YOLO can build it."""
+    max_depth: ClassVar[int | None] = None
+    """Most blocks a stage may have; None for no limit."""
+    even_out: ClassVar[bool] = False
+    """Whether output channels must be even."""
+
+    def check(self, stage: Stage, index: int, before: Stage | None) -> None:
+        """Check this kind's rules beyond the common ones for ``stages[index]``; raise ``BadInput``.
+
+        ``before`` is the stage before it.
+        """
+        if self.max_depth is not None and stage.depth > self.max_depth:
+            raise BadInput(f"stages[{index}]: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
+        if self.even_out and stage.out % 2:
+            raise BadInput(f"stages[{index}]: out {stage.out} must be even: {self.style} halves it")
+
+    def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
+        """Fresh graph inputs for lowering this stage alone (the exact search costs stages one by one)."""
+        return Flow(g.input(stage.cin))
+
+    @abc.abstractmethod
+    def lower(self, g: GraphBuilder, flow: Flow, stage: StageNumbers) -> Flow:
+        """Write the stage as the deployed detector has it."""
+
+    @abc.abstractmethod
+    def skeleton_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
+        """Write one block as TinyNAS builds it, with the activation ``block.act`` (always ReLU)."""
+
+    def fan_ins(self, stage: StageNumbers, first: bool) -> list[Num]:
+        """Fan-in (inputs per output number) of each main-path convolution of one block, in order.
+
+        ``first``: of the stage's first block, else of a later one.
+        """
+        cin, stride = (stage.cin, stage.stride) if first else (stage.out, 1)
+        g = GraphBuilder(cin)
+        end = self.skeleton_block(g, -1, BlockNumbers(stage.btn, stage.out, stage.k, stride, "relu", first))
+        return [_fan_in(g.ops[index]) for index in main_path(g.ops, end)]
+
+    @functools.cached_property
+    def layers_per_block(self) -> int:
+        """Convolutions on the main path of one block: what TinyNAS counts as layers."""
+        return len(self.fan_ins(StageNumbers(8, 8, 8, 3, 1, 1, "relu"), first=True))
+
+
+class ChainKind(BlockKind):
+    """Kinds whose stage is a chain of blocks, with SPP after the first one where asked."""
+
+    def lower(self, g: GraphBuilder, flow: Flow, stage: StageNumbers) -> Flow:
+        x = self._block(g, flow.x, stage, 0)
+        if stage.spp:
+            x = spp(g, x)
+        for i in g.times(stage.depth - 1):
+            x = self._block(g, x, stage, i + 1)
+        return Flow(x)
+
+    def _block(self, g: GraphBuilder, x: int, stage: StageNumbers, index: int) -> int:
+        first = index == 0
+        g.scope.append(f"block{index}")
+        x = self.deploy_block(
+            g, x, BlockNumbers(stage.btn, stage.out, stage.k, stage.stride if first else 1, stage.act, first)
+        )
+        g.scope.pop()
+        return x
+
+    @abc.abstractmethod
+    def deploy_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
+        """Write one block as the deployed detector has it."""
+
+    def skeleton_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
+        """Write one block as TinyNAS builds it: as deployed, unless a kind says otherwise."""
+        return self.deploy_block(g, x, block)
+
+
+def main_path(ops: Sequence[Op], end: int) -> list[int]:
+    """Convolutions on the longest path (in convolutions) from the input to op ``end``, in order.
+
+    What comes out of a global pooling (squeeze-excite) is a gate: no path leads through it.
+    """
+    paths: list[list[int] | None] = []
+    for index, op in enumerate(ops):
+        ways = [[] if i < 0 else paths[i] for i in op.inputs]
+        open_ways = [way for way in ways if way is not None and op.kind != "global_avgpool"]
+        longest = max(open_ways, key=len, default=None)
+        paths.append(longest if longest is None or op.kind not in CONV_KINDS else [*longest, index])
+    return paths[end] or []
+
+
+def _fan_in(op: Op) -> Num:
+    """Inputs that one output number of a convolution is summed from; 1 where the candidate lacks the op."""
+    fan_in = op.cin // op.g * op.k[0] * op.k[1]
+    return np.where(op.count, fan_in, 1) if np.ndim(op.count) else fan_in

@@ -1,0 +1,58 @@
+"""Pieces that several block kinds are wired from: pyramid, residual links, flags that may be arrays."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Num
+
+Flag: TypeAlias = "bool | np.ndarray"
+"""A bool, or a 0/1 array ``[N]``: one value per candidate."""
+
+
+def spp(g: GraphBuilder, x: int) -> int:
+    """DAMO-YOLO's spatial pyramid: 1x1 to half, max pools 5, 9, 13, concat, 1x1 back; always SiLU."""
+    channels = g.channels(x)
+    g.scope.append("spp")
+    y = g.conv(x, channels // 2, act="silu", name="conv1")
+    pools = [g.single("maxpool", y, f"pool{k}", k=(k, k), s=(1, 1), p=(k // 2, k // 2)) for k in (5, 9, 13)]
+    out = g.conv(g.join("concat", y, *pools), channels, act="silu", name="conv2")
+    g.scope.pop()
+    return out
+
+
+def residual_pair(g: GraphBuilder, x: int, btn: Num, cout: Num, ks: tuple[Num, Num], act: str) -> int:
+    """DAMO-YOLO's stride-1 residual block: two convs, add (projected where the width changes), activation."""
+    skip = g.conv(x, cout, name="proj", when=differ(g.channels(x), cout))
+    y = g.conv(x, btn, k=ks[0], act=act, name="conv1")
+    y = g.conv(y, cout, k=ks[1], name="conv2")
+    return g.single("act", g.join("add", y, skip), "act", kind=act)
+
+
+def pooled_skip(g: GraphBuilder, x: int, cout: Num, stride: int, project: Flag) -> int:
+    """TinyNAS's residual link: 2x2 average pool at stride 2, then a 1x1 projection where asked."""
+    if stride == 2:
+        x = g.single("avgpool", x, "down", k=(2, 2), s=(2, 2), p=(0, 0))
+    return g.conv(x, cout, name="proj", when=project)
+
+
+def differ(a: Num, b: Num) -> Flag:
+    """Whether channel counts differ."""
+    if np.ndim(a) == 0 and np.ndim(b) == 0:
+        return bool(a != b)
+    return np.asarray(np.asarray(a) != np.asarray(b), dtype=np.int64)
+
+
+def negate(flag: Flag) -> Flag:
+    """The opposite flag."""
+    return not flag if isinstance(flag, bool) else 1 - flag
+
+
+def at_least_two(depth: Num) -> Flag:
+    """Whether ``depth`` is 2 or more."""
+    if np.ndim(depth) == 0:
+        return bool(depth >= 2)
+    return np.asarray(np.asarray(depth) >= 2, dtype=np.int64)

@@ -1,0 +1,77 @@
+"""Shape rules: the output shape of every kind of op, without the batch axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from search_spaces.ops import CONV_KINDS, JOIN_KINDS, POOL_KINDS, SAME_SHAPE_KINDS, Num, Op
+from workbench.errors import BadInput
+
+Shape: TypeAlias = "tuple[Num, ...]"
+"""``(c, h, w)`` of a feature map; other tensors have other lengths."""
+
+
+def product(shape: Sequence[Num]) -> Num:
+    """Number of elements of a tensor of this shape."""
+    total: Num = 1
+    for extent in shape:
+        total = total * extent
+    return total
+
+
+def output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Shape:
+    """Shape after ``op``; the recorded shape where only the tracer could know it.
+
+    ``index`` names the op in errors. ``rescaled``: the graph was traced at another size than the one asked for.
+    """
+    kind, first = op.kind, inputs[0] if inputs else ()
+    recorded = op.attrs.get("shape")
+    if kind in CONV_KINDS | POOL_KINDS and len(first) == 3:
+        return _window_shape(op, first)
+    if kind == "global_avgpool":
+        return (first[0], 1, 1)
+    if kind == "upsample" and len(first) == 3 and not isinstance(op.attrs.get("scale", 2), list):
+        scale = op.attrs.get("scale", 2)
+        return (first[0], int(first[1] * scale), int(first[2] * scale))
+    if kind in SAME_SHAPE_KINDS or kind == "identity":
+        return first
+    if kind == "concat" and recorded is None:
+        return (sum(shape[0] for shape in inputs), *first[1:])
+    batched = recorded is None or len(recorded) < 2 or recorded[0] == 1
+    if kind == "slice" and batched and len(first) == 3 and op.attrs.get("axis", 1) in (1, 2, 3):
+        return _sliced_shape(op, first, rescaled)
+    if kind in JOIN_KINDS and recorded is None:
+        if any(np.ndim(extent) for shape in inputs for extent in shape):
+            return first  # as the builder promises; where the op is absent the other operand may have any width
+        return max(inputs, key=product)
+    if recorded is None:
+        raise BadInput(f"op {index} ({kind}) has no shape rule and no recorded 'shape'")
+    if rescaled:
+        raise BadInput(f"op {index} ({kind}) is bound to the size the graph was traced at: ask for that size")
+    shape = tuple(int(v) for v in recorded)
+    return shape[1:] if len(shape) > 1 and batched else shape  # a first axis above 1 is no batch but heads or tokens
+
+
+def _window_shape(op: Op, first: Shape) -> Shape:
+    if op.kind == "deconv":
+        height, width = ((n - 1) * s - 2 * p + k for n, s, p, k in zip(first[1:], op.s, op.p, op.k, strict=True))
+        return (op.cout, height, width)
+    ceil = bool(op.attrs.get("ceil"))
+    height, width = (_window_count(n, k, s, p, ceil) for n, k, s, p in zip(first[1:], op.k, op.s, op.p, strict=True))
+    return (op.cout if op.kind == "conv" else first[0], height, width)
+
+
+def _window_count(length: Num, k: Num, s: int, p: Num, ceil: bool) -> Num:
+    room = length + 2 * p - k
+    return (-(-room // s) if ceil else room // s) + 1
+
+
+def _sliced_shape(op: Op, first: Shape, rescaled: bool) -> Shape:
+    axis = int(op.attrs.get("axis", 1)) - 1
+    start, end, step = int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1))
+    stop = first[axis] if end is None or (rescaled and axis) else np.minimum(end, first[axis])
+    extent = -(-(stop - start) // step)
+    return (*first[:axis], extent, *first[axis + 1 :])

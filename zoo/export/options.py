@@ -1,0 +1,53 @@
+"""What to export: the form of the outputs, the input size and the precision. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+FORMS = ("decoded", "nms", "end2end")
+OPSETS = range(16, 21)
+"""ONNX operator sets that the exporter supports and that have grid sampling."""
+TOLERANCE = 1e-3
+"""Largest relative gap that passes in FP32, folding included: 0.64 pixels at 640, or 0.001 of a score."""
+HALF_TOLERANCE = 2e-2
+"""The same for FP16 weights: 12.8 pixels at 640, or 0.02 of a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to write. Sides are in pixels; ``dynamic`` leaves batch (not with ``nms``) and sides open.
+
+    ``form`` is one of:
+
+    - ``decoded``: boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) and scores ``[b, n, classes]``;
+    - ``nms``: ``detections [b, k, 6]`` (x1, y1, x2, y2, score, label) with NMS inside the file;
+    - ``end2end``: the same from an NMS-free detector, without NMS.
+    """
+
+    form: str = "decoded"
+    height: int = 640
+    width: int = 640
+    batch: int = 1
+    dynamic: bool = False
+    opset: int = 17
+    half: bool = False
+    """FP16 weights; in ONNX and TensorRT FP16 arithmetic too. Input, decoding and selection stay in FP32."""
+    tolerance: float | None = None
+    """Largest relative gap (see ``zoo.export.gap``); None takes the default of the precision."""
+    fp32_layers: tuple[str, ...] = ()
+    """Modules that stay in FP32 with ``half``, by their names in torch; their submodules stay in FP32 too."""
+
+    @property
+    def allowed(self) -> float:
+        """The tolerance in force."""
+        if self.tolerance is not None:
+            return self.tolerance
+        return HALF_TOLERANCE if self.half else TOLERANCE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, with the keys of ``nas export --json``."""
+        values = dataclasses.asdict(self)
+        values["keep"] = values.pop("fp32_layers")
+        return values
