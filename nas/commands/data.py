@@ -178,7 +178,8 @@ def _mosaic(data: DataSet, out: Path, seed: int) -> None:
 
     from workbench.errors import BadInput
     from workbench.files import replacing
-    from zoo.images import draw, read_image
+    from zoo.draw import draw
+    from zoo.images import read_image
 
     if out.suffix.lower() != ".png":
         raise BadInput(f"--png {str(out)!r} must end in .png")

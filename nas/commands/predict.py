@@ -91,7 +91,8 @@ def _predict_all(
     import dataclasses
 
     from workbench.files import replacing
-    from zoo.images import draw, prepare, read_image
+    from zoo.draw import draw
+    from zoo.images import prepare, read_image
 
     for n, file in enumerate(files, 1):  # a second of reading, against a run of minutes that fails at its last image
         read_image(file)

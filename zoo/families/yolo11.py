@@ -74,7 +74,7 @@ class YOLO11(Detector):
 
     family = "yolo11"
     anchor_offset = 0.5
-    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-center", 114)
     selections: Mapping[str, Selection] = {"one_to_many": Selection(0.001, 0.7, True, 30000, 300)}
     loss_counts_images = True
     assign = TaskAligned(topk=10, alpha=0.5, beta=6.0)

@@ -81,7 +81,7 @@ class YOLO26(Detector):
 
     family = "yolo26"
     anchor_offset = 0.5
-    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-center", 114)
     selections: Mapping[str, Selection] = {
         "one_to_one": Selection(0.001, None, True, None, 300),
         "one_to_many": Selection(0.001, 0.7, True, 30000, 300),

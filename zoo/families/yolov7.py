@@ -341,7 +341,7 @@ class YOLOv7(Detector):
     """YOLOv7 and YOLOv7-X."""
 
     family = "yolov7"
-    preprocess = Preprocess(order="rgb", scale=1 / 255, resize="letterbox-centre")
+    preprocess = Preprocess(order="rgb", scale=1 / 255, resize="letterbox-center")
     selections: Mapping[str, Selection] = {
         "one_to_many": Selection(
             score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30000, max_detections=300

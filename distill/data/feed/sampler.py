@@ -107,7 +107,7 @@ class Sampler:
         ratio = min(side_px / (x2 - x1), side_px / (y2 - y1))
         w, h = (max(round(side * ratio), 1) for side in (x2 - x1, y2 - y1))
         inner = warped(scene, chained(scaling(w / (x2 - x1), h / (y2 - y1)), chained(scaling(1, 1, -x1, -y1), shift)), h, w, BLACK if zoomed else how.pad)
-        left, top = ((side_px - w) // 2, (side_px - h) // 2) if how.resize == "letterbox-centre" else (0, 0)
+        left, top = ((side_px - w) // 2, (side_px - h) // 2) if how.resize == "letterbox-center" else (0, 0)
         image = np.full((side_px, side_px, 3), how.pad, np.uint8)
         image[top : top + h, left : left + w] = inner.image
         return Scene(image, inner.boxes + np.array([left, top, left, top], dtype=np.float32), inner.labels, inner.crowd, inner.share)
