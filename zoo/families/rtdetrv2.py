@@ -23,7 +23,7 @@ from zoo.families.parts.deformable import MLP, DecoderLayer, EncoderLayer, Sizes
 from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
-from zoo.learning.assign_set import Pairs, SetMatch
+from zoo.learning.assign_set import MatchedPairs, HungarianMatcher
 from zoo.learning.batch_share import count_over_batch, max_over_batch, sample_for_batch
 from zoo.learning.losses import box_iou, to_float32, varifocal
 from zoo.learning.targets import Phase, Targets, inside
@@ -42,7 +42,7 @@ MARGIN = 0.01
 TEMPERATURE = 10000.0
 """Longest wavelength of the position code over 2 pi, in cells."""
 CLASS_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 1.0, 5.0, 2.0
-MATCH = SetMatch(class_weight=2.0, l1_weight=5.0, giou_weight=2.0)
+MATCH = HungarianMatcher(class_weight=2.0, l1_weight=5.0, giou_weight=2.0)
 DENOISING_QUERIES = 100
 """Noised true boxes of one kind an image, as far as whole groups of all its objects fit in."""
 LABEL_NOISE = 0.5
@@ -298,7 +298,7 @@ def noised_queries(
     return labels, xyxy_to_cxcywh(moved.clamp(0, 1))
 
 
-def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> Pairs:
+def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> MatchedPairs:
     """Which noised query is to restore which object, in every layer; there are places for ``m`` objects an image."""
     labels, there = targets.padded(m)[1:]
     m, device = labels.shape[1], labels.device
@@ -307,7 +307,7 @@ def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = N
     images, places = there.nonzero(as_tuple=True)
     objects = torch.arange(len(images), device=device)
     grid = torch.cartesian_prod(order, objects, group)
-    return Pairs(grid[:, 0], images[grid[:, 1]], grid[:, 2] * 2 * m + places[grid[:, 1]], grid[:, 1])
+    return MatchedPairs(grid[:, 0], images[grid[:, 1]], grid[:, 2] * 2 * m + places[grid[:, 1]], grid[:, 1])
 
 
 class RTDETRv2(Detector):
@@ -369,7 +369,7 @@ class RTDETRv2(Detector):
         return losses
 
     def _set_losses(
-        self, logits: Tensor, boxes: Tensor, pairs: Pairs, targets: Targets, size: tuple[int, int]
+        self, logits: Tensor, boxes: Tensor, pairs: MatchedPairs, targets: Targets, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
         logits, objects = to_float32(logits), max(count_over_batch(targets.objects), 1)

@@ -26,10 +26,10 @@ from zoo.families.parts.yolo import (
     Size,
     count_classes,
     set_norms,
-    task_aligned_targets,
+    task_aligned_losses,
 )
 from zoo.images import Preprocess
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.losses import distribution_focal, to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
@@ -77,7 +77,7 @@ class YOLO11(Detector):
     preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-center", 114)
     selections: Mapping[str, Selection] = {"one_to_many": Selection(0.001, 0.7, True, 30000, 300)}
     loss_counts_images = True
-    assign = TaskAligned(topk=10, alpha=0.5, beta=6.0)
+    assign = TaskAlignedAssigner(topk=10, alpha=0.5, beta=6.0)
     head: Head
 
     def __init__(self, recipe: Recipe) -> None:
@@ -111,7 +111,7 @@ class YOLO11(Detector):
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
         centres, strides = anchor_points(maps, self.strides, 0.5)
-        lesson = task_aligned_targets(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
+        lesson = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
         bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
         reach = xyxy_to_ltrb(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
         distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()

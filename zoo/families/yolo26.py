@@ -24,10 +24,10 @@ from zoo.families.parts.yolo import (
     bottleneck_with_attention,
     count_classes,
     set_norms,
-    task_aligned_targets,
+    task_aligned_losses,
 )
 from zoo.images import Preprocess
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.losses import to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection, best_of_all
@@ -39,8 +39,8 @@ ONE_TO_MANY_WEIGHT = (0.8, 0.1)
 """Share of the one-to-many losses at the start of training and at its end; the one-to-one losses have the rest."""
 LEAST_PX = 16.0
 ASSIGN = {
-    "one_to_many": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
-    "one_to_one": TaskAligned(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
+    "one_to_many": TaskAlignedAssigner(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
+    "one_to_one": TaskAlignedAssigner(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
 }
 """Branch to how its cells are assigned."""
 
@@ -118,14 +118,14 @@ class YOLO26(Detector):
                 losses[f"{branch}_{name}"] = weight * len(targets) * value
         return losses
 
-    def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAligned) -> dict[str, Tensor]:
+    def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAlignedAssigner) -> dict[str, Tensor]:
         """The weighted losses of one branch, as for one image."""
         maps = [to_float32(level) for level in own["boxes"]]
         centres, strides = anchor_points(maps, self.strides, 0.5)
         reach = flatten_levels(maps) * strides
         centres = centres * strides
         boxes = ltrb_to_xyxy(reach, centres)
-        lesson = task_aligned_targets(flatten_levels(own["classes"]), boxes, centres, targets, assign)
+        lesson = task_aligned_losses(flatten_levels(own["classes"]), boxes, centres, targets, assign)
         wanted = xyxy_to_ltrb(centres[lesson.cells], lesson.truth)
         sides_px = wanted.new_tensor([size[1], size[0]] * 2)
         apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)

@@ -220,22 +220,22 @@ class YOLOX(Detector):
         boxes = cxcywh_to_xyxy(_in_pixels(offsets, corners, cell))
         centres = (corners + 0.5) * cell
         assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
-        found = assignment.found(targets)
-        count = max(count_over_batch(len(found)), 1)
+        positives = assignment.positives(targets)
+        count = max(count_over_batch(len(positives)), 1)
 
-        taught = assignment.positive | ~in_ignored(centres, targets)
+        supervised = assignment.positive | ~in_ignored(centres, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
-        goals = F.one_hot(found.labels, self.classes) * found.ious[:, None]
+        goals = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
         losses = {
-            "box": 5 * (1 - box_iou(found.of(boxes), found.boxes).square()).sum() / count + zero_if_finite(offsets, logits),
-            "objectness": (entropy * taught).sum() / count,
-            "classes": F.binary_cross_entropy_with_logits(found.of(logits), goals, reduction="sum") / count,
+            "box": 5 * (1 - box_iou(positives.select(boxes), positives.boxes).square()).sum() / count + zero_if_finite(offsets, logits),
+            "objectness": (entropy * supervised).sum() / count,
+            "classes": F.binary_cross_entropy_with_logits(positives.select(logits), goals, reduction="sum") / count,
         }
         if phase.closing:
-            own_cell = cell[found.cells]
-            true = xyxy_to_cxcywh(found.boxes) / own_cell
-            wanted = torch.cat([true[:, :2] - corners[found.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
-            losses["l1"] = (found.of(offsets) - wanted).abs().sum() / count
+            own_cell = cell[positives.cells]
+            true = xyxy_to_cxcywh(positives.boxes) / own_cell
+            wanted = torch.cat([true[:, :2] - corners[positives.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
+            losses["l1"] = (positives.select(offsets) - wanted).abs().sum() / count
         return losses
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:

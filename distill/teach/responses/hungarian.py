@@ -8,7 +8,7 @@ from torch import Tensor
 from distill.teach.responses.base import Pair
 from distill.teach.responses.soft_targets import Match, SoftTargetMethod, SoftTargets, overlaps_any
 from zoo.boxes import xyxy_to_cxcywh
-from zoo.learning.assign_set import SetMatch
+from zoo.learning.assign_set import HungarianMatcher
 from zoo.learning.losses import iou_pairwise
 
 CANDIDATES = 10
@@ -21,7 +21,7 @@ class Hungarian(SoftTargetMethod):
     The quality of a match is its overlap.
     """
 
-    assign = SetMatch()
+    assign = HungarianMatcher()
 
     @classmethod
     def is_default(cls, pair: Pair) -> bool:

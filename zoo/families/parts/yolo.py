@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.batch_share import sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Targets
@@ -326,7 +326,7 @@ def count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAlignedTargets:
+class TaskAlignedLosses:
     """The class and box losses of one branch, not yet weighted, and which cells learned which boxes (p of them)."""
 
     class_loss: Tensor
@@ -341,7 +341,7 @@ class TaskAlignedTargets:
     """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
 
 
-def task_aligned_targets(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> TaskAlignedTargets:
+def task_aligned_losses(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAlignedAssigner) -> TaskAlignedLosses:
     """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
 
     Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
@@ -364,4 +364,4 @@ def task_aligned_targets(logits: Tensor, boxes: Tensor, centres: Tensor, targets
     box_loss = ((1 - box_iou(boxes[images, cells], truth, "ciou")) * shares).sum()
     # where, not a product: 0 times infinity is not 0
     class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
-    return TaskAlignedTargets(class_loss, box_loss, images, cells, truth, shares)
+    return TaskAlignedLosses(class_loss, box_loss, images, cells, truth, shares)

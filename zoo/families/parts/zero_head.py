@@ -103,19 +103,19 @@ def zero_head_losses(
     with torch.no_grad():
         predicted = ltrb_to_xyxy(distances(sides, reg_max) * cell, anchors)
     assignment = aligned_ota(predicted, logits, anchors, cell, targets, one_to_one)
-    found = assignment.found(targets)
+    positives = assignment.positives(targets)
 
     qualities = torch.zeros_like(logits)
-    qualities[found.rows, found.cells, found.labels] = found.ious
-    taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
-    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(count_over_batch(len(found)), 1)
+    qualities[positives.rows, positives.cells, positives.labels] = positives.ious
+    supervised = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
+    quality = (quality_focal(logits, qualities).sum(-1) * supervised).sum() / max(count_over_batch(len(positives)), 1)
 
-    weight = found.of(logits.detach()).amax(-1).sigmoid()
+    weight = positives.select(logits.detach()).amax(-1).sigmoid()
     norm = sum_over_batch(weight.sum()).clamp(min=1)
-    own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
+    own_sides, own_corners, own_cell = positives.select(sides), corners[positives.cells], cell[positives.cells]
     own_boxes = ltrb_to_xyxy(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
-    giou = box_iou(own_boxes, found.boxes, "giou")
-    true = found.boxes / own_cell
+    giou = box_iou(own_boxes, positives.boxes, "giou")
+    true = positives.boxes / own_cell
     reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
     entropy = distribution_focal(own_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
     return {
