@@ -23,7 +23,7 @@ from zoo.families.parts.deformable import MLP, DecoderLayer, EncoderLayer, Sizes
 from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
-from zoo.learning.assign_set import MatchedPairs, HungarianMatcher
+from zoo.learning.assign_set import HungarianMatcher, MatchedPairs
 from zoo.learning.batch_share import count_over_batch, max_over_batch, sample_for_batch
 from zoo.learning.losses import box_iou, to_float32, varifocal
 from zoo.learning.targets import Phase, Targets, inside

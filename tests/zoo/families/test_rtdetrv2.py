@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from search_spaces.graph import Graph
 from tests.zoo.families import parity
-from tests.zoo.families.checks import disturb, on_meta, wiring
+from tests.zoo.families.checks import disturb, official_graph, on_meta, parameters, wiring
 from tests.zoo.families.contract import FamilyContract, OfficialLayout
 from tests.zoo.weights.official_files import save_rtdetr
 from workbench.errors import BadInput
@@ -80,12 +80,13 @@ class TestRTDETRv2(FamilyContract):
         for boxes in (detector.head.cell_boxes, *detector.head.boxes):  # type: ignore[union-attr,misc]
             nn.init.normal_(boxes.layers[-1].weight, std=0.02)
 
-    def assert_same_graph(self, ours: Graph, official: Graph, detector: Detector) -> None:
-        assert sorted(wiring(without_moves(ours))) == sorted(wiring(without_moves(official)))
-
-    def test_attention_has_the_official_macs(self, graph_of: str, shared_dir: Path) -> None:
-        ours = on_meta(FAMILY, graph_of).fuse().graph()
+    def test_deploy_form_equals_the_official_graph(self, graph_of: str, shared_dir: Path) -> None:
+        detector = on_meta(FAMILY, graph_of).fuse()
+        official, ours = official_graph(shared_dir, self.GRAPHS[graph_of]), detector.graph()
+        table = official.table(640)
+        assert parameters(detector) == int(table.total(table.params)) == int(ours.table(640).params.sum())
         assert macs(ours) == official_macs(shared_dir, self.GRAPHS[graph_of])
+        assert sorted(wiring(without_moves(ours))) == sorted(wiring(without_moves(official)))
 
     def test_folding_and_prediction(self, trained: Detector, branch: str) -> None:
         torch.manual_seed(0)

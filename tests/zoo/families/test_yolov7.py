@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
-from tests.zoo.families.checks import convolutions, convolutions_of_graph, disturb, official_graph, on_meta, wiring
+from tests.zoo.families.checks import (
+    convolutions,
+    convolutions_of_graph,
+    disturb,
+    official_graph,
+    on_meta,
+    parameters,
+    wiring,
+)
 from tests.zoo.families.contract import NAMES, FamilyContract, OfficialLayout
 from tests.zoo.weights.official_files import save_pickled_model
 from workbench.errors import BadInput
@@ -65,6 +73,7 @@ class TestYOLOv7(FamilyContract):
 
     def assert_same_graph(self, ours: Graph, official: Graph, detector: Detector) -> None:
         """Also the official number of every layer: the official graph runs its layers in the order of their numbers."""
+        assert parameters(detector) == int(ours.table(640).params.sum())
         assert convolutions(detector) == convolutions_of_graph(official)
         by_number = sorted((i for i, op in enumerate(ours) if op.kind == "conv"), key=lambda i: _number(ours.ops[i]))
         by_order = [i for i, op in enumerate(official) if op.kind == "conv"]

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
 from search_spaces.graph import Graph
-from tests.zoo.families.checks import convolutions, convolutions_of_graph, on_meta, wiring
+from tests.zoo.families.checks import convolutions, convolutions_of_graph, on_meta, parameters, wiring
 from tests.zoo.families.contract import FamilyContract, OfficialLayout
 from tests.zoo.weights.official_files import save_npz, save_plain
 from zoo.detector import Detector
@@ -57,6 +57,7 @@ class TestYOLOX(FamilyContract):
         return f"{training / 1e6:.{len(published.split('.')[1])}f}"
 
     def assert_same_graph(self, ours: Graph, official: Graph, detector: Detector) -> None:
+        assert parameters(detector) == int(ours.table(640).params.sum())
         assert convolutions(detector) == convolutions_of_graph(official)
         assert sorted(wiring(ours)) == sorted(wiring(official))
 

@@ -18,7 +18,14 @@ from tests.zoo.families.loss_cases import random_targets
 from tests.zoo.families.loss_checks import targets_of
 from zoo.boxes import anchor_points
 from zoo.learning import assign_ota as assign
-from zoo.learning.assign_ota import Assignment, aligned_ota, dynamic_k_assignment, one_to_one_assignment, sim_ota, topk_smallest
+from zoo.learning.assign_ota import (
+    Assignment,
+    aligned_ota,
+    dynamic_k_assignment,
+    one_to_one_assignment,
+    sim_ota,
+    topk_smallest,
+)
 from zoo.learning.targets import Targets
 
 CLASSES = 3

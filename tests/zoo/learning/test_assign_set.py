@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from zoo.learning.assign_set import MatchedPairs, HungarianMatcher
+from zoo.learning.assign_set import HungarianMatcher, MatchedPairs
 
 
 def drawn(seed: int, layers: int, queries: int, counts: list[int], coarse: bool) -> tuple[Tensor, ...]:
