@@ -38,7 +38,7 @@ PRIOR = 0.01
 ANCHOR_SIDE = 0.05
 """Side of the finest level's anchors as a share of the image; it doubles from level to level."""
 MARGIN = 0.01
-"""Anchors whose centre lies nearer to the border than this share of the image are not used."""
+"""Anchors whose center lies nearer to the border than this share of the image are not used."""
 TEMPERATURE = 10000.0
 """Longest wavelength of the position code over 2 pi, in cells."""
 CLASS_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 1.0, 5.0, 2.0
@@ -205,7 +205,7 @@ class QueryDecoder(nn.Module):
             groups, extra = noised[0].shape[1], noised[0][0].numel()
             queries = torch.cat([self.denoising_classes(noised[0].flatten(1)).to(queries.dtype), queries], 1)
             start = torch.cat([log_odds(noised[1].flatten(1, 3)).to(start.dtype), start], 1)
-            sees = visibility(groups, extra, cells.shape[1], cells.device)
+            sees = attention_mask(groups, extra, cells.shape[1], cells.device)
         raw = self.refine_all(queries, start, memory, sizes, sees)
         selected = {"selected_logits": logits, "selected_boxes": odds.sigmoid()}
         if noised is None:
@@ -259,7 +259,7 @@ class QueryDecoder(nn.Module):
         del self.denoising_classes
 
 
-def visibility(groups: int, noised: int, ordinary: int, device: torch.device) -> Tensor:
+def attention_mask(groups: int, noised: int, ordinary: int, device: torch.device) -> Tensor:
     """Which query looks at which, bool ``[noised + ordinary] * 2``: noised ones at their group and at ordinary ones, these
     only at each other.
     """
@@ -349,7 +349,7 @@ class RTDETRv2(Detector):
         """
         logits = torch.stack([raw["selected_logits"], *raw["layer_logits"]])
         boxes = torch.stack([to_float32(raw["selected_boxes"]), *map(to_float32, raw["layer_boxes"])])
-        truth = self._normalised(targets.boxes, size)
+        truth = self._normalized(targets.boxes, size)
         pairs = MATCH(logits.detach(), boxes.detach(), targets.labels, truth)
         found = self._set_losses(logits, boxes, pairs, targets, size)
         losses = {name: values[-1] for name, values in found.items()}
@@ -373,7 +373,7 @@ class RTDETRv2(Detector):
     ) -> dict[str, Tensor]:
         """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
         logits, objects = to_float32(logits), max(count_over_batch(targets.objects), 1)
-        truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
+        truth = torch.cat(self._normalized(targets.boxes, size))[pairs.objects]
         at = (pairs.layers, pairs.images, pairs.queries)
         chosen = boxes[at]
         corners, true_corners = cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(truth)
@@ -397,16 +397,16 @@ class RTDETRv2(Detector):
         }
 
     @staticmethod
-    def _normalised(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+    def _normalized(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Boxes in pixels as cx, cy, w, h in 0..1."""
         return tuple(xyxy_to_cxcywh(one / one.new_tensor([size[1], size[0]] * 2)) for one in boxes)
 
     @staticmethod
     def _in_ignored(boxes: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
-        """Whose centre lies in an ignored region: bool ``[k, b, q]`` from boxes ``[k, b, q, 4]`` in 0..1."""
-        centres = boxes[..., :2] * boxes.new_tensor([size[1], size[0]])
+        """Whose center lies in an ignored region: bool ``[k, b, q]`` from boxes ``[k, b, q, 4]`` in 0..1."""
+        centers = boxes[..., :2] * boxes.new_tensor([size[1], size[0]])
         found = [
-            inside(centres[:, i].flatten(0, 1), regions).reshape(centres.shape[0], -1)
+            inside(centers[:, i].flatten(0, 1), regions).reshape(centers.shape[0], -1)
             for i, regions in enumerate(targets.ignored)
         ]
         return torch.stack(found, 1)

@@ -102,18 +102,18 @@ class YOLO11(Detector):
     def _boxes(self, maps: Sequence[Tensor]) -> Tensor:
         """x1, y1, x2, y2 in pixels ``[b, n, 4]`` from the raw box maps."""
         distances = self.head.distance(torch.cat([level.flatten(2) for level in maps], 2)).transpose(1, 2)
-        centres, strides = anchor_points(maps, self.strides, 0.5)
-        return ltrb_to_xyxy(distances, centres) * strides
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(distances, centers) * strides
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``distribution`` (of the distances of the box sides)."""
         maps = [to_float32(level) for level in raw["boxes"]]
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
-        centres, strides = anchor_points(maps, self.strides, 0.5)
-        lesson = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        lesson = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centers * strides, targets, self.assign)
         bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
-        reach = xyxy_to_ltrb(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
+        reach = xyxy_to_ltrb(centers[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
         distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()
         return {
             "box": BOX_WEIGHT * len(targets) * lesson.box_loss,

@@ -102,8 +102,8 @@ class YOLO26(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         maps = raw_of(raw, self.branch)["boxes"]
-        centres, strides = anchor_points(maps, self.strides, 0.5)
-        return ltrb_to_xyxy(flatten_levels(maps), centres) * strides
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(flatten_levels(maps), centers) * strides
 
     def scores(self, raw: Raw) -> Tensor:
         return flatten_levels(raw_of(raw, self.branch)["classes"]).sigmoid()
@@ -121,12 +121,12 @@ class YOLO26(Detector):
     def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAlignedAssigner) -> dict[str, Tensor]:
         """The weighted losses of one branch, as for one image."""
         maps = [to_float32(level) for level in own["boxes"]]
-        centres, strides = anchor_points(maps, self.strides, 0.5)
+        centers, strides = anchor_points(maps, self.strides, 0.5)
         reach = flatten_levels(maps) * strides
-        centres = centres * strides
-        boxes = ltrb_to_xyxy(reach, centres)
-        lesson = task_aligned_losses(flatten_levels(own["classes"]), boxes, centres, targets, assign)
-        wanted = xyxy_to_ltrb(centres[lesson.cells], lesson.truth)
+        centers = centers * strides
+        boxes = ltrb_to_xyxy(reach, centers)
+        lesson = task_aligned_losses(flatten_levels(own["classes"]), boxes, centers, targets, assign)
+        wanted = xyxy_to_ltrb(centers[lesson.cells], lesson.truth)
         sides_px = wanted.new_tensor([size[1], size[0]] * 2)
         apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)
         return {

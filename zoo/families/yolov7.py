@@ -7,7 +7,7 @@ The official files number all layers in order of execution, those without weight
 numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), drawn one after another while building.
 
 Training. Published (the YOLOv7, YOLOX and YOLOv4 papers, the published settings and descriptions of them): an object's
-candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its centre and in the
+candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its center and in the
 two cells nearest to it; SimOTA chooses among them with the 20 best overlaps; losses are means over cells, weighted 0.05
 (CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for 640 px and 80 classes. Our choice: an
 object takes its own candidates only, which its anchor can reach; the true class is taught to a network of one class too.
@@ -289,7 +289,7 @@ class Predictions(nn.Module):
 class Head(nn.Module):
     """P3, P4, P5 to ``maps``: one ``[b, 3 * (5 + classes), h, w]`` a level, before the sigmoid.
 
-    For each of the three anchors in turn: offset of the centre (x, y), size (w, h), objectness, classes.
+    For each of the three anchors in turn: offset of the center (x, y), size (w, h), objectness, classes.
     """
 
     def __init__(self, numbers: Numbers, size: Size, classes: int, strides: Sequence[int]) -> None:
@@ -408,8 +408,8 @@ class YOLOv7(Detector):
             objectness = values[:, :, 4]
             wanted = torch.zeros_like(objectness).flatten()
             wanted[places] = overlaps.detach().clamp(min=0)
-            centres, _ = anchor_points([objectness], [stride], 0.5)
-            learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
+            centers, _ = anchor_points([objectness], [stride], 0.5)
+            learned = ~in_ignored(centers * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
             sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / sum_over_batch(learned.sum()).clamp(min=1)
@@ -430,9 +430,9 @@ class YOLOv7(Detector):
         ratios = (boxes[:, None, 2:] - boxes[:, None, :2]) / anchors
         fits = torch.maximum(ratios, 1 / ratios).amax(-1) < ANCHOR_FACTOR  # [o, 3]
 
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        cells = centres.floor().clamp(min=0).minimum(centres.new_tensor([w - 1, h - 1]))
-        steps = torch.where(centres - cells < 0.5, -1.0, 1.0)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        cells = centers.floor().clamp(min=0).minimum(centers.new_tensor([w - 1, h - 1]))
+        steps = torch.where(centers - cells < 0.5, -1.0, 1.0)
         still = torch.zeros_like(steps[:, 0])
         offsets = torch.stack([still, still, steps[:, 0], still, still, steps[:, 1]], -1).reshape(-1, 3, 2)
         around = (cells[:, None] + offsets).long()  # [o, 3, 2]
@@ -471,9 +471,9 @@ class YOLOv7(Detector):
 
 def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Tensor:
     """cx, cy, w, h in pixels from ``values`` after the sigmoid; ``corners`` and ``anchors`` are in cells."""
-    centre = (values[..., :2] * 2 + corners) * stride
+    center = (values[..., :2] * 2 + corners) * stride
     extent = (values[..., 2:4] * 2) ** 2 * (anchors * stride)
-    return torch.cat([centre, extent], -1)
+    return torch.cat([center, extent], -1)
 
 
 def _located(predictions: Tensor) -> Tensor:

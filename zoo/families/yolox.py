@@ -146,7 +146,7 @@ class Neck(nn.Module):
 
 
 class Head(nn.Module):
-    """P3, P4, P5 to lists of one map a level: ``boxes`` ``[b, 4, h, w]`` (offsets of the centre from the cell's corner
+    """P3, P4, P5 to lists of one map a level: ``boxes`` ``[b, 4, h, w]`` (offsets of the center from the cell's corner
     in cells, logarithms of width and height in cells), ``objectness`` ``[b, 1, h, w]`` and ``classes``
     ``[b, classes, h, w]``, both before the sigmoid.
     """
@@ -218,12 +218,12 @@ class YOLOX(Detector):
         corners, cell = anchor_points(maps["boxes"], self.strides, 0.0)
         offsets, objectness, logits = (flatten_levels(maps[name]) for name in ("boxes", "objectness", "classes"))
         boxes = cxcywh_to_xyxy(_in_pixels(offsets, corners, cell))
-        centres = (corners + 0.5) * cell
-        assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
+        centers = (corners + 0.5) * cell
+        assignment = sim_ota(boxes, logits, objectness, centers, cell, targets)
         positives = assignment.positives(targets)
         count = max(count_over_batch(len(positives)), 1)
 
-        supervised = assignment.positive | ~in_ignored(centres, targets)
+        supervised = assignment.positive | ~in_ignored(centers, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
         goals = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
         losses = {

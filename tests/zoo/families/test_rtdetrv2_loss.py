@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
 from zoo.detector import Detector, Raw, Recipe
-from zoo.families.rtdetrv2 import FAMILY, noised_queries, restored_pairs, visibility
+from zoo.families.rtdetrv2 import FAMILY, noised_queries, restored_pairs, attention_mask
 from zoo.learning.targets import Phase, Targets
 
 OFFICIAL = {
@@ -104,7 +104,7 @@ def test_groups_fit_the_queries() -> None:
 
 
 def test_who_looks_at_whom() -> None:
-    sees = visibility(2, 4, 3, torch.device("cpu"))
+    sees = attention_mask(2, 4, 3, torch.device("cpu"))
     rows = ["1100111", "1100111", "0011111", "0011111", "0000111", "0000111", "0000111"]
     assert ["".join(str(int(v)) for v in row) for row in sees] == rows
 

@@ -140,7 +140,7 @@ class DeformableAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a two-layer GELU network on ``[b, n, c]``, each added to its input and then normalised."""
+    """Self-attention and a two-layer GELU network on ``[b, n, c]``, each added to its input and then normalized."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()

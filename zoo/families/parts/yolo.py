@@ -341,15 +341,15 @@ class TaskAlignedLosses:
     """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
 
 
-def task_aligned_losses(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAlignedAssigner) -> TaskAlignedLosses:
+def task_aligned_losses(logits: Tensor, boxes: Tensor, centers: Tensor, targets: Targets, assign: TaskAlignedAssigner) -> TaskAlignedLosses:
     """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
 
     Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
     ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.
-    ``centres`` ``[n, 2]`` are in pixels.
+    ``centers`` ``[n, 2]`` are in pixels.
     """
     logits, boxes = to_float32(logits), to_float32(boxes)
-    found = assign(logits.detach().sigmoid(), boxes.detach(), centres, targets)
+    found = assign(logits.detach().sigmoid(), boxes.detach(), centers, targets)
     positive = found.objects >= 0
     images, cells = positive.nonzero(as_tuple=True)
     objects, qualities = found.objects[images, cells], found.qualities[images, cells]
@@ -357,7 +357,7 @@ def task_aligned_losses(logits: Tensor, boxes: Tensor, centres: Tensor, targets:
 
     goal = torch.zeros_like(logits)
     goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)
-    learned = positive | ~in_ignored(centres, targets)
+    learned = positive | ~in_ignored(centers, targets)
     entropy = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(-1)
 
     truth, shares = torch.cat(targets.boxes)[objects], qualities / total
