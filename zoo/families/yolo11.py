@@ -35,15 +35,14 @@ from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
 BINS = 16
-"""Distances of a box side that are told apart: 0 to 15 strides."""
+"""Bins of the distance of a box side: 0 to 15 strides."""
 BOX_WEIGHT, CLASS_WEIGHT, DISTRIBUTION_WEIGHT = 7.5, 0.5, 1.5
 
 
 class ExpectedDistance(nn.Module):
     """Logits over the bins ``[b, 4 * BINS, n]`` to expected distances ``[b, 4, n]``.
 
-    The official code stores the bins' distances as the weight of a convolution that is never trained, so they are
-    stored here too.
+    As in the official code, the distances of the bins are the weight of a convolution that is never trained.
     """
 
     def __init__(self) -> None:
@@ -54,7 +53,7 @@ class ExpectedDistance(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         bins = logits.reshape(logits.shape[0], 4, BINS, logits.shape[2]).transpose(1, 2).softmax(1)
-        # a head in half precision may be asked for distances from logits in float32
+        # the logits may be float32 where the head has half precision
         return self.conv(bins.to(self.conv.weight.dtype)).flatten(1, 2)
 
 
@@ -111,13 +110,13 @@ class YOLO11(Detector):
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
         centers, strides = anchor_points(maps, self.strides, 0.5)
-        lesson = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centers * strides, targets, self.assign)
-        bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
-        reach = xyxy_to_ltrb(centers[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
-        distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()
+        aligned = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centers * strides, targets, self.assign)
+        bins = flatten_levels(maps)[aligned.images, aligned.cells].reshape(-1, 4, BINS)
+        distances = xyxy_to_ltrb(centers[aligned.cells], aligned.truth / strides[aligned.cells]).clamp(0, BINS - 1)
+        distribution_loss = (distribution_focal(bins, distances).mean(-1) * aligned.shares).sum()
         return {
-            "box": BOX_WEIGHT * len(targets) * lesson.box_loss,
-            "classes": CLASS_WEIGHT * len(targets) * lesson.class_loss,
+            "box": BOX_WEIGHT * len(targets) * aligned.box_loss,
+            "classes": CLASS_WEIGHT * len(targets) * aligned.class_loss,
             "distribution": DISTRIBUTION_WEIGHT * len(targets) * distribution_loss,
         }
 

@@ -25,7 +25,7 @@ from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
 PRIOR = 0.01
-"""Objectness and class probability that a fresh head gives."""
+"""Initial objectness and class probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Size:
 
     @property
     def conv(self) -> Callable[..., nn.Module]:
-        """What makes the 3x3 convolutions, called as ``(cin, cout, k, s)``."""
+        """Maker of the 3x3 convolutions, called as ``(cin, cout, k, s)``."""
         return DepthwiseConv if self.depthwise else ConvBNAct
 
 
@@ -63,7 +63,7 @@ SIZES = {
 
 
 class DepthwiseConv(nn.Sequential):
-    """kxk convolution of every channel for itself, then 1x1; batch norm and SiLU after both."""
+    """Depth-wise kxk convolution, then 1x1; batch norm and SiLU after both."""
 
     def __init__(self, cin: int, cout: int, k: int, s: int = 1) -> None:
         super().__init__()
@@ -138,8 +138,8 @@ class Neck(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         c3, c4, c5 = features
         side5 = self.lateral5(c5)
-        side4 = self.lateral4(self.top_down4(torch.cat([_doubled(side5), c4], 1)))
-        p3 = self.top_down3(torch.cat([_doubled(side4), c3], 1))
+        side4 = self.lateral4(self.top_down4(torch.cat([_upsample(side5), c4], 1)))
+        p3 = self.top_down3(torch.cat([_upsample(side4), c3], 1))
         p4 = self.bottom_up4(torch.cat([self.down3(p3), side4], 1))
         p5 = self.bottom_up5(torch.cat([self.down4(p4), side5], 1))
         return [p3, p4, p5]
@@ -200,19 +200,19 @@ class YOLOX(Detector):
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
-        return cxcywh_to_xyxy(self._centred(raw))
+        return cxcywh_to_xyxy(self._cxcywh(raw))
 
     def scores(self, raw: Raw) -> Tensor:
         """Objectness times class probability."""
-        objectness, classes = self._chances(raw)
+        objectness, classes = self._probabilities(raw)
         return objectness * classes
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (1 - IoU squared, weight 5), ``objectness`` and ``classes`` (binary cross entropy) and, while
         ``phase.closing``, ``l1`` (L1 on the raw boxes).
 
-        SimOTA says which cells learn which object; a true class counts as much as the predicted box overlaps. All
-        are sums divided by the number of these cells, at least 1.
+        Cells are assigned by SimOTA; the target score of the true class is the IoU of the predicted box. All losses are
+        sums divided by the number of positive cells, at least 1.
         """
         maps = {name: [level.float() for level in levels] for name, levels in raw.items()}
         corners, cell = anchor_points(maps["boxes"], self.strides, 0.0)
@@ -225,17 +225,18 @@ class YOLOX(Detector):
 
         supervised = assignment.positive | ~in_ignored(centers, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
-        goals = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
+        overlaps = box_iou(positives.select(boxes), positives.boxes)
+        target_scores = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
         losses = {
-            "box": 5 * (1 - box_iou(positives.select(boxes), positives.boxes).square()).sum() / count + zero_if_finite(offsets, logits),
+            "box": 5 * (1 - overlaps.square()).sum() / count + zero_if_finite(offsets, logits),
             "objectness": (entropy * supervised).sum() / count,
-            "classes": F.binary_cross_entropy_with_logits(positives.select(logits), goals, reduction="sum") / count,
+            "classes": F.binary_cross_entropy_with_logits(positives.select(logits), target_scores, reduction="sum") / count,
         }
         if phase.closing:
-            own_cell = cell[positives.cells]
-            true = xyxy_to_cxcywh(positives.boxes) / own_cell
-            wanted = torch.cat([true[:, :2] - corners[positives.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
-            losses["l1"] = (positives.select(offsets) - wanted).abs().sum() / count
+            positive_cell = cell[positives.cells]
+            true = xyxy_to_cxcywh(positives.boxes) / positive_cell
+            target_offsets = torch.cat([true[:, :2] - corners[positives.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
+            losses["l1"] = (positives.select(offsets) - target_offsets).abs().sum() / count
         return losses
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
@@ -243,15 +244,15 @@ class YOLOX(Detector):
         features = self.features(image)
         raw = self.head(features)
         named = {f"neck_p{level}": feature for level, feature in zip((3, 4, 5), features, strict=True)}
-        return {**named, "decoded": torch.cat([self._centred(raw), *self._chances(raw)], -1)}
+        return {**named, "decoded": torch.cat([self._cxcywh(raw), *self._probabilities(raw)], -1)}
 
-    def _centred(self, raw: Raw) -> Tensor:
+    def _cxcywh(self, raw: Raw) -> Tensor:
         """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels."""
         corners, strides = anchor_points(raw["boxes"], self.strides, 0.0)
         return _in_pixels(flatten_levels(raw["boxes"]), corners, strides)
 
     @staticmethod
-    def _chances(raw: Raw) -> tuple[Tensor, Tensor]:
+    def _probabilities(raw: Raw) -> tuple[Tensor, Tensor]:
         """Objectness ``[b, n, 1]`` and classes ``[b, n, classes]``."""
         return flatten_levels(raw["objectness"]).sigmoid(), flatten_levels(raw["classes"]).sigmoid()
 
@@ -261,7 +262,8 @@ def _in_pixels(offsets: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
     return torch.cat([(offsets[..., :2] + corners) * strides, offsets[..., 2:].exp() * strides], -1)
 
 
-def _doubled(x: Tensor) -> Tensor:
+def _upsample(x: Tensor) -> Tensor:
+    """Twice the height and width."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 

@@ -1,8 +1,8 @@
 """ZeroHead: one classification and one box convolution a level, boxes as distributions; optionally NMS-free.
 
-The NMS-free form has a second pair of convolutions a level that is trained with one box for one object, while the first
-pair learns with many (consistent dual assignment). Both shape the features: one convolution alone cannot tell an
-object's best cell from its neighbours. Deployed, one pair remains.
+The NMS-free form has a second pair of convolutions a level that is trained with one cell an object, while the first
+pair is trained with many (consistent dual assignment). Both train the features: one convolution alone cannot tell an
+object's best cell from its neighbors. One pair remains in the deploy form.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from zoo.learning.targets import Targets
 
 ONE_TO_MANY, ONE_TO_ONE = "one_to_many", "one_to_one"
 PRIOR = 0.01
-"""Score of every class at the start of training."""
+"""Initial score of every class."""
 LAST_BIN_MARGIN = 0.1
-"""True distances end so many cells before the last bin."""
+"""Target distances are clamped to this many cells before the last bin."""
 
 
 class Scale(nn.Module):
@@ -93,8 +93,8 @@ def zero_head_losses(
     """Losses of one ZeroHead from its raw maps: ``quality`` (quality focal loss, weight 1), ``box`` (GIoU, 2) and
     ``distribution`` (distribution focal loss, 0.25).
 
-    AlignedOTA says which cells learn which object. The first loss is a mean over these cells, the others one weighted by
-    the best class score of each, and no sum is divided by less than 1.
+    Cells are assigned by AlignedOTA. The first loss is a mean over the positive cells, the others are means weighted by
+    the best class score of each; no sum is divided by less than 1.
     """
     boxes, classes = [level.float() for level in boxes], [level.float() for level in classes]
     corners, cell = anchor_points(boxes, strides, 0.0)
@@ -112,12 +112,12 @@ def zero_head_losses(
 
     weight = positives.select(logits.detach()).amax(-1).sigmoid()
     norm = sum_over_batch(weight.sum()).clamp(min=1)
-    own_sides, own_corners, own_cell = positives.select(sides), corners[positives.cells], cell[positives.cells]
-    own_boxes = ltrb_to_xyxy(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
-    giou = box_iou(own_boxes, positives.boxes, "giou")
-    true = positives.boxes / own_cell
-    reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
-    entropy = distribution_focal(own_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
+    positive_sides, positive_corners, positive_cell = positives.select(sides), corners[positives.cells], cell[positives.cells]
+    positive_boxes = ltrb_to_xyxy(distances(positive_sides[None], reg_max)[0], positive_corners) * positive_cell
+    giou = box_iou(positive_boxes, positives.boxes, "giou")
+    true = positives.boxes / positive_cell
+    reach = torch.cat([positive_corners - true[:, :2], true[:, 2:] - positive_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
+    entropy = distribution_focal(positive_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
     return {
         "quality": quality,
         "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides),
