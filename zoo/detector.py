@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search_spaces.graph import Graph
 
 Raw: TypeAlias = dict[str, Any]
-"""Output of a head: named tensors, or lists of one tensor a level (strides 8, 16, 32); each family documents its own."""
+"""Output of a head: named tensors, or lists of one tensor a level (strides 8, 16, 32), documented by each family."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of image files."""
 
 READ_ERRORS = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error,
+    OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error,
+    zlib.error,
 )  # fmt: skip
 """Exceptions that Pillow raises on broken files."""
 
@@ -109,7 +110,8 @@ def image_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
             )  # fmt: skip
             if not inside:
                 known = ", ".join(SUFFIXES)
-                raise BadInput(f"{path}: no image in this folder; it must hold {known} files, not deeper folders of them")
+                rule = f"it must hold {known} files, not deeper folders of them"
+                raise BadInput(f"{path}: no image in this folder; {rule}")
             files.update(dict.fromkeys(inside))
         elif not path.exists():
             raise BadInput(f"{path}: no such file or folder")
@@ -192,7 +194,8 @@ def prepare(
     if preprocess.order == "bgr":
         canvas = canvas.flip(3)
     batch = canvas.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in (preprocess.mean, preprocess.std))
+    moments = (preprocess.mean, preprocess.std)
+    mean, std = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in moments)
     return batch.mul_(preprocess.scale).sub_(mean).div_(std), placements
 
 

@@ -47,7 +47,7 @@ class ResolvedModel:
         return "backbone" if self.arch is not None and self.arch.neck is None else "detector"
 
     def score_graph(self, input_px: int, deployed: bool = False) -> tuple[Graph, int]:
-        """The graph that scores are defined on, and the side (pixels) of its input; ``deployed`` is the whole network."""
+        """The graph that scores are defined on, and its input side (pixels); ``deployed`` is the whole network."""
         if deployed:
             graph = self.graph(self.default_scope(), input_px)
             return graph, graph.fixed_px[0] if graph.fixed_px else input_px

@@ -109,7 +109,7 @@ class YOLO26(Detector):
         return flatten_levels(raw_of(raw, self.branch)["classes"]).sigmoid()
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
-        """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, as ``one_to_many_box`` and so on."""
+        """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, named ``one_to_many_box`` etc."""
         start, end = ONE_TO_MANY_WEIGHT
         many = start + (end - start) * phase.progress
         losses = {}

@@ -4,13 +4,13 @@ Written from the papers (Wang et al., "YOLOv7: Trainable bag-of-freebies", 2022;
 2021), from the names and shapes of the published tensors and from the published layer graphs.
 
 The official files number all layers in order of execution, those without weights too. Our modules stand at the same
-numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), drawn one after another while building.
+numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), taken one after another while building.
 
 Training. Published (the YOLOv7, YOLOX and YOLOv4 papers, the published settings and descriptions of them): an object's
 candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its center and in the
 two cells nearest to it; SimOTA chooses among them with the 20 best overlaps; losses are means over cells, weighted 0.05
 (CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for 640 px and 80 classes. Our choice: an
-object takes its own candidates only, which its anchor can reach; the true class is taught to a network of one class too.
+object takes only its own candidates, which its anchor can reach; a network of one class has a class loss too.
 These sizes have no auxiliary head.
 """
 
@@ -53,11 +53,11 @@ BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 0.7, 0.3
 LEVEL_WEIGHTS = (4.0, 1.0, 0.4)
 """Of the objectness of P3, P4, P5."""
 WEIGHTS_PX, WEIGHTS_CLASSES = 640, 80
-"""Input side and classes that the weights are published for: objectness goes with the area, classes with their number."""
+"""Input side and number of classes of the published weights: objectness scales with the area, classes with number."""
 ANCHOR_FACTOR = 4.0
-"""Anchors fit an object whose sides are less than so many times theirs and more than the same part of them."""
+"""An anchor fits an object if the ratio of their sides is less than this, both ways."""
 OVERLAPS_SUMMED = 20
-"""So many of an object's best overlaps are summed to say how many candidates it takes."""
+"""Number of an object's best IoUs whose sum is its number of candidates (dynamic k)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ BACKBONE_BRANCHES = (64, 128, 256, 256)
 """Width of the branches of stages 2 to 5."""
 
 Numbers = Iterator[int]
-"""The official numbers that are still to be given out."""
+"""The next official layer numbers."""
 
 
 def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
@@ -100,7 +100,7 @@ def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
 
 
 class Aggregation(nn.ModuleDict):
-    """E-ELAN: two 1x1 branches, a row of 3x3 convolutions on the second, concatenated and mixed; ``cin`` to ``cout``."""
+    """E-ELAN: two 1x1 branches, a sequence of 3x3 convolutions on the second, concatenation, 1x1; ``cin`` to ``cout``."""
 
     def __init__(self, numbers: Numbers, elan: Elan, cin: int, branch: int, cout: int) -> None:
         inner = int(branch * elan.ratio)
@@ -309,7 +309,7 @@ class Head(nn.Module):
 
 
 class Candidates(NamedTuple):
-    """Predictions that may learn an object: one row for each of a batch's o objects, c = 9 (anchor by cell) a level."""
+    """Candidate predictions of the o objects of a batch: c = 9 (anchors by cells) for each object and level."""
 
     values: Tensor
     """Raw ``[o, c, 5 + classes]``."""
@@ -323,10 +323,10 @@ class Candidates(NamedTuple):
 
 @torch.no_grad()
 def dynamic_choice(costs: Tensor, overlaps: Tensor, slots: Tensor, usable: Tensor, count: int) -> Tensor:
-    """SimOTA among each object's own candidates: all ``[o, c]``, gives bool ``[o, c]``.
+    """SimOTA among each object's own candidates; all arguments ``[o, c]``, the result a mask ``[o, c]``.
 
-    An object takes its cheapest candidates, as many as its best overlaps add up to, at least one. ``slots`` (0 to
-    ``count - 1``) say which prediction a candidate is; one that several objects take stays with the cheapest.
+    An object takes its k cheapest candidates, k being the sum of its best IoUs, at least one. ``slots`` (0 to
+    ``count - 1``) number the predictions; one that several objects take stays with the one it is cheapest for.
     """
     most = min(OVERLAPS_SUMMED, costs.shape[1])
     wanted = overlaps.masked_fill(~usable, 0).topk(most, 1).values.sum(1).floor().clamp(1, most).long()
@@ -360,23 +360,23 @@ class YOLOv7(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         """Three boxes a cell, anchor by anchor."""
-        return _located(self._predictions(raw))
+        return _boxes_of(self._predictions(raw))
 
     def scores(self, raw: Raw) -> Tensor:
-        return _scored(self._predictions(raw))
+        return _scores_of(self._predictions(raw))
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         predictions = self._predictions(raw)
-        return _located(predictions), _scored(predictions)
+        return _boxes_of(predictions), _scores_of(predictions)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
-        """``head_in_p3`` to ``head_in_p5``, and ``decoded`` ``[b, n, 5 + classes]``: cx, cy, w, h, objectness, classes."""
+        """``head_in_p3`` to ``head_in_p5``, and ``decoded`` ``[b, n, 5 + classes]`` as ``_predictions``."""
         features = self.features(image)
         named = {f"head_in_p{level}": feature for level, feature in zip((3, 4, 5), features, strict=True)}
         return {**named, "decoded": self._predictions(self.head(features))}
 
     def _predictions(self, raw: Raw) -> Tensor:
-        """cx, cy, w, h in input pixels, objectness and classes ``[b, n, 5 + classes]``; n counts level, anchor, cell."""
+        """``[b, n, 5 + classes]``: cx, cy, w, h in input pixels, objectness, classes; n is level by anchor by cell."""
         levels = []
         for i, (level, stride) in enumerate(zip(raw["maps"], self.strides, strict=True)):
             batch, rows, h, w = level.shape
@@ -412,7 +412,8 @@ class YOLOv7(Detector):
             learned = ~in_ignored(centers * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
-            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / sum_over_batch(learned.sum()).clamp(min=1)
+            supervised = sum_over_batch(learned.sum()).clamp(min=1)
+            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / supervised
         area = size[0] * size[1] / WEIGHTS_PX**2
         return {
             "box": BOX_WEIGHT * len(targets) * sums["box"],
@@ -425,7 +426,7 @@ class YOLOv7(Detector):
         stride, anchors = self.strides[level], to_float32(self.head.anchors[level])
         h, w = values.shape[-2:]
         boxes = torch.cat(targets.boxes) / stride
-        counts = torch.tensor([len(one) for one in targets.labels], device=boxes.device)
+        counts = torch.tensor([len(labels) for labels in targets.labels], device=boxes.device)
         images = torch.arange(len(targets), device=boxes.device).repeat_interleave(counts, output_size=len(boxes))
         ratios = (boxes[:, None, 2:] - boxes[:, None, :2]) / anchors
         fits = torch.maximum(ratios, 1 / ratios).amax(-1) < ANCHOR_FACTOR  # [o, 3]
@@ -476,12 +477,12 @@ def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Ten
     return torch.cat([center, extent], -1)
 
 
-def _located(predictions: Tensor) -> Tensor:
+def _boxes_of(predictions: Tensor) -> Tensor:
     """Boxes ``[b, n, 4]`` of decoded ``predictions`` ``[b, n, 5 + classes]``."""
     return cxcywh_to_xyxy(predictions[..., :4])
 
 
-def _scored(predictions: Tensor) -> Tensor:
+def _scores_of(predictions: Tensor) -> Tensor:
     """Objectness times class probability ``[b, n, classes]`` of the same."""
     return predictions[..., 4:5] * predictions[..., 5:]
 

@@ -227,10 +227,11 @@ class YOLOX(Detector):
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
         overlaps = box_iou(positives.select(boxes), positives.boxes)
         target_scores = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
+        class_entropy = F.binary_cross_entropy_with_logits(positives.select(logits), target_scores, reduction="sum")
         losses = {
             "box": 5 * (1 - overlaps.square()).sum() / count + zero_if_finite(offsets, logits),
             "objectness": (entropy * supervised).sum() / count,
-            "classes": F.binary_cross_entropy_with_logits(positives.select(logits), target_scores, reduction="sum") / count,
+            "classes": class_entropy / count,
         }
         if phase.closing:
             positive_cell = cell[positives.cells]

@@ -40,7 +40,7 @@ class TaskAlignedAssigner:
     one_to_one: bool = False
     """Assign one cell to each object, pairs in order of decreasing alignment; ``topk`` is not used."""
     least_px: float = 0.0
-    """Shorter sides count as this long (pixels) when finding the cells inside an object, so that tiny ones have some."""
+    """Shorter sides count as this long (pixels) to find the cells inside an object, so that tiny ones have some."""
 
     @torch.no_grad()
     def __call__(self, scores: Tensor, boxes: Tensor, centers: Tensor, targets: Targets) -> TaskAssignment:

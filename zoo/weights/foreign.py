@@ -77,7 +77,7 @@ def read_foreign(path: str | Path) -> ForeignCheckpoint:
 
 
 def check_finite(tensors: dict[str, torch.Tensor], except_for: Container[str] = ()) -> None:
-    """Refuse NaN, and infinity in tensors whose name is not in ``except_for``; the error names the first such tensor."""
+    """Refuse NaN, and infinity in tensors whose name is not in ``except_for``; the error names the first one."""
     for name, tensor in tensors.items():
         if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
@@ -227,7 +227,8 @@ class _Storages:
             raise BadInput(f"tensor {shown(name)}: {what}")
         if key not in self.buffers:
             self.buffers[key] = bytearray(self.fetch(key))
-        return torch.frombuffer(self.buffers[key], dtype=dtype, count=count).as_strided(stored.size, stored.stride, start)
+        storage = torch.frombuffer(self.buffers[key], dtype=dtype, count=count)
+        return storage.as_strided(stored.size, stored.stride, start)
 
 
 def _open_zip(data: bytes) -> zipfile.ZipFile:
@@ -238,11 +239,14 @@ def _open_zip(data: bytes) -> zipfile.ZipFile:
         if name.startswith("/") or "\\" in name or name[1:2] == ":" or "\0" in name or ".." in name.split("/"):
             raise BadInput(f"archive entry {shown(name)} points outside the archive: refused")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise BadInput(f"archive entry {shown(name)} is compressed, where torch.save and numpy.savez store: save it anew")
+            what = f"archive entry {shown(name)} is compressed"
+            raise BadInput(f"{what}, where torch.save and numpy.savez store: save it anew")
     if len(set(names)) < len(names) or sum(entry.file_size for entry in entries) > len(data):
         raise BadInput("its archive entries overlap: refused")
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        raise BadInput("a TorchScript program, whose code would have to be run: pass the checkpoint that it was made from")
+        raise BadInput(
+            "a TorchScript program, whose code would have to be run: pass the checkpoint that it was made from"
+        )
     return archive
 
 
@@ -304,9 +308,11 @@ def _read_safetensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, A
             raise BadInput(f"tensor {shown(name)} has type {shown(entry['dtype'])}; known: {', '.join(SAFETENSORS)}")
         dtype, shape, (begin, end) = DTYPES[SAFETENSORS[entry["dtype"]]], entry["shape"], entry["data_offsets"]
         if len(shape) > MAX_DIMS or not all(type(n) is int and 0 <= n < 2**62 for n in (*shape, begin, end)):
-            raise BadInput(f"tensor {shown(name)} has shape {listed(shape)} at bytes {shown(begin)} to {shown(end)}: refused")
+            place = f"at bytes {shown(begin)} to {shown(end)}"
+            raise BadInput(f"tensor {shown(name)} has shape {listed(shape)} {place}: refused")
         if end > len(body) or end - begin != math.prod(shape) * dtype.itemsize:
-            raise BadInput(f"tensor {shown(name)} of shape {listed(shape)} lies at bytes {begin} to {end} of {len(body)}: refused")
+            place = f"lies at bytes {begin} to {end} of {len(body)}"
+            raise BadInput(f"tensor {shown(name)} of shape {listed(shape)} {place}: refused")
         tensors[name] = _from_bytes(body[begin:end], dtype, shape)
         covered += end - begin
         if covered > len(body):
@@ -333,4 +339,6 @@ def _read_npz(archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
 def _from_bytes(body: bytes | memoryview, dtype: torch.dtype, shape: Iterable[int]) -> torch.Tensor:
     """A tensor of ``shape`` that owns its elements."""
     shape = tuple(shape)
-    return torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape) if len(body) else torch.empty(shape, dtype=dtype)
+    if not len(body):
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape)

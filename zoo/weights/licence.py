@@ -58,7 +58,12 @@ class CommercialUse:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"answer": self.answer, "says": ANSWERS[self.answer], "reasons": list(self.reasons), "legal_advice": False}
+        return {
+            "answer": self.answer,
+            "says": ANSWERS[self.answer],
+            "reasons": list(self.reasons),
+            "legal_advice": False,
+        }
 
     def text(self) -> str:
         """Lines for a terminal."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
 from zoo.detector import Detector, Raw, Recipe
-from zoo.families.rtdetrv2 import FAMILY, noised_queries, restored_pairs, attention_mask
+from zoo.families.rtdetrv2 import FAMILY, attention_mask, noised_queries, restored_pairs
 from zoo.learning.targets import Phase, Targets
 
 OFFICIAL = {

@@ -117,7 +117,7 @@ class C3k(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over the positions of ``[b, c, h, w]``; a depth-wise convolution of the values encodes position."""
+    """Self-attention over the cells of ``[b, c, h, w]``; a depth-wise convolution of the values encodes position."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -344,7 +344,9 @@ class TaskAlignedLosses:
 def task_aligned_losses(
     logits: Tensor, boxes: Tensor, centers: Tensor, targets: Targets, assign: TaskAlignedAssigner
 ) -> TaskAlignedLosses:
-    """Assign cells to objects and compute class and box loss: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
+    """Assign cells to objects and compute class and box loss.
+
+    ``logits`` are ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` in pixels.
 
     Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
     ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.

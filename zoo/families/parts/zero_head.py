@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Head
-from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
 from zoo.detector import Raw
 from zoo.learning.assign_ota import aligned_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
@@ -112,11 +112,12 @@ def zero_head_losses(
 
     weight = positives.select(logits.detach()).amax(-1).sigmoid()
     norm = sum_over_batch(weight.sum()).clamp(min=1)
-    positive_sides, positive_corners, positive_cell = positives.select(sides), corners[positives.cells], cell[positives.cells]
+    positive_sides = positives.select(sides)
+    positive_corners, positive_cell = corners[positives.cells], cell[positives.cells]
     positive_boxes = ltrb_to_xyxy(distances(positive_sides[None], reg_max)[0], positive_corners) * positive_cell
     giou = box_iou(positive_boxes, positives.boxes, "giou")
     true = positives.boxes / positive_cell
-    reach = torch.cat([positive_corners - true[:, :2], true[:, 2:] - positive_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
+    reach = xyxy_to_ltrb(positive_corners, true).clamp(0, reg_max - LAST_BIN_MARGIN)
     entropy = distribution_focal(positive_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
     return {
         "quality": quality,
