@@ -216,7 +216,7 @@ class QueryDecoder(nn.Module):
         return {**last, **layers, **selected, **restored}
 
     def select(self, memory: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
-        """The cells ``[b, 300, c]`` of ``memory`` ``[b, n, c]`` with the best logits, these and their boxes' log-odds."""
+        """The cells ``[b, 300, c]`` of ``memory`` ``[b, n, c]`` with the best logits; these, boxes' log-odds."""
         # in the precision of the weights: under autocast that of the maps is too coarse for boxes
         anchors, used = anchor_boxes(sizes, self.cell_scores.weight)
         cells = self.cell_norm(self.cell_projection(used * memory))

@@ -100,7 +100,7 @@ def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
 
 
 class Aggregation(nn.ModuleDict):
-    """E-ELAN: two 1x1 branches, a sequence of 3x3 convolutions on the second, concatenation, 1x1; ``cin`` to ``cout``."""
+    """E-ELAN: two 1x1 branches, 3x3 convolutions on the second, concatenation, 1x1; ``cin`` to ``cout``."""
 
     def __init__(self, numbers: Numbers, elan: Elan, cin: int, branch: int, cout: int) -> None:
         inner = int(branch * elan.ratio)
