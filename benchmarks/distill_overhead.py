@@ -1,14 +1,16 @@
-"""What a teacher adds to a training step: the student alone, with the teacher asked live, and with its answers cached.
+"""What a teacher adds to a training step: the student alone, with a live teacher, and with cached teacher outputs.
 
-    python benchmarks/distill_overhead.py                                   # damo-yolo-t taught by damo-yolo-s and others, 320 px
-    python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 --batch 16 --device cuda --precision bf16
+    python benchmarks/distill_overhead.py  # damo-yolo-t taught by damo-yolo-s and others, 320 px
+    python benchmarks/distill_overhead.py --pairs yolox-s:rtdetrv2-s --input 640 \\
+        --batch 16 --device cuda --precision bf16
 
-All three take whole steps of the loop (forward, losses, backward, optimizer, average) on the same batches, one after another,
-so that a busy machine disturbs them alike; in which order is drawn anew for each round, so that none always comes after the same other.
-Overheads are medians of the ratios within rounds, with a 95 % interval from resampled rounds. In some steps with a teacher
-gradients are measured too, which balances the losses: such steps are timed by themselves and count as often as they occur in a run
-of --steps. The cache is filled before; its records are read from files that the system may hold in memory. Weights are random, but what a teacher
-says of a picture is given the true objects, so that the methods have as much to do as with one that finds them. Prints a Markdown table.
+All three take whole steps of the loop (forward, losses, backward, optimizer, average) on the same batches, one after
+another, so that a busy machine disturbs them alike; in which order is drawn anew for each round, so that none always
+comes after the same other. Overheads are medians of the ratios within rounds, with a 95 % interval from resampled
+rounds. In some steps with a teacher gradients are measured too, which balances the losses: such steps are timed by
+themselves and count as often as they occur in a run of --steps. The cache is filled before; its records are read from
+files that the system may hold in memory. Weights are random, but a teacher predicts the true objects of
+an image, so that the methods have as much to do as with a trained one. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +32,19 @@ from torch import Tensor
 
 from distill.data.feed.presets import find_preset
 from distill.data.feed.views import Origin, View, Views
-from distill.teach.balance import EAGER
-from distill.teach.cache.cost_estimate import Rehearsal
-from distill.teach.cache.store import TeacherCache
+from distill.teach.balance import WARMUP_CALLS
+from distill.teach.cache.cost_estimate import SyntheticBatch
+from distill.teach.cache.store import CacheContents, TeacherCache
 from distill.teach.outputs import TeacherOutputs
 from distill.teach.request import TeacherRequest
-from distill.teach.task import DistillationSettings, DistillationTask, Teacher
+from distill.teach.settings import DistillationSettings
+from distill.teach.task import DistillationTask
+from distill.teach.teacher import Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
 from zoo.factory import build
+from zoo.images import Preprocess
 
 Array = npt.NDArray[np.float64]
 
@@ -53,43 +59,49 @@ PAIRS = ("damo-yolo-t:damo-yolo-t", "damo-yolo-t:damo-yolo-s", "yolox-s:yolo11s"
 
 
 class Knowing(Teacher):
-    """A teacher of random weights that finds every object: dense ones with several predictions each, as trained ones do."""
+    """A teacher of random weights that finds every object: dense ones with several predictions each, as trained ones
+    do.
+    """
 
     truth: Mapping[tuple[float, ...], tuple[Tensor, Tensor]] = {}
-    """Boxes and labels of every picture by its first pixel."""
+    """Boxes and labels of every image by its first pixel."""
 
-    def __call__(self, image: Tensor, with_answer: bool = True) -> TeacherOutputs:
-        said = super().__call__(image, with_answer)
-        if said.answer is None:
-            return said
-        boxes, scores, each = said.answer.boxes.clone(), said.answer.scores.clone(), SEVERAL if said.answer.strides else 1
+    def __call__(self, image: Tensor, with_predictions: bool = True) -> TeacherOutputs:
+        outputs = super().__call__(image, with_predictions)
+        predictions = outputs.predictions
+        if predictions is None:
+            return outputs
+        boxes, scores = predictions.boxes.clone(), predictions.scores.clone()
+        each = SEVERAL if predictions.strides else 1
         for i, pixel in enumerate(image[:, :, 0, 0].tolist()):
             truth, labels = self.truth.get(tuple(pixel), NOTHING)
             at = torch.arange(each * len(truth))
             boxes[i, at] = truth.repeat(each, 1).to(boxes)
             scores[i, at, labels.repeat(each)] = SURE
-        return replace(said, answer=replace(said.answer, located=boxes, scores=scores))
+        return replace(outputs, predictions=replace(predictions, box_source=boxes, scores=scores))
 
 
 class Arm:
     """One way to train, and the seconds of its steps."""
 
     def __init__(self, task: SupervisedTask | DistillationTask, args: argparse.Namespace) -> None:
-        recipe = load_recipe("small", {"batch": args.batch, "nominal_batch": args.batch, "epochs": 1000, "closing_epochs": 0, "lr": 1e-5})
+        recipe = load_recipe(
+            "small", {"batch": args.batch, "nominal_batch": args.batch, "epochs": 1000, "closing_epochs": 0, "lr": 1e-5}
+        )
         self.task = task
         self.loop = Loop(task, recipe, 10**6, 1000, seed=args.seed, device=args.device, precision=args.precision)
         self.clock = args.clock
 
-    def step(self, batch: Rehearsal, measuring: bool) -> float:
+    def step(self, batch: SyntheticBatch, measuring: bool) -> float:
         """Seconds of one step; one that is ``measuring`` balances the losses too."""
         if isinstance(self.task, DistillationTask):
-            self.task.balance.get_buffer("calls").fill_(EAGER * self.task.balance.every + (not measuring))
+            self.task.balance.get_buffer("calls").fill_(WARMUP_CALLS * self.task.balance.every + (not measuring))
         # the loop's snapshot in memory is none of the step's work
         self.loop.step = 1
         return self.timed(lambda: self.loop.advance([batch]))
 
     def timed(self, do: Callable[[], object]) -> float:
-        """Seconds that ``do`` takes, by the clock that was asked for."""
+        """Seconds that ``do`` takes, by the chosen clock."""
         if self.clock == "wall":
             return self.loop.timed(do)
         began = time.process_time()
@@ -98,7 +110,9 @@ class Arm:
 
 
 class Steps:
-    """Seconds of the arms' steps by round: (rounds, arms), plain ones and those that measure gradients, of which there are ``often`` in one step."""
+    """Seconds of the arms' steps by round: (rounds, arms), plain ones and those that measure gradients, of which
+    there are ``often`` in one step.
+    """
 
     def __init__(self, often: float) -> None:
         self.often = often
@@ -114,10 +128,24 @@ class Steps:
         return self.mean(lambda steps: np.median(steps, axis=0))
 
     def overheads(self, rng: np.random.Generator, draws: int = 2000) -> tuple[Array, Array, Array]:
-        """What the arms' steps take beyond those of the first arm, as shares of them: (arms,) each, median and 95 % interval."""
-        drawn = self.mean(lambda steps: np.median((steps / steps[:, :1])[rng.integers(len(steps), size=(draws, len(steps)))], axis=1))
+        """What the arms' steps take beyond those of the first arm, as shares of them: (arms,) each, median and 95 %
+        interval.
+        """
+        drawn = self.mean(
+            lambda steps: np.median((steps / steps[:, :1])[rng.integers(len(steps), size=(draws, len(steps)))], axis=1)
+        )
         low, high = np.quantile(drawn, (0.025, 0.975), axis=0) - 1
         return self.mean(lambda steps: np.median(steps / steps[:, :1], axis=0)) - 1, low, high
+
+
+def synthetic_batches(args: argparse.Namespace, preprocess: Preprocess) -> list[SyntheticBatch]:
+    """The batches that are taken in turn, with the origin of cached views."""
+    batches = []
+    for i in range(BATCHES):
+        batch = SyntheticBatch.random(args.batch, args.input, CLASSES, preprocess, args.seed + i)
+        indices = tuple(range(i * args.batch, (i + 1) * args.batch))
+        batches.append(replace(batch, origin=Origin(View(0), indices, args.input)))
+    return batches
 
 
 def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
@@ -125,40 +153,59 @@ def measure(pair: str, args: argparse.Namespace, folder: Path) -> list[object]:
     names = pair.split(":")
     torch.manual_seed(args.seed)
     student, teacher = (build(name, CLASSES) for name in names)
-    lessons = DistillationSettings({name: {} for name in args.features}, None if args.responses is None else {name: {} for name in args.responses})
+    responses: dict[str, dict[str, Any]] | None = (
+        None if args.responses is None else {name: {} for name in args.responses}
+    )
+    settings = DistillationSettings({name: {} for name in args.features}, responses)
     arms = {"alone": Arm(SupervisedTask(copy.deepcopy(student)), args)}
     for name in ("live", "cached"):
-        mine = copy.deepcopy(student)
-        arms[name] = Arm(DistillationTask(mine, Knowing(copy.deepcopy(teacher), mine, args.input, args.input, args.teacher_half), lessons), args)
-    batches = []
-    for at in range(BATCHES):
-        plain = Rehearsal.of(args.batch, args.input, CLASSES, student.preprocess, args.seed + at)
-        batches.append(replace(plain, origin=Origin(View(0), tuple(range(at * args.batch, (at + 1) * args.batch)), args.input)))
+        twin = copy.deepcopy(student)
+        knowing = Knowing(copy.deepcopy(teacher), twin, args.input, args.input, args.teacher_half)
+        arms[name] = Arm(DistillationTask(twin, [knowing], settings), args)
+    batches = synthetic_batches(args, student.preprocess)
     Knowing.truth = {
         tuple(pixel): (boxes, labels)
         for batch in batches
-        for pixel, boxes, labels in zip(batch.image[:, :, 0, 0].tolist(), batch.targets.boxes, batch.targets.labels, strict=True)
+        for pixel, boxes, labels in zip(
+            batch.image[:, :, 0, 0].tolist(), batch.targets.boxes, batch.targets.labels, strict=True
+        )
     }
     task = arms["cached"].task
     assert isinstance(task, DistillationTask)
     views = Views(1, args.batch * BATCHES, args.batch, args.seed, find_preset("none"), args.input)
-    cache = TeacherCache.open(folder / pair, {}, views, [View(0)], task.kept, task.ask, torch.device(args.device), 10**12)
-    task.memory = cache
-    steps, rng = Steps(sum(map(task.balance.measures, range(args.steps))) / args.steps), np.random.default_rng(args.seed)
+    part = task.parts[0]
+    contents = CacheContents(views, (View(0),), part.required)
+    cache = TeacherCache.open(folder / pair, {}, contents, part.compute, torch.device(args.device), 10**12)
+    part.cache = cache
+    steps, rng = (
+        Steps(sum(map(task.balance.measures_at, range(args.steps))) / args.steps),
+        np.random.default_rng(args.seed),
+    )
     for round_number in range(-BATCHES, args.rounds):
         batch, measuring = batches[round_number % BATCHES], round_number % 4 == 0
         passed = {at: list(arms.values())[at].step(batch, measuring) for at in rng.permutation(len(arms)).tolist()}
         if round_number >= 0:
             (steps.measuring if measuring else steps.plain).append([passed[at] for at in range(len(arms))])
     bare, live, cached = steps.seconds()
-    overheads = [f"{100 * m:+.1f} % ({100 * low:.1f} to {100 * high:.1f})" for m, low, high in zip(*steps.overheads(np.random.default_rng(0)), strict=True)]
-    asked = [arms["live"].timed(lambda: task.ask(batches[0].image.to(arms["live"].loop.device))) for _ in range(5)]
-    megabytes = cache.size().wanted / (args.batch * BATCHES) / 1e6
+    overheads = [
+        f"{100 * m:+.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+        for m, low, high in zip(*steps.overheads(np.random.default_rng(0)), strict=True)
+    ]
+    image = batches[0].image.to(arms["live"].loop.device)
+    teacher_s = [arms["live"].timed(lambda: part.compute(image)) for _ in range(5)]
+    megabytes = cache.size().total / (args.batch * BATCHES) / 1e6
     cache.close()
     return [
-        names[0], names[1], *overheads[1:], f"{bare:.3f}", f"{live:.3f}", f"{cached:.3f}", f"{median(asked) / bare * 100:.1f} %",
-        f"{megabytes:.2f}", "+".join(task.names),
-    ]  # fmt: skip
+        names[0],
+        names[1],
+        *overheads[1:],
+        f"{bare:.3f}",
+        f"{live:.3f}",
+        f"{cached:.3f}",
+        f"{median(teacher_s) / bare * 100:.1f} %",
+        f"{megabytes:.2f}",
+        "+".join(part.names),
+    ]
 
 
 def main() -> None:
@@ -173,13 +220,27 @@ def main() -> None:
     parser.add_argument("--responses", nargs="*")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: processor time, which other programs disturb less (CPU only)")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: processor time, which other programs disturb less (CPU only)",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--teacher-half", action=argparse.BooleanOptionalAction, help="the teacher in half precision (default: where nas distill has it so)")
+    parser.add_argument(
+        "--teacher-half",
+        action=argparse.BooleanOptionalAction,
+        help="the teacher in half precision (default: where nas distill has it so)",
+    )
     args = parser.parse_args()
-    args.teacher_half = TeacherRequest(("teacher",), half=args.teacher_half).decided(args.device, args.precision).half
+    args.teacher_half = (
+        TeacherRequest(("teacher",), half=args.teacher_half).with_precision(args.device, args.precision).half
+    )
     print(f"The teacher calculates in {'half' if args.teacher_half else 'single'} precision.\n")
-    print("| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB a picture | methods |")
+    print(
+        "| student | teacher | live | cached | alone, s | live, s | cached, s | the teacher alone | MB an image | "
+        "methods |"
+    )
     print("|" + "---|" * 10)
     with tempfile.TemporaryDirectory() as folder:
         for pair in args.pairs:

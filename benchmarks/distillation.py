@@ -1,11 +1,11 @@
 """Does a teacher help? Pairs of teacher and student on the synthetic set, several seeds with and without the teacher.
 
-Run ``python benchmarks/distillation.py --estimate`` for the minutes that it takes here, and then
-``python benchmarks/distillation.py --page docs/benchmarks/distillation.md``: the teachers are trained first, on other and more
-pictures than their students, as a teacher with official weights has been; then every pair goes through ``nas distill --control``,
-and its table is written between the marks of the page. Everything is kept in ``--runs``, and the same command goes on after an
-interruption. Time and memory of a step are measured in a process of their own for each arm. ``--device cuda`` takes a GPU; larger sizes
-are then affordable.
+Run ``python benchmarks/distillation.py --estimate`` for the minutes that it takes here, and then ``python
+benchmarks/distillation.py --page docs/benchmarks/distillation.md``: the teachers are trained first, on other and
+more pictures than their students, as a teacher with official weights has been; then every pair goes through ``nas
+distill --control``, and its table is written between the marks of the page. Everything is kept in ``--runs``, and
+the same command goes on after an interruption. Time and memory of a step are measured in a process of their own for
+each arm. ``--device cuda`` takes a GPU; larger sizes are then affordable.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ from typing import Any
 
 import torch
 
-from distill.data.feed.loader import Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Loader, ReadOptions
+from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
 from distill.prepare import PreparedRun, prepare, train_from
 from distill.request import TrainRequest
-from distill.study.control import PLAIN, TAUGHT, ControlResult, control
+from distill.study.control import control
+from distill.study.control_result import PLAIN, TAUGHT, ControlResult
 from distill.study.gain import CONFIDENCE
-from distill.teach.balance import EAGER
+from distill.teach.balance import WARMUP_CALLS
 from distill.teach.request import TeacherRequest
 from distill.train.loop import Loop
 from nas.evidence.images import make_easy
@@ -40,8 +43,8 @@ from workbench.files import write_atomic
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SEED, TEACHER_PICTURES, TEACHER_SEED = 20, 1, 0
-"""Of the students' pictures and trainings (the first of them), of the teachers' pictures, and of their trainings. Students' pictures of seeds 0, 2 and 7 have been looked at while flaws were sought,
-and judge nothing any more."""
+"""Seeds of the students' images and first training, of the teachers' images, and of their trainings.
+Students' images of seeds 0, 2 and 7 were used for debugging, and are not evaluated on any more."""
 MEASURED_STEPS = 32
 """Steps whose mean time is taken, after those in which the balance measures every time; two of them measure."""
 
@@ -65,11 +68,14 @@ PAIRS = (
     Pair("dense to dense, across families", "damo-yolo-t", "yolox-nano"),
     Pair("RT-DETRv2 to dense", "rtdetrv2-s", "yolox-nano"),
 )
-SETTINGS = {"rtdetrv2-s": ("optimizer=adamw", "lr=0.0004", "clip_norm=0.5"), "yolox-nano": ("optimizer=adamw", "lr=0.002", "momentum=0.9")}
-"""Of models that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million parameters, and leads YOLOX-nano nowhere in so few
-steps."""
+SETTINGS = {
+    "rtdetrv2-s": ("optimizer=adamw", "lr=0.0004", "clip_norm=0.5"),
+    "yolox-nano": ("optimizer=adamw", "lr=0.002", "momentum=0.9"),
+}
+"""Of models that want others than ``CHANGES``: Muon takes as long as the rest of the step for twenty million
+parameters, and leads YOLOX-nano nowhere in so few steps."""
 STUDENTS = ("freeze_bn_from=0.7",)
-"""Of all students. Without it some taught ones fall apart on a few pictures, for which the page has the reason."""
+"""Settings of all students. Without them some taught students diverge on a few images; the page has the reason."""
 TEACHER_EPOCHS = {"damo-yolo-t": 4, "rtdetrv2-s": 3}
 
 
@@ -78,9 +84,9 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.runs = args, Path(args.runs)
-        self.data = self._pictures(args.images, SEED)
+        self.data = self._images(args.images, SEED)
 
-    def _pictures(self, images: int, seed: int) -> Path:
+    def _images(self, images: int, seed: int) -> Path:
         """The easy synthetic set, drawn once."""
         folder = self.runs / f"easy-{images}-{self.args.input}px-seed{seed}"
         if not folder.exists():
@@ -93,28 +99,43 @@ class Bench:
         args = self.args
         changes = (*CHANGES, *SETTINGS.get(model, ()), *args.set, *others.pop("changes", ()))
         return TrainRequest(
-            model, str(data), recipe=RECIPE, epochs=epochs, batch=args.batch, input_px=args.input, device=args.device, data_workers=args.data_workers, seed=seed,
-            runs=str(self.runs), quiet=args.quiet, changes=changes, **others,
-        )  # fmt: skip
+            model,
+            str(data),
+            recipe=RECIPE,
+            epochs=epochs,
+            batch=args.batch,
+            input_px=args.input,
+            device=args.device,
+            data_workers=args.data_workers,
+            seed=seed,
+            runs=str(self.runs),
+            quiet=args.quiet,
+            changes=changes,
+            **others,
+        )
 
     def student(self, pair: Pair, taught: bool) -> TrainRequest:
         """Its training, with the trained teacher or alone."""
         teaching = TeacherRequest((str(self.teacher_file(pair.teacher)),)) if taught else None
         changes = (*STUDENTS, *([f"views={self.args.views}"] if self.args.views else []))
-        return self.request(pair.student, self.data, self.args.epochs, SEED, teaching=teaching, name=pair.name, changes=changes)
+        return self.request(
+            pair.student, self.data, self.args.epochs, SEED, teaching=teaching, name=pair.name, changes=changes
+        )
 
     def teacher(self, model: str) -> TrainRequest:
-        """Its training, on pictures of its own."""
-        pictures = self._pictures(self.args.teacher_images, TEACHER_PICTURES)
-        return self.request(model, pictures, self.args.teacher_epochs or TEACHER_EPOCHS[model], TEACHER_SEED, name=f"teacher-{model}")
+        """Its training, on images of its own."""
+        images = self._images(self.args.teacher_images, TEACHER_PICTURES)
+        return self.request(
+            model, images, self.args.teacher_epochs or TEACHER_EPOCHS[model], TEACHER_SEED, name=f"teacher-{model}"
+        )
 
     def teacher_file(self, model: str) -> Path:
         """Where a trained teacher lies."""
         return self.runs / f"teacher-{model}" / "best.safetensors"
 
     def train_teacher(self, model: str) -> float:
-        """Its AP on pictures that it has not seen. Done once."""
-        return float(train_from(self.teacher(model)).verdict["ap"])
+        """Its AP on images that it was not trained on. Done once."""
+        return float(train_from(self.teacher(model)).metrics["ap"])
 
     def compare(self, pair: Pair) -> ControlResult:
         """With and without the teacher."""
@@ -127,13 +148,13 @@ class Bench:
             command = [sys.executable, __file__, *sys.argv[1:], "--cost-of", pair.name, arm]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             write_atomic(file, done.stdout)
-        found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        costs: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return costs
 
     def measure_cost(self, pair: Pair, arm: str) -> dict[str, float]:
         """Seconds a step and the most memory that this process has held, MiB (on a GPU: that torch has held there)."""
         prepared = prepare(self.student(pair, arm == TAUGHT))
-        times = step_times(prepared, self.args.data_workers, EAGER + MEASURED_STEPS)[EAGER:]
+        times = step_times(prepared, self.args.data_workers, WARMUP_CALLS + MEASURED_STEPS)[WARMUP_CALLS:]
         if prepared.request.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 2**20
         else:
@@ -143,7 +164,9 @@ class Bench:
         return {"step_s": statistics.fmean(times), "peak_mib": peak}
 
     def estimate_minutes(self) -> float:
-        """What all of it will take on this machine, from a few steps of every model; what is done already is not left out."""
+        """What all of it will take on this machine, from a few steps of every model; what is done already is not
+        left out.
+        """
         args = self.args
         teachers = {pair.teacher: self.teacher(pair.teacher) for pair in PAIRS}
         students = {pair.student: self.student(pair, taught=False) for pair in PAIRS}
@@ -151,10 +174,10 @@ class Bench:
         total = sum(step_s[model] * self.steps(request) for model, request in teachers.items())
         for pair in PAIRS:
             alone, teacher = step_s[pair.student], step_s[pair.teacher]
-            steps = args.seeds * self.steps(students[pair.student]) + EAGER + MEASURED_STEPS
+            steps = args.seeds * self.steps(students[pair.student]) + WARMUP_CALLS + MEASURED_STEPS
             # a forward pass of the teacher is about a third of its training step
-            asked = min(args.views or args.epochs, args.epochs) / args.epochs
-            total += steps * (2 * alone + asked * teacher / 3)
+            with_teacher = min(args.views or args.epochs, args.epochs) / args.epochs
+            total += steps * (2 * alone + with_teacher * teacher / 3)
         # evaluations, reading and starting
         return 1.2 * total / 60
 
@@ -171,22 +194,30 @@ class Bench:
 def step_times(prepared: PreparedRun, data_workers: int | None, count: int) -> list[float]:
     """Seconds of each of the first ``count`` steps, without waiting for data."""
     recipe = prepared.recipe
-    loader = Loader(
-        prepared.data, prepared.task.detector.preprocess, recipe.augmentation, prepared.input_px, recipe.batch, SEED, workers=data_workers, multi_scale=recipe.multi_scale
-    )
-    found: list[float] = []
+    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    plan, reading = BatchPlan(recipe.batch, SEED), ReadOptions(data_workers)
+    loader = Loader(prepared.data, prepared.task.detector.preprocess, preset, prepared.input_px, plan, reading)
+    seconds: list[float] = []
     with loader:
-        loop = Loop(prepared.task, recipe, recipe.epochs * len(loader), len(loader), seed=SEED, device=prepared.request.device, precision=recipe.precision)
+        loop = Loop(
+            prepared.task,
+            recipe,
+            recipe.epochs * len(loader),
+            len(loader),
+            seed=SEED,
+            device=prepared.request.device,
+            precision=recipe.precision,
+        )
         epoch = 0
-        while len(found) < count:
+        while len(seconds) < count:
             for batch in loader.epoch(epoch):
                 began = time.perf_counter()
                 assert not loop.advance([batch]).rolled_back
-                found.append(time.perf_counter() - began)
-                if len(found) == count:
+                seconds.append(time.perf_counter() - began)
+                if len(seconds) == count:
                     break
             epoch += 1
-    return found
+    return seconds
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -194,30 +225,55 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
-def report(bench: Bench, teachers: dict[str, float], found: list[tuple[Pair, ControlResult, dict[str, float], dict[str, float]]]) -> str:
-    """What stands between the marks."""
-    args = bench.args
-    rows = []
-    for pair, one, plain, taught in found:
-        told = one.to_dict()
-        interval = "-" if told["interval"] is None else f"{100 * told['interval'][0]:+.2f} to {100 * told['interval'][1]:+.2f}"
-        word = {"helps": "helps", "harms": "**harms**", "open": "nothing shown"}[told["verdict"]]
-        rows.append([
-            pair.kind, f"{pair.teacher} ({100 * teachers[pair.teacher]:.1f})", pair.student, f"{100 * told['ap'][PLAIN]:.2f}", f"{100 * told['ap'][TAUGHT]:.2f}",
-            f"{100 * told['gain']:+.2f}", interval, word, f"{100 * (taught['step_s'] / plain['step_s'] - 1):+.0f} %", f"{taught['peak_mib'] - plain['peak_mib']:+.0f}",
-        ])  # fmt: skip
-    where = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs ({platform.machine()}), torch with {torch.get_num_threads()} threads"
-    epochs = "; ".join(f"{model} {args.teacher_epochs or TEACHER_EPOCHS[model]}" for model in teachers)
-    lines = [
-        f"Measured on {datetime.date.today()}: {where}. The easy synthetic set of `nas bench-scores --train`, {args.input} px, one class; "
-        f"students: {args.images} pictures, a fifth of them to validate, {args.epochs} epochs, seeds {SEED} to {SEED + args.seeds - 1}"
-        f"{f', {args.views} views of each picture' if args.views else ''}; teachers: {args.teacher_images} other pictures, epochs: {epochs}. Batches of {args.batch}, "
-        f"recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; students: {', '.join(STUDENTS)}{''.join(f'; {model}: ' + ', '.join(settings) for model, settings in SETTINGS.items())}. "
-        "AP in %, of students after the last epoch, of teachers on pictures of their own set that they did not learn from.", "",
-        table(["", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "", "time of a step", "MiB more"], rows), "",
-        "Differences of every seed: " + "; ".join(f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in one.gain.differences) for pair, one, *_ in found) + ".",
+Measured = tuple[Pair, ControlResult, dict[str, float], dict[str, float]]
+"""A pair, its comparison, and the costs of a step without and with the teacher."""
+
+
+def row(
+    teachers: dict[str, float], pair: Pair, result: ControlResult, plain: dict[str, float], taught: dict[str, float]
+) -> list[str]:
+    """One pair in the table."""
+    interval, ap = result.gain.interval, result.mean_ap
+    verdict = {"helps": "helps", "harms": "**harms**", "open": "nothing shown"}[result.verdict]
+    return [
+        pair.kind, f"{pair.teacher} ({100 * teachers[pair.teacher]:.1f})", pair.student, f"{100 * ap[PLAIN]:.2f}",
+        f"{100 * ap[TAUGHT]:.2f}", f"{100 * result.gain.mean:+.2f}",
+        "-" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}", verdict,
+        f"{100 * (taught['step_s'] / plain['step_s'] - 1):+.0f} %", f"{taught['peak_mib'] - plain['peak_mib']:+.0f}",
     ]  # fmt: skip
-    return "\n".join(lines)
+
+
+def report(bench: Bench, teachers: dict[str, float], measured: list[Measured]) -> str:
+    """What stands between the marks."""
+    header = [
+        "", "teacher (its AP)", "student", "AP without", "AP with", "gain", f"{100 * CONFIDENCE:.0f} % interval", "",
+        "time of a step", "MiB more",
+    ]  # fmt: skip
+    rows = [row(teachers, *pair) for pair in measured]
+    differences = "; ".join(
+        f"{pair.student} from {pair.teacher} " + ", ".join(f"{100 * d:+.2f}" for d in result.gain.differences)
+        for pair, result, *_ in measured
+    )
+    differences = f"Differences of every seed: {differences}."
+    return "\n".join([conditions(bench.args, list(teachers)), "", table(header, rows), "", differences])
+
+
+def conditions(args: argparse.Namespace, teachers: list[str]) -> str:
+    """Machine, data and settings of the measurement."""
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), torch with {torch.get_num_threads()} threads"
+    if args.device == "cuda":
+        machine = torch.cuda.get_device_name()
+    epochs = "; ".join(f"{model} {args.teacher_epochs or TEACHER_EPOCHS[model]}" for model in teachers)
+    own_settings = "".join(f"; {model}: {', '.join(settings)}" for model, settings in SETTINGS.items())
+    views = f", {args.views} views of each image" if args.views else ""
+    return (
+        f"Measured on {datetime.date.today()}: {machine}. The easy synthetic set of `nas bench-scores --train`, "
+        f"{args.input} px, one class; students: {args.images} images, a fifth of them to validate, {args.epochs} "
+        f"epochs, seeds {SEED} to {SEED + args.seeds - 1}{views}; teachers: {args.teacher_images} other images, "
+        f"epochs: {epochs}. Batches of {args.batch}, recipe {RECIPE} with {', '.join((*CHANGES, *args.set))}; "
+        f"students: {', '.join(STUDENTS)}{own_settings}. AP in %, of students after the last epoch, of "
+        "teachers on images of their own set that they were not trained on."
+    )
 
 
 def main() -> None:
@@ -227,14 +283,30 @@ def main() -> None:
     parser.add_argument("--page", help="Markdown file to write the table into")
     parser.add_argument("--images", type=int, default=500, help="of the students")
     parser.add_argument("--teacher-images", type=int, default=4000)
-    parser.add_argument("--input", type=int, default=96, help="side of the pictures and of the input in pixels")
+    parser.add_argument("--input", type=int, default=96, help="side of the images and of the input in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=14, help="of students")
-    parser.add_argument("--teacher-epochs", type=int, help=f"of all teachers (default: {', '.join(f'{model} {epochs}' for model, epochs in TEACHER_EPOCHS.items())})")
-    parser.add_argument("--views", type=int, default=4, help="views of each picture that come round again, for both arms of a pair: the teacher is asked once for each (0: new ones in every epoch)")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe, of teachers and students alike")
+    parser.add_argument(
+        "--teacher-epochs",
+        type=int,
+        help=f"of all teachers (default: {', '.join(f'{model} {epochs}' for model, epochs in TEACHER_EPOCHS.items())})",
+    )
+    parser.add_argument(
+        "--views",
+        type=int,
+        default=4,
+        help="repeated views of each image, with and without the teacher, which runs once for each "
+        "(0: new ones in every epoch)",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the recipe, of teachers and students alike",
+    )
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--data-workers", type=int, default=0, help="processes that read pictures")
+    parser.add_argument("--data-workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--pairs", type=int, nargs="+", default=[1, 2, 3], help="which pairs, from 1 on")
@@ -244,14 +316,18 @@ def main() -> None:
     bench = Bench(args)
     pairs = [PAIRS[number - 1] for number in args.pairs]
     if args.cost_of:
-        print(json.dumps(bench.measure_cost(next(pair for pair in PAIRS if pair.name == args.cost_of[0]), args.cost_of[1])))
+        print(
+            json.dumps(
+                bench.measure_cost(next(pair for pair in PAIRS if pair.name == args.cost_of[0]), args.cost_of[1])
+            )
+        )
         return
     if args.estimate:
         print(f"about {bench.estimate_minutes():.0f} minutes here for all pairs")
         return
     teachers = {model: bench.train_teacher(model) for model in dict.fromkeys(pair.teacher for pair in pairs)}
-    found = [(pair, bench.compare(pair), bench.cost(pair, PLAIN), bench.cost(pair, TAUGHT)) for pair in pairs]
-    text = report(bench, teachers, found)
+    measured = [(pair, bench.compare(pair), bench.cost(pair, PLAIN), bench.cost(pair, TAUGHT)) for pair in pairs]
+    text = report(bench, teachers, measured)
     print(text)
     if args.page:
         page = Path(args.page)

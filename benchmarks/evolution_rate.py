@@ -1,4 +1,4 @@
-"""End-to-end rate of a sampling strategy: ask + judge + tell, everything included, one process.
+"""End-to-end rate of a sampling strategy: ask + evaluate + tell, everything included, one process.
 
     python benchmarks/evolution_rate.py                        # evolution, res, 3 ms on t4, 200k candidates
     python benchmarks/evolution_rate.py --compare evolution random --seeds 5
@@ -23,44 +23,34 @@ from nas.budgets import parse_budgets
 from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
 from nas.searcher.evaluator import Evaluator, whole_limits
-from nas.strategies.evolution import EvolutionSearch
-from nas.strategies.optuna_samplers import Nsga2Search, TpeSearch
-from nas.strategies.random import RandomSearch
-from nas.strategies.strategy import Settings, Strategy
+from nas.strategies import STRATEGIES, strategy_class
+from nas.strategies.options import read_options
+from nas.strategies.strategy import StrategyContext
 from search_spaces.space_file import load_space
-from workbench.errors import unknown_name
-
-STRATEGIES: dict[str, type[Strategy]] = {
-    "evolution": EvolutionSearch,
-    "random": RandomSearch,
-    "nsga2": Nsga2Search,
-    "tpe": TpeSearch,
-}
 
 
 def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One whole search; returns the figures of its JSON line."""
-    if name not in STRATEGIES:
-        raise unknown_name("strategy", name, STRATEGIES)
-    space = load_space(args.space)
-    rulers = SpaceCosts(space, load_device(args.device))
-    evaluator = Evaluator(rulers, whole_limits(rulers, parse_budgets([args.budget])))
-    parts = dict.fromkeys(("ask", "judge", "tell"), 0.0)
+    kind = strategy_class(name)
+    costs = SpaceCosts(load_space(args.space), load_device(args.device))
+    evaluator = Evaluator(costs, whole_limits(costs, parse_budgets([args.budget])), "maxent")
+    parts = dict.fromkeys(("ask", "evaluate", "tell"), 0.0)
     best, found_at, feasible = -np.inf, 0, 0
     began = time.perf_counter()
-    strategy = STRATEGIES[name](Settings(space, evaluator, seed, args.steps, args.population, args.options))
+    options = {"steps": args.steps, "population": args.population, **args.options}
+    strategy = kind(StrategyContext(evaluator, seed), read_options(kind.options_type, name, options))
     while not strategy.finished:
         at = [time.perf_counter()]
         rows = strategy.ask()
         at.append(time.perf_counter())
-        judged = evaluator.judge(rows)
+        evaluation = strategy.evaluate(rows)
         at.append(time.perf_counter())
-        strategy.tell(rows, judged)
+        strategy.tell(rows, evaluation)
         at.append(time.perf_counter())
         for part, spent in zip(parts, np.diff(at), strict=True):
             parts[part] += float(spent)
-        feasible += int(judged.feasible.sum())
-        now = float(judged.score[judged.feasible].max(initial=-np.inf))
+        feasible += int(evaluation.feasible.sum())
+        now = float(evaluation.score[evaluation.feasible].max(initial=-np.inf))
         if now > best:
             best, found_at = now, evaluator.candidates
     seconds = time.perf_counter() - began

@@ -8,6 +8,7 @@ Every row runs in a fresh process, so that memory is its own. Prints a Markdown 
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -16,9 +17,11 @@ import time
 from typing import Any
 
 from nas.budgets import parse_budgets
-from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
+from nas.scores.maxent import MAXENT
+from nas.scores.rows import SCORE_TICK
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.lowering import count_layers, skeleton
@@ -28,7 +31,13 @@ from search_spaces.space_file import load_space
 
 GROWTH = [
     ("res", grid, budgets)
-    for budgets in (["3ms"], ["3.373ms", "25layers"], ["20GFLOPs"], ["3ms", "10Mparams"], ["3ms", "10Mparams", "20GFLOPs", "25layers"])
+    for budgets in (
+        ["3ms"],
+        ["3.373ms", "25layers"],
+        ["20GFLOPs"],
+        ["3ms", "10Mparams"],
+        ["3ms", "10Mparams", "20GFLOPs", "25layers"],
+    )
     for grid in (32, 16, 8)
 ]
 ANCHORS = [("damo-yolo-t", "res-t"), ("damo-yolo-s", "res"), ("damo-yolo-m", "csp")]
@@ -38,10 +47,11 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     """Solve one problem in this process."""
     start = time.perf_counter()
     chosen = load_space(space) if grid is None else with_grid(load_space(space), grid)
-    rulers = SpaceCosts(chosen, load_device("t4"))
-    found = solve(rulers, whole_limits(rulers, parse_budgets(budgets)))
+    profile = load_device("t4")
+    costs = SpaceCosts(chosen, profile)
+    found = solve(MAXENT.over_rows(costs), whole_limits(costs, parse_budgets(budgets)))
     row, certificate = found.rows[-1], found.certificate
-    measured = architecture_costs(chosen.decode(row), 640, rulers.profile)
+    measured = architecture_costs(chosen.decode(row), 640, profile)
     return {
         "space": space, "grid": chosen.channel_step, "budget": budgets, **certificate.to_dict(),
         "front_points": len(found.rows), "wall_s": round(time.perf_counter() - start, 2),
@@ -55,50 +65,67 @@ def one(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
 def in_fresh_process(space: str, grid: int | None, budgets: list[str]) -> dict[str, Any]:
     """The same in a process of its own."""
     done = subprocess.run(
-        [sys.executable, __file__, "one", json.dumps([space, grid, budgets])], capture_output=True, text=True, check=True
+        [sys.executable, __file__, "one", json.dumps([space, grid, budgets])],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def growth() -> None:
-    """How the work grows."""
-    print("| budget | grid | architectures | arc options | labels | table updates | seconds | peak MB | score | front | proved |")
+def growth(rows: int | None) -> None:
+    """How the work grows, in the first ``rows`` problems."""
+    print(
+        "| budget | grid | architectures | arc options | labels | table updates | seconds | peak MB | score | front | "
+        "proved |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for space, grid, budgets in GROWTH:
+    for space, grid, budgets in GROWTH[:rows]:
         r = in_fresh_process(space, grid, budgets)
         print(
-            f"| {' '.join(budgets)} | {grid} | {r['options']:.2e} | {r['arcs']:,} | {r['labels']:,} | {r['table_entries']:.2e} | "
+            f"| {' '.join(budgets)} | {grid} | {r['options']:.2e} | {r['arcs']:,} | {r['labels']:,} | "
+            f"{r['table_entries']:.2e} | "
             f"{r['wall_s']} | {r['peak_mb']} | {r['score']:.4f} | {r['front_points']} ({r['front']}) | {r['proved']} |",
             flush=True,
         )
 
 
-def anchors() -> None:
-    """Published against found, on the same rulers."""
+def anchors(rows: int | None) -> None:
+    """Published backbones against the proved best of their spaces, the first ``rows`` of them."""
     profile = load_device("t4")
     print("| | score | ms (T4 profile) | layers | Mparams | GFLOPs | seconds |")
     print("|---|---|---|---|---|---|---|")
-    for name, space in ANCHORS:
+    for name, space in ANCHORS[:rows]:
         arch = PUBLISHED[name]
         costs = architecture_costs(arch, 640, profile).costs
         value = get_score("maxent")(skeleton(arch), 320).value
         print(
-            f"| {name}, published | {value:.2f} | {costs['latency_ms']:.4f} | {count_layers(arch)} | {costs['params'] / 1e6:.2f} | {costs['flops'] / 1e9:.2f} | |"
+            f"| {name}, published | {value:.2f} | {costs['latency_ms']:.4f} | {count_layers(arch)} | "
+            f"{costs['params'] / 1e6:.2f} | {costs['flops'] / 1e9:.2f} | |"
         )
         r = in_fresh_process(space, None, [f"{costs['latency_ms']:.4f}ms", f"{count_layers(arch)}layers"])
         print(
-            f"| proved best of `{space}` | {r['score']:.2f} | {r['ms']:.4f} | {r['layers']} | {r['mparams']:.2f} | {r['gflops']:.2f} | {r['wall_s']} |",
+            f"| proved best of `{space}` | {r['score']:.2f} | {r['ms']:.4f} | {r['layers']} | {r['mparams']:.2f} | "
+            f"{r['gflops']:.2f} | {r['wall_s']} |",
             flush=True,
         )
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["one"]:
-        print(json.dumps(one(*json.loads(sys.argv[2]))))
-    elif sys.argv[1:] == ["growth"]:
-        growth()
-    elif sys.argv[1:] == ["anchors"]:
-        anchors()
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["growth", "anchors", "one"], help="one: a single problem, as JSON")
+    parser.add_argument("problem", nargs="?", help="with one: space, grid and budgets as JSON")
+    parser.add_argument("--rows", type=int, metavar="N", help="only the first N rows")
+    args = parser.parse_args()
+    if args.table == "one":
+        print(json.dumps(one(*json.loads(args.problem))))
+    elif args.table == "growth":
+        growth(args.rows)
     else:
-        sys.exit(__doc__)
+        anchors(args.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Fit the score ``calibrated`` to really trained detectors, judge it on families left out, and write its numbers.
 
-    python benchmarks/fit_calibrated.py --data ../shared/yolobench            # writes nas/scores/calibrated.yaml, prints the table
-    python benchmarks/fit_calibrated.py --data ../shared/yolobench --forms    # every form that was compared; writes nothing
-    python benchmarks/fit_calibrated.py --data ../shared/yolobench --columns  # the shipped score on every accuracy column
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench            # writes nas/scores/calibrated.yaml
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench --forms    # compares all forms; writes nothing
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench --columns  # the score on every accuracy column
 
 Nothing is random but the bootstrap of the interval, which is seeded: the same data give the same file.
 """
@@ -28,9 +28,15 @@ from nas.scores.calibrated import FILE, FORMAT, TERMS, Calibration, Form, layer_
 from workbench.console import table
 from workbench.files import write_atomic
 
-DEVICES = ("jetson_nano_gpu_ort_fp32", "intel_i7_10875h_cpu_openvino_fp32", "raspberrypi4_cpu_tflite_fp32", "nvidia_a40_gpu_tensorrt")
+DEVICES = (
+    "jetson_nano_gpu_ort_fp32",
+    "intel_i7_10875h_cpu_openvino_fp32",
+    "raspberrypi4_cpu_tflite_fp32",
+    "nvidia_a40_gpu_tensorrt",
+)
 GROUPS = ("family", "merged", "architecture")
-"""What is left out at a time: a family, a family with its near twin (YOLOv6's two kinds of blocks), one architecture."""
+"""What is left out at a time: a family, a family with its near twin (YOLOv6's two kinds of blocks), one
+architecture."""
 DRAWS = 400
 LINK = "-ln(1 - mAP)"
 PRICES = np.linspace(0, 0.06, 121)
@@ -39,8 +45,9 @@ PRICES = np.linspace(0, 0.06, 121)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Points ``[n]``: the target on the score's scale, ``others``: every accuracy column on it (the target first, NaN where
-    unknown), and what each point belongs to."""
+    """Points ``[n]``: the target on the score's scale, ``others``: every accuracy column on it (the target first,
+    NaN where unknown), and what each point belongs to.
+    """
 
     trained: TrainedDetectors
     y: np.ndarray
@@ -52,7 +59,12 @@ class Evidence:
         """Points of a folder of trained detectors that have the target."""
         trained = read_trained(folder)
         trained = trained.part(~np.isnan(trained.target(TARGET)))
-        kinds = np.array([arch.partition("-")[0] if "-" in arch else family for arch, family in zip(trained.arch, trained.family, strict=True)])
+        kinds = np.array(
+            [
+                arch.partition("-")[0] if "-" in arch else family
+                for arch, family in zip(trained.arch, trained.family, strict=True)
+            ]
+        )
         groups = {"family": kinds, "merged": trained.family, "architecture": trained.arch}
         y = -np.log1p(-trained.target(TARGET))
         columns = [-np.log1p(-column) for name, column in trained.accuracy.items() if name != TARGET]
@@ -63,7 +75,11 @@ class Evidence:
         own: dict[str, tuple[float, float]] = {}
         for name, graph in self.trained.graphs.items():
             anatomy = Anatomy.of(graph, 320)
-            depth = _every_layer(anatomy, form.half_width) if every_layer else layer_weights(anatomy.graph, form.half_width, anatomy.in_backbone).sum()
+            depth = (
+                _every_layer(anatomy, form.half_width)
+                if every_layer
+                else layer_weights(anatomy.graph, form.half_width, anatomy.in_backbone).sum()
+            )
             own[name] = (width_of(anatomy, form), float(depth))
         return np.column_stack([np.log(self.trained.input_px), np.array([own[name] for name in self.trained.arch])])
 
@@ -73,7 +89,12 @@ class Evidence:
         latency = self.trained.devices(DEVICES)
         taus = {name: equal_latency_tau(score, truth, column) for name, column in latency.items()}
         regrets = [_regret(score, truth, column) for column in latency.values()]
-        return {**taus, "mean": float(np.mean(list(taus.values()))), "regret": float(np.mean(regrets)), "all": kendall(score, truth)}
+        return {
+            **taus,
+            "mean": float(np.mean(list(taus.values()))),
+            "regret": float(np.mean(regrets)),
+            "all": kendall(score, truth),
+        }
 
 
 def _every_layer(anatomy: Anatomy, half_width: float) -> float:
@@ -94,7 +115,8 @@ def _regret(score: np.ndarray, truth: np.ndarray, latency: np.ndarray) -> float:
 
 def fit(terms: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intercept and coefficients, none below zero: ``[1 + terms]``. Least squares on the target, with what a layer is
-    worth in widths taken from all accuracy columns together, each with a scale and an input term of its own."""
+    worth in widths taken from all accuracy columns together, each with a scale and an input term of its own.
+    """
     sums = [Sums.of(terms, y) for y in others.T if not np.isnan(y).all()]
     best = int(np.argmin(sum(part.misfit() for part in sums)))
     size, network = sums[0].slopes()[:, best]
@@ -164,22 +186,37 @@ def interval(evidence: Evidence, score: np.ndarray) -> tuple[float, float]:
     for _ in range(DRAWS):
         drawn = np.concatenate([places[name] for name in rng.choice(names, len(names))])
         truth = evidence.trained.target(TARGET)[drawn]
-        found.append(np.mean([equal_latency_tau(score[drawn], truth, column[drawn]) for column in evidence.trained.devices(DEVICES).values()]))
+        found.append(
+            np.mean(
+                [
+                    equal_latency_tau(score[drawn], truth, column[drawn])
+                    for column in evidence.trained.devices(DEVICES).values()
+                ]
+            )
+        )
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)
 
 
 def ceiling(evidence: Evidence) -> dict[str, float]:
     """What an ideal score could reach: one effect an architecture and one an input size, fitted to the very points; and
-    the tau between that smooth surface and itself with the residual's noise on it (mean of 20 draws)."""
-    columns = [evidence.trained.arch[:, None] == np.unique(evidence.trained.arch), evidence.trained.input_px[:, None] == np.unique(evidence.trained.input_px)]
+    the tau between that smooth surface and itself with the residual's noise on it (mean of 20 draws).
+    """
+    columns = [
+        evidence.trained.arch[:, None] == np.unique(evidence.trained.arch),
+        evidence.trained.input_px[:, None] == np.unique(evidence.trained.input_px),
+    ]
     design = np.concatenate(columns, axis=1).astype(float)
     smooth = design @ np.linalg.lstsq(design, evidence.y, rcond=None)[0]
     free = len(evidence.y) - np.linalg.matrix_rank(design)
     noise = math.sqrt(float(np.sum((evidence.y - smooth) ** 2)) / free)
     rng = np.random.default_rng(0)
     latency = evidence.trained.devices(DEVICES)
-    taus = [equal_latency_tau(smooth, smooth + noise * rng.standard_normal(len(smooth)), c) for c in latency.values() for _ in range(20)]
+    taus = [
+        equal_latency_tau(smooth, smooth + noise * rng.standard_normal(len(smooth)), c)
+        for c in latency.values()
+        for _ in range(20)
+    ]
     return {"additive": evidence.judge(smooth)["mean"], "noise": float(np.mean(taus)), "sd": noise}
 
 
@@ -197,37 +234,64 @@ def report(evidence: Evidence, form: Form) -> dict[str, Any]:
     for family in np.unique(evidence.groups["family"]):
         own = evidence.groups["family"] == family
         by_family[str(family)] = {
-            "points": int(own.sum()), "bias": float(gap[own].mean()), "rmse": float(np.sqrt(np.mean(gap[own] ** 2))), "tau": kendall(unseen[own], truth[own])
-        }  # fmt: skip
+            "points": int(own.sum()),
+            "bias": float(gap[own].mean()),
+            "rmse": float(np.sqrt(np.mean(gap[own] ** 2))),
+            "tau": kendall(unseen[own], truth[own]),
+        }
     return {
         "form": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(form).items()},
         "coefficients": dict(zip(("intercept", *TERMS), map(float, numbers), strict=True)),
         "left_out": [float(q) for q in np.quantile(evidence.y - unseen, (0.05, 0.95))],
-        "ranges": {name: [float(column.min()), float(column.max())] for name, column in zip(TERMS, terms.T, strict=True)},
-        "errors": {
-            "fitted": evidence.judge(numbers[0] + terms @ numbers[1:]), **errors, "interval": list(interval(evidence, unseen)),
-            "rmse": float(np.sqrt(np.mean(gap**2))), "by_family": by_family,
+        "ranges": {
+            name: [float(column.min()), float(column.max())] for name, column in zip(TERMS, terms.T, strict=True)
         },
-    }  # fmt: skip
+        "errors": {
+            "fitted": evidence.judge(numbers[0] + terms @ numbers[1:]),
+            **errors,
+            "interval": list(interval(evidence, unseen)),
+            "rmse": float(np.sqrt(np.mean(gap**2))),
+            "by_family": by_family,
+        },
+    }
 
 
 def forms() -> list[tuple[str, Form, bool]]:
     """Every form that is compared: what depth counts, where widths are read, how narrow layers are discounted."""
     found = []
     levels = {"2:2:1": (0.4, 0.4, 0.2), "1:1:0": (0.5, 0.5, 0.0), "1:1:1": (1 / 3, 1 / 3, 1 / 3)}
-    parts = {"heads": (0, 0, 1), "backbone 1/6": (0, 1 / 6, 5 / 6), "backbone 1/3": (0, 1 / 3, 2 / 3), "backbone 1/2": (0, 1 / 2, 1 / 2), "backbone": (0, 1, 0)}
+    parts: dict[str, tuple[float, float, float]] = {
+        "heads": (0, 0, 1),
+        "backbone 1/6": (0, 1 / 6, 5 / 6),
+        "backbone 1/3": (0, 1 / 3, 2 / 3),
+        "backbone 1/2": (0, 1 / 2, 1 / 2),
+        "backbone": (0, 1, 0),
+    }
     parts |= {"passages 1/6, backbone 1/6": (1 / 6, 1 / 6, 2 / 3), "passages 1/4, backbone 1/4": (1 / 4, 1 / 4, 1 / 2)}
-    for every, half, part, own, seen in itertools.product((False, True), (0.0, 32.0, 64.0, 128.0), parts, levels, ("1:1:0", "1:1:1")):
+    for every, half, part, own, seen in itertools.product(
+        (False, True), (0.0, 32.0, 64.0, 128.0), parts, levels, ("1:1:0", "1:1:1")
+    ):
         enter, leave, begin = parts[part]
         if (leave == 0 and own != "1:1:0") or (begin == 0 and seen != "1:1:0"):
             continue  # these levels are not read
-        form = Form(half, (enter / 4,) * 4, tuple(leave * v for v in levels[own]), tuple(begin * v for v in levels[seen]))
-        found.append((f"depth {'all' if every else 'skippable'}, half width {half:.0f}, {part}, backbone levels {own}, head {seen}", form, every))
+        form = Form(
+            half, (enter / 4,) * 4, tuple(leave * v for v in levels[own]), tuple(begin * v for v in levels[seen])
+        )
+        found.append(
+            (
+                f"depth {'all' if every else 'skippable'}, half width {half:.0f}, {part}, backbone levels {own}, head "
+                f"{seen}",
+                form,
+                every,
+            )
+        )
     return found
 
 
 def compare(evidence: Evidence) -> str:
-    """All forms by their left-out tau, and the honest figure: the form chosen anew for every family without that family."""
+    """All forms by their left-out tau, and the honest figure: the form chosen anew for every family without that
+    family.
+    """
     group = evidence.groups["family"]
     families = np.unique(group)
     rows, unseen, inner = [], [], []
@@ -235,7 +299,15 @@ def compare(evidence: Evidence) -> str:
         terms = evidence.terms(form, every)
         unseen.append(left_out(terms, evidence.others, group))
         judged = evidence.judge(unseen[-1])
-        rows.append([name, judged["mean"], evidence.judge(left_out(terms, evidence.others, evidence.groups["merged"]))["mean"], judged["all"], judged["regret"]])
+        rows.append(
+            [
+                name,
+                judged["mean"],
+                evidence.judge(left_out(terms, evidence.others, evidence.groups["merged"]))["mean"],
+                judged["all"],
+                judged["regret"],
+            ]
+        )
         inner.append([_inner(evidence, terms, group != family) for family in families])
     nested = np.zeros(len(group))
     chosen = []
@@ -245,34 +317,60 @@ def compare(evidence: Evidence) -> str:
         chosen.append(f"{family} out: {rows[best][0]}")
     lines = [table(["form", "family out", "merged out", "all points", "regret"], sorted(rows, key=lambda row: -row[1]))]
     judged = evidence.judge(nested)
-    lines += ["", f"{len(rows)} forms; chosen without the family that is judged: tau {judged['mean']:.3f}, all points {judged['all']:.3f}, regret {judged['regret']:.2f}"]
+    lines += [
+        "",
+        f"{len(rows)} forms; chosen without the family that is judged: tau {judged['mean']:.3f}, all points "
+        f"{judged['all']:.3f}, regret {judged['regret']:.2f}",
+    ]
     return "\n".join(lines + chosen)
 
 
 def _inner(evidence: Evidence, terms: np.ndarray, keep: np.ndarray) -> float:
     """Left-out tau within part of the points."""
-    part = Evidence(evidence.trained.part(keep), evidence.y[keep], evidence.others[keep], {name: group[keep] for name, group in evidence.groups.items()})
+    part = Evidence(
+        evidence.trained.part(keep),
+        evidence.y[keep],
+        evidence.others[keep],
+        {name: group[keep] for name, group in evidence.groups.items()},
+    )
     return part.judge(left_out(terms[keep], part.others, part.groups["family"]))["mean"]
 
 
 def columns(evidence: Evidence) -> str:
-    """The shipped score and two rivals on every accuracy column: at equal latency, and at equal latency and input size."""
+    """The shipped score and two rivals on every accuracy column: at equal latency, and at equal latency and input
+    size.
+    """
     trained = evidence.trained
     scores = {}
     for name in ("calibrated", "activations", "maxent"):
         score = get_score(name)
-        scores[name] = np.array([score(trained.graphs[arch], int(px)).value for arch, px in zip(trained.arch, trained.input_px, strict=True)])
+        scores[name] = np.array(
+            [
+                score(trained.graphs[arch], int(px)).value
+                for arch, px in zip(trained.arch, trained.input_px, strict=True)
+            ]
+        )
     unseen = left_out(evidence.terms(Form()), evidence.others, evidence.groups["family"])
     rows = []
     for column in trained.accuracy:
         truth = trained.target(column)
         for name, values in [("calibrated, family left out", unseen), *scores.items()]:
-            rows.append([column, name, int((~np.isnan(truth)).sum()), _equal(trained, values, truth, 12), _at_one_size(trained, values, truth)])
+            rows.append(
+                [
+                    column,
+                    name,
+                    int((~np.isnan(truth)).sum()),
+                    _equal(trained, values, truth, 12),
+                    _at_one_size(trained, values, truth),
+                ]
+            )
     return table(["column", "score", "points", "equal latency", "and input size"], rows)
 
 
 def _equal(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray, bins: int) -> float:
-    return float(np.mean([equal_latency_tau(score, truth, latency, bins) for latency in trained.devices(DEVICES).values()]))
+    return float(
+        np.mean([equal_latency_tau(score, truth, latency, bins) for latency in trained.devices(DEVICES).values()])
+    )
 
 
 def _at_one_size(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray) -> float:
@@ -288,10 +386,16 @@ def _at_one_size(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray
 def main() -> int:
     """Fit and write, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of trained detectors: accuracy.csv, latency.csv, graphs")
-    parser.add_argument("--out", default=str(FILE), metavar="FILE", help="where the numbers go (default: the shipped file)")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="folder of trained detectors: accuracy.csv, latency.csv, graphs"
+    )
+    parser.add_argument(
+        "--out", default=str(FILE), metavar="FILE", help="where the numbers go (default: the shipped file)"
+    )
     parser.add_argument("--forms", action="store_true", help="compare forms instead; writes nothing")
-    parser.add_argument("--columns", action="store_true", help="hold the shipped numbers against every accuracy column; writes nothing")
+    parser.add_argument(
+        "--columns", action="store_true", help="hold the shipped numbers against every accuracy column; writes nothing"
+    )
     args = parser.parse_args()
     evidence = Evidence.read(args.data)
     if args.forms or args.columns:
@@ -303,15 +407,35 @@ def main() -> int:
         "points": len(evidence.y), "architectures": len(evidence.trained.graphs), "devices": list(DEVICES),
         "data": "YOLOBench (Lazarevich et al. 2023, arXiv 2307.13901; Deeplite/deeplite-torch-zoo, Apache-2.0)",
     }  # fmt: skip
-    write_atomic(Path(args.out), "# Written by benchmarks/fit_calibrated.py; what the fields mean: docs/benchmarks/calibrated.md\n" + yaml.safe_dump(_rounded({"format": FORMAT, **found, "provenance": source}), sort_keys=False))
+    write_atomic(
+        Path(args.out),
+        "# Written by benchmarks/fit_calibrated.py; what the fields mean: docs/benchmarks/calibrated.md\n"
+        + yaml.safe_dump(_rounded({"format": FORMAT, **found, "provenance": source}), sort_keys=False),
+    )
     errors = found["errors"]
     rows = [[name, *(errors[name][key] for key in (*DEVICES, "mean", "regret", "all"))] for name in ("fitted", *GROUPS)]
-    print(table(["left out", "Jetson Nano", "OpenVINO", "Pi 4", "A40", "mean", "regret", "all points"], [["nothing" if r[0] == "fitted" else r[0], *r[1:]] for r in rows]))
+    print(
+        table(
+            ["left out", "Jetson Nano", "OpenVINO", "Pi 4", "A40", "mean", "regret", "all points"],
+            [["nothing" if r[0] == "fitted" else r[0], *r[1:]] for r in rows],
+        )
+    )
     low, high = errors["interval"]
-    print(f"\nfamily left out: 95 % interval of the mean {low:.3f} to {high:.3f} (architectures drawn {DRAWS} times); error {errors['rmse']:.2f} mAP points")
-    print(table(["family", "points", "bias", "rmse", "tau within"], [[name, *line.values()] for name, line in errors["by_family"].items()]))
+    print(
+        f"\nfamily left out: 95 % interval of the mean {low:.3f} to {high:.3f} (architectures drawn {DRAWS} times); "
+        f"error {errors['rmse']:.2f} mAP points"
+    )
+    print(
+        table(
+            ["family", "points", "bias", "rmse", "tau within"],
+            [[name, *line.values()] for name, line in errors["by_family"].items()],
+        )
+    )
     top = ceiling(evidence)
-    print(f"\nceilings: {top['additive']:.3f} with a free effect for every architecture and input size; {top['noise']:.3f} between that surface and itself with its residual noise (sd {top['sd']:.4f})")
+    print(
+        f"\nceilings: {top['additive']:.3f} with a free effect for every architecture and input size; "
+        f"{top['noise']:.3f} between that surface and itself with its residual noise (sd {top['sd']:.4f})"
+    )
     print(f"written to {args.out}: {Calibration.load(Path(args.out))}")
     return 0
 

@@ -3,8 +3,9 @@
     python benchmarks/nms_speed.py                 # 300, 3,000 and 30,000 candidates
     python benchmarks/nms_speed.py --device cuda --repeats 20
 
-The plain loop takes the best box left, keeps it and drops what it overlaps, with one vector operation a box. Both sides run in
-turn in one process and must keep the same boxes. Prints a Markdown table; each time is the least of the repeats.
+The plain loop takes the best box left, keeps it and drops what it overlaps, with one vector operation a box. Both
+sides run in turn in one process and must keep the same boxes. Prints a Markdown table; each time is the least of the
+repeats.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ SIDE_PX = 640
 BOXES_PER_OBJECT = 20
 SLOW_S = 5.0
 """What has taken so long is not repeated beyond the second time."""
-EVALUATION = Selection(score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30_000, max_detections=300)
+EVALUATION = Selection(
+    score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30_000, max_detections=300
+)
 
 
-def plain_loop(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, max_kept: int | None) -> Tensor:
+def plain_loop(
+    boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, max_kept: int | None
+) -> Tensor:
     """What every framework's fallback does: one box after another."""
     left = torch.sort(scores, descending=True, stable=True).indices
-    kept = []
+    kept: list[Tensor] = []
     while len(left) and (max_kept is None or len(kept) < max_kept):
         best, left = left[0], left[1:]
         kept.append(best)
@@ -49,7 +54,9 @@ def scene(count: int, classes: int, crowded: bool, seed: int) -> tuple[Tensor, T
     size = 10 + torch.rand(objects, 2, generator=random) ** 2 * SIDE_PX / 3
     label = torch.randint(classes, (objects,), generator=random)
     owner = torch.randint(objects, (count,), generator=random) if crowded else torch.arange(count)
-    noise = torch.randn(count, 4, generator=random) * 0.1 * size[owner].repeat(1, 2) if crowded else torch.zeros(count, 4)
+    noise = (
+        torch.randn(count, 4, generator=random) * 0.1 * size[owner].repeat(1, 2) if crowded else torch.zeros(count, 4)
+    )
     boxes = torch.cat([centre - size / 2, centre + size / 2], 1)[owner] + noise
     return boxes, torch.rand(count, generator=random), label[owner]
 
@@ -83,7 +90,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, {args.device}, {torch.get_num_threads()} thread(s), seed {args.seed}, IoU {args.iou}\n")
+    print(
+        f"torch {torch.__version__}, {args.device}, {torch.get_num_threads()} thread(s), seed {args.seed}, IoU "
+        f"{args.iou}\n"
+    )
     print("| candidates | boxes | classes | at most | kept | plain loop, ms | nms, ms | faster by |")
     print("|---|---|---|---|---|---|---|---|")
     for count in args.counts:
@@ -100,7 +110,8 @@ def main() -> None:
                         args.repeats, args.device,
                     )  # fmt: skip
                     print(
-                        f"| {count:,} | {'crowded' if crowded else 'spread'} | {classes or 'ignored'} | {most or 'all'} | {len(kept):,} | "
+                        f"| {count:,} | {'crowded' if crowded else 'spread'} | {classes or 'ignored'} | "
+                        f"{most or 'all'} | {len(kept):,} | "
                         f"{1e3 * loop:.1f} | {1e3 * ours:.2f} | {loop / ours:.1f} × |",
                         flush=True,
                     )
@@ -114,7 +125,10 @@ def main() -> None:
     ranked = Selection(0.0, None, True, None, 300)
     seconds = timed([lambda: select(*image, EVALUATION), lambda: select(*image, ranked)], args.repeats, args.device)
     above = int((scores > EVALUATION.score_threshold).sum())
-    print(f"| 8,400 boxes, {args.classes} classes, {above:,} candidates, best 300 after suppression | {1e3 * seconds[0]:.2f} |")
+    print(
+        f"| 8,400 boxes, {args.classes} classes, {above:,} candidates, best 300 after suppression | "
+        f"{1e3 * seconds[0]:.2f} |"
+    )
     print(f"| the same, best 300 without suppression | {1e3 * seconds[1]:.2f} |")
 
 

@@ -1,8 +1,10 @@
-"""Hold every score against the detectors that ``nas bench-scores --train`` trained, and write the page with its picture.
+"""Hold every score against the detectors that ``nas bench-scores --train`` trained, and write the page with its
+picture.
 
     python benchmarks/own_truth.py --data docs/benchmarks/own-truth --page docs/benchmarks/own-truth.md
 
-Nothing is trained. Forward-pass scores come from the journal that ``nas bench-scores`` keeps, or are computed: some minutes of one core.
+Nothing is trained. Forward-pass scores come from the journal that ``nas bench-scores`` keeps, or are computed: some
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -27,13 +29,18 @@ def main() -> None:
     """Judge, print, and fill the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="folder that nas bench-scores --train left")
-    parser.add_argument("--page", type=Path, help="Markdown page whose part between the marks is replaced; the picture goes beside it")
+    parser.add_argument(
+        "--page", type=Path, help="Markdown page whose part between the marks is replaced; the picture goes beside it"
+    )
+    parser.add_argument("--scores", nargs="+", default=known_names(), metavar="SCORE", help="only these (default: all)")
     args = parser.parse_args()
     progress = Progress()
     points = read_trained(args.data)
-    found = columns(points, known_names(), folder=Path(FOLDER) / "journals", progress=progress)
+    scores = columns(points, args.scores, folder=Path(FOLDER) / "journals", progress=progress)
     devices = points.devices()
-    trial = benchmark_scores(points, found, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress)
+    trial = benchmark_scores(
+        points, scores, next(iter(points.accuracy)), devices, usual_bins(devices.values()), progress=progress
+    )
     noise = [] if trial.ceiling is None else [noise_text(trial.ceiling)]
     text = "\n\n".join([about(trial), standing(trial), *noise, trainings(args.data)])
     print(text)
@@ -48,11 +55,25 @@ def standing(trial: ScoreBenchmark) -> str:
     for verdict in ranked(trial):
         ahead = trial.lead(verdict.name)
         own = [number(verdict.by_family[name]) if name in verdict.by_family else "-" for name in trial.families]
-        rows.append([
-            verdict.name, f"**{number(verdict.equal_latency)}** {span(verdict.equal_latency)}", "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
-            *own, f"{verdict.regret_points.value:.1f}",
-        ])  # fmt: skip
-    return markdown(["score", "τ (90 %)", f"ahead of {REFERENCE} (90 %)", *(f"in `{name}`" for name in trial.families), "regret, AP points"], rows)
+        rows.append(
+            [
+                verdict.name,
+                f"**{number(verdict.equal_latency)}** {span(verdict.equal_latency)}",
+                "" if ahead is None else f"{ahead.value:+.2f} {span(ahead, '+')}",
+                *own,
+                f"{verdict.regret_points.value:.1f}",
+            ]
+        )
+    return markdown(
+        [
+            "score",
+            "τ (90 %)",
+            f"ahead of {REFERENCE} (90 %)",
+            *(f"in `{name}`" for name in trial.families),
+            "regret, AP points",
+        ],
+        rows,
+    )
 
 
 def trainings(folder: Path) -> str:
@@ -62,8 +83,19 @@ def trainings(folder: Path) -> str:
         aps = [f"{100 * run['ap']:.1f}" if "ap" in run else "failed" for run in line["runs"]]
         seconds = [f"{run['seconds']:.0f}" for run in line["runs"] if "ap" in run]
         costs = line["costs"]
-        rows.append([line["name"], ", ".join(aps), f"{costs['latency_ms']:.2f}", f"{costs['flops'] / 1e6:.0f}", f"{costs['params'] / 1e3:.0f}", ", ".join(seconds)])
-    return markdown(["architecture", "AP of each seed, %", "predicted ms", "MFLOPs", "parameters, thousand", "seconds"], rows)
+        rows.append(
+            [
+                line["name"],
+                ", ".join(aps),
+                f"{costs['latency_ms']:.2f}",
+                f"{costs['flops'] / 1e6:.0f}",
+                f"{costs['params'] / 1e3:.0f}",
+                ", ".join(seconds),
+            ]
+        )
+    return markdown(
+        ["architecture", "AP of each seed, %", "predicted ms", "MFLOPs", "parameters, thousand", "seconds"], rows
+    )
 
 
 if __name__ == "__main__":

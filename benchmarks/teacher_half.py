@@ -1,11 +1,13 @@
 """What half precision changes in what a teacher says, and how long it takes, beside single precision.
 
-    python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors --data DATA --input 96
+    python benchmarks/teacher_half.py --teacher runs/distillation-benchmark/teacher-damo-yolo-t/best.safetensors \\
+        --data DATA --input 96
     python benchmarks/teacher_half.py --time damo-yolo-t damo-yolo-s yolo11s rtdetrv2-s --input 256 --batch 4
 
-Both teachers are folded and see the same pictures, as they would in training. The first command judges AP on the split val, and compares
-features, and scores and boxes where the teacher in single precision gives a score above 0.2. The second takes the median time of passes in
-alternating turns, weights and pictures at random. Both print a Markdown table.
+Both teachers are folded and see the same images, as they would in training. The first command evaluates AP on the split
+val, and compares features, and scores and boxes where the teacher in single precision gives a score above 0.2. The
+second takes the median time of passes in alternating turns, weights and images at random. Both print a Markdown
+table.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from torch import Tensor
 
 from distill.data.formats.readers import open_pair
 from distill.teach.outputs import TeacherOutputs
-from distill.teach.task import Teacher
-from distill.train.evaluate import as_results, evaluate_detections
+from distill.teach.teacher import Teacher
+from distill.train.detect import coco_results
+from distill.train.evaluate import evaluate_detections
 from zoo.factory import build
 from zoo.nms import Detections, select
 from zoo.resolve import resolve_detector
@@ -42,13 +45,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     args = parser.parse_args()
     if args.teacher and not args.data:
-        parser.error("--teacher needs --data: pictures that are judged")
+        parser.error("--teacher needs --data: images to evaluate on")
     if args.time:
         print("| teacher | single, ms | half, ms |\n|---|---|---|")
         for model in args.time:
-            print(f"| {model} | " + " | ".join(f"{1000 * seconds:.0f}" for seconds in times(model, args)) + " |", flush=True)
+            print(
+                f"| {model} | " + " | ".join(f"{1000 * seconds:.0f}" for seconds in times(model, args)) + " |",
+                flush=True,
+            )
         return
-    print("| teacher | pictures | AP in single | AP in half | features differ by | scores, mean and 95 % | box sides, px, mean and 95 % |")
+    print(
+        "| teacher | images | AP in single | AP in half | features differ by | scores, mean and 95 % | box sides, "
+        "px, mean and 95 % |"
+    )
     print("|" + "---|" * 7)
     for file in args.teacher:
         print("| " + " | ".join(row(file, args)) + " |", flush=True)
@@ -72,33 +81,46 @@ def times(model: str, args: argparse.Namespace) -> list[float]:
 
 def row(file: str, args: argparse.Namespace) -> list[str]:
     """One of the table."""
-    from distill.data.feed.loader import evaluation_batches
+    from distill.data.feed.evaluation_batches import evaluation_batches
 
     detector, _ = resolve_detector(file, 0)
     _, val = open_pair(args.data)
     whole, half = (Teacher(detector, detector, args.input, args.input, half) for half in (False, True))
-    found: list[list[dict[str, Any]]] = [[], []]
+    results: list[list[dict[str, Any]]] = [[], []]
     features, scores, boxes = [], [], []
     for batch in evaluation_batches(val, detector.preprocess, args.input, args.batch):
-        said = [teacher(batch.image.to(args.device)) for teacher in (whole, half)]
-        features.append([float((a - b).norm() / a.norm()) for a, b in zip(said[0].features, said[1].features, strict=True)])
-        answers = [one.answer for one in said if one.answer is not None]
-        sure = answers[0].scores.amax(-1) > SURE
-        scores.append((answers[0].scores[sure] - answers[1].scores[sure]).abs().flatten())
-        boxes.append((answers[0].boxes[sure] - answers[1].boxes[sure]).abs().flatten())
-        for rows, one in zip(found, said, strict=True):
-            for detections, placement, index in zip(selected(detector, one), batch.placements, batch.indices, strict=True):
-                placed = Detections(placement.to_image(detections.boxes.cpu()), detections.scores.cpu(), detections.labels.cpu())
-                rows += as_results(placed, val.pictures[index], val)
-    aps = [f"{100 * evaluate_detections(val, rows).ap:.2f}" for rows in found]
+        both = [teacher(batch.image.to(args.device)) for teacher in (whole, half)]
+        features.append(
+            [float((a - b).norm() / a.norm()) for a, b in zip(both[0].features, both[1].features, strict=True)]
+        )
+        predictions = [outputs.predictions for outputs in both if outputs.predictions is not None]
+        sure = predictions[0].scores.amax(-1) > SURE
+        scores.append((predictions[0].scores[sure] - predictions[1].scores[sure]).abs().flatten())
+        boxes.append((predictions[0].boxes[sure] - predictions[1].boxes[sure]).abs().flatten())
+        for rows, teacher_outputs in zip(results, both, strict=True):
+            for detections, placement, index in zip(
+                selected(detector, teacher_outputs), batch.placements, batch.indices, strict=True
+            ):
+                placed = Detections(
+                    placement.to_image(detections.boxes.cpu()), detections.scores.cpu(), detections.labels.cpu()
+                )
+                rows += coco_results(placed, val.pictures[index], val)
+    aps = [f"{100 * evaluate_detections(val, rows).ap:.2f}" for rows in results]
     apart = ", ".join(f"{100 * sum(level) / len(level):.2f} %" for level in zip(*features, strict=True))
-    return [detector.recipe.model, str(len(val)), *aps, apart, spread(torch.cat(scores), 4), spread(torch.cat(boxes), 3)]
+    return [
+        detector.recipe.model,
+        str(len(val)),
+        *aps,
+        apart,
+        spread(torch.cat(scores), 4),
+        spread(torch.cat(boxes), 3),
+    ]
 
 
-def selected(detector: Any, said: TeacherOutputs) -> list[Detections]:
-    """What the teacher finds in each picture, as its family selects it."""
-    assert said.answer is not None
-    return select(said.answer.boxes, said.answer.scores, detector.selection)
+def selected(detector: Any, outputs: TeacherOutputs) -> list[Detections]:
+    """The teacher's detections in each image, as its family selects them."""
+    assert outputs.predictions is not None
+    return select(outputs.predictions.boxes, outputs.predictions.scores, detector.selection)
 
 
 def spread(x: Tensor, digits: int) -> str:

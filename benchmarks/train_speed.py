@@ -3,9 +3,9 @@
     python benchmarks/train_speed.py                           # yolox-s and damo-yolo-t, 320 px, batches of 8
     python benchmarks/train_speed.py --models yolo11n --images 160 --device cuda --precision bf16
 
-The whole loop runs as ``nas train`` runs it (loader, losses, optimizer, average), without evaluation, each family with its
-own augmentation. The data are the synthetic set, made in a temporary folder. The loader alone is then timed on the same
-data. Memory is the proportional set size of the process and its workers. Prints a Markdown table.
+The whole loop runs as ``nas train`` runs it (loader, losses, optimizer, average), without evaluation, each family
+with its own augmentation. The data are the synthetic set, made in a temporary folder. The loader alone is then timed
+on the same data. Memory is the proportional set size of the process and its workers. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import torch
 from loader_speed import AFTER_EPOCHS, memory_mib
 
 from distill.data.dataset import DataSet
+from distill.data.feed.batch_order import BatchPlan
 from distill.data.feed.loader import Loader
+from distill.data.feed.presets import find_preset
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
 from distill.train.loop import Loop
@@ -29,34 +31,52 @@ from distill.train.task import SupervisedTask
 from zoo.factory import build
 
 
-def measure(model: str, data: DataSet, input_px: int, batch: int, device: str, precision: str, seed: int) -> list[object]:
+def measure(
+    model: str, data: DataSet, input_px: int, batch: int, device: str, precision: str, seed: int
+) -> list[object]:
     """One row of the table."""
     torch.manual_seed(seed)
     detector = build(model, len(data.classes))
     epochs = max(AFTER_EPOCHS)
     recipe = load_recipe(detector.family, {"epochs": epochs, "closing_epochs": 1, "batch": batch, "multi_scale": 0.0})
+    preset = find_preset(recipe.augmentation).with_sizes(0.0)
     memory, waited, passed = [], 0.0, 0.0
-    with Loader(data, detector.preprocess, recipe.augmentation, input_px, batch, seed, multi_scale=0.0) as loader:
-        loop = Loop(SupervisedTask(detector), recipe, epochs * len(loader), len(loader), seed=seed, device=device, precision=precision)
+    with Loader(data, detector.preprocess, preset, input_px, BatchPlan(batch, seed)) as loader:
+        loop = Loop(
+            SupervisedTask(detector),
+            recipe,
+            epochs * len(loader),
+            len(loader),
+            seed=seed,
+            device=device,
+            precision=precision,
+        )
         for epoch in range(epochs):
             began = time.perf_counter()
-            for one in loader.epoch(epoch):
-                assert not loop.advance([one]).rolled_back
+            for fed in loader.epoch(epoch):
+                assert not loop.advance([fed]).rolled_back
             if epoch:
                 passed += time.perf_counter() - began
                 waited += loader.waited_s
             if epoch + 1 in AFTER_EPOCHS:
                 memory.append(memory_mib((os.getpid(), *loader.worker_pids)))
         images = (epochs - 1) * len(loader) * batch
-    with Loader(data, detector.preprocess, recipe.augmentation, input_px, batch, seed, multi_scale=0.0) as loader:
-        for one in loader.epoch(0):
-            assert len(one.targets) == batch
+    with Loader(data, detector.preprocess, preset, input_px, BatchPlan(batch, seed)) as loader:
+        for fed in loader.epoch(0):
+            assert len(fed.targets) == batch
         began = time.perf_counter()
         for _ in loader.epoch(1):
             pass
         alone = len(loader) * batch / (time.perf_counter() - began)
     rate = images / passed
-    return [model, f"{rate:.2f}", f"{100 * waited / passed:.1f} %", *(f"{m:.0f}" for m in memory), f"{alone:.0f}", f"{alone / rate:.0f}"]
+    return [
+        model,
+        f"{rate:.2f}",
+        f"{100 * waited / passed:.1f} %",
+        *(f"{m:.0f}" for m in memory),
+        f"{alone:.0f}",
+        f"{alone / rate:.0f}",
+    ]
 
 
 def main() -> None:
@@ -73,7 +93,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder) / "data", args.images, args.seed, lambda text: None)
         data = open_data(Path(folder) / "data", "train")
-        print("| model | images/s | waiting | " + " | ".join(f"MiB after {n}" for n in AFTER_EPOCHS) + " | loader alone, images/s | ratio |")
+        print(
+            "| model | images/s | waiting | "
+            + " | ".join(f"MiB after {n}" for n in AFTER_EPOCHS)
+            + " | loader alone, images/s | ratio |"
+        )
         print("|" + "---|" * (5 + len(AFTER_EPOCHS)))
         for model in args.models:
             row = measure(model, data, args.input, args.batch, args.device, args.precision, args.seed)

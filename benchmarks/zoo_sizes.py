@@ -4,14 +4,15 @@ Run ``python benchmarks/zoo_sizes.py`` (a minute, no GPU, no seed: everything is
 the tables of docs/benchmarks/zoo-sizes.md. FLOPs are twice the multiply-accumulates at the published input size:
 
 folded     the deploy form: convolutions and linear layers
-+ products the same and the matrix products of attention, as our rulers count
++ products the same and the matrix products of attention, as our costs count them
 + biases   folded, and one multiply-accumulate for every bias added
-+ norms    re-parameterised branches merged, batch norms left standing and counted with two multiply-accumulates an element
++ norms    re-parameterised branches merged, batch norms counted with two multiply-accumulates an element
 training   the training form, batch norms counted as thop counts them today (four an element)
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import warnings
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from zoo.detector import Detector
 from zoo.factory import build
-from zoo.families.card import Card, load_cards
+from zoo.families.card import Card, find_card, load_cards
 from zoo.layers import ConvBN
 
 COUNTS = ("folded", "+ products", "+ biases", "+ norms", "training")
@@ -49,12 +50,15 @@ def gflops(detector: Detector, px: int, norm_macs: int) -> float:
     import thop
 
     def norm(module: nn.Module, given: Any, made: Tensor) -> None:
-        module.total_ops += norm_macs * made.numel()  # type: ignore[operator]
+        module.total_ops += norm_macs * made.numel()  # type: ignore[assignment,operator]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         macs, _ = thop.profile(
-            Measured(detector), (torch.empty(1, 3, px, px, device="meta"),), verbose=False, custom_ops={nn.BatchNorm2d: norm}
+            Measured(detector),
+            (torch.empty(1, 3, px, px, device="meta"),),
+            verbose=False,
+            custom_ops={nn.BatchNorm2d: norm},
         )
     return 2 * float(macs) / 1e9
 
@@ -63,7 +67,11 @@ def biases(detector: Detector, px: int) -> float:
     """Biases added in one image, in 1e9 FLOPs."""
     graph = detector.graph(px)
     shapes = graph.shapes(None if graph.fixed_px else px)
-    return 2 * sum(math.prod(shape) for op, shape in zip(graph, shapes, strict=True) if op.kind == "conv" and op.bias) / 1e9
+    return (
+        2
+        * sum(math.prod(shape) for op, shape in zip(graph, shapes, strict=True) if op.kind == "conv" and op.bias)
+        / 1e9
+    )
 
 
 def merged(model: str) -> Detector:
@@ -106,21 +114,29 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> None:
     """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="only these (default: all of the zoo)")
+    args = parser.parse_args()
     params, flops = [], []
-    for card in load_cards().values():
+    for card in load_cards().values() if args.models is None else map(find_card, args.models):
         whole = card.family == "rtdetrv2"
         decimals = 0 if whole else max(1, digits(card.params_m))
         forms = {"folded": on_meta(card.model).fuse(), "+ norms": merged(card.model), "training": on_meta(card.model)}
         sizes = {name: sum(p.numel() for p in form.parameters()) / 1e6 for name, form in forms.items()}
         fits = [name for name, value in sizes.items() if rounds_to(value, card.params_m, decimals)]
-        verdict = ", ".join(fits) or f"none: training is {100 * (sizes['training'] / card.params_m - 1):+.1f} %, cut to whole millions"
+        verdict = (
+            ", ".join(fits)
+            or f"none: training is {100 * (sizes['training'] / card.params_m - 1):+.1f} %, cut to whole millions"
+        )
         params.append([card.model, f"{card.params_m:g}", *(f"{v:.3f}" for v in sizes.values()), verdict])
         decimals = 0 if whole else max(1, digits(card.gflops))
         values = count(card)
         fits = [name for name, value in values.items() if rounds_to(value, card.gflops, decimals)]
         nearest = min(values, key=lambda name: abs(values[name] - card.gflops))
         verdict = ", ".join(fits) or f"none: {nearest} is {100 * (values[nearest] / card.gflops - 1):+.2f} %"
-        flops.append([card.model, str(card.input_px), f"{card.gflops:g}", *(f"{v:.3f}" for v in values.values()), verdict])
+        flops.append(
+            [card.model, str(card.input_px), f"{card.gflops:g}", *(f"{v:.3f}" for v in values.values()), verdict]
+        )
     print(table(["model", "published M", "folded", "+ norms", "training", "rounds to the published digits"], params))
     print()
     print(table(["model", "px", "published GFLOPs", *COUNTS, "rounds to the published digits"], flops))

@@ -132,8 +132,12 @@ class PreparedRun:
             should_stop: as in ``run``.
             asked_to_stop: asked between two steps; True saves the state and interrupts the run.
         """
+        from distill.train.hooks.base import BeforeTraining, Hook
+        from distill.train.hooks.curves import TensorBoardCurves
+        from distill.train.hooks.stop import Interrupt, StopWhen
         from distill.train.parallel.group import group
         from distill.train.run import train
+        from distill.train.run_context import RunSettings, TrainData
         from workbench.events import EventWriter
         from workbench.run_folder import RunFolderReader
 
@@ -145,16 +149,17 @@ class PreparedRun:
             f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; "
             f"recipe {self.recipe.name}, {self.recipe.epochs} epochs", force=True,
         )  # fmt: skip
+        settings = RunSettings(
+            self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers, self.provenance
+        )
         try:
             with ExitStack() as stack:
-                board = stack.enter_context(EventWriter(folder.folder / "events")) if group().writes else None
                 before_training = stack.enter_context(self._teacher_cache(log))
-                return train(
-                    self.task, self.data, self.val, self.recipe, folder, input_px=self.input_px, seed=request.seed,
-                    device=request.device, precision=self.recipe.precision, workers=request.data_workers,
-                    provenance=self.provenance, board=board, log=log, ready=before_training, enough=should_stop,
-                    asked_to_stop=asked_to_stop,
-                )  # fmt: skip
+                hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]
+                if group().writes:
+                    hooks.append(TensorBoardCurves(stack.enter_context(EventWriter(folder.folder / "events"))))
+                data = TrainData(self.data, self.val)
+                return train(self.task, data, self.recipe, folder, settings, hooks=hooks, log=log)
         finally:
             folder.close()
 
@@ -173,7 +178,14 @@ class PreparedRun:
         )  # fmt: skip
         log_cost = None if request.quiet else lambda text: log(text, force=True)
         return use_cache(
-            self.task, teachers, self.data, self.recipe, options, input_px=self.input_px, seed=request.seed, log=log_cost
+            self.task,
+            teachers,
+            self.data,
+            self.recipe,
+            options,
+            input_px=self.input_px,
+            seed=request.seed,
+            log=log_cost,
         )
 
 
@@ -296,7 +308,9 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
     if request.weights is not None:
         weights, _ = resolve_detector(request.weights, request.seed)
         if not same_network(weights, detector):
-            raise BadInput(f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}")
+            raise BadInput(
+                f"--weights {request.weights!r} are of {weights.recipe.model}, not of {detector.recipe.model}"
+            )
         detector, trained = weights, True
     if detector.fused:
         raise BadInput(

@@ -1,7 +1,7 @@
 """From ``"3ms"`` to a typed budget: a quantity, a range, and where it applies.
 
 Forms: ``3ms``, ``20GFLOPs``, ``9Mparams``, ``25layers``, ``64MBact``; a range ``2.5..3ms``; a device in
-front where several are searched at once (``t4:3ms``). A bare upper bound means "at most".
+front where several are searched at once (``t4:3ms``). A single value is an upper bound.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ LATENCY, FLOPS, PARAMS, LAYERS, ACT = "latency_ms", "flops", "params", "layers",
 QUANTITIES = (LATENCY, FLOPS, PARAMS, ACT, LAYERS)
 """Cost names in the order in which the primary one (the front's axis) is chosen."""
 
+
 def latency_on(device: str) -> str:
     """The cost name of the latency on one of several devices."""
     return f"{LATENCY}@{device}"
@@ -30,14 +31,26 @@ def quantity_of(cost: str) -> str:
 EXAMPLES = "3ms, 9Mparams, 20GFLOPs, 25layers or 64MBact"
 
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_UNITS: dict[str, tuple[str, float]] = {"ms": (LATENCY, 1.0), "us": (LATENCY, 1e-3), "µs": (LATENCY, 1e-3), "s": (LATENCY, 1e3)}
+_UNITS: dict[str, tuple[str, float]] = {
+    "ms": (LATENCY, 1.0),
+    "us": (LATENCY, 1e-3),
+    "µs": (LATENCY, 1e-3),
+    "s": (LATENCY, 1e3),
+}
 _UNITS |= {f"{p}{unit}": (FLOPS, f) for p, f in _PREFIX.items() for unit in ("FLOPs", "FLOPS", "flops")}
 _UNITS |= {f"{p}params": (PARAMS, f) for p, f in _PREFIX.items()}
 _UNITS |= {f"{p}Bact": (ACT, f) for p, f in _PREFIX.items()} | {"layers": (LAYERS, 1.0)}
 
-_SHOW = {LATENCY: ("ms", 1.0), FLOPS: ("GFLOPs", 1e9), PARAMS: ("Mparams", 1e6), LAYERS: ("layers", 1.0), ACT: ("MBact", 1e6)}
+_SHOW = {
+    LATENCY: ("ms", 1.0),
+    FLOPS: ("GFLOPs", 1e9),
+    PARAMS: ("Mparams", 1e6),
+    LAYERS: ("layers", 1.0),
+    ACT: ("MBact", 1e6),
+}
 _FORM = re.compile(
-    r"^(?:(?P<device>[A-Za-z][\w.-]*):)?(?:(?P<low>[0-9.eE+]+?)\.\.)?(?P<high>[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-zµ]+)$"
+    r"^(?:(?P<device>[A-Za-z][\w.-]*):)?(?:(?P<low>[0-9.eE+]+?)\.\.)?"
+    r"(?P<high>[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-zµ]+)$"
 )
 
 
@@ -58,7 +71,7 @@ class Budget:
 
 
 def format_cost(cost: str, value: float) -> str:
-    """A value in the unit people use for it: ``format_cost("flops", 2e10)`` is ``"20.00 GFLOPs"``."""
+    """A value in its usual unit: ``format_cost("flops", 2e10)`` is ``"20.00 GFLOPs"``."""
     quantity, _, device = cost.partition("@")
     unit, factor = _SHOW[quantity]
     scaled = value / factor
@@ -67,7 +80,7 @@ def format_cost(cost: str, value: float) -> str:
 
 
 def parse_budget(text: str) -> Budget:
-    """One ``--budget``; raises ``BadInput`` that shows the forms that are understood."""
+    """One ``--budget``; raises ``BadInput`` that lists the accepted forms."""
     match = _FORM.match(text.strip())
     if match is None:
         raise BadInput(f"budget {text!r} is not a number with a unit: use {EXAMPLES}, or a range like 2.5..3ms")
@@ -83,12 +96,13 @@ def parse_budget(text: str) -> Budget:
     if not math.isfinite(high) or high <= 0:
         raise BadInput(f"budget {text!r} must be a positive, finite amount")
     if low > high:
-        raise BadInput(f"budget {text!r} is empty: its lower end is above its upper end; write it as {match['high']}..{match['low']}{unit}")
+        swapped = f"{match['high']}..{match['low']}{unit}"
+        raise BadInput(f"budget {text!r} is empty: its lower end is above its upper end; write it as {swapped}")
     return Budget(quantity, high, low, match["device"])
 
 
 def parse_budgets(texts: Sequence[str]) -> tuple[Budget, ...]:
-    """All budgets of a search; two for one quantity narrow each other and must leave something."""
+    """All budgets of a search; two of one quantity are intersected, and the intersection must not be empty."""
     merged: dict[tuple[str, str | None], Budget] = {}
     for text in texts:
         budget = parse_budget(text)

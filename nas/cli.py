@@ -1,4 +1,4 @@
-"""``nas``: parse, call, print, exit code. Every command is one module in ``nas.commands``.
+"""The ``nas`` command line. Every command is one module in ``nas.commands``: it parses, calls the API and prints.
 
 Exit codes: 0 done, 1 a check found something, 2 bad input (one line on stderr), 130 interrupted.
 """
@@ -14,8 +14,11 @@ from collections.abc import Sequence
 import nas
 from workbench.errors import BadInput
 
-COMMANDS = ("search", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion")
-"""In the order in which help lists them: the journey first."""
+COMMANDS = (
+    "search", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data", "train",
+    "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion",
+)  # fmt: skip
+"""In the order in which help lists them."""
 
 EPILOG = """\
 a first search:   nas search --budget 3ms --device t4
@@ -29,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole parser; command modules import only the standard library until they run."""
     parser = argparse.ArgumentParser(
         prog="nas",
-        description="Find, measure and prove detector architectures: an open, local workbench.",
+        description="Search, train, distill, measure and compare object detectors: an open, local workbench.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         resumes = getattr(sys.modules[args.run.__module__], "RESUMES", False)
-        print("\nnas: interrupted" + ("; the same command goes on from here" if resumes else ""), file=sys.stderr)
+        print("\nnas: interrupted" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: point stdout at nothing so that exit stays quiet.
+        # The reader of our output (head, less) has closed it: redirect stdout so that the exit is silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

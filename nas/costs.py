@@ -1,14 +1,12 @@
-"""Rulers over Graphs and over whole populations: FLOPs, parameters, activations, layers, latency, entropy.
+"""Costs of Graphs and of whole populations: FLOPs, parameters, activations, layers, latency.
 
 ``graph_costs`` costs one Graph. ``SpaceCosts`` costs rows of a Space, thousands at once, stage by stage, through
-the same lowering with arrays in place of ints. All costs are whole numbers (FLOPs, parameters, bytes,
-layers, latency in the profile's ticks), and the additive score is kept in ticks of ``SCORE_TICK``, so sums
-are exact in any order and ties are real ties.
+the same lowering with arrays in place of ints. All costs are integers (FLOPs, parameters, bytes, layers, latency in
+the profile's ticks), so sums are exact in any order and equal costs compare as equal.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,9 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
-from nas.scores import WEIGHTS
-from nas.scores.rows import ROW_SCORES, RowScore
-from nas.scores.rows import SCORE_TICK as SCORE_TICK
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import StageNumbers
@@ -38,7 +33,7 @@ ACTIVATION_BYTES = 2
 
 
 def latency_profiles(device: DeviceProfile | Sequence[DeviceProfile] | None) -> dict[str, DeviceProfile]:
-    """Profiles by the name of their cost: plain latency where there is one device, else latency on each."""
+    """Profiles by the name of their cost: ``latency_ms`` for one device, else ``latency_ms@device`` for each."""
     profiles = [] if device is None else list(device) if isinstance(device, Sequence) else [device]
     if len(profiles) == 1:
         return {LATENCY: profiles[0]}
@@ -49,7 +44,10 @@ def latency_profiles(device: DeviceProfile | Sequence[DeviceProfile] | None) -> 
 
 
 def table_costs(table: OpTable, profiles: Mapping[str, DeviceProfile]) -> dict[str, Num]:
-    """Whole-number costs of a table: a scalar each, or ``[N]``. Latencies in the profiles' ticks, without their fixed parts."""
+    """Integer costs of a table: a scalar each, or ``[N]``.
+
+    Latencies are in the profiles' ticks, without their fixed parts.
+    """
     stored = np.where(table.fused > 0, 0.0, table.out_elems)
     costs = {
         FLOPS: 2 * table.total(table.macs),
@@ -70,7 +68,10 @@ class Costs:
 
 
 def graph_costs(
-    graph: Graph, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, layers: int | None = None
+    graph: Graph,
+    input_px: int,
+    device: DeviceProfile | Sequence[DeviceProfile] | None = None,
+    layers: int | None = None,
 ) -> Costs:
     """Cost one scalar graph at ``input_px``; ``layers`` where the caller knows them."""
     profiles = latency_profiles(device)
@@ -86,7 +87,10 @@ def graph_costs(
 
 
 def architecture_costs(
-    arch: Architecture, input_px: int, device: DeviceProfile | Sequence[DeviceProfile] | None = None, scope: str = "detector"
+    arch: Architecture,
+    input_px: int,
+    device: DeviceProfile | Sequence[DeviceProfile] | None = None,
+    scope: str = "detector",
 ) -> Costs:
     """Cost one architecture, whole or backbone alone."""
     return graph_costs(lower(arch, scope), input_px, device, count_layers(arch))
@@ -98,30 +102,39 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
 
 
 class SpaceCosts:
-    """Every additive ruler over the rows of one space, for one scope, input size and device."""
+    """Costs of rows of one space, for one scope, input size and set of devices; also the space's geometry.
+
+    ``strides``: of the stem and every stage. ``taps``: indices of the stages that end strides 8, 16 and 32.
+    """
 
     def __init__(
-        self, space: Space, device: DeviceProfile | Sequence[DeviceProfile] | None, input_px: int = 640, scope: str = "detector",
-        weights: tuple[float, ...] = WEIGHTS,
-    ) -> None:  # fmt: skip
+        self,
+        space: Space,
+        device: DeviceProfile | Sequence[DeviceProfile] | None,
+        input_px: int = 640,
+        scope: str = "detector",
+    ) -> None:
         if input_px % 32 or input_px < 64:
-            raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32")
+            raise BadInput(
+                f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32"
+            )
         self.space, self.input_px, self.scope = space, input_px, scope
         self.profiles = latency_profiles(device)
-        self.weights = weights
         self.strides = [space.stem_stride if not space.focus else 2]
         for stage in space.stages:
             self.strides.append(self.strides[-1] * stage.stride)
-        found = {s: i for i, s in enumerate(self.strides[1:])}
-        missing = [s for s in (8, 16, 32) if s not in found]
+        last_at = {stride: index for index, stride in enumerate(self.strides[1:])}
+        missing = [stride for stride in (8, 16, 32) if stride not in last_at]
         if missing and scope == "detector":
-            raise BadInput(f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; use --scope backbone")
-        self.taps: tuple[int, ...] = () if missing else (found[8], found[16], found[32])
-        self._score: RowScore = ROW_SCORES["maxent"](self)
+            raise BadInput(
+                f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; "
+                "use --scope backbone"
+            )
+        self.taps: tuple[int, ...] = () if missing else (last_at[8], last_at[16], last_at[32])
 
     @property
     def cost_names(self) -> tuple[str, ...]:
-        """Costs this ruler knows; latency once a device."""
+        """Names of the costs; latency once a device."""
         return cost_names(self.profiles)
 
     @property
@@ -138,7 +151,7 @@ class SpaceCosts:
         return fixed
 
     def unit(self, name: str) -> float:
-        """Base units of one whole number of this cost: ms a tick for latency, else 1."""
+        """Base units of one integer step of this cost: ms a tick for latency, else 1."""
         return self.profiles[name].tick_ms if name in self.profiles else 1.0
 
     def stem_costs(self, out: Num) -> dict[str, Num]:
@@ -186,31 +199,10 @@ class SpaceCosts:
         costs = table_costs(table, self.profiles)
         return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
 
-    def scoring(self, score: str) -> SpaceCosts:
-        """These rulers with another additive score; see ``nas.scores.rows``."""
-        other = copy.copy(self)
-        other._score = ROW_SCORES[score](other)
-        return other
-
-    def stem_score(self, out: Num) -> Num:
-        """What the stem adds to the score, in score ticks."""
-        return self._score.stem(out)
-
-    def stage_score(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        """What stage ``index`` adds to the score, in score ticks."""
-        return self._score.stage(index, cin, out, btn, k, depth)
-
-    def score(self, rows: np.ndarray) -> np.ndarray:
-        """Additive score of rows in ticks, int64 ``[N]``; multiply by ``SCORE_TICK``."""
-        total = self.stem_score(rows[:, 0])
-        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
-            total = total + self.stage_score(index, cin, out, btn, k, depth)
-        return np.asarray(total)
-
     def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Costs of rows as whole numbers, int64 ``[N]`` each (latency in ticks, fixed part included)."""
+        """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included)."""
         pieces = [self.stem_costs(rows[:, 0])]
-        for index, (cin, out, btn, k, depth) in enumerate(self._stages(rows)):
+        for index, (cin, out, btn, k, depth) in enumerate(self.stage_numbers(rows)):
             pieces.append(self.stage_costs(index, cin, out, btn, k, depth))
         if self.taps:
             # Neck and head see only three widths, which repeat within a population: cost each triple once.
@@ -221,11 +213,12 @@ class SpaceCosts:
         fixed = self.fixed
         return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
 
-    def _stages(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        out = []
+    def stage_numbers(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """For every stage ``(cin, out, btn, k, depth)`` of the rows, ``[N]`` each."""
+        stages = []
         cin = rows[:, 0]
         for i in range(len(self.space.stages)):
             genes = tuple(rows[:, self.space.column(i, gene)] for gene in (OUT, BTN, K, DEPTH))
-            out.append((cin, *genes))
+            stages.append((cin, *genes))
             cin = genes[0]
-        return out
+        return stages

@@ -1,4 +1,4 @@
-"""How alike two orders are."""
+"""Rank correlation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def kendall(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Kendall's tau-b of two columns ``[n]``; NaN where there is no order: one is constant, or ``n`` below 2."""
+    """Kendall's tau-b of two columns ``[n]``; NaN where a column is constant or ``n`` is below 2."""
     from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
     if len(a) < 2:

@@ -1,7 +1,7 @@
 """What may exist: architectures, the graphs they lower to, block kinds and search spaces. No torch here.
 
-``search_spaces.load_space("res")`` opens a space, ``Architecture.load("best.yaml")`` reads an architecture, ``lower(arch)``
-gives its ``Graph``.
+``search_spaces.load_space("res")`` opens a space, ``Architecture.load("best.yaml")`` reads an architecture,
+``lower(arch)`` gives its ``Graph``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Architecture: a searched detector as plain, frozen data.
 
 ``Architecture`` holds the backbone's stem and stages and, for a whole detector, the
-neck and head settings. It knows nothing of costs; ``search_spaces.lowering`` turns it
-into a Graph. YAML in, YAML out, and a digest that does not depend on formatting.
+neck and head settings; ``search_spaces.lowering`` turns it into a Graph. It is read from
+and written to YAML, and its digest does not depend on formatting.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ STYLES = ("res", "csp", "mob", "bottleneck")
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
 
 SEARCHED_ACTIVATIONS = ("relu", "silu")
+"""Activations that a backbone or a neck may have."""
 FORMAT = "nas-architecture-1"
 MOST = 2**31
-"""Of any other whole number, channels among them."""
+"""Largest channel count."""
 MOST_BLOCKS = 1000
-"""Blocks in one stage; far above any network that has been trained, and few enough to build."""
+"""Largest depth of a stage; far above any network that has been trained, and few enough to build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Architecture:
         widths = "-".join(str(stage.out) for stage in self.stages)
         neck = "" if self.neck is None else f", neck {'-'.join(map(str, self.neck.out))}"
         head = "" if self.head is None else f", {self.head.classes} classes"
-        return f"Architecture({self.name or self.digest()!r}, {self.style}, stem {self.stem.out}, stages {widths}{neck}{head})"
+        name = repr(self.name or self.digest())
+        return f"Architecture({name}, {self.style}, stem {self.stem.out}, stages {widths}{neck}{head})"
 
     def __str__(self) -> str:
         """One line for the whole, then one line a stage."""
@@ -113,7 +115,8 @@ class Architecture:
         strides = self.strides
         missing = [s for s in (8, 16, 32) if s not in strides]
         if missing:
-            raise BadInput(f"architecture {self.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32")
+            where = f"architecture {self.name!r}"
+            raise BadInput(f"{where} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32")
         p3, p4, p5 = (max(i for i, at in enumerate(strides) if at == s) for s in (8, 16, 32))
         return p3, p4, p5
 
@@ -138,7 +141,7 @@ class Architecture:
             data["neck"] = {**dataclasses.asdict(self.neck), "out": list(self.neck.out)}
         if self.head is not None:
             data["head"] = dataclasses.asdict(self.head)
-            if not self.head.one_to_one:  # written only where it is used: digests of older architectures stay
+            if not self.head.one_to_one:  # stored only where it is set, which keeps the digests of older architectures
                 del data["head"]["one_to_one"]
         return data
 
@@ -214,7 +217,8 @@ def check_architecture(arch: Architecture) -> None:
         if stage.kind not in BLOCK_KINDS:
             raise unknown_name(f"block kind in stages[{i}]", stage.kind, BLOCK_KINDS)
         if BLOCK_KINDS[stage.kind].style not in (arch.style, ANY_STYLE):
-            raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {BLOCK_KINDS[stage.kind].style!r}, not {arch.style!r}")
+            style = BLOCK_KINDS[stage.kind].style
+            raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {style!r}, not {arch.style!r}")
         _check_int(f"stages[{i}]: out", stage.out, 1)
         _check_int(f"stages[{i}]: btn", stage.btn, 1)
         _check_int(f"stages[{i}]: depth", stage.depth, 1, MOST_BLOCKS)
@@ -232,7 +236,8 @@ def check_architecture(arch: Architecture) -> None:
         if arch.neck.act not in SEARCHED_ACTIVATIONS:
             raise unknown_name("activation of the neck", arch.neck.act, SEARCHED_ACTIVATIONS)
         if not 0 < arch.neck.hidden_ratio <= 4 or not 0 < arch.neck.depth <= 10:
-            raise BadInput(f"neck: hidden_ratio {arch.neck.hidden_ratio} must be in (0, 4] and depth {arch.neck.depth} in (0, 10]")
+            ratio, depth = arch.neck.hidden_ratio, arch.neck.depth
+            raise BadInput(f"neck: hidden_ratio {ratio} must be in (0, 4] and depth {depth} in (0, 10]")
         _check_int("head: classes", arch.head.classes, 1)
         _check_int("head: reg_max", arch.head.reg_max, 1)
         _check_kernel("head: k", arch.head.k)
@@ -263,22 +268,23 @@ def read_fields(kind: Any, data: Any, where: str) -> Any:
         raise BadInput(f"{where}: field {missing[0]!r} is missing")
     values = dict(data)
     for name, value in values.items():
-        want = str(fields[name].type)
-        if want.startswith("tuple"):
-            if not isinstance(value, (list, tuple)) or any(isinstance(v, bool) or not isinstance(v, int) for v in value):
+        expected = str(fields[name].type)
+        if expected.startswith("tuple"):
+            items = value if isinstance(value, (list, tuple)) else [None]
+            if any(isinstance(v, bool) or not isinstance(v, int) for v in items):
                 raise BadInput(f"{where}: {name}={value!r} must be a list of whole numbers")
             values[name] = tuple(value)
-        elif want == "int" and (isinstance(value, bool) or not isinstance(value, int)):
+        elif expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
             raise BadInput(f"{where}: {name}={value!r} must be a whole number")
-        elif want == "float":
+        elif expected == "float":
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
                 raise BadInput(f"{where}: {name}={value!r} must be a number")
             try:
                 values[name] = float(value)
             except OverflowError as error:
                 raise BadInput(f"{where}: {name} is too large a number") from error
-        elif want == "bool" and not isinstance(value, bool):
+        elif expected == "bool" and not isinstance(value, bool):
             raise BadInput(f"{where}: {name}={value!r} must be true or false")
-        elif want == "str" and not isinstance(value, str):
+        elif expected == "str" and not isinstance(value, str):
             raise BadInput(f"{where}: {name}={value!r} must be a name")
     return kind(**values)

@@ -3,9 +3,9 @@
 A Graph comes from a searched ``Architecture`` (analytic lowering), from a torch module (tracing) or from an ONNX file.
 It does not know its resolution until it is asked for ``table(input_px)``.
 
-Numeric fields of an Op (``cin``, ``cout``, ``k``, ``g``, ``count``) may also be numpy arrays of shape ``[N]``: the same
-graph then stands for N candidates at once, and the table's columns have shape ``[ops, N]``. ``count`` is how often an op
-occurs in each candidate (0 = absent), which is how depth and optional projections vectorise.
+Numeric fields of an Op (``cin``, ``cout``, ``k``, ``g``, ``count``) may also be numpy arrays of shape ``[N]``: the
+same graph then stands for N candidates at once, and the table's columns have shape ``[ops, N]``. ``count`` is how often
+an op occurs in each candidate (0 = absent), which is how depth and optional projections vectorise.
 
 On disk a graph is one JSON object (``to_json``/``from_json``): nodes in execution order, ``in`` lists producers by
 index, -1 is the image.
@@ -60,7 +60,8 @@ class Graph:
 
     def __repr__(self) -> str:
         size = f", {self.fixed_px[0]}x{self.fixed_px[1]} px" if self.fixed_px else ""
-        return f"Graph({self.name!r}, {len(self.ops)} ops, {len(self.inputs)} inputs, {len(self.outputs)} outputs{size})"
+        counts = f"{len(self.ops)} ops, {len(self.inputs)} inputs, {len(self.outputs)} outputs"
+        return f"Graph({self.name!r}, {counts}{size})"
 
     @property
     def fixed_px(self) -> tuple[int, int] | None:
@@ -74,21 +75,24 @@ class Graph:
         ``input_px`` is the image side, or (height, width), in pixels. Graphs with shape-bound
         ops (attention, reshapes) answer only for the size they were traced at.
         """
-        sources, rescaled = self._input_shapes(input_px)
+        sources = self.input_shapes(input_px)
+        rescaled = self.fixed_px is not None and self._size(input_px) != self.fixed_px
         shapes: list[Shape] = []
         for index, op in enumerate(self.ops):
             inputs = [shapes[i] if i >= 0 else sources[-1 - i] for i in op.inputs]
             shapes.append(output_shape(op, inputs, index, rescaled))
         return shapes
 
-    def _input_shapes(self, input_px: int | tuple[int, int] | None) -> tuple[list[Shape], bool]:
-        """Shapes of the graph's inputs, and whether they differ from those that the graph was traced at."""
+    def input_shapes(self, input_px: int | tuple[int, int] | None = None) -> list[Shape]:
+        """Shapes of the graph's inputs at one input size (pixels), without batch."""
+        size = self._size(input_px)
+        return [shape if len(shape) == 3 and input_px is None else (shape[0], *size) for shape in self.inputs]
+
+    def _size(self, input_px: int | tuple[int, int] | None) -> tuple[int, int]:
+        """(height, width) in pixels that ``input_px`` stands for."""
         if input_px is None:
-            size = self.fixed_px or (DEFAULT_PX, DEFAULT_PX)
-        else:
-            size = (input_px, input_px) if isinstance(input_px, int) else (input_px[0], input_px[1])
-        shapes = [shape if len(shape) == 3 and input_px is None else (shape[0], *size) for shape in self.inputs]
-        return shapes, self.fixed_px is not None and size != self.fixed_px
+            return self.fixed_px or (DEFAULT_PX, DEFAULT_PX)
+        return (input_px, input_px) if isinstance(input_px, int) else (input_px[0], input_px[1])
 
     def consumers(self) -> list[list[int]]:
         """For every op, the indices of the ops that read it."""
@@ -102,7 +106,8 @@ class Graph:
         for old in keep:
             op = self.ops[old]
             if any(i >= 0 and i not in new_index for i in op.inputs):
-                raise BadInput(f"graph {self.name!r}: op {old} ({op.kind}) reads part {part!r}, which cannot be dropped")
+                where = f"graph {self.name!r}: op {old} ({op.kind})"
+                raise BadInput(f"{where} reads part {part!r}, which cannot be dropped")
             ops.append(dataclasses.replace(op, inputs=tuple(new_index[i] if i >= 0 else i for i in op.inputs)))
         outputs = tuple(new_index[i] for i in self.outputs if i in new_index)
         return Graph(ops, self.inputs, outputs, self.name, self.meta)
@@ -126,7 +131,7 @@ class Graph:
 
     def table(self, input_px: int | tuple[int, int] | None = None) -> OpTable:
         """Numbers of every op at one input size (pixels)."""
-        return build_table(self.ops, self._input_shapes(input_px)[0], self.shapes(input_px), self.outputs)
+        return build_table(self.ops, self.input_shapes(input_px), self.shapes(input_px), self.outputs)
 
     def to_networkx(self, input_px: int | None = None) -> networkx.DiGraph:
         """A networkx view: one node an op, with its fields and output shape, edges along data."""

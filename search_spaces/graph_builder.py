@@ -37,8 +37,9 @@ class GraphBuilder:
         return -len(self.inputs)
 
     def conv(
-        self, x: int, cout: Num, k: Num = 1, s: int = 1, g: Num = 1, act: str = "none", name: str = "conv", when: Any = True
-    ) -> int:
+        self, x: int, cout: Num, k: Num = 1, s: int = 1, g: Num = 1, act: str = "none", name: str = "conv",
+        when: Any = True,
+    ) -> int:  # fmt: skip
         """Same-padded convolution with bias (its batch norm folded in); ``x`` itself where ``when`` is False.
 
         ``when`` is a bool, or a 0/1 array: one value per candidate.

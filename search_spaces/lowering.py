@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from search_spaces.architecture import Architecture, Head, Neck, Stage
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import BlockNumbers, Flow, StageNumbers
@@ -34,9 +36,8 @@ def lower(arch: Architecture, scope: str = "detector") -> Graph:
     cin: Num = arch.stem.out
     features: list[int] = []
     for index, stage in enumerate(arch.stages):
-        numbers = StageNumbers(
-            cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act, **stage_flags(arch.style, arch.stages, index, arch.spp)
-        )
+        flags = stage_flags(arch.style, arch.stages, index, arch.spp)
+        numbers = StageNumbers(cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act, **flags)
         g.scope = [f"stage{index + 1}"]
         flow = BLOCK_KINDS[stage.kind].lower(g, flow, numbers)
         features.append(flow.x)
@@ -44,7 +45,10 @@ def lower(arch: Architecture, scope: str = "detector") -> Graph:
     g.scope = []
     if scope == "backbone" or arch.neck is None or arch.head is None:
         if scope == "detector" and arch.neck is None:
-            raise BadInput(f"architecture {arch.name or arch.digest()!r} is a bare backbone: ask for scope 'backbone', or give it a neck and a head")
+            raise BadInput(
+                f"architecture {arch.name or arch.digest()!r} is a bare backbone: "
+                "ask for scope 'backbone', or give it a neck and a head"
+            )
         outputs = features[-1:] if not _has_taps(arch) else [features[i] for i in arch.taps]
         return g.finish(outputs, arch.name)
     outputs = lower_neck_head(g, [features[i] for i in arch.taps], arch.neck, arch.head)
@@ -52,17 +56,20 @@ def lower(arch: Architecture, scope: str = "detector") -> Graph:
 
 
 def stage_flags(style: str, stages: Sequence[Stage] | Sequence[int], index: int, with_spp: bool) -> dict[str, bool]:
-    """``spp`` and ``closes`` of one stage: the pyramid sits in the last stage (in csp, in the stage
-    that opens the last wrapping); a csp stage stays open while the next has stride 1."""
+    """``spp`` and ``closes`` of one stage (see ``StageNumbers``).
+
+    The pyramid belongs to the last stage (in csp, to the stage that opens the last wrapping); a csp stage stays open
+    while the next has stride 1.
+    """
     strides = [stage if isinstance(stage, int) else stage.stride for stage in stages]
     last = len(strides) - 1
-    holder = last - 1 if style == "csp" and strides[last] == 1 else last
+    spp_index = last - 1 if style == "csp" and strides[last] == 1 else last
     closes = style != "csp" or index == last or strides[index + 1] != 1
-    return {"spp": with_spp and index == holder, "closes": closes}
+    return {"spp": with_spp and index == spp_index, "closes": closes}
 
 
 def lower_stem(g: GraphBuilder, x: int, out: Num, k: int, focus: bool, stride: int, act: str) -> int:
-    """The stem: with ``focus`` every 2x2 patch becomes 12 channels before the conv."""
+    """Write the stem; with ``focus`` every 2x2 patch becomes 12 channels before the conv."""
     g.scope = ["stem"]
     if focus:
         patches = []
@@ -77,7 +84,7 @@ def lower_stem(g: GraphBuilder, x: int, out: Num, k: int, focus: bool, stride: i
 
 
 def lower_neck_head(g: GraphBuilder, features: Sequence[int], neck: Neck, head: Head) -> list[int]:
-    """RepGFPN and ZeroHead after the backbone's P3, P4, P5 tensors; returns the six output maps."""
+    """Write RepGFPN and ZeroHead after the backbone's P3, P4, P5 tensors; return the six output maps."""
     g.part = "neck"
     levels = lower_neck(g, features, neck)
     g.part = "head"
@@ -92,7 +99,7 @@ def lower_neck_head(g: GraphBuilder, features: Sequence[int], neck: Neck, head: 
 
 
 def lower_neck(g: GraphBuilder, features: Sequence[int], neck: Neck) -> tuple[int, int, int]:
-    """RepGFPN: queen-fusion over three levels; names follow DAMO-YOLO's merge nodes."""
+    """Write RepGFPN (queen-fusion over three levels); names follow DAMO-YOLO's merge nodes."""
     x2, x1, x0 = features
     c2, c1, c0 = (g.channels(x) for x in features)
     n3, n4, n5 = neck.out
@@ -123,26 +130,26 @@ def lower_neck(g: GraphBuilder, features: Sequence[int], neck: Neck) -> tuple[in
 
 
 def _csp_stage(g: GraphBuilder, x: int, out: Num, neck: Neck) -> int:
-    """RepGFPN's fusion block: two 1x1 branches, n reversed 3x3 blocks whose every output is kept, 1x1."""
+    """RepGFPN's fusion block: two 1x1 branches, n reversed 3x3 blocks, the concat of all their outputs, 1x1."""
     first = out // 2
     mid = out - first
-    kept = [g.conv(x, first, act=neck.act, name="conv1")]
+    outputs = [g.conv(x, first, act=neck.act, name="conv1")]
     y = g.conv(x, mid, act=neck.act, name="conv2")
-    held = list(g.scope)
+    scope = list(g.scope)
     for i in range(round(3 * neck.depth)):
-        g.scope = [*held, f"block{i}"]
+        g.scope = [*scope, f"block{i}"]
         if neck.depthwise:
-            wide = divisible(3.0 * mid)
-            z = g.conv(y, wide, act=neck.act, name="conv1")
-            z = g.conv(z, wide, k=5, g=wide, act=neck.act, name="conv2")
+            expanded = divisible(3.0 * mid)
+            z = g.conv(y, expanded, act=neck.act, name="conv1")
+            z = g.conv(z, expanded, k=5, g=expanded, act=neck.act, name="conv2")
             y = g.join("add", y, g.conv(z, mid, name="conv3"))
         else:
             hidden = _int(mid * neck.hidden_ratio)
             z = g.conv(y, hidden, k=3, act=neck.act, name="conv2")
             y = g.join("add", y, g.conv(z, mid, k=3, act=neck.act, name="conv1"))
-        kept.append(y)
-    g.scope = held
-    return g.conv(g.join("concat", *kept), out, act=neck.act, name="conv3")
+        outputs.append(y)
+    g.scope = scope
+    return g.conv(g.join("concat", *outputs), out, act=neck.act, name="conv3")
 
 
 def skeleton(arch: Architecture) -> Graph:
@@ -179,8 +186,6 @@ def count_layers(arch: Architecture) -> int:
 
 def divisible(value: Num, by: int = 8) -> Num:
     """Nearest multiple of ``by`` that is not more than 10 % below ``value`` (ints or arrays)."""
-    import numpy as np
-
     base = np.asarray(value, dtype=np.float64)
     rounded = np.maximum(by, (base + by / 2).astype(np.int64) // by * by)
     rounded = np.where(rounded < 0.9 * base, rounded + by, rounded)
@@ -188,8 +193,6 @@ def divisible(value: Num, by: int = 8) -> Num:
 
 
 def _int(value: Num) -> Num:
-    import numpy as np
-
     return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64)
 
 

@@ -72,7 +72,8 @@ def build_table(ops: tuple[Op, ...], inputs: list[Shape], shapes: list[Shape], o
     if widths:
         shape = (len(ops), max(widths))
         columns = {
-            name: np.broadcast_to(column[:, None] if column.ndim == 1 else column, shape) for name, column in columns.items()
+            name: np.broadcast_to(column[:, None] if column.ndim == 1 else column, shape)
+            for name, column in columns.items()
         }
     return OpTable(
         kinds=tuple(op.kind for op in ops),

@@ -31,14 +31,17 @@ VIEW_KINDS = frozenset({"reshape", "identity"})
 """Ops that move nothing in memory."""
 CONST_KINDS = frozenset({"add_const", "sub_const", "rsub_const", "mul_const", "div_const", "pow_const"})
 """Elementwise ops on a tensor and a constant."""
-UNARY_KINDS = frozenset({"exp", "log", "sqrt", "rsqrt", "neg", "sin", "cos", "round", "clamp", "floor_divide", "remainder"})
+UNARY_KINDS = frozenset(
+    {"exp", "log", "sqrt", "rsqrt", "neg", "sin", "cos", "round", "clamp", "floor_divide", "remainder"}
+)
 """Elementwise functions of one tensor."""
 REDUCE_KINDS = frozenset({"reduce_max", "reduce_sum", "reduce_mean"})
 """Reductions over axes."""
 INDEX_KINDS = frozenset({"topk", "topk_indices", "gather", "grid_sample", "where"})
 """Ops that read at computed places."""
 OTHER_KINDS = frozenset(
-    {"act", "scale", "global_avgpool", "matmul", "softmax", "transpose", "pow", "pad", "groupnorm", "normalize", "const"}
+    {"act", "scale", "global_avgpool", "matmul", "softmax", "transpose", "pow", "pad"}
+    | {"groupnorm", "normalize", "const"}
 )
 """Kinds that belong to no group. ``scale`` multiplies by learned numbers, ``act`` is an activation of its own."""
 OP_KINDS = frozenset().union(
@@ -59,8 +62,8 @@ ATTENTION_KINDS = frozenset({"softmax", "transpose"})
 """Kinds that a fused attention kernel takes in."""
 
 ACTIVATIONS = (
-    "none", "relu", "relu6", "leaky_relu", "prelu", "elu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid",
-    "mish", "softplus",
+    "none", "relu", "relu6", "leaky_relu", "prelu", "elu", "silu", "gelu", "sigmoid", "tanh", "hardswish",
+    "hardsigmoid", "mish", "softplus",
 )  # fmt: skip
 """Every activation, by its name in ``torch.nn.functional``."""
 LEAKY_SLOPE = 0.1

@@ -1,4 +1,4 @@
-"""DAMO-YOLO's published detectors as Architectures: the anchors that every search is shown beside.
+"""DAMO-YOLO's published detectors as Architectures: the references that every search is compared with.
 
 Facts from tinyvision/DAMO-YOLO's configs (Apache-2.0): structure, neck and head settings.
 """
@@ -11,7 +11,9 @@ from search_spaces.tinynas_text import DAMO_MOB_KERNEL, damo_mob_btn
 _STRIDES = (2, 2, 2, 1, 2)
 
 
-def _stages(kind: str, outs: tuple[int, ...], btns: tuple[int, ...], depths: tuple[int, ...], k: int = 3) -> tuple[Stage, ...]:
+def _stages(
+    kind: str, outs: tuple[int, ...], btns: tuple[int, ...], depths: tuple[int, ...], k: int = 3
+) -> tuple[Stage, ...]:
     rows = zip(outs, btns, depths, _STRIDES, strict=True)
     return tuple(Stage(kind, out, btn, k, stride, depth) for out, btn, depth, stride in rows)
 

@@ -8,6 +8,7 @@ channels, then ``out, btn, k, depth`` a stage, as values (not indices).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ OUT, BTN, K, DEPTH = range(4)
 
 @dataclass(frozen=True, slots=True)
 class StageChoices:
-    """What one stage may be. ``btns`` lists channels, or, when ``by_ratio``, ratios of ``out``."""
+    """Choices of one stage. ``btns`` lists channels, or, when ``by_ratio``, ratios of ``out``."""
 
     kind: str
     stride: int
@@ -39,11 +40,11 @@ class StageChoices:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Ties between neighbours. Ratios are inclusive.
+    """Constraints between neighbouring stages. Ratios are inclusive.
 
-    ``out_grows``: a stage is at least as wide as the one before it. ``out_growth_max``: and at most so
-    many times as wide. ``btn_to_out``: least and greatest inner channels over output channels
-    (applied to absolute choices only).
+    ``out_grows``: a stage is at least as wide as the one before it. ``out_growth_max``: largest ratio of a stage's
+    width to that of the one before. ``btn_to_out``: smallest and largest ratio of inner to output channels (applied to
+    absolute choices only).
     """
 
     out_grows: bool = True
@@ -53,7 +54,7 @@ class Rules:
 
 @dataclass(frozen=True, repr=False)
 class Space:
-    """A search space; see the module head for rows."""
+    """A search space; the module docstring says what a row is."""
 
     name: str
     style: str
@@ -71,8 +72,8 @@ class Space:
     doc: str = ""
 
     def __repr__(self) -> str:
-        stem = _range_text(self.stem_outs)
-        return f"Space({self.name!r}, {self.style}, stem {stem}, {len(self.stages)} stages, {self.size():.3g} architectures)"
+        stem, stages = _range_text(self.stem_outs), len(self.stages)
+        return f"Space({self.name!r}, {self.style}, stem {stem}, {stages} stages, {self.size():.3g} architectures)"
 
     def __str__(self) -> str:
         """One line for the whole, then the choices of each stage."""
@@ -80,7 +81,8 @@ class Space:
         for number, stage in enumerate(self.stages, start=1):
             unit = " x out" if stage.by_ratio else ""
             choices = f"out {_range_text(stage.outs)}, btn {_range_text(stage.btns)}{unit}, k {_range_text(stage.ks)}"
-            lines.append(f"  stage {number}: {stage.kind}, stride {stage.stride}, {choices}, depth {_range_text(stage.depths)}")
+            depths = _range_text(stage.depths)
+            lines.append(f"  stage {number}: {stage.kind}, stride {stage.stride}, {choices}, depth {depths}")
         return "\n".join(lines)
 
     @property
@@ -133,7 +135,8 @@ class Space:
     def why_not(self, arch: Architecture) -> str:
         """Empty when the backbone lies in the space, else the first thing that does not fit."""
         if arch.style != self.style or len(arch.stages) != len(self.stages):
-            return f"style {arch.style} with {len(arch.stages)} stages, the space has {self.style} with {len(self.stages)}"
+            stages = f"{self.style} with {len(self.stages)}"
+            return f"style {arch.style} with {len(arch.stages)} stages, the space has {stages}"
         if (arch.stem.k, arch.stem.focus, arch.stem.stride) != (self.stem_k, self.focus, self.stem_stride):
             return "another stem"
         for i, (stage, choices) in enumerate(zip(arch.stages, self.stages, strict=True), start=1):
@@ -193,7 +196,7 @@ class Space:
         return sum(self._counts[0][c] for c in self.stem_outs)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """``n`` rows drawn uniformly over the architectures of the space."""
+        """``n`` rows sampled uniformly over the architectures of the space, int64 ``[n, genes]``."""
         rows = np.zeros((n, self.genes), dtype=np.int64)
         rows[:, 0] = _draw(np.array(self.stem_outs), [self._counts[0][c] for c in self.stem_outs], n, rng)
         for i, choices in enumerate(self.stages):
@@ -203,7 +206,10 @@ class Space:
             for cin in np.unique(previous):
                 where = np.flatnonzero(previous == cin)
                 fits = self.allows(i, np.int64(cin), outs)
-                weights = [self.options(i, int(o)) * (1 if later is None else later[int(o)]) * int(f) for o, f in zip(outs, fits, strict=True)]
+                weights = [
+                    self.options(i, int(o)) * (1 if later is None else later[int(o)]) * int(fit)
+                    for o, fit in zip(outs, fits, strict=True)
+                ]
                 rows[where, self.column(i, OUT)] = _draw(outs, weights, len(where), rng)
             out = rows[:, self.column(i, OUT)]
             for value in np.unique(out):
@@ -214,7 +220,7 @@ class Space:
         return rows
 
     def mutate(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One TinyNAS mutation a row, vectorised: a random stage's out, btn, k or depth moves.
+        """One TinyNAS mutation per row, vectorised: a random stage's out, btn, k or depth changes.
 
         Channels are scaled by one of 2, 1.5, 1.25, 0.8, 0.6, 0.5 and depth moves by up to 2, then
         snapped to the choices between the neighbours' widths. Rows that would leave the space stay as
@@ -231,23 +237,23 @@ class Space:
         limit = new[at, self.column(0, OUT)] if self.rules.out_grows else np.inf
         new[at, 0] = _snap(np.minimum(new[at, 0] * factor[at], limit), self.stem_outs)
         for i, choices in enumerate(self.stages):
-            mine = stage == i + 1
-            at = np.flatnonzero(mine & (gene == OUT))
+            chosen = stage == i + 1
+            at = np.flatnonzero(chosen & (gene == OUT))
             previous = new[at, 0] if i == 0 else new[at, self.column(i - 1, OUT)]
             wanted = new[at, self.column(i, OUT)] * factor[at]
             if self.rules.out_grows:
                 following = new[at, self.column(i + 1, OUT)] if i + 1 < len(self.stages) else np.inf
                 wanted = np.clip(wanted, previous, following)
             new[at, self.column(i, OUT)] = _snap(np.minimum(wanted, previous * self.rules.out_growth_max), choices.outs)
-            at = np.flatnonzero(mine & (gene == BTN))
+            at = np.flatnonzero(chosen & (gene == BTN))
             if choices.by_ratio:
                 ratios = np.array(choices.btns)[(pick[at] * len(choices.btns)).astype(int)]
                 new[at, self.column(i, BTN)] = ratio_btn(new[at, self.column(i, OUT)], ratios)
             else:
                 new[at, self.column(i, BTN)] = _snap(new[at, self.column(i, BTN)] * factor[at], choices.btns)
-            at = np.flatnonzero(mine & (gene == K))
+            at = np.flatnonzero(chosen & (gene == K))
             new[at, self.column(i, K)] = np.array(choices.ks)[(pick[at] * len(choices.ks)).astype(int)]
-            at = np.flatnonzero(mine & (gene == DEPTH))
+            at = np.flatnonzero(chosen & (gene == DEPTH))
             new[at, self.column(i, DEPTH)] = _snap(new[at, self.column(i, DEPTH)] + step[at], choices.depths)
         self._refit_btn(new, rows)
         good = self.contains_rows(new)
@@ -255,7 +261,7 @@ class Space:
         return new
 
     def cross(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A child a pair of rows: every stage comes from either parent; a child outside is its first parent."""
+        """One child per pair of rows: each stage from either parent; the first parent where that leaves the space."""
         new = np.array(first, dtype=np.int64)
         take = rng.random((len(new), len(self.stages) + 1)) < 0.5
         new[take[:, 0], 0] = second[take[:, 0], 0]
@@ -267,7 +273,7 @@ class Space:
         return new
 
     def _refit_btn(self, new: np.ndarray, old: np.ndarray) -> None:
-        """After a width moved, bring the inner channels back under the rules, in place."""
+        """After a width changed, bring the inner channels back under the rules, in place."""
         low, high = self.rules.btn_to_out
         for i, choices in enumerate(self.stages):
             out, btn = self.column(i, OUT), self.column(i, BTN)
@@ -322,16 +328,15 @@ def _draw(values: np.ndarray, weights: Sequence[int], n: int, rng: np.random.Gen
 
 def with_grid(space: Space, step: int) -> Space:
     """The same space on a coarser or finer channel grid: every range is cut again in steps of ``step``."""
-    import dataclasses
-
     if step < 1:
         raise BadInput(f"grid {step} must be a positive number of channels")
 
     def recut(values: Sequence[int], what: str) -> tuple[int, ...]:
-        kept = tuple(range(-(-int(values[0]) // step) * step, int(values[-1]) + 1, step))
-        if not kept:
-            raise BadInput(f"grid {step}: no multiple of it lies in {what} {values[0]}..{values[-1]}; choose a finer grid")
-        return kept
+        choices = tuple(range(-(-int(values[0]) // step) * step, int(values[-1]) + 1, step))
+        if not choices:
+            span = f"{what} {values[0]}..{values[-1]}"
+            raise BadInput(f"grid {step}: no multiple of it lies in {span}; choose a finer grid")
+        return choices
 
     stages = tuple(
         dataclasses.replace(
@@ -344,7 +349,8 @@ def with_grid(space: Space, step: int) -> Space:
     stem = recut(space.stem_outs, "stem out")
     result = dataclasses.replace(space, stem_outs=stem, stages=stages, channel_step=step)
     if result.size() == 0:
-        raise BadInput(f"grid {step}: the rules of space {space.name!r} leave no architecture on it; choose a finer grid")
+        rules = f"the rules of space {space.name!r}"
+        raise BadInput(f"grid {step}: {rules} leave no architecture on it; choose a finer grid")
     return result
 
 

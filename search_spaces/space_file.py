@@ -1,4 +1,4 @@
-"""Space files: finding the ones that ship, and reading YAML with line numbers kept, so that a mistake names its line and the rule."""
+"""Space files: find the shipped ones, and read YAML so that an error names its line and the rule."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class _Reader:
         return node.value
 
     def number(self, node: _Node, what: str) -> float:
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or not node.value > 0 or math.isinf(node.value):
+        is_number = isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+        if not is_number or not node.value > 0 or math.isinf(node.value):
             raise self.fail(node.line, f"{what} {node.value!r} must be a positive number")
         return float(node.value)
 
@@ -89,7 +90,8 @@ class _Reader:
         if isinstance(node.value, str):
             match = _RANGE.match(node.value)
             if match is None:
-                raise self.fail(node.line, f"{what} {node.value!r} is not a range: write 64..128, 64..128 step 16 or [64, 96]")
+                ways = "64..128, 64..128 step 16 or [64, 96]"
+                raise self.fail(node.line, f"{what} {node.value!r} is not a range: write {ways}")
             low, high = int(match[1]), int(match[2])
             by = int(match[3]) if match[3] else step
             if by < 1:
@@ -112,7 +114,8 @@ class _Reader:
 
 def space_names() -> list[str]:
     """Spaces that ship."""
-    return sorted(p.name.removesuffix(".yaml") for p in resources.files("search_spaces.spaces").iterdir() if p.name.endswith(".yaml"))
+    files = resources.files("search_spaces.spaces").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
 def load_space(name_or_path: str) -> Space:
@@ -189,12 +192,15 @@ def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> 
     if kind not in BLOCK_KINDS:
         raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, BLOCK_KINDS)))
     if BLOCK_KINDS[kind].style not in (style, ANY_STYLE):
-        raise reader.fail(kind_node.line, f"{what}: kind {kind!r} belongs to style {BLOCK_KINDS[kind].style!r}, the space has {style!r}")
+        own_style = BLOCK_KINDS[kind].style
+        rule = f"belongs to style {own_style!r}, the space has {style!r}"
+        raise reader.fail(kind_node.line, f"{what}: kind {kind!r} {rule}")
     stride_node = reader.need(fields, "stride", node.line, what)
     if stride_node.value not in (1, 2):
         raise reader.fail(stride_node.line, f"{what}: stride {stride_node.value!r} must be 1 or 2")
     if ("btn" in fields) == ("btn_ratio" in fields):
-        raise reader.fail(node.line, f"{what}: give either btn (channels) or btn_ratio (ratios of out), not both or none")
+        ways = "either btn (channels) or btn_ratio (ratios of out)"
+        raise reader.fail(node.line, f"{what}: give {ways}, not both or none")
     outs = reader.choices(reader.need(fields, "out", node.line, what), f"{what}: out", step)
     if BLOCK_KINDS[kind].even_out and any(o % 2 for o in outs):
         raise reader.fail(fields["out"].line, f"{what}: out must be even in style {style}, which halves it")
@@ -230,7 +236,8 @@ def _rules(reader: _Reader, node: _Node | None) -> Rules:
             raise reader.fail(pair.line, "rules: btn_to_out must be a pair such as [0.1, 1.0]")
         low, high = (reader.number(item, "rules: btn_to_out") for item in pair.value)
         if low > high:
-            raise reader.fail(pair.line, f"rules: btn_to_out [{low}, {high}] is empty: the first must not exceed the second")
+            problem = f"btn_to_out [{low}, {high}] is empty"
+            raise reader.fail(pair.line, f"rules: {problem}: the first must not exceed the second")
         values["btn_to_out"] = (low, high)
     return Rules(**values)
 

@@ -21,11 +21,11 @@ from workbench.errors import BadInput, unknown_name
 SPELLINGS = ("tinynas", "damo")
 STEM_CLASS = "ConvKXBNRELU"
 DAMO_MOB_KERNEL = 5
-"""Kernel of every depth-wise conv in DAMO-YOLO's mobile backbone, whatever the text says."""
+"""Kernel of every depthwise conv in DAMO-YOLO's mobile backbone, whatever the text says."""
 
 _FIELDS = {"class", "in", "out", "k", "s", "L", "btn", "inner_class"}
 _IGNORED = {"nbitsA", "nbitsW", "force_resproj_skip"}
-"""Quantisation settings of TinyNAS texts; DAMO-YOLO drops them on reading and so do we."""
+"""Quantisation settings of TinyNAS texts, ignored as DAMO-YOLO ignores them."""
 
 
 def damo_mob_btn(out: int, position: int) -> int:
@@ -70,7 +70,8 @@ def parse_structure(data: Any, style: str | None = None, where: str = "TinyNAS s
             raise BadInput(f"{where}: block {i} has in={block['in']}, but the block before it puts out {previous}")
         previous = block["out"]
         if mobile:
-            stages.append(Stage("k1dwk1", block["out"], damo_mob_btn(block["out"], i), DAMO_MOB_KERNEL, block["s"], block["L"]))
+            btn = damo_mob_btn(block["out"], i)
+            stages.append(Stage("k1dwk1", block["out"], btn, DAMO_MOB_KERNEL, block["s"], block["L"]))
         else:
             stages.append(Stage(kind_of_class[name], block["out"], block["btn"], block["k"], block["s"], block["L"]))
     kinds = {BLOCK_KINDS[stage.kind].style for stage in stages} - {ANY_STYLE} or {"res"}
@@ -91,7 +92,8 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
         raise unknown_name("spelling", spelling, SPELLINGS)
     damo = spelling == "damo"
     if damo and (arch.style == "bottleneck" or not all(BLOCK_KINDS[s.kind].in_damo_yolo for s in arch.stages)):
-        raise BadInput(f"DAMO-YOLO has no backbone of style {arch.style!r} with these blocks: use the 'tinynas' spelling")
+        style = f"style {arch.style!r}"
+        raise BadInput(f"DAMO-YOLO has no backbone of {style} with these blocks: use the 'tinynas' spelling")
     if damo and arch.style in ("res", "csp") and not arch.stem.focus and arch.stem.stride == 1:
         raise BadInput("DAMO-YOLO's backbones begin at stride 2: this stem has stride 1 and no focus")
     stem_stride = 1 if arch.stem.focus or (damo and arch.style == "mob") else arch.stem.stride
@@ -107,7 +109,8 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
             if (stage.k, stage.btn) != (DAMO_MOB_KERNEL, want):
                 raise BadInput(
                     f"stage {position}: k={stage.k}, btn={stage.btn}, but DAMO-YOLO's mobile block always has "
-                    f"k={DAMO_MOB_KERNEL}, btn={want} at out={stage.out}: search with the default 'mob' space to stay trainable there"
+                    f"k={DAMO_MOB_KERNEL}, btn={want} at out={stage.out}: "
+                    "search with the default 'mob' space to stay trainable there"
                 )
             name = "SuperResK1KX"
         block = {"class": name.replace("SuperRes", "SuperResConv") if damo else name, "in": previous, "out": stage.out}
@@ -136,7 +139,8 @@ def _check_fields(block: Any, index: int, where: str) -> dict[str, Any]:
     for key in wanted:
         if key not in block:
             raise BadInput(f"{where}: block {index} lacks the field {key!r}")
-    values: dict[str, Any] = {"s": 1, "k": 3, "L": 1, "btn": block["out"], **{k: v for k, v in block.items() if k in _FIELDS}}
+    values: dict[str, Any] = {"s": 1, "k": 3, "L": 1, "btn": block["out"]}
+    values |= {key: value for key, value in block.items() if key in _FIELDS}
     if not isinstance(values["class"], str):
         raise BadInput(f"{where}: block {index}: class={values['class']!r} must be a name")
     for key in ("in", "out", "k", "s", "L", "btn"):

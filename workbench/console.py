@@ -1,4 +1,4 @@
-"""What people see in a terminal: tables, a progress line, JSON on request."""
+"""Output of commands: text tables, a progress line (terminal, pipe or notebook), JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from workbench.notebook import NotebookLine, in_notebook
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A plain text table: numbers to the right, text to the left, two spaces between columns."""
+    """A plain text table: numbers to the right, other values to the left, two spaces between columns."""
     cells = [[cell(value) for value in row] for row in rows]
     widths = [max(len(h), *(len(r[i]) for r in cells)) if cells else len(h) for i, h in enumerate(header)]
-    numeric = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) and bool(rows) for i in range(len(header))]
+    numeric = numeric_columns(header, rows)
 
     def line(values: Sequence[str]) -> str:
         parts = [v.rjust(w) if right else v.ljust(w) for v, w, right in zip(values, widths, numeric, strict=True)]
@@ -23,8 +25,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in cells)])
 
 
+def numeric_columns(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[bool]:
+    """For each column whether it holds numbers (or None) alone."""
+    return [
+        bool(rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
+        for i in range(len(header))
+    ]
+
+
 def cell(value: Any) -> str:
-    """One value as people like to read it: four significant digits, thousands grouped, dash for none."""
+    """One value as text: four significant digits, thousands grouped, dash for none."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -53,22 +63,30 @@ def _plain(value: Any) -> Any:
 
 
 class Progress:
-    """One line on stderr that is rewritten in place; on a pipe, a line every few seconds; silent when quiet."""
+    """One line of progress on stderr.
+
+    A terminal rewrites the line in place, a notebook shows it beside a progress bar, a pipe gets a line every few
+    seconds. Nothing is shown when ``quiet``.
+    """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.quiet = quiet
-        self.live = self.stream.isatty()
-        self.every_s = 0.1 if self.live else 5.0
+        self.notebook = NotebookLine() if stream is None and in_notebook() else None
+        self.live = self.notebook is None and self.stream.isatty()
+        self.every_s = 5.0 if self.notebook is None and not self.live else 0.1
         self._last = 0.0
         self._width = 0
 
     def show(self, text: str, force: bool = False) -> None:
-        """Show ``text`` unless the last line is too fresh."""
+        """Show ``text``, unless the line before was shown a moment ago and ``force`` is off."""
         now = time.monotonic()
         if self.quiet or (not force and now - self._last < self.every_s):
             return
         self._last = now
+        if self.notebook is not None:
+            self.notebook.show(text)
+            return
         if self.live:
             self.stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
@@ -77,7 +95,7 @@ class Progress:
         self.stream.flush()
 
     def done(self) -> None:
-        """Leave the last line standing."""
+        """End the line, which stays visible."""
         if self.live and self._width and not self.quiet:
             self.stream.write("\n")
             self.stream.flush()

@@ -1,7 +1,7 @@
-"""The one exception that every room raises for a mistake a person can mend.
+"""The exception for mistakes that the user can correct, and its usual texts.
 
 The command line turns it into one line on stderr and exit code 2; a notebook sees
-an ordinary ``ValueError`` whose text names the value, the rule and the way out.
+an ordinary ``ValueError`` whose text names the value, the rule and what to do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ class BadInput(ValueError):
 
 
 def missing_package(what: str, package: str | None, extra: str) -> BadInput:
-    """The error for a guest package that is not installed; ``extra`` is the extra that brings it."""
-    return BadInput(f"{what} needs the package {package!r}: in the project's folder, pip install -c constraints.txt -e '.[{extra}]'")
+    """The error for an optional package that is not installed; ``extra`` is the extra that installs it."""
+    install = f"pip install -c constraints.txt -e '.[{extra}]'"
+    return BadInput(f"{what} needs the package {package!r}: in the project's folder, {install}")
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> BadInput:
-    """The error for a name that is in no dict: lists the nearest names, or all of them."""
+    """The error for an unknown name: lists the nearest known names, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

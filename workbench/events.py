@@ -1,6 +1,6 @@
-"""TensorBoard events without torch or TensorFlow: TensorBoard's own writer and message types.
+"""TensorBoard event files, written with TensorBoard's own writer and message types, without torch or TensorFlow.
 
-TensorBoard's package takes most of a second to import; it arrives when a writer is made.
+Importing TensorBoard takes most of a second, so it is imported when a writer is made.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ METRIC_TITLES = {
     "gflops": "GFLOPs",
     "layers": "layers",
 }
-"""How the HParams tab heads the metrics of a candidate, in this order; other metrics keep their own names."""
+"""Column titles of the metrics in the HParams tab, in this order; other metrics keep their names."""
 
 METRIC_FOLDER = "top/"
-"""Prefix of a candidate's metric tags: in the Scalars tab they share one section, after the search's curves."""
+"""Prefix of a candidate's metric tags, which puts them into one section of the Scalars tab."""
 
 FLUSH_S = 5
-"""Seconds after which waiting events reach the disk, so that a running search can be watched."""
+"""Seconds after which pending events are flushed, so that a running search can be watched."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -48,11 +48,10 @@ class Node:
 
 
 class EventWriter:
-    """Appends to one run folder; opening it again adds a file, so steps simply go on.
+    """Writes events to one run folder; opening it again adds a file, so that steps continue.
 
-    A tag of TensorBoard holds one kind of data. Where a tag is used again for another kind, the later one gets
-    the kind's name behind it: a text beside the image ``best`` becomes ``best_text``.
-    Also a context manager: leaving the block, even by Ctrl-C, writes what still waits.
+    A tag holds one kind of data. A tag that is used for a second kind gets the kind's name appended: a text beside
+    the image ``best`` becomes ``best_text``. As a context manager it flushes on exit, also after Ctrl-C.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -69,7 +68,7 @@ class EventWriter:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One number of a curve."""
-        self._add(_scalar(self._own(tag, "scalar"), value), step)
+        self._add(_scalar(self._unique(tag, "scalar"), value), step)
 
     def image(self, tag: str, png_bytes: bytes, step: int) -> None:
         """A PNG for the Images tab."""
@@ -77,7 +76,7 @@ class EventWriter:
 
         width, height = png_size(png_bytes)
         picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png_bytes)
-        self._add(Summary(value=[Summary.Value(tag=self._own(tag, "image"), image=picture)]), step)
+        self._add(Summary(value=[Summary.Value(tag=self._unique(tag, "image"), image=picture)]), step)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Markdown for the Text tab."""
@@ -90,11 +89,11 @@ class EventWriter:
         metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text", content=content))
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
         tensor = TensorProto(dtype="DT_STRING", string_val=[markdown.encode("utf-8")], tensor_shape=shape)
-        value = Summary.Value(tag=self._own(tag, "text"), metadata=metadata, tensor=tensor)
+        value = Summary.Value(tag=self._unique(tag, "text"), metadata=metadata, tensor=tensor)
         self._add(Summary(value=[value]), step)
 
     def hparams(self, run_name: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """One candidate as a row of the HParams tab: its own sub-run with settings and metrics.
+        """Write one candidate as a row of the HParams tab: a sub-run with settings and metrics.
 
         ``run_name`` is a path below the run folder, such as ``candidates/1f3a``. The first call also writes
         the experiment summary (columns and their titles) at the top of the run folder. Metrics are scalars
@@ -149,30 +148,31 @@ class EventWriter:
         """
         columns = list(facts)
         lines = ["\t".join(f"{value:.6g}" for value in point) for point in points]
-        told = ["\t".join(_one_cell(facts[column][i]) for column in columns) for i in range(len(points))]
-        # Without its heading where there is one column: so the Projector wants it.
+        metadata = ["\t".join(_one_cell(facts[column][i]) for column in columns) for i in range(len(points))]
+        # The Projector wants no heading where there is one column.
         head = ["\t".join(map(_one_cell, columns))] if len(columns) > 1 else []
         write_atomic(self.folder / "points.tsv", "\n".join(lines) + "\n")
-        write_atomic(self.folder / "facts.tsv", "\n".join([*head, *told]) + "\n")
+        write_atomic(self.folder / "facts.tsv", "\n".join([*head, *metadata]) + "\n")
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        config = f'embeddings {{\n  tensor_name: "{quoted}"\n  tensor_path: "points.tsv"\n  metadata_path: "facts.tsv"\n}}\n'
+        fields = f'tensor_name: "{quoted}"\n  tensor_path: "points.tsv"\n  metadata_path: "facts.tsv"'
+        config = f"embeddings {{\n  {fields}\n}}\n"
         write_atomic(self.folder / "projector_config.pbtxt", config)
 
     def _row_name(self, path: PurePosixPath) -> str:
-        """Name of a row: what tells candidates apart comes first, as TensorBoard cuts the column off."""
+        """Name of a row. The candidate comes first, because TensorBoard truncates the column."""
         study = self.folder.absolute()
         return f"{path.name} of {study.parent.name if study.name == 'events' else study.name}"
 
     def flush(self) -> None:
-        """Bring every waiting event to disk now."""
+        """Write all pending events to disk."""
         self._writer.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self._writer.close()
 
-    def _own(self, tag: str, kind: str) -> str:
-        """The tag itself, or with the kind behind it where another kind holds it already."""
+    def _unique(self, tag: str, kind: str) -> str:
+        """The tag, with the kind appended if another kind uses the tag already."""
         return tag if self._kinds.setdefault(tag, kind) == kind else f"{tag}_{kind}"
 
     def _add(self, summary: Any, step: int) -> None:
@@ -187,26 +187,26 @@ def _below(run_name: str) -> PurePosixPath:
 
 
 def _one_cell(text: str) -> str:
-    """A text that stays within its cell of a TSV file."""
+    """The text on one line, without tabs."""
     return " ".join(str(text).split())
 
 
 def _graph_def(nodes: Sequence[Node]) -> bytes:
-    """TensorFlow's message for a network, as far as the Graphs tab reads it."""
+    """TensorFlow's GraphDef of a network, with the fields that the Graphs tab reads."""
     from tensorboard.compat.proto.attr_value_pb2 import AttrValue
     from tensorboard.compat.proto.graph_pb2 import GraphDef
     from tensorboard.compat.proto.node_def_pb2 import NodeDef
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
     from tensorboard.compat.proto.versions_pb2 import VersionDef
 
-    found = []
+    definitions = []
     for node in nodes:
-        told = {key: AttrValue(s=value.encode("utf-8")) for key, value in node.facts.items()}
+        attributes = {key: AttrValue(s=value.encode("utf-8")) for key, value in node.facts.items()}
         if node.shape:
             shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=side) for side in (1, *node.shape)])
-            told["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[shape]))
-        found.append(NodeDef(name=node.name, op=node.kind, input=node.inputs, attr=told))
-    graph: bytes = GraphDef(node=found, versions=VersionDef(producer=22)).SerializeToString()
+            attributes["_output_shapes"] = AttrValue(list=AttrValue.ListValue(shape=[shape]))
+        definitions.append(NodeDef(name=node.name, op=node.kind, input=node.inputs, attr=attributes))
+    graph: bytes = GraphDef(node=definitions, versions=VersionDef(producer=22)).SerializeToString()
     return graph
 
 
@@ -241,7 +241,7 @@ def _hparams_summary(content: Any, tag: str) -> Any:
 
 
 def _experiment(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any:
-    # TensorBoard shows several studies under one experiment, the first it finds: every usual metric is listed, so
+    # TensorBoard takes the columns of several studies from the first one it reads. All usual metrics are listed, so
     # that a study without a device does not hide the latencies of another.
     from tensorboard.plugins.hparams import api_pb2
 
@@ -255,18 +255,19 @@ def _experiment(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> Any
         infos.append(api_pb2.HParamInfo(name=name, type=kind))
     tags = [*METRIC_TITLES, *(tag for tag in metrics if tag not in METRIC_TITLES)]
     shown = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=METRIC_FOLDER + tag), display_name=METRIC_TITLES.get(tag, tag)) for tag in tags
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=METRIC_FOLDER + tag), display_name=METRIC_TITLES.get(tag, tag))
+        for tag in tags
     ]
     return api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)
 
 
 def _is_number(value: Any) -> bool:
-    # NaN and infinities have no place in TensorBoard's JSON: they are shown as text.
+    # TensorBoard's JSON has no NaN or infinity: they are shown as text.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def png_size(png: bytes) -> tuple[int, int]:
     """Width and height in pixels, read from a PNG's header."""
     if not png.startswith(PNG_SIGNATURE) or len(png) < 24:
-        raise BadInput(f"{len(png)} bytes beginning with {png[:8]!r} are not a PNG picture")
+        raise BadInput(f"{len(png)} bytes beginning with {png[:8]!r} are not a PNG image")
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Atomic writes: a crash leaves the old file or the new one, never a partial one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path with the same suffix; it takes the place of ``path`` when the block ends well."""
+    """A temporary path with the same suffix, which replaces ``path`` if the block succeeds."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,14 +36,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
-        raise BadInput(f"cannot write {str(target)!r}: {error.strerror or error}; what stood there before is unchanged") from error
+        reason = f"{error.strerror or error}; what stood there before is unchanged"
+        raise BadInput(f"cannot write {str(target)!r}: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that becomes ``out`` when the block ends well, and is removed when it does not."""
+    """A temporary folder beside ``out`` that becomes ``out`` if the block succeeds, and is removed otherwise."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -60,7 +61,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """The process's mask of permissions, which can only be read by setting it."""
+    """The process's umask, which can only be read by setting it."""
     umask = os.umask(0)
     os.umask(umask)
     return umask

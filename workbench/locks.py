@@ -1,4 +1,4 @@
-"""One process at a time in a folder: its lock is a file there, and goes with the process, however that ends."""
+"""A lock that lets one process at a time use a folder. The operating system releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -12,29 +12,37 @@ NAME = ".lock"
 
 
 class InUse(BadInput):
-    """Another process is at work there."""
+    """Another process holds the lock."""
 
 
 def lock_folder(folder: Path, what: str, option: str, place: str = "", whole_process: bool = False) -> IO[str]:
-    """Make ``folder`` and keep others out until the file that is returned is closed.
+    """Create ``folder`` and lock it until the returned file is closed.
 
-    ``what`` the folder is and the ``option`` that names another stand in errors, and ``place`` where other options put it elsewhere. Children of the process keep its hold
-    while they live; with ``whole_process`` they do not, and only other processes are kept out.
+    Child processes inherit the lock and hold it while they live. With ``whole_process`` they do not, and only other
+    processes are excluded.
+
+    Args:
+        what: name of the kind of folder, for errors.
+        option: the option that chooses another folder, for errors.
+        place: options that put the folder elsewhere, if not ``option``.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / NAME).open("w")
     except OSError as error:
-        raise BadInput(f"cannot write {what} {str(folder)!r}: {error.strerror or error}; choose another with {place or option}") from error
+        reason = f"{error.strerror or error}; choose another with {place or option}"
+        raise BadInput(f"cannot write {what} {str(folder)!r}: {reason}") from error
     try:
         import fcntl
     except ModuleNotFoundError:
-        return lock  # Windows has no such locks: there nobody is kept out
+        return lock  # Windows has no such locks: nothing is excluded there
     try:
         (fcntl.lockf if whole_process else fcntl.flock)(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
         if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise InUse(f"{what} {str(folder)!r} is in use by another run: wait for it, or choose another {option}") from error
-        raise BadInput(f"cannot lock {what} {str(folder)!r}: {error.strerror or error}; choose a folder of this machine with {place or option}") from error
+            wait = f"wait for it, or choose another {option}"
+            raise InUse(f"{what} {str(folder)!r} is in use by another run: {wait}") from error
+        reason = f"{error.strerror or error}; choose a folder of this machine with {place or option}"
+        raise BadInput(f"cannot lock {what} {str(folder)!r}: {reason}") from error
     return lock

@@ -1,7 +1,7 @@
-"""A run's folder ``runs/NAME``: its settings, its journal and what it produced, for searches and trainings alike.
+"""A run folder ``runs/NAME``: settings, journal and products of a search or a training.
 
-The journal is append-only JSON lines, each numbered and check-summed. After a crash the torn last line is
-cut off and the run goes on from the last state it finds; damage anywhere else is refused, not guessed at.
+The journal is append-only JSON lines, each with a number and a checksum. After a crash a truncated last line is
+removed and the run resumes from the last state; damage anywhere else is an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """What a kind of run leaves in its folder besides settings and journal; ``fresh`` removes it."""
+    """The products of a kind of run, besides settings and journal; ``fresh`` removes them."""
 
     made_by: str
     """``search`` or ``training``."""
@@ -34,27 +34,27 @@ class RunFiles:
     """Names, or patterns with ``*``."""
     folders: tuple[str, ...]
     option: str = "--name"
-    """What chooses another folder."""
+    """The option that chooses another folder, for errors."""
     place: str = "--runs or --name"
-    """What puts it elsewhere."""
+    """The options that put it elsewhere, for errors."""
 
 
 class RunFolder:
-    """Owner of one run folder. Use ``open``; ``close`` releases its lock."""
+    """One locked run folder. Use ``open``; ``close`` releases the lock."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], lock: IO[str], products: RunFiles, new: bool) -> None:
         self.folder, self.settings, self._lock, self._products = folder, settings, lock, products
         self.notes: list[str] = []
         self.new = new
-        """Whether the folder was made by this opening."""
+        """Whether the folder did not exist before."""
         self._latest: dict[str, dict[str, Any]] = {}
         self._count = self._size = 0
         self._path = folder / "journal.jsonl"
         try:
-            # Unbuffered: after a failed write nothing waits in memory that could land in the file later.
+            # Unbuffered, so that after a failed write nothing in memory can reach the file later.
             self._journal = self._path.open("ab", buffering=0)
         except OSError as error:
-            raise BadInput(f"cannot open journal {str(self._path)!r}: {error.strerror or error}; choose another {self._products.option}") from error
+            raise self._failed("open", error) from error
         try:
             self._replay()
         except BaseException:
@@ -63,11 +63,12 @@ class RunFolder:
 
     @staticmethod
     def open(
-        folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], products: RunFiles, fresh: bool = False
-    ) -> RunFolder:
-        """Create the folder, or go on with it when it was made with the same settings.
+        folder: str | Path, settings: Mapping[str, Any], versions: Mapping[str, str], products: RunFiles,
+        fresh: bool = False,
+    ) -> RunFolder:  # fmt: skip
+        """Create the folder, or resume it if it was made with the same settings.
 
-        ``versions`` are written down but may change between runs. ``fresh`` drops the ``products`` of an earlier run.
+        ``versions`` are recorded but may change between runs. ``fresh`` removes the ``products`` of an earlier run.
         """
         path = Path(folder)
         new = not path.exists()
@@ -80,10 +81,11 @@ class RunFolder:
 
     @staticmethod
     def _open_locked(
-        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: RunFiles, fresh: bool, lock: IO[str], new: bool
-    ) -> RunFolder:
+        path: Path, settings: dict[str, Any], versions: Mapping[str, str], products: RunFiles, fresh: bool,
+        lock: IO[str], new: bool,
+    ) -> RunFolder:  # fmt: skip
         file = path / "settings.yaml"
-        # As the file will give them back: a tuple is a list there.
+        # As they are read back from the file, where a tuple is a list.
         settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
             _clear(path, products)
@@ -106,10 +108,10 @@ class RunFolder:
         return RunFolder(path, settings, lock, products, new)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
-        """Write one record and wait until it is on disk. After a failure the journal still ends with the record before."""
+        """Write one record and sync it to disk. After a failure the journal still ends with the record before."""
         line = _line(self._count + 1, kind, data).encode("utf-8")
         try:
-            # Cuts off what an earlier, failed write may have left; usually nothing.
+            # Removes what an earlier, failed write may have left.
             self._journal.truncate(self._size)
             rest = memoryview(line)
             while rest:
@@ -139,12 +141,16 @@ class RunFolder:
         self._lock.close()
 
     def undo(self) -> None:
-        """Remove the folder of a run that came to nothing, if there was none before and nothing is written down to go on from."""
+        """Remove the folder of a failed run, if it is new and its journal is empty."""
         if self.new and not self._count:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _failed(self, action: str, error: OSError) -> BadInput:
+        reason = f"{error.strerror or error}; choose another {self._products.option}"
+        return BadInput(f"cannot {action} journal {str(self._path)!r}: {reason}")
+
     def _replay(self) -> None:
-        """Read the journal line by line, keeping the last record of each kind; cut off a torn last line."""
+        """Read the journal, keeping the last record of each kind; remove a truncated last line."""
         try:
             with self._path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
@@ -152,12 +158,12 @@ class RunFolder:
                         self.notes.append(f"the last journal line ({number}) was torn by a crash and has been dropped")
                         self._journal.truncate(self._size)
                         return
-                    self._take(line, number)
+                    self._accept(line, number)
         except OSError as error:
-            raise BadInput(f"cannot read journal {str(self._path)!r}: {error.strerror or error}; choose another {self._products.option}") from error
+            raise self._failed("read", error) from error
 
-    def _take(self, line: bytes, number: int) -> None:
-        """Accept one whole journal line, or refuse the journal."""
+    def _accept(self, line: bytes, number: int) -> None:
+        """Read one whole journal line, or refuse the journal."""
         problem = ""
         try:
             record = json.loads(line, parse_constant=_refuse_constant)
@@ -179,16 +185,16 @@ class RunFolder:
 
 
 class RunFolderReader:
-    """A run folder for a process that leaves the writing to another one."""
+    """The run folder in a process that leaves writing to another one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def append(self, kind: str, data: dict[str, Any]) -> None:
-        """The other one writes it down."""
+        """Do nothing: the other process writes the record."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no lock is held."""
 
 
 def _refuse_constant(name: str) -> float:
@@ -197,7 +203,8 @@ def _refuse_constant(name: str) -> float:
 
 
 def _line(number: int, kind: str, data: dict[str, Any]) -> str:
-    return json.dumps({"n": number, "kind": kind, "sum": _checksum(number, kind, data), "data": data}, allow_nan=False) + "\n"
+    record = {"n": number, "kind": kind, "sum": _checksum(number, kind, data), "data": data}
+    return json.dumps(record, allow_nan=False) + "\n"
 
 
 def _checksum(number: int, kind: str, data: Any) -> str:
@@ -216,29 +223,30 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 
 def _clear(path: Path, products: RunFiles) -> None:
-    """Drop the products of an earlier run, and nothing else that may lie in the folder."""
+    """Remove the products of an earlier run, and nothing else that may be in the folder."""
     settings, journal = path / "settings.yaml", path / "journal.jsonl"
     made = [file for pattern in products.files for file in sorted(path.glob(pattern))]
     folders = [path / name for name in products.folders]
     present = [item.name for item in (settings, journal, *made, *folders) if item.exists()]
-    if present and not _is_ours(path):
+    if present and not _is_run_folder(path):
         raise BadInput(
-            f"run folder {str(path)!r} holds {present[0]!r}, but no {products.made_by} made this folder, so --fresh leaves it alone: "
-            f"choose another {products.option}"
+            f"run folder {str(path)!r} holds {present[0]!r}, but no {products.made_by} made this folder, "
+            f"so --fresh leaves it alone: choose another {products.option}"
         )
     try:
         for folder in folders:
             if folder.exists():
                 shutil.rmtree(folder)
-        # The settings go last: a half-cleared folder is still known as ours, and can be cleared again.
+        # The settings go last, so that a partly cleared folder is still recognized and can be cleared again.
         for file in (*made, journal, settings):
             file.unlink(missing_ok=True)
     except OSError as error:
-        raise BadInput(f"cannot clear {str(error.filename or path)!r}: {error.strerror or error}; remove it, or choose another {products.option}") from error
+        reason = f"{error.strerror or error}; remove it, or choose another {products.option}"
+        raise BadInput(f"cannot clear {str(error.filename or path)!r}: {reason}") from error
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a run of ours made this folder: it has our journal, or settings that name the version of this package."""
+def _is_run_folder(path: Path) -> bool:
+    """Whether a run made this folder: it has a journal, or settings that record the version of this package."""
     if (path / "journal.jsonl").is_file():
         return True
     try:

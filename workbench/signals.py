@@ -1,7 +1,7 @@
-"""Ctrl-C that somebody else has taken, or that was lost.
+"""Signals seen whatever handler took them.
 
-A training that is about to end takes note of the signal and ends as it would have, and Python drops a ``KeyboardInterrupt`` that it raises
-while it frees an object. Whoever has more to do afterwards must hear of it all the same.
+A training handles SIGINT and SIGTERM itself, and Python drops a ``KeyboardInterrupt`` that is raised in a finalizer.
+Callers with more work to do afterwards still have to see the signal.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def watch_signals() -> Iterator[Callable[[], bool]]:
-    """Inside, the callable says whether SIGINT or SIGTERM has come, whatever handler took it."""
+    """Yield a function that tells whether SIGINT or SIGTERM has arrived since, whatever handler took it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    got: list[int] = []
+    received: list[int] = []
 
-    def asked() -> bool:
+    def interrupted() -> bool:
         with suppress(BlockingIOError):  # nothing new
-            got.extend(os.read(reader, 1024))
-        return any(number in got for number in ENDING)
+            received.extend(os.read(reader, 1024))
+        return any(number in received for number in ENDING)
 
     try:
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     except ValueError:
-        before = None  # not the main thread, which is the only one that hears signals
+        before = None  # only the main thread receives signals
     try:
-        yield asked
+        yield interrupted
     finally:
         if before is not None:
             signal.set_wakeup_fd(before)

@@ -32,8 +32,8 @@ def parse_chain(text: str) -> tuple[str, ...]:
 def train_chain(request: TrainRequest, models: tuple[str, ...]) -> tuple[TrainRequest, list[TrainResult]]:
     """Train the models between the teachers of ``request`` and its student, each taught by the one before it.
 
-    The first link is taught by the teachers of ``request``; all use the same methods. Returns the request of the student,
-    with the last link as its teacher, and the results of the links.
+    The first link is taught by the teachers of ``request``; all use the same methods. Returns the request of the
+    student, with the last link as its teacher, and the results of the links.
     """
     teaching = request.teaching
     if teaching is None:

@@ -1,7 +1,7 @@
 """``nas distill --control``: trains the student with and without its teacher, several seeds each, and states the gain.
 
-Two runs of one seed start with the same weights and see the same augmented images in the same order; the teacher is their
-only difference. The first ``LEAD`` runs are without the teacher: their variance is needed to detect harm.
+Two runs of one seed start with the same weights and see the same augmented images in the same order; the teacher is
+their only difference. The first ``LEAD`` runs are without the teacher: their variance is needed to detect harm.
 """
 
 from __future__ import annotations

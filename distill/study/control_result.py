@@ -12,13 +12,14 @@ from typing import Any
 from distill.study.gain import CONFIDENCE, Gain, paired, signed
 from distill.study.subruns import SubRunResult
 from workbench.console import table
+from workbench.tables import Result
 
 FORMAT = "nas-control-1"
 PLAIN, TAUGHT = "plain", "taught"
 
 
 @dataclass(frozen=True)
-class ControlResult:
+class ControlResult(Result):
     """Runs with and without a teacher, by seed. Prints as a table with its conclusion."""
 
     folder: Path
@@ -134,12 +135,14 @@ class ControlResult:
             assert self.harmful_at is not None
             seed, epoch = self.harmful_at
             return (
-                f"THE TEACHER HARMS: stopped after epoch {epoch} of seed {seed}, where the taught runs are significantly "
+                f"THE TEACHER HARMS: stopped after epoch {epoch} of seed {seed}, where the taught runs are "
+                "significantly "
                 f"behind ({signed(gain.mean)} AP there); the other runs were not trained"
             )
         if gain.interval is None:
             return (
-                f"gain {signed(gain.mean)} AP from one seed. One seed has no interval: use --seeds 3 to tell the teacher "
+                f"gain {signed(gain.mean)} AP from one seed. One seed has no interval: use --seeds 3 to tell the "
+                "teacher "
                 "from chance"
             )
         if max(max(plain, taught) for _, plain, taught, _ in self.to_table()[1]) == 0:

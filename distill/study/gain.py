@@ -1,8 +1,8 @@
 """Does the teacher help? Student's t interval of the gain over seeds, and a rule that detects harm early.
 
-``paired`` gives the gain: differences between two runs that share a seed. ``first_harmful_epoch`` is applied while the
-runs are trained. It compares the taught runs with all runs without a teacher at the same epochs, so that the variance of
-the latter shows in the first taught run already what chance alone does.
+``paired`` gives the gain: differences between two runs that share a seed. ``first_harmful_epoch`` is applied while
+the runs are trained. It compares the taught runs with all runs without a teacher at the same epochs, so that the
+variance of the latter shows in the first taught run already what chance alone does.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def paired(control: Mapping[int, float], taught: Mapping[int, float]) -> Gain:
     return Gain(tuple(taught[seed] - control[seed] for seed in shared))
 
 
-def tested_epochs(evaluated: Sequence[int], epochs: int) -> list[int]:
+def harm_test_epochs(evaluated: Sequence[int], epochs: int) -> list[int]:
     """The epochs among the ``evaluated`` ones at which harm is tested."""
     return [epoch for epoch in sorted(evaluated) if epoch > HARM_FROM * epochs]
 
@@ -96,9 +96,7 @@ def lag_lower_bound(control: Sequence[float], taught: Sequence[float]) -> float 
     n, m = len(control), len(taught)
     if min(n, m) < 1 or n + m < 3:
         return None
-    squares = sum(
-        sum((ap - statistics.fmean(sample)) ** 2 for ap in sample) for sample in (control, taught)
-    )
+    squares = sum(sum((ap - statistics.fmean(sample)) ** 2 for ap in sample) for sample in (control, taught))
     error = math.sqrt(squares / (n + m - 2) * (1 / n + 1 / m))
     lag = statistics.fmean(control) - statistics.fmean(taught)
     return lag - t_quantile(1 - HARM_LEVEL, n + m - 2) * error
@@ -107,11 +105,12 @@ def lag_lower_bound(control: Sequence[float], taught: Sequence[float]) -> float 
 def first_harmful_epoch(control: Sequence[Curve], taught: Sequence[Curve], epochs: int) -> int | None:
     """The epoch at which the last of the ``taught`` runs is known to be harmed, or None.
 
-    Each test compares all curves that have reached its epoch. Harm is found when at ``HARMFUL_IN_A_ROW`` consecutive tests
-    the taught runs are behind by more than 0 with confidence 1 - ``HARM_LEVEL``, and by ``MIN_HARM`` in the mean.
+    Each test compares all curves that have reached its epoch. Harm is found when at ``HARMFUL_IN_A_ROW`` consecutive
+    tests the taught runs are behind by more than 0 with confidence 1 - ``HARM_LEVEL``, and by ``MIN_HARM`` in the
+    mean.
     """
     in_a_row = 0
-    for epoch in tested_epochs(list(taught[-1]) if taught else [], epochs):
+    for epoch in harm_test_epochs(list(taught[-1]) if taught else [], epochs):
         control_aps, taught_aps = ([curve[epoch] for curve in curves if epoch in curve] for curves in (control, taught))
         bound = lag_lower_bound(control_aps, taught_aps)
         harmful = (

@@ -65,9 +65,7 @@ class Aligner(nn.Module):
     def _check(side: str, maps: Sequence[Tensor], expected: Sequence[int]) -> None:
         channels = [x.shape[1] for x in maps]
         if channels != list(expected):
-            raise BadInput(
-                f"the {side}'s maps have {channels} channels: these aligners were made for {list(expected)}"
-            )
+            raise BadInput(f"the {side}'s maps have {channels} channels: these aligners were made for {list(expected)}")
 
 
 class Conv1x1(nn.Conv2d):

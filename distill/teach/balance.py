@@ -1,8 +1,8 @@
 """Weights of distillation losses: by their share of the gradient, and by the progress of training.
 
-Losses of different methods differ by orders of magnitude, and what a weight of 1 means depends on channels, input size
-and family. What the student's features receive is the gradient, so a loss is weighted such that the norm of its gradient
-is a given share of that of the detector's own loss.
+Losses of different methods differ by orders of magnitude, and what a weight of 1 means depends on channels, input
+size and family. What the student's features receive is the gradient, so a loss is weighted such that the norm of its
+gradient is a given share of that of the detector's own loss.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Balance(nn.Module):
     it, which an average of weights would. All state is in buffers, so a resumed run continues with the same bits.
 
     Args:
-        shares: for every balanced loss, the norm of its gradient over that of the detector's own loss, both with respect
-            to the student's P3 to P5 together.
+        shares: for every balanced loss, the norm of its gradient over that of the detector's own loss, both with
+            respect to the student's P3 to P5 together.
         fixed: plain weights of the other losses.
-        momentum: weight of the past in the averages. With 0.9 the weights of a run of a few hundred steps were still
-            those of its first steps.
+        momentum: weight of the past in the averages. With 0.9 the weights of a run of a few hundred steps were
+            still those of its first steps.
     """
 
     def __init__(
@@ -112,7 +112,9 @@ class Balance(nn.Module):
     def forward(
         self, own: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], phase: Phase
     ) -> dict[str, Tensor]:
-        """``losses`` times their weights; ``own`` is the detector's own total loss, ``features`` the student's P3 to P5.
+        """``losses`` times their weights.
+
+        ``own`` is the detector's own total loss, ``features`` the student's P3 to P5.
 
         Gradients are measured in training mode with autograd only. Empty in the schedule's tail.
         """

@@ -80,9 +80,7 @@ def _list_names(names: Iterable[str], most: int = 6) -> str:
 
 def _select(scores: Tensor, columns: tuple[int, ...], classes: int, side: str) -> Tensor:
     if scores.shape[-1] != classes:
-        raise BadInput(
-            f"the {side} has scores of {scores.shape[-1]} classes: this mapping was made for {classes}"
-        )
+        raise BadInput(f"the {side} has scores of {scores.shape[-1]} classes: this mapping was made for {classes}")
     if columns == tuple(range(classes)):
         return scores
     return scores[..., torch.tensor(columns, device=scores.device)]

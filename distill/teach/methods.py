@@ -63,9 +63,7 @@ def make_feature_method(
     return method(student_channels, teacher_channels, **(options or {}))
 
 
-def make_response_method(
-    name: str, classes: ClassMapping, options: Mapping[str, Any] | None = None
-) -> ResponseMethod:
+def make_response_method(name: str, classes: ClassMapping, options: Mapping[str, Any] | None = None) -> ResponseMethod:
     """The response method ``name`` for these classes; an unknown name or option is refused."""
     method = response_method(name)
     check_options(name, method, options or {}, given=1)

@@ -83,9 +83,7 @@ class Predictions:
         return self.strides is not None and self.strides == other.strides and self.size == other.size
 
 
-def decode_predictions(
-    detector: Detector, raw: Raw, size: tuple[int, int], branch: str | None = None
-) -> Predictions:
+def decode_predictions(detector: Detector, raw: Raw, size: tuple[int, int], branch: str | None = None) -> Predictions:
     """Decode the ``raw`` output of ``detector`` for an input of ``size`` (height, width in pixels), in float32.
 
     ``branch`` selects the branch of a head that has two. The default is the one-to-many branch, which shapes the

@@ -71,7 +71,8 @@ class TeacherRequest:
                     "(nas zoo import makes one)"
                 )
             raise BadInput(
-                f"--teacher-weights is given {len(self.weights)} times for {len(without_weights)} teachers that need it: "
+                f"--teacher-weights is given {len(self.weights)} times for {len(without_weights)} teachers that need "
+                "it: "
                 "give it once for each, in their order"
             )
         receivers = without_weights if len(self.weights) == len(without_weights) else networks
@@ -134,9 +135,7 @@ def _load_teacher(
     if file != name:
         named, _ = resolve_detector(name, seed)
         if not same_network(named, teacher):
-            raise BadInput(
-                f"--teacher-weights {file!r} are of {teacher.recipe.model}, not of {named.recipe.model}"
-            )
+            raise BadInput(f"--teacher-weights {file!r} are of {teacher.recipe.model}, not of {named.recipe.model}")
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     teacher_px = request.input_px or px
     student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))

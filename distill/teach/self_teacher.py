@@ -1,7 +1,7 @@
 """Self-distillation: the moving average of the student's weights is its teacher (Mean Teacher, Tarvainen 2017).
 
-The average is the one that is evaluated and saved. It is part of the training state, so a resumed run continues with the
-same bits, and no other network's weights influence the student.
+The average is the one that is evaluated and saved. It is part of the training state, so a resumed run continues with
+the same bits, and no other network's weights influence the student.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ from zoo.learning.targets import Phase, Targets, total
 class DistillationTask(Task):
     """The losses of a student with one or several teachers, balanced by gradient.
 
-    The losses of a single teacher are named ``teacher_METHOD``, those of the k-th of several ``teacher_k_METHOD``, from 1
-    on. Among several teachers the weight of the student's own average rises from 0 to 1; alone, its schedule does that.
+    The losses of a single teacher are named ``teacher_METHOD``, those of the k-th of several ``teacher_k_METHOD``,
+    from 1 on. Among several teachers the weight of the student's own average rises from 0 to 1; alone, its schedule
+    does that.
     """
 
     def __init__(self, student: Detector, teachers: Sequence[Teacher], settings: DistillationSettings) -> None:

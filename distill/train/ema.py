@@ -1,4 +1,4 @@
-"""The moving average of a detector's weights, which is what gets evaluated and shipped."""
+"""The exponential moving average (EMA) of a detector's weights, which is what is evaluated and saved."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from zoo.detector import Detector
 
 STATISTICS = ("running_mean", "running_var")
-"""Last parts of the names of what batch norms gather."""
+"""Last parts of the names of batch-norm statistics."""
 
 
 class ModelEma:
-    """A copy of ``detector`` whose weights follow it slowly; batch statistics too."""
+    """A copy of ``detector`` whose weights and batch-norm statistics follow it slowly."""
 
     def __init__(self, detector: Detector, decay: float, updates_to_63: float) -> None:
         self.detector = copy.deepcopy(detector).eval().requires_grad_(False)
@@ -23,15 +23,15 @@ class ModelEma:
 
     @torch.no_grad()
     def update(self, detector: Detector, bn_frozen: bool = False) -> None:
-        """One step towards ``detector``; the first ones are long. Statistics that norms hold are taken over at once."""
+        """One step towards ``detector``; the decay grows over the first ones. Frozen statistics are copied."""
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.updates_to_63))
-        new = detector.state_dict()
-        ours, theirs = [], []
+        state = detector.state_dict()
+        averaged, current = [], []
         for name, value in self.detector.state_dict().items():
             if value.dtype.is_floating_point and not (bn_frozen and name.endswith(STATISTICS)):
-                ours.append(value)
-                theirs.append(new[name].to(value.dtype))
+                averaged.append(value)
+                current.append(state[name].to(value.dtype))
             else:
-                value.copy_(new[name])
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+                value.copy_(state[name])
+        torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from distill.train.recipe import TrainRecipe
 
-WARMUP_MOST = 0.1
-"""Share of all steps that warm-up may take: short runs on small data shorten it."""
+MAX_WARMUP = 0.1
+"""Largest share of all steps for warm-up: short runs shorten it."""
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration in K. Jordan's Muon (2024): they drive all singular values near 1 in five steps."""
-LEAST_SIDE = 16
-"""Matrices with a shorter side than this take plain SGD: there is little to orthogonalise."""
+"""Coefficients of the iteration in K. Jordan's Muon (2024), which brings all singular values near 1 in 5 steps."""
+MIN_SIDE = 16
+"""Matrices with a shorter side use plain SGD: there is little to orthogonalize."""
 MATCHED_RMS = 0.2
-"""Size of a Muon update relative to the root of the longer side (Liu et al. 2025), which brings it near AdamW's."""
+"""Size of a Muon update relative to the root of the longer side (Liu et al. 2025), near that of AdamW."""
 
 
 class MuonSGD(torch.optim.Optimizer):
@@ -49,16 +49,17 @@ class MuonSGD(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(weight)
         state["momentum"].mul_(momentum).add_(weight.grad)
-        push = weight.grad + momentum * state["momentum"]
+        update = weight.grad + momentum * state["momentum"]
         rows = weight.shape[0] if weight.ndim >= 2 else 1
         columns = weight.numel() // rows
-        if min(rows, columns) >= LEAST_SIDE:
-            push = orthogonal(push.reshape(rows, columns)).reshape(weight.shape) * (MATCHED_RMS * math.sqrt(max(rows, columns)))
-        weight.mul_(1 - lr * decay).add_(push, alpha=-lr)
+        if min(rows, columns) >= MIN_SIDE:
+            size = MATCHED_RMS * math.sqrt(max(rows, columns))
+            update = orthogonal(update.reshape(rows, columns)).reshape(weight.shape) * size
+        weight.mul_(1 - lr * decay).add_(update, alpha=-lr)
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly, ``[r, c]``; float32 whatever comes in."""
+    """About the nearest matrix ``[r, c]`` with orthonormal rows or columns, computed in float32."""
     a, b, c = NEWTON_SCHULZ
     x = matrix.float()
     wide = x.shape[0] <= x.shape[1]
@@ -72,18 +73,19 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 
 def parameter_groups(task: nn.Module, recipe: TrainRecipe) -> list[dict[str, Any]]:
     """Trainable parameters with their weight decay and their share of the learning rate (``share``)."""
-    plain = {id(p) for module in task.modules() if isinstance(module, BATCH_NORMS) for p in module.parameters(recurse=False)}
+    norms = [module for module in task.modules() if isinstance(module, BATCH_NORMS)]
+    no_decay = {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
             share = recipe.backbone_lr if ".backbone." in f".{name}" else 1.0
-            decay = 0.0 if id(parameter) in plain or parameter.ndim < 2 else recipe.weight_decay
+            decay = 0.0 if id(parameter) in no_decay or parameter.ndim < 2 else recipe.weight_decay
             groups.setdefault((share, decay), []).append(parameter)
-    return [{"params": found, "share": share, "weight_decay": decay} for (share, decay), found in groups.items()]
+    return [{"params": params, "share": share, "weight_decay": decay} for (share, decay), params in groups.items()]
 
 
 def build_optimizer(task: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all that trains in ``task``."""
+    """The recipe's optimizer for all trainable parameters of ``task``."""
     groups = parameter_groups(task, recipe)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999))
@@ -99,8 +101,8 @@ def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def lr_factor(step: int, steps: int, warmup_steps: int, final: float) -> float:
-    """Share of the learning rate at ``step`` (from 0) of ``steps``: a line up, then a cosine down to ``final``."""
-    warm = min(warmup_steps, int(steps * WARMUP_MOST))
+    """Share of the learning rate at ``step`` (from 0) of ``steps``: linear warm-up, then a cosine down to ``final``."""
+    warm = min(warmup_steps, int(steps * MAX_WARMUP))
     if step < warm:
         return (step + 1) / (warm + 1)
     done = min(1.0, (step - warm) / max(1, steps - warm))

@@ -1,4 +1,4 @@
-"""When numbers overflow: find the layer that began it, and let that layer calculate in float32 from then on."""
+"""Overflows: find the layer that begins one, and let that layer calculate in float32."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
-        for one in value.values():
-            yield from tensors_of(one)
+        for item in value.values():
+            yield from tensors_of(item)
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from tensors_of(one)
+        for item in value:
+            yield from tensors_of(item)
 
 
 def all_finite(value: Any) -> bool:
@@ -28,42 +28,43 @@ def all_finite(value: Any) -> bool:
 
 
 def first_overflow(model: nn.Module, run: Callable[[], Any]) -> str | None:
-    """Name of the first layer that makes something not finite out of finite inputs while ``run`` uses ``model``.
+    """Name of the first layer whose outputs are not finite though its inputs are, while ``run`` uses ``model``.
 
-    Layers are modules without children; None where none of them does, so that the overflow comes from the loss itself.
+    Layers are modules without children; None where there is no such layer, so that the overflow is in the loss itself.
     """
-    found: list[str] = []
+    names: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, given: Any, made: Any) -> None:
-            if not found and not all_finite(made) and all_finite(given):
-                found.append(name)
+        def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            if not names and not all_finite(outputs) and all_finite(inputs):
+                names.append(name)
 
         return hook
 
-    hooks = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if not list(module.children())]
+    layers = [(name, module) for name, module in model.named_modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(watch(name)) for name, module in layers]
     try:
         with torch.no_grad():
             run()
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return names[0] if names else None
 
 
 @contextmanager
-def batch_statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Running statistics as they were before the block, however often the model runs in it."""
-    kept = {name: value.clone() for name, value in model.named_buffers()}
+def batch_statistics_restored(model: nn.Module) -> Iterator[None]:
+    """Restore the model's buffers at the end of the block, however often the model runs in it."""
+    before = {name: value.clone() for name, value in model.named_buffers()}
     try:
         yield
     finally:
         with torch.no_grad():
             for name, value in model.named_buffers():
-                value.copy_(kept[name])
+                value.copy_(before[name])
 
 
-def hold_in_float32(model: nn.Module, name: str) -> None:
+def run_in_float32(model: nn.Module, name: str) -> None:
     """Let layer ``name`` calculate in float32 inside autocast. Doing it twice changes nothing."""
     layer = model.get_submodule(name)
     inner = layer.forward
@@ -73,15 +74,15 @@ def hold_in_float32(model: nn.Module, name: str) -> None:
     def forward(*args: Any, **kwargs: Any) -> Any:
         device = next((t.device.type for t in tensors_of([args, kwargs])), "cpu")
         with torch.autocast(device, enabled=False):
-            return inner(*(_floats(a) for a in args), **{k: _floats(v) for k, v in kwargs.items()})
+            return inner(*(_to_float(a) for a in args), **{k: _to_float(v) for k, v in kwargs.items()})
 
     forward.in_float32 = True  # type: ignore[attr-defined]
     layer.forward = forward
 
 
-def _floats(value: Any) -> Any:
+def _to_float(value: Any) -> Any:
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         return value.float()
     if isinstance(value, (list, tuple)):
-        return type(value)(_floats(one) for one in value)
+        return type(value)(_to_float(item) for item in value)
     return value

@@ -1,4 +1,4 @@
-"""Pictures of training: precision-recall curves, and images with what was found on them."""
+"""Images of an evaluation: precision-recall curves, and detections below the true boxes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zoo.images import read_image
 if TYPE_CHECKING:
     from distill.train.evaluate import EvaluationResult
 
-MOST_CURVES = 12
+MAX_CURVES = 12
 """Classes with a curve of their own; the others count in the mean alone."""
-COLOURS = 10
-"""Curves have so many colours; the ones after that are dashed."""
-A_LINE = 3
-"""Pictures side by side: TensorBoard shows a sheet at the width of a hand."""
+COLORS = 10
+"""Curves with different colors; further ones are dashed."""
+COLUMNS = 3
+"""Images side by side: TensorBoard shows a sheet about as wide as a hand."""
 
 
-def precision_recall_png(verdict: EvaluationResult, names: Sequence[str]) -> bytes:
+def precision_recall_png(result: EvaluationResult, names: Sequence[str]) -> bytes:
     """Precision over recall at IoU 0.5, a line a class and a thick one for their mean."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -31,13 +31,14 @@ def precision_recall_png(verdict: EvaluationResult, names: Sequence[str]) -> byt
     figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    recall = np.linspace(0, 1, verdict.precision.shape[1])
-    judged = [i for i in range(len(names)) if verdict.precision[i, 0] >= 0]
-    for i in judged[:MOST_CURVES]:
-        axes.plot(recall, verdict.precision[i], linewidth=1.1, linestyle="-" if judged.index(i) < COLOURS else "--", label=names[i], clip_on=False)
-    if judged:
-        axes.plot(recall, verdict.precision[judged].mean(0), color="black", linewidth=2.2, label="mean")
-        # Beside the axes: wherever it stood within, it would hide the curves of some detector.
+    recall = np.linspace(0, 1, result.precision.shape[1])
+    labels = [label for label in range(len(names)) if result.precision[label, 0] >= 0]
+    for number, label in enumerate(labels[:MAX_CURVES]):
+        style = "-" if number < COLORS else "--"
+        axes.plot(recall, result.precision[label], linewidth=1.1, linestyle=style, label=names[label], clip_on=False)
+    if labels:
+        axes.plot(recall, result.precision[labels].mean(0), color="black", linewidth=2.2, label="mean")
+        # beside the axes: inside it would hide some curve
         figure.legend(fontsize=8, loc="outside right center", frameon=False)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title="IoU 0.5")
     axes.grid(alpha=0.3)
@@ -46,29 +47,33 @@ def precision_recall_png(verdict: EvaluationResult, names: Sequence[str]) -> byt
         return out.getvalue()
 
 
-def detections_png(data: DataSet, results: Sequence[dict[str, Any]], count: int = 6, least_score: float = 0.3, side_px: int = 320) -> bytes:
-    """The first ``count`` pictures of ``data`` twice: what is there above, what was found (scores from ``least_score`` on) below.
+def detections_png(
+    data: DataSet, results: Sequence[dict[str, Any]], count: int = 6, min_score: float = 0.3, side_px: int = 320
+) -> bytes:
+    """The first ``count`` images of ``data`` twice: true boxes above, detections from ``min_score`` on below.
 
-    ``A_LINE`` pictures stand side by side, each ``side_px`` wide.
+    ``COLUMNS`` images are side by side, each ``side_px`` wide.
     """
     from PIL import Image
 
     numbers = {category: number for number, category in enumerate(data.classes.original_ids)}
-    shown = data.pictures[:count]
-    lines = -(-len(shown) // A_LINE)
-    sheet = Image.new("RGB", (side_px * min(A_LINE, len(shown)), 2 * side_px * lines), "white")
-    for place, picture in enumerate(shown):
-        line, column = divmod(place, A_LINE)
+    names, pictures = data.classes.names, data.pictures[:count]
+    lines = -(-len(pictures) // COLUMNS)
+    sheet = Image.new("RGB", (side_px * min(COLUMNS, len(pictures)), 2 * side_px * lines), "white")
+    for number, picture in enumerate(pictures):
+        line, column = divmod(number, COLUMNS)
         image = read_image(picture.file)
-        found = sorted((r for r in results if r["image_id"] == picture.id and r["score"] >= least_score), key=lambda r: -float(r["score"]))
-        boxes = [[x, y, x + w, y + h] for x, y, w, h in (r["bbox"] for r in found)]
-        drawn = (
-            draw(image, picture.boxes, None, picture.labels, data.classes.names),
-            draw(image, np.array(boxes).reshape(-1, 4), [r["score"] for r in found], [numbers[r["category_id"]] for r in found], data.classes.names),
+        detections = [row for row in results if row["image_id"] == picture.id and row["score"] >= min_score]
+        detections.sort(key=lambda row: -float(row["score"]))
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (row["bbox"] for row in detections)]
+        scores, labels = [row["score"] for row in detections], [numbers[row["category_id"]] for row in detections]
+        tiles = (
+            draw(image, picture.boxes, None, picture.labels, names),
+            draw(image, np.array(boxes).reshape(-1, 4), scores, labels, names),
         )
-        for row, one in enumerate(drawn):
-            one.thumbnail((side_px - 4, side_px - 4))
-            sheet.paste(one, (column * side_px + 2, (2 * line + row) * side_px + 2))
+        for row, tile in enumerate(tiles):
+            tile.thumbnail((side_px - 4, side_px - 4))
+            sheet.paste(tile, (column * side_px + 2, (2 * line + row) * side_px + 2))
     with io.BytesIO() as out:
         sheet.save(out, format="PNG")
         return out.getvalue()

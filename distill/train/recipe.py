@@ -1,7 +1,7 @@
-"""Training recipes: how a family was trained by its makers, and what small data want instead.
+"""Training recipes: those of the families' authors, and one for small data.
 
-A recipe is one YAML under ``distill/recipes`` (or a file of your own): every field of ``TrainRecipe`` that differs
-from its default. The learning rate is stated for ``nominal_batch`` images a step and scales with the batch.
+A recipe is a YAML file in ``distill/train/recipes`` (or a file of your own) with every field of ``TrainRecipe`` that
+differs from its default. The learning rate is for ``nominal_batch`` images a step and scales with the batch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import yaml
 from workbench.checks import check_int, check_number
 from workbench.errors import BadInput, unknown_name
 
-OPTIMISERS = ("sgd", "adamw", "muon")
+OPTIMIZERS = ("sgd", "adamw", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
 SMALL_IMAGES = 5000
-"""Below so many training images the recipe ``small`` is the default; the families' own were made for COCO's 118,287."""
-MOST_EPOCHS = 100_000
+"""With fewer training images the recipe ``small`` is the default; the families' own are for COCO's 118,287."""
+MAX_EPOCHS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class TrainRecipe:
     """Learning rate after warm-up for a batch of ``nominal_batch`` images."""
     nominal_batch: int = 64
     loss_scale: float = 1.0
-    """What the mean loss is multiplied by: some families state their rates for losses that grow with the batch."""
+    """Factor of the mean loss: some families state their rates for losses that grow with the batch."""
     momentum: float = 0.9
-    """Of SGD and Muon; the first beta of AdamW."""
+    """Momentum of SGD and Muon; the first beta of AdamW."""
     weight_decay: float = 5e-4
-    """Of weights with two or more dimensions; biases, scales and norms have none."""
+    """For weights with two or more dimensions; biases, scales and norms have none."""
     backbone_lr: float = 1.0
     """Learning rate of the backbone as a share of the others'."""
     final_lr: float = 0.05
@@ -52,40 +52,40 @@ class TrainRecipe:
     """Last epochs, without mosaic, mixup and the like."""
     ema_decay: float = 0.9998
     ema_updates: float = 2000.0
-    """Updates after which the average's memory has reached 63 % of its length."""
+    """Updates after which the decay has reached 63 % of ``ema_decay``."""
     clip_norm: float | None = None
-    """Largest norm of all gradients together; None leaves them."""
+    """Largest norm of all gradients together; None does not clip."""
     augmentation: str = "light"
     """A preset of ``distill.data.feed.presets``."""
     multi_scale: float = 0.0
     """Batches vary in size by up to this share of the input side, both ways."""
     views: int = 0
-    """Augmented views of each picture, which come round again; 0 makes a new one in every epoch."""
+    """Augmented views of each image, which repeat; 0 makes a new one in every epoch."""
     batch: int = 16
     """Images a step unless the command says otherwise."""
     accumulate: int = 1
     """Batches whose gradients are added before one step."""
     precision: str = "fp32"
-    """What a GPU calculates in; a CPU always takes fp32 unless told."""
+    """On a GPU; on a CPU fp32 unless the command says otherwise."""
     freeze_backbone_bn: bool = False
-    """Leave the statistics of batch norms in the backbone as they are."""
+    """Freeze the batch-norm statistics of the backbone."""
     bn_calibration_images: int = 0
-    """Training pictures at a time over which the average's batch norms are measured before it is evaluated and kept; 0 leaves the statistics
-    that followed the training's batches."""
+    """Training images a batch for calibrating the average's batch norms before it is evaluated and saved; 0 keeps the
+    running statistics of training."""
     freeze_bn_from: float = 1.0
-    """Share of the steps after which batch norms train with frozen statistics; 1 never freezes them. Where ``bn_calibration_images`` is set,
-    the statistics are calibrated once at that step."""
+    """Share of the steps after which batch norms train with frozen statistics; 1 never freezes them. With
+    ``bn_calibration_images`` they are calibrated once at that step."""
 
     def __post_init__(self) -> None:
-        for what, value, known in (("optimizer", self.optimizer, OPTIMISERS), ("precision", self.precision, PRECISIONS)):
-            if value not in known:
-                raise unknown_name(what, value, known)
+        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
         check_number("lr", self.lr, 0.0, 10.0, above=True)
         check_number("loss_scale", self.loss_scale, 0.0, 65536.0, above=True)
         check_number("momentum", self.momentum, 0.0, 0.9999)
         for name in ("weight_decay", "backbone_lr", "final_lr"):
             check_number(name, getattr(self, name), 0.0, 1.0)
-        check_number("warmup_epochs", self.warmup_epochs, 0.0, MOST_EPOCHS)
+        check_number("warmup_epochs", self.warmup_epochs, 0.0, MAX_EPOCHS)
         check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
         check_number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
         check_number("multi_scale", self.multi_scale, 0.0, 0.9)
@@ -93,8 +93,8 @@ class TrainRecipe:
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
         for name, least, most in (
-            ("epochs", 1, MOST_EPOCHS), ("closing_epochs", 0, MOST_EPOCHS), ("views", 0, MOST_EPOCHS), ("batch", 1, 4096), ("accumulate", 1, 1024),
-            ("nominal_batch", 1, 65536), ("bn_calibration_images", 0, 65536),
+            ("epochs", 1, MAX_EPOCHS), ("closing_epochs", 0, MAX_EPOCHS), ("views", 0, MAX_EPOCHS), ("batch", 1, 4096),
+            ("accumulate", 1, 1024), ("nominal_batch", 1, 65536), ("bn_calibration_images", 0, 65536),
         ):  # fmt: skip
             check_int(name, getattr(self, name), least, most)
 
@@ -105,7 +105,8 @@ class TrainRecipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that ship."""
-    return sorted(f.name.removesuffix(".yaml") for f in resources.files("distill.train.recipes").iterdir() if f.name.endswith(".yaml"))
+    files = [file.name for file in resources.files("distill.train.recipes").iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
 
 
 def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
@@ -118,7 +119,8 @@ def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRec
             raise BadInput(f"cannot read recipe {text!r}: {error}") from error
         name = path.stem
     elif text in recipe_names():
-        content, name = resources.files("distill.train.recipes").joinpath(f"{text}.yaml").read_text(encoding="utf-8"), text
+        file = resources.files("distill.train.recipes").joinpath(f"{text}.yaml")
+        content, name = file.read_text(encoding="utf-8"), text
     else:
         raise unknown_name("recipe", text, recipe_names())
     try:
@@ -127,10 +129,10 @@ def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRec
         raise BadInput(f"recipe {text!r} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise BadInput(f"recipe {text!r} must be a table of settings, not {type(data).__name__}")
-    return _made({**data, "name": name, **(changes or {})}, f"recipe {text!r}")
+    return _build({**data, "name": name, **(changes or {})}, f"recipe {text!r}")
 
 
-def _made(data: Mapping[str, Any], where: str) -> TrainRecipe:
+def _build(data: Mapping[str, Any], where: str) -> TrainRecipe:
     fields = {field.name for field in dataclasses.fields(TrainRecipe)}
     for key in data:
         if key not in fields:
@@ -143,22 +145,22 @@ def _made(data: Mapping[str, Any], where: str) -> TrainRecipe:
 
 def parse_changes(words: list[str]) -> dict[str, Any]:
     """``key=value`` words as changes to a recipe; values are read as YAML scalars."""
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise BadInput(f"--set {word!r} must be KEY=VALUE, for instance lr=0.005")
         try:
-            found[key.strip()] = yaml.safe_load(value)
+            changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise BadInput(f"--set {word!r}: {value!r} is not a value") from error
-        if isinstance(found[key.strip()], str):
-            # YAML 1.1 takes 1e-3 for a text.
+        if isinstance(changes[key.strip()], str):
+            # YAML 1.1 reads 1e-3 as text
             try:
-                found[key.strip()] = float(value)
+                changes[key.strip()] = float(value)
             except ValueError:
-                found[key.strip()] = value
-    return found
+                changes[key.strip()] = value
+    return changes
 
 
 def default_recipe(family_recipe: str, images: int) -> str:

@@ -1,4 +1,4 @@
-"""What is learnt: a task turns a batch into named losses. The loop knows nothing else of a model."""
+"""What is trained: a task turns a batch into named losses. The loop knows nothing else of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.learning.targets import Phase, Targets
 
 
 class Task(nn.Module, abc.ABC):
-    """Holds the detector that learns, and whatever learns with it. Its parameters are what the optimizer sees."""
+    """Holds the detector to train, and modules that are trained with it. Its parameters are what the optimizer sees."""
 
     detector: Detector
 
@@ -21,14 +21,14 @@ class Task(nn.Module, abc.ABC):
     def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:
         """Named losses of a batch ``[b, 3, h, w]``, each a weighted mean over its images.
 
-        ``origin`` says which views of which pictures these are, where the same ones come round again.
+        ``origin`` says which views of which pictures these are, where views repeat.
         """
 
     def follow(self, average: ModelEma) -> None:
-        """Told of the detector's moving average before the first step, for what learns from it."""
+        """Receive the detector's moving average before the first step."""
 
     def settle(self) -> None:
-        """Bring to the disk what the task keeps outside of its state. Called before the state is written."""
+        """Write to the disk what the task keeps outside of its state. Called before the state is written."""
 
 
 class SupervisedTask(Task):
@@ -42,10 +42,12 @@ class SupervisedTask(Task):
         return own_losses(self.detector, self.detector.features(image), image, targets, phase)[1]
 
 
-def own_losses(detector: Detector, features: list[Tensor], image: Tensor, targets: Targets, phase: Phase) -> tuple[Raw, dict[str, Tensor]]:
-    """What the head gives for the detector's ``features``, and its own losses of it, as means over the images of the batch."""
+def own_losses(
+    detector: Detector, features: list[Tensor], image: Tensor, targets: Targets, phase: Phase
+) -> tuple[Raw, dict[str, Tensor]]:
+    """The head's raw outputs for ``features``, and the detector's own losses as means over the images of the batch."""
     raw = detector.training_raw(features, targets)
-    found = detector.loss(raw, targets, (image.shape[-2], image.shape[-1]), phase)
+    losses = detector.loss(raw, targets, (image.shape[-2], image.shape[-1]), phase)
     if detector.loss_counts_images:
-        return raw, {name: value / len(targets) for name, value in found.items()}
-    return raw, found
+        return raw, {name: value / len(targets) for name, value in losses.items()}
+    return raw, losses

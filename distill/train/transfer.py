@@ -1,4 +1,4 @@
-"""Old weights for new classes: a detector is built again for the data's class map and takes over every tensor that fits."""
+"""Weights for new classes: a detector is built again for the data's class map and takes over every tensor that fits."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from zoo.factory import build_recipe
 
 
 def adapt_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:
-    """A detector like ``detector`` with the class map ``classes``, and the names of tensors that start afresh.
+    """A detector like ``detector`` with the class map ``classes``, and the names of tensors that are initialized anew.
 
-    With the same class names all weights stay. Fresh tensors come from torch's global random numbers.
+    With the same class names all weights stay. New tensors come from torch's global random numbers.
     """
     if detector.info.class_names == classes.names:
         detector.info = dataclasses.replace(detector.info, category_ids=classes.original_ids)
         return detector, []
-    made = build_recipe(dataclasses.replace(detector.recipe, classes=len(classes)))
-    old, own = detector.state_dict(), made.state_dict()
-    fresh = [name for name, value in own.items() if name not in old or old[name].shape != value.shape]
+    adapted = build_recipe(dataclasses.replace(detector.recipe, classes=len(classes)))
+    old, new = detector.state_dict(), adapted.state_dict()
+    fresh = [name for name, value in new.items() if name not in old or old[name].shape != value.shape]
     if len(classes) == detector.classes:
-        fresh = []  # the same sizes under other names: the last layers learn the new meaning from where they are
-    made.load_state_dict({name: value if name in fresh else old[name] for name, value in own.items()})
-    made.info = dataclasses.replace(detector.info, class_names=classes.names, category_ids=classes.original_ids)
-    return made, fresh
+        fresh = []  # the same sizes under other names: the last layers continue from their weights
+    adapted.load_state_dict({name: value if name in fresh else old[name] for name, value in new.items()})
+    adapted.info = dataclasses.replace(detector.info, class_names=classes.names, category_ids=classes.original_ids)
+    return adapted, fresh

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from distill.data.dataset import DataSet
 from distill.data.feed.cache import Pictures
-from distill.train.evaluate import EvaluationResult, as_results, evaluate_detections
+from distill.train.detect import coco_results
+from distill.train.evaluate import EvaluationResult, evaluate_detections
 from zoo.detector import Detector
 from zoo.export.formats.format import Runner
 from zoo.export.gap import OutputGap, worst
@@ -81,7 +82,7 @@ def compare(
             for rows, results in ((torch_rows, torch_results), (file_rows, file_results)):
                 if i < len(rows):
                     detections = _in_image(rows[i], placement, detector.classes)
-                    results += as_results(detections, data.pictures[index], data)
+                    results += coco_results(detections, data.pictures[index], data)
         log(f"torch and the file on {batch.indices[-1] + 1} of {len(data)} images")
     gap_of_image.sort(key=lambda entry: (-entry[0], entry[1]))
     hardest = tuple(index for _, index in gap_of_image)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.dataset import DataSet
-from distill.train.evaluate import EvaluationResult, check_classes
+from distill.train.detect import check_classes
+from distill.train.evaluate import EvaluationResult
 from distill.verify.check import FileCheck, check_file
 from distill.verify.comparison import image_batches
 from distill.verify.layer_search import LayerSearch

@@ -1,4 +1,4 @@
-"""Open TensorBoard on runs: curves, pictures, and the finalists side by side. It listens on this machine alone.
+"""Open TensorBoard on runs: curves, images, and candidates side by side. It listens on localhost only.
 
 examples:
   nas board                        all runs in ./runs
@@ -22,8 +22,9 @@ HELP = "open TensorBoard on runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas board``."""
-    parser.add_argument("run_folders", nargs="*", metavar="RUN", help="run folders, or the folder of all (default: runs)")
-    parser.add_argument("--port", type=int, default=6006, help="default: %(default)s")
+    runs = "run folders, or the folder of all runs (default: runs)"
+    parser.add_argument("run_folders", nargs="*", metavar="RUN", help=runs)
+    parser.add_argument("--port", type=int, default=6006, help="port of the web page (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"port {args.port} must be between 1 and 65535")
     _check_free(args.port)
     with _one_folder(folders) as logdir:
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
-        # A shell starts background jobs with SIGINT ignored, and SIGTERM would leave TensorBoard running.
+        program = [sys.executable, "-m", "tensorboard.main"]
+        command = [*program, "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
+        # Shells start background jobs with SIGINT ignored, and SIGTERM would leave TensorBoard running.
         before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         server = subprocess.Popen(command)
         try:
@@ -63,13 +65,13 @@ def _interrupt(*_: object) -> None:
 
 
 def _check_free(port: int) -> None:
-    """Refuse a port that is taken before its address is printed: it would lead to somebody else's pages."""
+    """Refuse a port that is in use, before its address is printed."""
     import socket
 
     from workbench.errors import BadInput
 
     with socket.socket() as probe:
-        # As servers do: a port that was closed a moment ago counts as free.
+        # As servers do, so that a port that was just closed counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("localhost", port))
@@ -79,7 +81,7 @@ def _check_free(port: int) -> None:
 
 @contextmanager
 def _one_folder(folders: Sequence[Path]) -> Iterator[Path]:
-    """TensorBoard reads one folder: for several runs a temporary one with a link to each."""
+    """The folder for TensorBoard, which reads one: for several runs a temporary folder of links."""
     import tempfile
 
     if len(folders) == 1:
@@ -95,7 +97,7 @@ def _one_folder(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """Stop TensorBoard if it still runs; Ctrl-C in a terminal usually has reached it already."""
+    """Stop TensorBoard if it still runs; it usually received Ctrl-C itself."""
     import subprocess
 
     try:

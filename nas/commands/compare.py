@@ -1,8 +1,8 @@
-"""Set what you found and trained beside every detector of the zoo, on one page that opens anywhere.
+"""Compare what you found and trained with every detector of the zoo, on one page that opens anywhere.
 
 X is a run folder (of a search or a training), a checkpoint, a model of the zoo, an architecture YAML, a graph JSON or
-an ONNX file. Latency is foretold on every --device, with its interval; measured where a search measured its finalists
-or --bench brings what `nas bench --json` printed. Published AP and your own have a front each.
+an ONNX file. Latency is predicted on every --device, with its interval, and measured where a search measured its
+finalists or --bench brings what `nas bench --json` printed. Published AP and your own have a Pareto front each.
 
 Writes compare.html (one file, no network), compare.png and compare.md into --out.
 
@@ -16,69 +16,34 @@ from __future__ import annotations
 
 import argparse
 
-HELP = "one page: your finds beside every rival"
+from nas.commands import options
+
+HELP = "one page: your detectors beside those of the zoo"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas compare``."""
     add = parser.add_argument
-    add("subjects", nargs="*", metavar="X", help="runs, checkpoints, models or network files; the zoo's rivals come along")
-    add("--device", action="append", metavar="D[,D]", help="device profile (default t4); several with commas or again")
+    add("subjects", nargs="*", metavar="X", help="runs, checkpoints, models or network files")
+    add("--device", action="append", metavar="D[,D]", help="device profiles (default t4); may be repeated")
     add("--only", action="append", metavar="F[,F]", help="only these families or models of the zoo (default: all)")
-    add("--no-zoo", action="store_true", help="no rivals but those that are named")
+    add("--no-zoo", action="store_false", dest="zoo", help="no detectors of the zoo but those that are named")
     add("--bench", action="append", default=[], metavar="FILE", help="what nas bench --json printed; may be repeated")
     add("--top", type=int, default=1, metavar="N", help="candidates of each search (default: %(default)s, the best)")
     add("--out", default="compare", metavar="DIR", help="folder to write into (default: %(default)s)")
     add("--title", default="Detectors compared", help="heading of the page (default: %(default)s)")
-    add("--json", action="store_true", help="print JSON")
-    add("--quiet", action="store_true", help="no progress line")
+    options.add_output_options(add)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Gather, write the three files, and say who is on the front."""
-    from pathlib import Path
+    """Write the three files, and print who is on the front."""
+    from nas.api.compare import compare
+    from workbench.console import print_json
 
-    from nas.comparison.fronts import front_sentences
-    from nas.comparison.gather import compare
-    from nas.comparison.json_form import to_dict
-    from nas.comparison.page import page
-    from nas.comparison.table import markdown
-    from nas.report.compare_plot import compare_png
-    from workbench.console import Progress, print_json
-    from workbench.errors import BadInput
-    from workbench.files import write_atomic
-
-    devices = _names(args.device, "--device") or ["t4"]
-    only = _names(args.only, "--only")
-    if args.no_zoo and only:
-        raise BadInput("--no-zoo and --only contradict each other: give one of them")
-    out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {args.out!r} is a file: name a folder")
-    progress = Progress(args.quiet or args.json)
-    try:
-        found = compare(args.subjects, devices, only=[] if args.no_zoo else only or None, bench=args.bench, top=args.top, log=progress.show)
-        progress.show("drawing", force=True)
-        # All of it is made before any of it is written.
-        files: dict[str, str | bytes] = {"compare.png": compare_png(found, args.title), "compare.md": markdown(found, args.title), "compare.html": page(found, args.title)}
-        for name, content in files.items():
-            write_atomic(out / name, content)
-    finally:
-        progress.done()
+    args.quiet = args.quiet or args.json
+    result = compare(**options.api_options(args))
     if args.json:
-        print_json(to_dict(found) | {"files": [str(out / name) for name in files]})
-        return 0
-    for sentence in (*front_sentences(found), *(f"note: {note}" for note in found.notes)):
-        print(sentence)
-    print(f"\nwrote {', '.join(str(out / name) for name in files)}")
+        print_json(result.to_dict())
+    else:
+        print(result)
     return 0
-
-
-def _names(given: list[str] | None, option: str) -> list[str]:
-    """Names from an option that takes several with commas."""
-    from workbench.errors import BadInput
-
-    names = [name.strip() for text in given or () for name in text.split(",")]
-    if not all(names):
-        raise BadInput(f"{option} {','.join(given or ())!r} holds an empty name: put one between every two commas")
-    return list(dict.fromkeys(names))

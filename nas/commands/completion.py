@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script, made from the parser itself so that it never lags behind."""
+    """Print the script, which is generated from the parser."""
     words = _words()
     if args.shell == "fish":
         print(_fish(words))
@@ -33,9 +33,9 @@ def _words() -> dict[str, list[str]]:
     subparsers = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     words: dict[str, list[str]] = {}
     for name, parser in subparsers.choices.items():
-        found = [o for action in parser._actions for o in action.option_strings if o.startswith("--")]
-        found += [str(c) for action in parser._actions if not action.option_strings and action.choices for c in action.choices]
-        words[name] = found
+        options = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        positional = [action.choices for action in parser._actions if not action.option_strings and action.choices]
+        words[name] = options + [str(choice) for choices in positional for choice in choices]
     return words
 
 

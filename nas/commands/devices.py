@@ -1,4 +1,4 @@
-"""``nas devices``: list the latency profiles, show one, fit one to measurements, judge one on measurements."""
+"""List latency profiles, show one, fit one to measurements, check one on measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
     from nas.devices.profile_error import Prediction
 
-HELP = "list, show, fit and judge latency profiles of devices"
+HELP = "list, show, fit and check latency profiles of devices"
 DATA_HELP = "folder with latency.csv and graphs.jsonl.gz or NAME.onnx files; or a table of convolutions (.csv, .csv.gz)"
 DEVICE_HELP = "name of a profile, or path of its YAML file"
 RECORDED = ("column", "family_from", "kind", "activations", "hardware", "runtime", "precision")
@@ -22,36 +22,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``nas devices [list | show DEVICE | fit DATA --out FILE | check DEVICE DATA]``."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     actions = parser.add_subparsers(dest="action", metavar="{list,show,fit,check}")
-    listing = actions.add_parser("list", help="list the profiles and their error on what they had not seen (the default)")
+    listing = actions.add_parser("list", help="list the profiles and their error on held-out networks (the default)")
     show = actions.add_parser("show", help="show one profile; with --png draw predicted against measured")
     show.add_argument("device", help=DEVICE_HELP)
     show.add_argument("--png", metavar="FILE", help="write a picture of predicted against measured latencies")
-    show.add_argument("--data", metavar="DATA", help=f"measurements to draw (default: what the profile was fitted to, if it is there): {DATA_HELP}")
+    drawn = f"measurements to draw (default: what the profile was fitted to, if it is there): {DATA_HELP}"
+    show.add_argument("--data", metavar="DATA", help=drawn)
     fit = actions.add_parser("fit", help="fit a profile to measured latencies")
     fit.add_argument("data", help=DATA_HELP)
     fit.add_argument("--out", required=True, help="YAML file to write; its name is the device's name")
-    fit.add_argument("--kind", default="gpu", help="gpu, cpu or npu: what a coefficient is taken for that the data do not show (default: %(default)s)")
-    fit.add_argument("--activations", default="", help="fused or separate: whether the runtime runs SiLU inside the convolution (default: fused on a gpu)")
+    kind = "gpu, cpu or npu: gives the coefficients that the data cannot determine (default: %(default)s)"
+    fit.add_argument("--kind", default="gpu", help=kind)
+    activations = "fused or separate: whether the runtime runs SiLU inside the convolution (default: fused on a gpu)"
+    fit.add_argument("--activations", default="", help=activations)
     fit.add_argument("--hardware", default="not stated", help="for instance 'NVIDIA T4'")
     fit.add_argument("--runtime", default="not stated", help="for instance 'TensorRT 10'")
     fit.add_argument("--precision", default="FP16", help="FP32, FP16, BF16, INT16 or INT8 (default: %(default)s)")
     fit.add_argument("--batch", type=int, default=1, help="images a run (default: %(default)s)")
-    check = actions.add_parser("check", help="judge a profile on measurements, without fitting")
+    check = actions.add_parser("check", help="check a profile on measurements, without fitting")
     check.add_argument("device", help=DEVICE_HELP)
     check.add_argument("data", help=DATA_HELP)
     check.add_argument("--png", metavar="FILE", help="write a picture of predicted against measured latencies")
     for action in (show, fit, check):
         action.add_argument("--column", help="column of milliseconds in latency.csv, when there is more than one")
-        action.add_argument("--family-from", metavar="COLUMN", help="column to take the family from (default: 'family', else from the name)")
+        family = "column to take the family from (default: 'family', else from the name)"
+        action.add_argument("--family-from", metavar="COLUMN", help=family)
     for action in (fit, check):
-        action.add_argument("--worst", type=int, default=10, metavar="N", help="how many of the worst forecasts to print (default: %(default)s)")
+        worst = "number of worst predictions to print (default: %(default)s)"
+        action.add_argument("--worst", type=int, default=10, metavar="N", help=worst)
     for action in (listing, show, fit, check):
         # SUPPRESS: a flag before the action must not be reset by the action's own default.
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit code."""
+    """Run the action; the exit code."""
     action = getattr(args, "action", None) or "list"
     return {"list": _list, "show": _show, "fit": _fit, "check": _check}[action](args)
 
@@ -107,14 +112,16 @@ def _check(args: argparse.Namespace) -> int:
     source, rows = check(profile, args.data, args.column, args.family_from)
     if args.png:
         _draw(args, profile, rows)
-    found = figures(rows)
+    errors = figures(rows)
     if args.json:
         offenders = [row.to_dict() for row in worst(rows, count)]
-        print_json({"device": profile.name, "data": args.data, "column": source, "points": len(rows), **found, "worst": offenders})
+        measured = {"device": profile.name, "data": args.data, "column": source, "points": len(rows)}
+        print_json({**measured, **errors, "worst": offenders})
         return 0
-    print(f"{profile.name} ({profile.hardware}, {profile.runtime}, {profile.precision}) on {len(rows)} latencies, {source} of {args.data}\n")
+    hardware = f"{profile.hardware}, {profile.runtime}, {profile.precision}"
+    print(f"{profile.name} ({hardware}) on {len(rows)} latencies, {source} of {args.data}\n")
     _print_worst(rows, count)
-    _print_error(found, rows)
+    _print_error(errors, rows)
     if args.png:
         print(f"\nwrote {args.png}")
     return 0
@@ -143,7 +150,8 @@ def _fit(args: argparse.Namespace) -> int:
         words += ["--batch", str(args.batch)]
     profile, rows = fit_report(
         args.data, args.column, name=out.stem, hardware=args.hardware, runtime=args.runtime, precision=args.precision,
-        batch=args.batch, kind=args.kind, activations=args.activations, family_from=args.family_from, command=shlex.join(words),
+        batch=args.batch, kind=args.kind, activations=args.activations, family_from=args.family_from,
+        command=shlex.join(words),
     )  # fmt: skip
     write_atomic(out, profile.to_yaml())
     if args.json:
@@ -164,7 +172,7 @@ def _worst(args: argparse.Namespace) -> int:
 
 
 def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Prediction]:
-    """Forecasts for the data named, or for what the profile was fitted to."""
+    """Predictions for the given data, or for what the profile was fitted to."""
     from pathlib import Path
 
     from nas.devices.profile_error import check, recorded
@@ -172,7 +180,8 @@ def _points_of(args: argparse.Namespace, profile: DeviceProfile) -> list[Predict
 
     data = args.data or recorded(profile, "DATA")
     if data is None or not (args.data or Path(data).exists()):
-        raise BadInput(f"--png draws measured latencies, and {data or 'the data of this profile'!r} is not here: name them with --data")
+        missing = data or "the data of this profile"
+        raise BadInput(f"--png draws measured latencies, and {missing!r} is not here: name them with --data")
     return check(profile, data, args.column, args.family_from or recorded(profile, "--family-from"))[1]
 
 
@@ -185,7 +194,8 @@ def _draw(args: argparse.Namespace, profile: DeviceProfile, rows: Sequence[Predi
 
     if Path(args.png).suffix.lower() != ".png":
         raise BadInput(f"--png {args.png!r} must end in .png")
-    write_atomic(Path(args.png), predicted_png(f"{profile.name}: {profile.hardware}, {profile.runtime}, {profile.precision}", rows))
+    title = f"{profile.name}: {profile.hardware}, {profile.runtime}, {profile.precision}"
+    write_atomic(Path(args.png), predicted_png(title, rows))
 
 
 def _print_worst(rows: Sequence[Prediction], count: int) -> None:
@@ -195,17 +205,22 @@ def _print_worst(rows: Sequence[Prediction], count: int) -> None:
     if not count:
         return
     cells = [[r.name, r.family, r.input_px, r.measured_ms, r.predicted_ms, r.percent] for r in worst(rows, count)]
-    print("worst forecasts\n" + table(["network", "family", "input px", "measured ms", "predicted ms", "error %"], cells))
+    header = ["network", "family", "input px", "measured ms", "predicted ms", "error %"]
+    print("worst predictions\n" + table(header, cells))
 
 
 def _print_error(error: Mapping[str, Any], rows: Sequence[Prediction] = ()) -> None:
-    """Single figures, then one table of all figures by family."""
+    """Print single errors, then one table of errors by family."""
     from workbench.console import table
 
     plain = [[key, float(value)] for key, value in error.items() if not isinstance(value, Mapping)]
     if plain:
         print("\n" + table(["error", "value"], plain))
-    tables = {key.removesuffix("_by_family"): value for key, value in error.items() if isinstance(value, Mapping) and key.endswith("_by_family")}
+    tables = {
+        key.removesuffix("_by_family"): value
+        for key, value in error.items()
+        if isinstance(value, Mapping) and key.endswith("_by_family")
+    }
     for key, value in error.items():
         if isinstance(value, Mapping) and not key.endswith("_by_family"):
             print("\n" + table([key, "value"], [[name, float(number)] for name, number in value.items()]))
@@ -213,5 +228,8 @@ def _print_error(error: Mapping[str, Any], rows: Sequence[Prediction] = ()) -> N
         families = list(dict.fromkeys(name for values in tables.values() for name in values))
         points = [row.family for row in rows]
         header = ["family", *(["points"] if rows else []), *tables]
-        cells = [[name, *([points.count(name)] if rows else []), *(values.get(name) for values in tables.values())] for name in families]
+        cells = [
+            [name, *([points.count(name)] if rows else []), *(values.get(name) for values in tables.values())]
+            for name in families
+        ]
         print("\n" + table(header, cells))

@@ -1,4 +1,4 @@
-"""The search spaces: list them, show one, check your own file.
+"""List search spaces, show one, check your own file.
 
 examples:
   nas spaces
@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search_spaces.space import Space
 
 HELP = "list, show and check search spaces"
 
@@ -36,22 +40,39 @@ def run(args: argparse.Namespace) -> int:
     if args.grid is not None:
         spaces = [with_grid(s, args.grid) for s in spaces]
     if args.json:
-        print_json([{"name": s.name, "style": s.style, "stages": len(s.stages), "size": s.size(), "channel_step": s.channel_step, "doc": s.doc} for s in spaces])
+        print_json([_to_dict(space) for space in spaces])
         return 0
     if args.action == "list":
-        print(table(["space", "style", "grid", "architectures", "what"], [[s.name, s.style, s.channel_step, f"{s.size():.3g}", s.doc.splitlines()[0] if s.doc else ""] for s in spaces]))
+        rows = [
+            [s.name, s.style, s.channel_step, f"{s.size():.3g}", s.doc.splitlines()[0] if s.doc else ""] for s in spaces
+        ]
+        print(table(["space", "style", "grid", "architectures", "what"], rows))
         return 0
-    space = spaces[0]
-    print(f"{space.name}: {space.size():,} architectures (style {space.style}, grid {space.channel_step})\n{space.doc}\n")
+    print(_text(spaces[0]))
+    return 0
+
+
+def _to_dict(space: Space) -> dict[str, Any]:
+    """JSON-ready facts of a space."""
+    return {
+        "name": space.name, "style": space.style, "stages": len(space.stages), "size": space.size(),
+        "channel_step": space.channel_step, "doc": space.doc,
+    }  # fmt: skip
+
+
+def _text(space: Space) -> str:
+    """Choices and rules of a space."""
+    from workbench.console import table
+
+    size = f"{space.size():,} architectures (style {space.style}, grid {space.channel_step})"
     rows = [["stem.out", _span(space.stem_outs)]]
     rows += [[gene, _span(values)] for gene, values in space.gene_choices()[1:]]
-    print(table(["gene", "choices"], rows))
     low, high = space.rules.btn_to_out
     grows = "a stage is at least as wide as the one before it" if space.rules.out_grows else "widths may shrink"
     most = f"; at most {space.rules.out_growth_max:g} times as wide" if space.rules.out_growth_max < math.inf else ""
-    print(f"\nrules: {grows}{most}; btn between {low:g} and {high:g} times out")
-    print(f"neck: {space.neck}\nhead: {space.head}")
-    return 0
+    lines = [f"{space.name}: {size}\n{space.doc}\n", table(["gene", "choices"], rows)]
+    lines.append(f"\nrules: {grows}{most}; btn between {low:g} and {high:g} times out")
+    return "\n".join([*lines, f"neck: {space.neck}\nhead: {space.head}"])
 
 
 def _span(values: tuple[float, ...]) -> str:

@@ -1,4 +1,4 @@
-"""``nas zoo``: list the detectors, show one's card, bring in official weights.
+"""List the detectors, show a card, import official weights.
 
 examples:
   nas zoo
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 HELP = "list the detectors, show a card, import official weights"
 SHOWN = 8
-"""So many class names stand in a line."""
+"""Number of class names in a line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     actions = parser.add_subparsers(dest="action", metavar="{list,show,import}")
     listing = actions.add_parser("list", help="list the detectors (the default)")
-    show = actions.add_parser("show", help="show one card, or what is in a checkpoint, and whether their licences allow commercial use")
-    show.add_argument("model", help="a name of the list, or one of our checkpoints")
-    bring = actions.add_parser("import", help="turn an official checkpoint into one of ours; nothing in it is executed")
+    licence = "and whether the licence allows commercial use"
+    show = actions.add_parser("show", help=f"show a card or the metadata of a checkpoint, {licence}")
+    show.add_argument("model", help="a name of the list, or a checkpoint (.safetensors)")
+    bring = actions.add_parser("import", help="convert an official checkpoint; nothing in it is executed")
     bring.add_argument("file", metavar="FILE", help=".pt, .pth, .safetensors or .npz with official tensor names")
-    bring.add_argument("--family", metavar="F", help="family, where the file leaves it open")
-    bring.add_argument("--architecture", metavar="YAML", help="architecture of a searched DAMO-YOLO-style detector, or its run folder")
-    bring.add_argument("--names", metavar="FILE", help="class names, one a line (default: those in the file, else COCO's for 80 classes)")
-    bring.add_argument("--out", metavar="FILE", help="checkpoint to write (default: FILE's name with .safetensors, here)")
+    bring.add_argument("--family", metavar="F", help="family, where the file does not tell it")
+    architecture = "architecture of a searched DAMO-YOLO-style detector, or its run folder"
+    names = "class names, one a line (default: those in the file, else COCO's for 80 classes)"
+    bring.add_argument("--architecture", metavar="YAML", help=architecture)
+    bring.add_argument("--names", metavar="FILE", help=names)
+    bring.add_argument("--out", metavar="FILE", help="checkpoint to write (default: FILE's name with .safetensors)")
     for action in (listing, show, bring):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
@@ -52,11 +55,13 @@ def _list(args: argparse.Namespace) -> int:
         print_json([dataclasses.asdict(card) for card in cards])
         return 0
     rows = [
-        [c.model, c.input_px, c.ap, c.params_m, c.measured_params / 1e6, c.gflops, c.measured_flops / 1e9, c.t4_ms, c.weights_licence]
+        [c.model, c.input_px, c.ap, c.params_m, c.measured_params / 1e6, c.gflops, c.measured_flops / 1e9, c.t4_ms,
+         c.weights_licence]
         for c in cards
-    ]
-    print(table(["model", "input", "AP", "Mparams", "ours", "GFLOPs", "ours", "T4 ms", "licence of the weights"], rows))
-    print("\nAP, Mparams, GFLOPs and T4 ms as published; 'ours' measured on our build, folded. More: nas zoo show MODEL")
+    ]  # fmt: skip
+    header = ["model", "input", "AP", "Mparams", "ours", "GFLOPs", "ours", "T4 ms", "licence of the weights"]
+    print(table(header, rows))
+    print("\nAP, Mparams, GFLOPs and T4 ms as published; 'ours' of our build, folded. More: nas zoo show MODEL")
     return 0
 
 
@@ -83,8 +88,10 @@ def _show(args: argparse.Namespace) -> int:
     ]
     print(table(["", "published", "ours"], rows))
     if card.latencies:
-        print("\n" + table(["ms", "device", "runtime", "source"], [[one.ms, one.device, one.runtime, one.source] for one in card.latencies]))
-    notes = [f"source: {card.source}", *([f"note: {card.note}"] if card.note else []), *(f"{one.device}: {one.note}" for one in card.latencies if one.note)]
+        rows = [[latency.ms, latency.device, latency.runtime, latency.source] for latency in card.latencies]
+        print("\n" + table(["ms", "device", "runtime", "source"], rows))
+    notes = [f"source: {card.source}", *([f"note: {card.note}"] if card.note else [])]
+    notes += [f"{latency.device}: {latency.note}" for latency in card.latencies if latency.note]
     print("\n" + "\n".join(notes))
     print("\n" + use.text())
     return 0
@@ -111,7 +118,8 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
         print(printable(f"{key}: {value}"))
     for ancestor in info.lineage:
         role = ", its teacher" if ancestor.get("role") == "teacher" else ""
-        print(printable(f"lineage: {ancestor.get('model')} under {ancestor.get('licence')}{role}, sha256 {ancestor.get('sha256')}"))
+        origin = f"{ancestor.get('model')} under {ancestor.get('licence')}{role}"
+        print(printable(f"lineage: {origin}, sha256 {ancestor.get('sha256')}"))
     print("\n".join(printable(line) for line in use.text().splitlines()))
     return 0
 
@@ -136,27 +144,31 @@ def _import(args: argparse.Namespace) -> int:
     if args.architecture:
         architecture = resolve_model(args.architecture).arch
         if architecture is None or architecture.head is None:
-            raise BadInput(f"--architecture {args.architecture!r} is no architecture of a whole detector: it needs neck and head")
+            named = f"--architecture {args.architecture!r}"
+            raise BadInput(f"{named} is no architecture of a whole detector: it needs neck and head")
     names = _read_names(args.names) if args.names else None
     detector = import_official(args.file, args.family, architecture, names)
     save(detector, out)
     info = detector.info
     if args.json:
         print_json({
-            "checkpoint": str(out), "model": detector.recipe.model, "classes": detector.classes, "class_names": list(info.class_names),
-            "input_px": info.input_px, "provenance": dict(info.provenance), "lineage": [dict(one) for one in info.lineage],
+            "checkpoint": str(out), "model": detector.recipe.model, "classes": detector.classes,
+            "class_names": list(info.class_names), "input_px": info.input_px, "provenance": dict(info.provenance),
+            "lineage": [dict(ancestor) for ancestor in info.lineage],
         })  # fmt: skip
     else:
         params = sum(p.numel() for p in detector.parameters()) / 1e6
-        print(f"{args.file}: {detector.recipe.model}, {_classes(detector.classes)}, {params:.2f} M parameters in training form, all tensors in place")
+        size = f"{_classes(detector.classes)}, {params:.2f} M parameters in training form"
+        print(f"{args.file}: {detector.recipe.model}, {size}, all tensors in place")
         print(f"classes: {_some(info.class_names)}")
-        print(f"licence of the family's official weights: {info.provenance['licence']}; what is trained from them inherits it as lineage")
+        licence = info.provenance["licence"]
+        print(f"licence of the family's official weights: {licence}; what is trained from them inherits it as lineage")
         print(f"wrote {out}")
     return 0
 
 
 def _need_torch(what: str) -> None:
-    """The error for a missing guest package, before anything is imported that needs it."""
+    """Raise the error for a missing package, before anything is imported that needs it."""
     from workbench.errors import missing_package
 
     try:
@@ -184,5 +196,5 @@ def _classes(count: int) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names, for a line."""
+    """The first names, in a line."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -25,9 +25,11 @@ from nas.devices.calibration_journal import Journal, Visit
 from nas.devices.calibration_set import DESIGN, CalibrationNetwork, Design, designed_tasks
 from nas.devices.runtimes import Target, cpus, open_network
 from nas.devices.timing import Clock, NoiseWatch, turn_of, warm_up
+from workbench.console import cell
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import lock_folder
+from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     from nas.devices.measurements import MeasuredNetwork
@@ -64,7 +66,7 @@ class CheckedNetwork:
 
 
 @dataclass(frozen=True)
-class CalibrationResult:
+class CalibrationResult(Result):
     """What a calibration found: networks ``measured``, those that ``failed`` and why, and what disturbed the last sitting.
 
     ``noise_percent`` is by how much a network differs from itself, on average.
@@ -83,6 +85,39 @@ class CalibrationResult:
     def noise_rules(self) -> bool:
         """Whether the figures scatter more than the forecasts miss: the noise is then the error that is stored."""
         return self.noise_percent > statistics.fmean(abs(one.percent) for one in self.judged)
+
+    def to_table(self) -> Table:
+        """One row a network that was not fitted, fastest first."""
+        rows = [
+            [network.name, network.kind, network.measured_ms, network.predicted_ms, network.percent]
+            for network in sorted(self.judged, key=lambda network: network.measured_ms)
+        ]
+        return Table(["not fitted", "kind", "measured ms", "predicted ms", "error %"], rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``nas calibrate --json`` prints."""
+        return {
+            "file": str(self.path), "profile": self.profile.to_dict(), "noise_percent": self.noise_percent,
+            "noise_rules": self.noise_rules, "measured": self.measured, "seconds": self.seconds,
+            "failed": dict(self.failed), "warnings": list(self.warnings),
+            "judged": [dataclasses.asdict(network) | {"percent": network.percent} for network in self.judged],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        """The table, the errors and what disturbed the measurements."""
+        error = self.profile.error
+        judged, fitted = cell(error["judged_mape_percent"]), cell(error["fitted_mape_percent"])
+        lines = [
+            str(self.to_table()),
+            f"\nerror on {len(self.judged)} networks not fitted: {judged} % (fitted ones: {fitted} %)",
+            f"a network measured twice differs from itself by {cell(self.noise_percent)} % on average",
+        ]
+        if self.noise_rules:
+            lines.append("warning: the noise is larger than that error, so the profile states the noise as its error")
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"warning: {task} was left out: {reason}" for task, reason in self.failed]
+        lines.append(f"\nwrote {self.path} after {self.seconds:.0f} s; use it with --device {self.profile.name}")
+        return "\n".join(lines)
 
 
 def measure_tasks(

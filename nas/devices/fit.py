@@ -1,4 +1,4 @@
-"""Fit a latency model: robust least squares on logarithms, each coefficient held near a plausible start.
+"""Fit a latency model: robust least squares on logarithms, each coefficient drawn to a plausible start.
 
 What is fitted are tables of ops with one latency each: whole networks, or single ops. The start values are
 given relative to the device at hand (its median time per operation, per number moved and per network), so
@@ -21,7 +21,7 @@ from workbench.errors import BadInput, unknown_name
 PRIOR_WEIGHT = 0.1
 """Relative error of one network that weighs as much as one standard deviation of one coefficient."""
 ROBUST_AT = 0.1
-"""Relative error above which a network counts linearly, not squared: published figures disagree by more."""
+"""Relative error above which a network counts linearly, not squared."""
 ELEMENT_BYTES = {"FP32": 4.0, "FP16": 2.0, "BF16": 2.0, "INT16": 2.0, "INT8": 1.0}
 """Bytes of a number by precision."""
 
@@ -30,7 +30,10 @@ _ARITHMETIC, _TRAFFIC, _START_UP, _PLAIN, _SHARE = "arithmetic", "traffic", "sta
 
 @dataclass(frozen=True)
 class Start:
-    """Where a coefficient starts, in units of the device's speed, and the standard deviation of its logarithm (of its log-odds for shares)."""
+    """Where a coefficient starts, in units of the device's speed, and the standard deviation of its logarithm.
+
+    Of a share, it is the standard deviation of the log-odds.
+    """
 
     value: float
     spread: float
@@ -69,7 +72,7 @@ START: dict[str, Start] = {
     "depthwise_exponent": Start(1.0, 0.3),
     "fixed_ms": Start(0.05, 1.0, _START_UP),
 }
-"""Where the search starts. Few networks cannot tell every coefficient apart; what they do not say stays plausible."""
+"""Where the fit starts; a coefficient that the data do not determine stays close to it."""
 
 DEVICE_KINDS: dict[str, dict[str, Start]] = {
     "gpu": {
@@ -93,7 +96,7 @@ DEVICE_KINDS: dict[str, dict[str, Start]] = {
         "deconv_slowdown": Start(10.0, 1.0),
     },
 }
-"""What starts elsewhere by kind of device."""
+"""Start values that differ by kind of device."""
 ACTIVATION_TREATMENTS: dict[str, dict[str, dict[str, Start]]] = {
     "fused": {kind: {"activation_goutputs": Start(40.0, 0.5, _TRAFFIC)} for kind in ("gpu", "cpu", "npu")},
     "separate": {
@@ -103,8 +106,8 @@ ACTIVATION_TREATMENTS: dict[str, dict[str, dict[str, Start]]] = {
         "npu": {"activation_goutputs": Start(0.7, 0.5, _TRAFFIC)},
     },
 }
-"""The same by what the runtime does with activations other than ReLU: part of the convolution, or a kernel of their own."""
-HELD: dict[str, dict[str, float]] = {
+"""The same by how the runtime runs activations other than ReLU: fused into the convolution, or as a kernel."""
+CONSTANTS: dict[str, dict[str, float]] = {
     "gpu": {"channel_pad": 64.0, "side_pad": 8.0, "softmax_share": 0.0, "heavy_slowdown": 0.0, "heavy_weights": 3e5},
     "cpu": {"channel_pad": 8.0, "side_pad": 4.0, "softmax_share": 1.0},
     "npu": {"channel_pad": 32.0, "side_pad": 8.0, "softmax_share": 1.0},
@@ -113,25 +116,26 @@ HELD: dict[str, dict[str, float]] = {
 
 
 class Problem:
-    """Networks (or single ops) with latencies, laid out so that all of them are costed in one pass."""
+    """Networks (or single ops) with latencies, laid out so that one pass costs all of them."""
 
     def __init__(self, tables: Sequence[OpTable], ms: Sequence[float] | np.ndarray) -> None:
         from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
         rows, owner, place = distinct(tables)
         count = np.concatenate([t.count for t in tables])
-        self._take(rows, csr_matrix((count, (owner, place)), shape=(len(tables), len(rows.kinds))), np.asarray(ms, dtype=float))
+        counts = csr_matrix((count, (owner, place)), shape=(len(tables), len(rows.kinds)))
+        self._set(rows, counts, np.asarray(ms, dtype=float))
 
     @staticmethod
     def of_ops(table: OpTable, ms: np.ndarray) -> Problem:
-        """Every row of one table is measured alone."""
+        """Each row of the table is one measurement."""
         from scipy.sparse import identity
 
         problem = Problem.__new__(Problem)
-        problem._take(table, identity(len(ms), format="csr"), np.asarray(ms, dtype=float))
+        problem._set(table, identity(len(ms), format="csr"), np.asarray(ms, dtype=float))
         return problem
 
-    def _take(self, rows: OpTable, counts: Any, ms: np.ndarray) -> None:
+    def _set(self, rows: OpTable, counts: Any, ms: np.ndarray) -> None:
         self.rows, self.counts, self.ms = rows, counts, ms
 
     def __len__(self) -> int:
@@ -140,7 +144,7 @@ class Problem:
     def part(self, chosen: np.ndarray) -> Problem:
         """The networks that ``chosen`` (bool, [networks]) marks; the rows stay as they are."""
         problem = Problem.__new__(Problem)
-        problem._take(self.rows, self.counts[chosen], self.ms[chosen])
+        problem._set(self.rows, self.counts[chosen], self.ms[chosen])
         return problem
 
     def predict(self, model: LatencyModel, fixed_ms: float) -> np.ndarray:
@@ -154,13 +158,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a fit is told of a device before it sees a latency, and how much that weighs."""
+    """What is known of a device before the fit, and how much it weighs."""
 
     kind: str = "gpu"
     precision: str = "FP16"
     activations: str = ""
     """``fused`` or ``separate`` (see ``ACTIVATION_TREATMENTS``); empty = fused on a GPU, separate elsewhere."""
-    held: Mapping[str, float] | None = None
+    constants: Mapping[str, float] | None = None
+    """Coefficients that are not fitted, besides ``CONSTANTS``."""
     fixed_time: bool = True
     prior_weight: float = PRIOR_WEIGHT
 
@@ -176,21 +181,22 @@ class Setting:
         """Where each fitted coefficient starts."""
         activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
         starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind]}
-        held = self.held_values()
-        return {name: start for name, start in starts.items() if name not in held and (self.fixed_time or name != "fixed_ms")}
+        constants = self.constant_values()
+        excluded = set(constants) if self.fixed_time else {*constants, "fixed_ms"}
+        return {name: start for name, start in starts.items() if name not in excluded}
 
-    def held_values(self) -> dict[str, float]:
+    def constant_values(self) -> dict[str, float]:
         """Coefficients that stay as they are."""
-        return {**HELD[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.held or {})}
+        return {**CONSTANTS[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.constants or {})}
 
 
 def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
     """The model and the fixed milliseconds that fit ``problem`` best."""
     from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-    held = setting.held_values()
+    constants = setting.constant_values()
     starts = setting.starts()
-    speed = _speed(problem, held["element_bytes"])
+    speed = _speed(problem, constants["element_bytes"])
     names = list(starts)
     spread = np.array([starts[name].spread for name in names])
     shares = np.array([starts[name].unit == _SHARE for name in names])
@@ -201,33 +207,33 @@ def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
     def unpack(logs: np.ndarray) -> tuple[LatencyModel, float]:
         numbers = np.exp(np.clip(logs, -60.0, 60.0))
         numbers = np.where(shares, numbers / (1.0 + numbers), numbers)
-        found = dict(zip(names, numbers.tolist(), strict=True))
-        fixed_ms = found.pop("fixed_ms", 0.0)
-        return LatencyModel(**found, **held), fixed_ms
+        fitted = dict(zip(names, numbers.tolist(), strict=True))
+        fixed_ms = fitted.pop("fixed_ms", 0.0)
+        return LatencyModel(**fitted, **constants), fixed_ms
 
     def residuals(logs: np.ndarray) -> np.ndarray:
         error = np.log(problem.predict(*unpack(logs))) - target
         return np.concatenate([error, setting.prior_weight * (logs - first) / spread])
 
-    found = least_squares(residuals, first, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=60, xtol=1e-5, ftol=1e-5)
-    return unpack(found.x)
+    solution = least_squares(residuals, first, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=60, xtol=1e-5, ftol=1e-5)
+    return unpack(solution.x)
 
 
 def left_out(problem: Problem, groups: Sequence[str], setting: Setting) -> np.ndarray:
-    """Forecast for every network by the fit to all groups but its own, ``[networks]`` ms."""
+    """Predict every network by the fit to all groups but its own, ``[networks]`` ms."""
     labels = np.asarray(groups)
-    forecast = np.zeros(len(problem))
+    predicted = np.zeros(len(problem))
     for group in dict.fromkeys(groups):
         rest = labels != group
         if not rest.any():
             raise BadInput("the data holds one group only: nothing would be left to fit")
         model, fixed_ms = fit_model(problem.part(rest), setting)
-        forecast[~rest] = problem.part(~rest).predict(model, fixed_ms)
-    return forecast
+        predicted[~rest] = problem.part(~rest).predict(model, fixed_ms)
+    return predicted
 
 
 def networks_problem(points: Sequence[MeasuredNetwork]) -> Problem:
-    """Measured networks as a fit sees them."""
+    """The problem of fitting to measured networks."""
     return Problem([p.table for p in points], [p.ms for p in points])
 
 
@@ -247,6 +253,7 @@ def _in_units(name: str, start: Start, speed: Mapping[str, float]) -> float:
     if start.unit == _TRAFFIC:
         return start.value * (speed[_TRAFFIC] / (1.0 if name.endswith("_gbs") else speed["bytes"]))
     if start.unit == _START_UP:
-        # A start-up of 1 is a thousandth of the median network, in microseconds; the fixed time is a share of it.
+        # In microseconds: a start-up of 1 is a thousandth of the median network's time; the fixed time is a share of it
+        # in milliseconds.
         return start.value * speed[_START_UP]
     return start.value

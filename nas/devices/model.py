@@ -2,8 +2,8 @@
 
 Each op is one kernel: a start-up time, plus arithmetic and memory traffic that overlap more or less.
 Arithmetic is slower where a layer cannot fill the device (few channels, few pixels, widths off the
-vector grid) and where its weights no longer fit the cache. Nothing here looks at a neighbour, so the
-time of a network is a sum over its ops and a million candidates can be costed at once. No time falls
+vector grid) and where its weights no longer fit the cache. The time of an op does not depend on its neighbours,
+so that of a network is a sum over its ops, and a million candidates can be costed at once. It never falls
 when channels, pixels or kernels grow.
 """
 
@@ -31,13 +31,13 @@ class LatencyModel:
     """
 
     conv_tflops: float
-    """Arithmetic rate of dense convolutions with k > 1 that fill the device, 1e12 FLOP/s (a multiply-accumulate is 2)."""
+    """Arithmetic rate of dense convolutions with k > 1 that fill the device, 1e12 FLOP/s (a MAC counts as 2)."""
     pointwise_tflops: float
     """The same of 1x1 convolutions and linear layers."""
     step_ns: float
-    """Time of one step of the reduction (input channels x kernel area) however few the outputs are: the device fills and drains."""
+    """Time of one step of the reduction (input channels x kernel area), however few the outputs are."""
     depthwise_goutputs: float
-    """Outputs of a 3x3 depth-wise convolution, 1e9 a second."""
+    """Outputs of a 3x3 depthwise convolution, 1e9 a second."""
     matmul_tflops: float
     """Arithmetic rate of products of two activations (attention), 1e12 FLOP/s."""
     bandwidth_gbs: float
@@ -93,7 +93,7 @@ class LatencyModel:
     pool_gops: float = math.inf
     """Comparisons or additions of a pooling (outputs x kernel area), 1e9 a second."""
     depthwise_exponent: float = 1.0
-    """A depth-wise kernel of side k takes (k / 3) to this power as long as one of side 3."""
+    """A depthwise kernel of side k takes (k / 3) to this power as long as one of side 3."""
     element_bytes: float = 2.0
     """Bytes of one number (2 = FP16)."""
 
@@ -129,9 +129,9 @@ class LatencyModel:
         kinds = _rows_by_kind(table.kinds)
         rows = kinds["arithmetic"]
         if rows.size:
-            scalar = kinds["can_be_depthwise"].reshape(-1, *[1] * (out.ndim - 1))
-            lone = (table.groups[rows] == table.cin[rows]) & (table.cin[rows] > 1) & scalar
-            out[rows] = self._conv_ms(table, rows, lone, kinds["is_deconv"], ~scalar)
+            is_conv = kinds["can_be_depthwise"].reshape(-1, *[1] * (out.ndim - 1))
+            depthwise = (table.groups[rows] == table.cin[rows]) & (table.cin[rows] > 1) & is_conv
+            out[rows] = self._conv_ms(table, rows, depthwise, kinds["is_deconv"], ~is_conv)
         rows = kinds["matmul"]
         if rows.size:
             # The score matrix never leaves the fused attention kernel: arithmetic only.
@@ -142,12 +142,12 @@ class LatencyModel:
         fused = table.fused > 0
         if fused.any():
             adds = kinds["add"]
-            whole = out[adds]
+            unfused = out[adds]
             out[fused] = 0.0
             if adds.size:
                 # A fused add rides on its producer, but still reads its other operand.
                 operand = table.out_elems[adds] * (self.element_bytes * 1e-6 / self.memory_gbs)
-                out[adds] = np.where(fused[adds], operand + self.fused_add_share * whole, whole)
+                out[adds] = np.where(fused[adds], operand + self.fused_add_share * unfused, unfused)
         if self.activation_us > 0 or math.isfinite(self.activation_goutputs):
             rows = _rows_with_activation(table.acts)
             if rows.size:
@@ -155,7 +155,7 @@ class LatencyModel:
         return out
 
     def _moved_ms(self, elems: np.ndarray, gbs: float) -> np.ndarray:
-        """Time to move so many activations; large tensors fall out of the caches."""
+        """Time to move ``elems`` activations; large tensors fall out of the caches."""
         time = elems * (self.element_bytes * 1e-6 / gbs)
         if self.large_slowdown > 0:
             time *= 1.0 + self.large_slowdown * (elems / (elems + self.large_elems))
@@ -164,16 +164,19 @@ class LatencyModel:
     def _memory_ms(self, table: OpTable, rows: np.ndarray, kinds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Time of memory-bound rows: traffic and start-up, or the share of them that is executed."""
         moved = self._moved_ms(table.in_elems[rows] + table.out_elems[rows] + table.weight_elems[rows], self.memory_gbs)
-        factor, share, pooled = (kinds[name].reshape(-1, *[1] * (moved.ndim - 1)) for name in ("is_upsample", "is_copy", "is_pool"))
-        time = moved * np.where(factor, self.upsample_slowdown, 1.0) + self.memory_kernel_us * 1e-3
+        names = ("is_upsample", "is_copy", "is_pool", "is_softmax")
+        upsample, copy, pool, softmax = (kinds[name].reshape(-1, *[1] * (moved.ndim - 1)) for name in names)
+        time = moved * np.where(upsample, self.upsample_slowdown, 1.0) + self.memory_kernel_us * 1e-3
         if math.isfinite(self.pool_gops):
-            time += np.where(pooled, table.out_elems[rows] * table.kernel_area[rows], 0.0) * (1e-6 / self.pool_gops)
-        softmax = kinds["is_softmax"].reshape(share.shape)
-        return time * np.where(share, self.copy_share, np.where(softmax, self.softmax_share, 1.0))
+            time += np.where(pool, table.out_elems[rows] * table.kernel_area[rows], 0.0) * (1e-6 / self.pool_gops)
+        return time * np.where(copy, self.copy_share, np.where(softmax, self.softmax_share, 1.0))
 
-    def _conv_ms(self, table: OpTable, rows: np.ndarray, lone: np.ndarray, deconv: np.ndarray, linear: np.ndarray) -> np.ndarray:
-        """Time of conv, deconv and linear rows; ``lone`` marks depth-wise entries, ``deconv`` and ``linear`` rows."""
-        cin, groups, area, weights = table.cin[rows], table.groups[rows], table.kernel_area[rows], table.weight_elems[rows]
+    def _conv_ms(
+        self, table: OpTable, rows: np.ndarray, depthwise: np.ndarray, deconv: np.ndarray, linear: np.ndarray
+    ) -> np.ndarray:
+        """Time of conv, deconv and linear rows; ``depthwise`` marks entries, ``deconv`` and ``linear`` rows."""
+        cin, groups = table.cin[rows], table.groups[rows]
+        area, weights = table.kernel_area[rows], table.weight_elems[rows]
         down = deconv.reshape(-1, *[1] * (cin.ndim - 1))
         if np.any(groups > 1):
             groups = np.maximum(groups, 1)
@@ -186,7 +189,7 @@ class LatencyModel:
         if deconv.any():
             positions = np.where(down, table.in_pixels[rows], positions)
         if self.padded_sides > 0:
-            # The small number keeps a side that is a whole multiple, or the root of its square, from being rounded up.
+            # The small number keeps an exact multiple from being rounded up by the error of the square root.
             tiles = np.ceil(np.sqrt(positions) * (1.0 / self.side_pad) - 1e-9)
             positions = positions + self.padded_sides * (np.square(tiles * self.side_pad) - positions)
         point = 2e-9 / self.pointwise_tflops
@@ -200,10 +203,10 @@ class LatencyModel:
         compute *= width + self.idle_outputs
         compute *= positions + self.idle_positions
         compute += depth * area * (self.step_ns * 1e-6)
-        if lone.any():
+        if depthwise.any():
             power = self.depthwise_exponent / 2.0
-            alone = table.out_elems[rows] * np.power(area * (1.0 / 9.0), power) * (1e-6 / self.depthwise_goutputs)
-            compute = np.where(lone, alone, compute)
+            output_ms = table.out_elems[rows] * np.power(area * (1.0 / 9.0), power) * (1e-6 / self.depthwise_goutputs)
+            compute = np.where(depthwise, output_ms, compute)
         traffic = self._moved_ms(table.in_elems[rows] + table.out_elems[rows], self.bandwidth_gbs)
         traffic += weights * (self.element_bytes * 1e-6 / self.weight_gbs)
         return _overlapped(compute, traffic, self.overlap) + self.kernel_us * 1e-3
@@ -229,7 +232,7 @@ def _overlapped(compute: np.ndarray, traffic: np.ndarray, overlap: float) -> np.
 
 @lru_cache(maxsize=64)
 def _rows_by_kind(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Row numbers by class of behaviour, and which rows of a class are deconvolutions, copies, pools ..."""
+    """Row indices by class of cost formula, and masks over a class: deconvolutions, copies, pools ..."""
 
     def rows(chosen: Sequence[bool]) -> np.ndarray:
         return np.flatnonzero(np.array(chosen, dtype=bool))
@@ -258,8 +261,9 @@ def _rows_with_activation(acts: tuple[str, ...]) -> np.ndarray:
 
 _DIVISORS = frozenset(
     [
-        "conv_tflops", "pointwise_tflops", "depthwise_goutputs", "matmul_tflops", "bandwidth_gbs", "weight_gbs", "memory_gbs",
-        "channel_pad", "side_pad", "element_bytes", "heavy_weights", "large_elems", "activation_goutputs", "pool_gops",
+        "conv_tflops", "pointwise_tflops", "depthwise_goutputs", "matmul_tflops",
+        "bandwidth_gbs", "weight_gbs", "memory_gbs", "channel_pad", "side_pad", "element_bytes",
+        "heavy_weights", "large_elems", "activation_goutputs", "pool_gops",
         "strided_slowdown", "deconv_slowdown", "upsample_slowdown",
     ]
 )  # fmt: skip

@@ -1,6 +1,6 @@
-"""DeviceProfile: one device as the rulers see it, read from a YAML file.
+"""DeviceProfile: the latency model of one device, read from a YAML file.
 
-Time is counted in whole ticks (``resolution_us``, far below what any timer can tell apart), so that a
+Time is counted in whole ticks (``resolution_us``, far below any timer's resolution), so that a
 sum over ops does not depend on its order and an exact search can compare integers.
 """
 
@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "profiles"
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """A device, runtime and precision, with a latency model and its honest error."""
+    """A device, runtime and precision, with a latency model and its error on data it was not fitted to."""
 
     name: str
     hardware: str
@@ -37,7 +37,7 @@ class DeviceProfile:
     resolution_us: float
     model: LatencyModel
     fixed_ms: float
-    """Time a network costs whatever its ops are: launch, input, output and box decoding, milliseconds."""
+    """Milliseconds of every network whatever its ops are: launch, input, output and box decoding."""
     fitted_on: str = ""
     points: int = 0
     error: Mapping[str, Any] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class DeviceProfile:
 def user_folder() -> Path:
     """Where a user's own profiles live: ``$NAS_DEVICES``, else ``~/.config/nas/devices``."""
     named = os.environ.get("NAS_DEVICES")
-    return Path(named).expanduser() if named else Path.home() / ".config" / "nas" / "profiles"
+    return Path(named).expanduser() if named else Path.home() / ".config" / "nas" / "devices"
 
 
 def device_files() -> dict[str, Path]:

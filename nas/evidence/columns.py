@@ -20,7 +20,7 @@ from nas.scores import SCORES, get_score
 from nas.searcher.evaluator import one_thread
 from search_spaces.graph import Graph
 from workbench.console import Progress
-from workbench.errors import BadInput, missing_package, unknown_name
+from workbench.errors import BadInput, unknown_name
 from workbench.workers import open_workers
 
 VERSION = 2
@@ -90,7 +90,7 @@ def _closed(points: TrainedDetectors, name: str, seed: int) -> ScoreColumn:
     for i, (arch, px) in enumerate(zip(points.arch, points.input_px, strict=True)):
         graph = points.graphs[arch]
         try:
-            column.values[i] = PLAIN[name](graph, int(px)) if name in PLAIN else get_score(name)(graph, int(px), seed=seed).value
+            column.values[i] = PLAIN[name](graph, int(px)) if name in PLAIN else get_score(name)(graph, int(px), **get_score(name).own(seed=seed)).value
         except BadInput as error:
             column.failures[str(arch)] = str(error)
     return column
@@ -126,28 +126,25 @@ def _forward(points: TrainedDetectors, names: Sequence[str], seed: int, jobs: in
 
 def _groups(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Names that can share passes together, every other alone."""
-    from nas.scores.forward import OBSERVERS
-
-    shared = tuple(name for name in names if name in OBSERVERS)
+    shared = tuple(name for name in names if get_score(name).observation is not None)
     if shared:
         yield shared
-    yield from ((name,) for name in names if name not in OBSERVERS)
+    yield from ((name,) for name in names if name not in shared)
 
 
 def compute_scores(task: ScoreJob) -> dict[str, dict[str, Any]]:
     """Values or failures of one task, on one thread, so that they do not depend on how many run at once."""
-    try:
-        from nas.scores import forward
-    except ModuleNotFoundError as error:
-        raise missing_package(f"score {task.names[0]!r}", error.name, "torch") from error
+    from nas.scores.forward import observe
 
+    scores = [get_score(name) for name in task.names]
+    shared = {score.name: score.observation for score in scores if score.observation is not None}
     try:
         with one_thread():
-            if task.names[0] in forward.OBSERVERS:
-                results = forward.observed(task.names, task.graph, task.input_px, task.seed, most_px=task.input_px)
+            if shared:
+                results = observe(shared, task.graph, task.input_px, task.seed, most_px=task.input_px)
             else:
-                (name,) = task.names
-                results = {name: getattr(forward, name)(task.graph, task.input_px, task.seed, most_px=task.input_px)}
+                options = {"seed": task.seed, "most_px": task.input_px}
+                results = {score.name: score(task.graph, task.input_px, **options) for score in scores}
     except BadInput as error:
         if len(task.names) > 1:  # one that refuses must not silence the others
             return {name: answer for single in task.names for name, answer in compute_scores(replace(task, names=(single,))).items()}

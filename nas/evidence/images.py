@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from distill.data.synthetic.synth import SPLITS, VAL_EVERY, SynthPicture, draw_picture
+from distill.data.synthetic.canvas import SynthPicture
+from distill.data.synthetic.synth import SPLITS, VAL_EVERY, draw_picture
 from workbench.errors import BadInput
 from workbench.files import new_folder, write_atomic
 

@@ -12,16 +12,12 @@ import numpy as np
 from nas.evidence.columns import ScoreColumn
 from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
-from nas.scores.calibrated import TERMS as CALIBRATED
 from workbench.errors import BadInput
-
-TERMS: dict[str, tuple[str, ...]] = {"calibrated": CALIBRATED}
-"""Fitted scores, and the notes that hold their terms."""
 
 
 def fitted() -> list[str]:
     """The registered scores that were fitted to evidence."""
-    return [name for name in TERMS if name in SCORES]
+    return [name for name, score in SCORES.items() if score.fitted_terms]
 
 
 def left_out(points: TrainedDetectors, name: str, target: np.ndarray) -> ScoreColumn:
@@ -30,7 +26,7 @@ def left_out(points: TrainedDetectors, name: str, target: np.ndarray) -> ScoreCo
     if len(families) < 2:
         raise BadInput(f"score {name!r} cannot be judged on families left out: the data hold {len(families)} family")
     rows = [get_score(name)(points.graphs[arch], int(px)).notes for arch, px in zip(points.arch, points.input_px, strict=True)]
-    terms = np.array([[float(row[term]) for term in TERMS[name]] for row in rows])
+    terms = np.array([[float(row[term]) for term in get_score(name).fitted_terms] for row in rows])
     known = ~np.isnan(target)
     truth = -np.log1p(-target)
     values = np.full(len(points), np.nan)

@@ -1,8 +1,8 @@
-"""Backbone, levels and head of any detector Graph, found from its wiring, and which layers a gradient can step over.
+"""Backbone, levels and head of any detector Graph, derived from its wiring, and which layers a gradient can bypass.
 
-The backbone is what the graph marks as such; in a graph without marks, everything that the first upsampling is made
-from, without the 1x1 convolutions that only narrow its input. Its levels are the three coarsest strides; the head of a
-level begins where the ways to that level's last maps part.
+The backbone is what the graph marks as such; in a graph without marks, everything that the first upsampling depends on,
+without the 1x1 convolutions that only narrow its input. Its levels are the three coarsest strides; the head of a level
+begins where the paths to that level's last maps part.
 """
 
 from __future__ import annotations
@@ -24,9 +24,14 @@ BACKBONE_PARTS = ("", "backbone")
 
 @dataclass(frozen=True)
 class Anatomy:
-    """``in_backbone``: mask over ``graph``'s ops. ``passages``: widths through which the image enters the four coarsest
-    strides, ``backbone_channels``: widths that leave the backbone at the three coarsest, both finest first and fewer in a
-    shallow network. ``head_channels``: widths at which heads begin, for three levels, or empty."""
+    """The parts of a detector. Widths are finest level first, and fewer in a shallow network.
+
+    Args:
+        in_backbone: Mask over the graph's ops.
+        passages: Widths through which the image enters the four coarsest strides.
+        backbone_channels: Widths that leave the backbone at the three coarsest strides.
+        head_channels: Widths at which the heads begin, for three levels, or empty.
+    """
 
     graph: Graph
     in_backbone: np.ndarray
@@ -37,7 +42,7 @@ class Anatomy:
 
     @staticmethod
     def of(graph: Graph, input_px: int) -> Anatomy:
-        """Take a scalar graph apart; ``BadInput`` where no convolution works on the image."""
+        """Analyze a scalar graph; ``BadInput`` where no convolution works on the image."""
         if any(op.part == DECODE_PART for op in graph.ops):
             graph = graph.without_part(DECODE_PART)
         px = None if graph.fixed_px else input_px
@@ -48,14 +53,17 @@ class Anatomy:
             raise BadInput(f"graph {graph.name!r} has no convolution at image resolution: there is nothing to score")
         levels = found[-LEVELS:]
         inside = np.flatnonzero(mask).tolist()
-        entered = {stride: [passage(graph, i) for i in inside if strides[i] == stride and enters(graph, i)] for stride in found[-HALVINGS:]}
-        passages = tuple(int(max(ways)) for ways in entered.values() if ways)
+        entered = {
+            stride: [passage(graph, i) for i in inside if strides[i] == stride and enters(graph, i)]
+            for stride in found[-HALVINGS:]
+        }
+        passages = tuple(int(max(widths)) for widths in entered.values() if widths)
         readers = graph.consumers()
         taps = []
         for stride in levels:
-            own = [i for i in inside if strides[i] == stride]
-            leaving = [i for i in own if i == last or i in graph.outputs or any(not mask[r] for r in readers[i])]
-            taps.append(max(int(shapes[i][0]) for i in leaving or own[-1:]))
+            at_stride = [i for i in inside if strides[i] == stride]
+            leaving = [i for i in at_stride if i == last or i in graph.outputs or any(not mask[r] for r in readers[i])]
+            taps.append(max(int(shapes[i][0]) for i in leaving or at_stride[-1:]))
         starts = [_head_start(graph, mask, strides, readers, stride) for stride in levels]
         heads = tuple(int(shapes[i][0]) for i in starts if i is not None) if len(levels) == LEVELS else ()
         side = math.sqrt(math.prod(graph.fixed_px)) if px is None and graph.fixed_px else float(input_px)
@@ -69,8 +77,10 @@ def enters(graph: Graph, index: int) -> bool:
 
 
 def passage(graph: Graph, index: int) -> Any:
-    """Channels that get through an op: the narrowest of what it reads and writes and, where a 1x1 convolution widens
-    its input, of what that one reads."""
+    """Channels that pass through an op: the least of its input and output channels.
+
+    Where a 1x1 convolution widens its input, the input channels of that convolution count too.
+    """
     op = graph.ops[index]
     source = op.inputs[0]
     while source >= 0 and graph.ops[source].kind in ELEMENTWISE_KINDS:
@@ -95,22 +105,22 @@ def _channels(graph: Graph, index: int) -> Any:
 
 
 def skippable(graph: Graph, mask: np.ndarray | None = None) -> np.ndarray:
-    """Which convolutions lie on none of the shortest ways (in convolutions) from the inputs to the last op of ``mask``:
-    bool ``[ops]``, or ``[ops, N]`` where the graph stands for N candidates.
+    """Convolutions on no shortest path (in convolutions) from the inputs to the last op of ``mask``.
 
-    A gradient reaches the layers below without passing them: a residual or a CSP branch leads around.
+    Returns bool ``[ops]``, or ``[ops, N]`` where the graph holds N candidates. A gradient reaches the layers below
+    without passing them: a residual or a CSP branch leads around.
     """
     ops = graph.ops
     inside = np.ones(len(ops), dtype=bool) if mask is None else mask
     n = max((np.size(op.count) for op in ops), default=1)
-    # A count may be -1: a block that was written once too often is taken back by the repetitions after it.
+    # A count may be -1: it corrects a block that is counted once too often by the repetitions after it.
     present = np.array([np.broadcast_to(np.asarray(op.count) != 0, (n,)) for op in ops]).reshape(len(ops), n)
     length = present * np.array([[float(op.kind in CONV_KINDS)] for op in ops]).reshape(len(ops), 1)
     down = np.zeros((len(ops), n))
     for i, op in enumerate(ops):
-        ways = [down[j] if j >= 0 else np.zeros(n) for j in op.inputs]
-        # An op that a candidate lacks hands its first input on.
-        down[i] = length[i] + (np.where(present[i], np.min(ways, axis=0), ways[0]) if ways else 0.0)
+        paths = [down[j] if j >= 0 else np.zeros(n) for j in op.inputs]
+        # An op that a candidate lacks passes its first input on.
+        down[i] = length[i] + (np.where(present[i], np.min(paths, axis=0), paths[0]) if paths else 0.0)
     up = np.full((len(ops), n), np.inf)
     last = int(np.flatnonzero(inside)[-1])
     up[last] = 0.0
@@ -118,12 +128,12 @@ def skippable(graph: Graph, mask: np.ndarray | None = None) -> np.ndarray:
         if inside[i]:
             for place, j in enumerate(ops[i].inputs):
                 if j >= 0:
-                    way = up[i] + length[i]
-                    up[j] = np.minimum(up[j], way if place == 0 else np.where(present[i], way, np.inf))
+                    path = up[i] + length[i]
+                    up[j] = np.minimum(up[j], path if place == 0 else np.where(present[i], path, np.inf))
     away = (down + up > down[last] + 1e-9) & present & inside[:, None]
     convs = np.array([op.kind in CONV_KINDS for op in ops])[:, None]
-    found = np.asarray(away & convs)
-    return found if any(np.ndim(op.count) for op in ops) else found[:, 0]
+    bypassed = np.asarray(away & convs)
+    return bypassed if any(np.ndim(op.count) for op in ops) else bypassed[:, 0]
 
 
 def _backbone(graph: Graph) -> tuple[int, np.ndarray]:
@@ -171,8 +181,10 @@ def _made_from(graph: Graph, index: int) -> set[int]:
     return found
 
 
-def _head_start(graph: Graph, mask: np.ndarray, strides: list[int], readers: list[list[int]], stride: int) -> int | None:
-    """The op at ``stride`` from which all last maps of that level come, None where there is no such map."""
+def _head_start(
+    graph: Graph, mask: np.ndarray, strides: list[int], readers: list[list[int]], stride: int
+) -> int | None:
+    """The op at ``stride`` that all last maps of that level depend on, None where there is no such map."""
     leaves = [
         i for i, at in enumerate(strides) if at == stride and not mask[i] and all(strides[r] == 0 for r in readers[i])
     ]
@@ -187,5 +199,8 @@ def _head_start(graph: Graph, mask: np.ndarray, strides: list[int], readers: lis
 
 def spatial(graph: Graph) -> Any:
     """Which ops are convolutions over more than one pixel: bool ``[ops]`` or ``[ops, N]``."""
-    wide = [np.asarray(op.k[0]) * np.asarray(op.k[1]) > 1 if op.kind in CONV_KINDS else np.asarray(False) for op in graph.ops]
+    wide = [
+        np.asarray(op.k[0]) * np.asarray(op.k[1]) > 1 if op.kind in CONV_KINDS else np.asarray(False)
+        for op in graph.ops
+    ]
     return np.stack(np.broadcast_arrays(*wide)) if any(np.ndim(w) for w in wide) else np.array(wide)

@@ -1,8 +1,8 @@
-"""``calibrated``: a score fitted to detectors that were really trained, as a sum of a few terms that can be explained.
+"""``calibrated``: a score fitted to trained detectors, as a sum of three terms that can be explained.
 
-On VOC, trained from nothing, ``-ln(1 - mAP)`` is taken as a sum of an input term, a width term and a depth term, none of
-which may lower it: what is still missing to a perfect detector shrinks by a factor with the input side, with the
-channels and with every layer. Definitions, evidence and limits: ``docs/benchmarks/calibrated.md``; the fitted numbers:
+It predicts ``-ln(1 - mAP)`` on VOC, trained from scratch, as a sum of an input term, a width term and a depth term,
+none of which may lower it: the gap to a perfect detector shrinks by a factor with the input side, with the channels and
+with every layer. Definitions, evidence and limits: ``docs/benchmarks/calibrated.md``; the fitted numbers:
 ``calibrated.yaml``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,27 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nas.scores import ScoreResult
-from nas.scores.anatomy import Anatomy, skippable, spatial
+from nas.costs import SpaceCosts
+from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
+from nas.scores.rows import RowScore, log_ticks, to_ticks
+from nas.scores.score import Score, ScoreResult
 from search_spaces.graph import Graph
+from search_spaces.ops import Num
 from workbench.errors import BadInput
 
 FILE = Path(__file__).with_name("calibrated.yaml")
 FORMAT = "nas-calibrated-1"
 TERMS = ("size", "width", "depth")
-"""What is summed, each times its coefficient."""
+"""The terms of the sum, each times its coefficient."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is chosen rather than fitted: where widths are read, and what a narrow layer is worth.
+    """Hyperparameters, not fitted: where widths are read, and how much a narrow layer counts.
 
     ``half_width``: channels at which a layer counts half. The others are shares of the width term, finest level first:
-    of the widths through which the four coarsest strides are entered, of those that leave the backbone at three, and of
-    those at which the three heads begin. Together they are 1.
+    of the widths through which the four coarsest strides are entered, of the widths that leave the backbone at three,
+    and of those at which the three heads begin. They sum to 1.
     """
 
     half_width: float = 64.0
@@ -46,8 +49,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Terms:
-    """One network's terms: ``size`` ln of the input side in pixels, ``width`` weighted mean of ln channels, ``depth``
-    layers that a gradient can step over, each counted by its width."""
+    """One network's terms.
+
+    ``size``: ln of the input side in pixels. ``width``: weighted mean of ln channels. ``depth``: layers that a gradient
+    can bypass, each weighted by its width.
+    """
 
     size: float
     width: float
@@ -56,8 +62,11 @@ class Terms:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted score. ``left_out``: 5 % and 95 % quantile of truth minus score on families that took no part in the fit;
-    ``ranges``: least and greatest value of each term in the evidence."""
+    """A fitted score.
+
+    ``left_out``: 5 % and 95 % quantile of truth minus score on families left out of the fit. ``ranges``: least and
+    greatest value of each term in the evidence.
+    """
 
     form: Form
     intercept: float
@@ -68,11 +77,11 @@ class Calibration:
     ranges: Mapping[str, tuple[float, float]]
 
     def value(self, terms: Terms) -> float:
-        """The score, ``-ln(1 - mAP)`` as far as the terms know."""
+        """The score, predicted ``-ln(1 - mAP)``."""
         return self.intercept + self.size * terms.size + self.width * terms.width + self.depth * terms.depth
 
     def outside(self, terms: Terms) -> list[str]:
-        """Terms outside everything that the fit has seen."""
+        """Names of the terms outside the range of the evidence."""
         return [name for name, (low, high) in self.ranges.items() if not low <= getattr(terms, name) <= high]
 
     @staticmethod
@@ -83,18 +92,21 @@ class Calibration:
             raise BadInput(f"{path.name} is not of format {FORMAT!r}: write one with benchmarks/fit_calibrated.py")
         form, numbers = data["form"], data["coefficients"]
         low, high = (float(v) for v in data["left_out"])
+        shares = (tuple(form[name]) for name in ("passages", "backbone", "heads"))
         return Calibration(
-            Form(float(form["half_width"]), tuple(form["passages"]), tuple(form["backbone"]), tuple(form["heads"])),
-            float(numbers["intercept"]), float(numbers["size"]), float(numbers["width"]), float(numbers["depth"]), (low, high),
-            {name: (float(least), float(most)) for name, (least, most) in data["ranges"].items()},
-        )  # fmt: skip
+            Form(float(form["half_width"]), *shares),
+            **{name: float(numbers[name]) for name in ("intercept", *TERMS)},
+            left_out=(low, high),
+            ranges={name: (float(least), float(most)) for name, (least, most) in data["ranges"].items()},
+        )
 
 
-def calibrated(graph: Graph, input_px: int, weights: tuple[float, ...]) -> ScoreResult:
-    """``-ln(1 - mAP)`` as predicted for a deploy-form graph; the level weights are not used.
+def calibrated(graph: Graph, input_px: int) -> ScoreResult:
+    """Predicted ``-ln(1 - mAP)`` of a deploy-form graph.
 
     Notes: ``map`` with ``map_low`` and ``map_high``, between which 90 % of left-out points lay; the terms; ``outside``,
-    the terms that the evidence does not reach. A graph without a head is scored as if its neck kept the backbone's widths.
+    the terms outside the range of the evidence. A graph without a head is scored as if its neck kept the backbone's
+    widths.
     """
     fitted = shipped()
     terms = terms_of(graph, input_px, fitted.form)
@@ -106,7 +118,7 @@ def calibrated(graph: Graph, input_px: int, weights: tuple[float, ...]) -> Score
 
 @functools.cache
 def shipped() -> Calibration:
-    """The numbers beside this module."""
+    """The calibration that ships beside this module."""
     return Calibration.load()
 
 
@@ -115,11 +127,13 @@ def as_map(value: float) -> float:
     return float(np.clip(-math.expm1(-value), 0.0, 1.0))
 
 
-def in_words(value: float, outside: Sequence[str] = ()) -> str:
-    """What a score stands for, in points of mAP, and which of its terms the evidence behind it does not reach."""
-    own, low, high = (100 * as_map(value + shift) for shift in (0.0, *shipped().left_out))
+def explain(result: ScoreResult) -> str:
+    """The score as points of mAP, and which of its terms lie outside the range of the evidence."""
+    points, low, high = (100 * as_map(result.value + shift) for shift in (0.0, *shipped().left_out))
+    outside = result.notes["outside"]
     beyond = f"; beyond the evidence: {', '.join(outside)}" if outside else ""
-    return f"mAP on VOC, trained from nothing, {own:.1f} (90 % of left-out detectors between {low:.1f} and {high:.1f}){beyond}"
+    interval = f"90 % of left-out detectors between {low:.1f} and {high:.1f}"
+    return f"mAP on VOC, trained from nothing, {points:.1f} ({interval}){beyond}"
 
 
 def terms_of(graph: Graph, input_px: int, form: Form) -> Terms:
@@ -131,21 +145,23 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> Terms:
 
 
 def width_of(anatomy: Anatomy, form: Form) -> float:
-    """The width term; where there is no head, the backbone's widths stand for its own."""
-    seen = anatomy.head_channels or anatomy.backbone_channels
-    return sum_log(anatomy.passages, form.passages) + sum_log(anatomy.backbone_channels, form.backbone) + sum_log(seen, form.heads)
+    """The width term; without a head, the backbone's widths take the place of the head's."""
+    backbone = anatomy.backbone_channels
+    heads = sum_log(anatomy.head_channels or backbone, form.heads)
+    return sum_log(anatomy.passages, form.passages) + sum_log(backbone, form.backbone) + heads
 
 
 def sum_log(channels: tuple[int, ...], shares: tuple[float, ...]) -> float:
     """Weighted sum of ln channels over levels, coarsest last in both."""
-    return math.fsum(share * math.log(c) for c, share in zip(channels, shares[len(shares) - len(channels) :], strict=True))
+    aligned = shares[len(shares) - len(channels) :]
+    return math.fsum(share * math.log(c) for c, share in zip(channels, aligned, strict=True))
 
 
 def layer_weights(graph: Graph, half_width: float, mask: np.ndarray | None = None) -> np.ndarray:
-    """What each op counts as depth, once: ``[ops]``, or ``[ops, N]`` where the graph stands for N candidates.
+    """Depth that one repetition of each op counts: ``[ops]``, or ``[ops, N]`` where the graph holds N candidates.
 
-    Only convolutions over more than one pixel that a gradient can step over count, each by the narrowest of what it
-    reads and writes. Grouped ones mix less: the geometric mean of a group's inputs and all outputs stands for their width.
+    Only convolutions over more than one pixel that a gradient can bypass count, each by its narrowest width. The width
+    of a grouped convolution is the geometric mean of a group's inputs and all outputs.
     """
     counts = skippable(graph, mask) & spatial(graph)
     rows = []
@@ -159,7 +175,62 @@ def layer_weights(graph: Graph, half_width: float, mask: np.ndarray | None = Non
 
 
 def layer_weight(cin: Any, cout: Any, groups: Any, half_width: float) -> Any:
-    """Between 0 and 1, a half at ``half_width`` channels; a layer is worth most for its cost near there, so that many
-    narrow layers are no bargain."""
+    """Weight of a layer, from 0 to 1, one half at ``half_width`` channels.
+
+    Weight for cost is greatest near ``half_width``, so many narrow layers do not pay.
+    """
     narrowest = np.minimum(np.minimum(cin, cout), np.sqrt(cin / groups * cout))
     return narrowest**2 / (narrowest**2 + half_width**2)
+
+
+class CalibratedRows(RowScore):
+    """The fitted score of the whole detector over rows.
+
+    Input, neck and intercept belong to the stem. A stage adds its layers, the width of its entrance where it halves the
+    map, and its output width where a level ends.
+    """
+
+    def __init__(self, costs: SpaceCosts) -> None:
+        super().__init__(costs)
+        if unfit := self.unfit(costs):
+            raise BadInput(f"score 'calibrated' {unfit}: use --score maxent")
+        space, strides = costs.space, costs.strides[1:]
+        self.fitted = shipped()
+        form, width = self.fitted.form, self.fitted.width
+        heads = width * sum_log(space.neck.out, form.heads)
+        self.constant = self.fitted.intercept + self.fitted.size * math.log(costs.input_px) + heads
+        shares = dict(zip(costs.taps, form.backbone, strict=True))
+        self.ends = [width * shares.get(index, 0.0) for index in range(len(strides))]
+        # Strides 4, 8, 16 and 32 are entered where the map is halved.
+        share = dict(zip((4, 8, 16, 32), form.passages, strict=True))
+        self.entrances = [
+            width * share.get(at, 0.0) if stage.stride == 2 else 0.0
+            for at, stage in zip(strides, space.stages, strict=True)
+        ]
+
+    @classmethod
+    def unfit(cls, costs: SpaceCosts) -> str:
+        if costs.taps and costs.strides[-1] == 32:
+            return ""
+        return f"reads strides 8, 16 and 32, and space {costs.space.name!r} ends at {costs.strides[-1]}"
+
+    def stem(self, out: Num) -> Num:
+        return np.full(np.shape(out), to_ticks(self.constant), dtype=np.int64)
+
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
+        graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
+        weights = to_ticks(self.fitted.depth * layer_weights(graph, self.fitted.form.half_width))
+        layers = sum(
+            weight * np.asarray(op.count, dtype=np.int64)
+            for weight, op in zip(weights, graph.ops, strict=True)
+            if np.any(weight)
+        )
+        widths = [passage(graph, i) for i in range(len(graph)) if enters(graph, i)]
+        entrance = log_ticks(self.entrances[index], functools.reduce(np.maximum, widths)) if widths else 0
+        return layers + entrance + log_ticks(self.ends[index], out)
+
+
+CALIBRATED = Score(
+    "calibrated", "-ln(1 - mAP) as fitted to trained detectors: input, width and depth", calibrated, CalibratedRows,
+    deployed=True, explain=explain, fitted_terms=TERMS,
+)  # fmt: skip

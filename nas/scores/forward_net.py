@@ -1,6 +1,6 @@
-"""What every forward-pass score needs: a network to walk through op by op, images, a seed, a side.
+"""What every forward-pass score needs: a network that runs op by op, images, a seed, an image side.
 
-Networks and images are always drawn on the CPU from the seed, so the same seed gives the same score.
+Weights and images are always sampled on the CPU from the seed, so the same seed gives the same score.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Visit: TypeAlias = Callable[[int, Op, Tensor, Tensor], None]
 
 
 class ScoreNet(Protocol):
-    """A network that can be walked through; what the scores are written for."""
+    """A network that runs op by op."""
 
     graph: Graph
 
     def walk(self, image: Tensor, visit: Visit | None = None) -> list[Tensor]:
-        """Outputs for ``image`` ``[batch, channels, h, w]``; ``visit`` sees every op that has weights or an activation."""
+        """Outputs for ``image`` ``[batch, channels, h, w]``; ``visit`` sees every op with weights or an activation."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:
@@ -41,7 +41,7 @@ class ScoreNet(Protocol):
 
 
 class GraphNet(nn.Module):
-    """A Graph's module that lets go of every tensor after its last reader, so that large images fit into memory."""
+    """A Graph's module that frees every tensor after its last reader, so that large images fit into memory."""
 
     def __init__(self, graph: Graph, with_bn: bool = True) -> None:
         super().__init__()
@@ -55,27 +55,29 @@ class GraphNet(nn.Module):
 
     @property
     def layers(self) -> nn.ModuleDict:
-        """What has weights, by the op's number."""
+        """Layers with weights, by the op's index."""
         return self.module.layers
 
     @property
     def norms(self) -> nn.ModuleDict:
-        """Batch norms behind convolutions, by the op's number."""
+        """Batch norms behind convolutions, by the op's index."""
         return self.module.norms
 
     def walk(self, image: Tensor, visit: Visit | None = None) -> list[Tensor]:
         """See ``ScoreNet.walk``."""
         known: dict[int, Tensor] = {}
         for index, op in enumerate(self.graph.ops):
-            given = [known[i] if i >= 0 else image for i in op.inputs]
+            inputs = [known[i] if i >= 0 else image for i in op.inputs]
             key = str(index)
             if key in self.layers:
-                before = self.layers[key](given[0])
+                before = self.layers[key](inputs[0])
                 if key in self.norms:
                     before = self.norms[key](before)
-                after = ACTIVATIONS[op.act](before) if op.act in ACTIVATIONS else self.module._compute(index, op, given)
+                after = (
+                    ACTIVATIONS[op.act](before) if op.act in ACTIVATIONS else self.module._compute(index, op, inputs)
+                )
             else:
-                before, after = given[0], self.module._compute(index, op, given)
+                before, after = inputs[0], self.module._compute(index, op, inputs)
             if visit is not None and (key in self.layers or op.kind == "act"):
                 visit(index, op, before, after)
             known[index] = after
@@ -85,12 +87,12 @@ class GraphNet(nn.Module):
 
 
 def is_active(op: Op) -> bool:
-    """Whether the op's output has passed an activation that tells on from off."""
+    """Whether the op's output has passed an activation that has on and off states."""
     return op.activation not in GATES | {"none"}
 
 
 def gaussian(net: nn.Module) -> None:
-    """Standard Gaussian weights, no biases, as Zen-NAS prescribes."""
+    """Initialize with standard Gaussian weights and no biases, as Zen-NAS prescribes."""
     for layer in net.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(layer.weight)
@@ -99,12 +101,12 @@ def gaussian(net: nn.Module) -> None:
 
 
 def images(graph: Graph, batch: int, px: int) -> Tensor:
-    """Standard Gaussian images ``[batch, channels, px, px]`` from the generator as it stands."""
+    """Standard Gaussian images ``[batch, channels, px, px]`` from torch's global generator."""
     return torch.randn(batch, int(graph.inputs[0][0]), px, px)
 
 
 def side(graph: Graph, input_px: int, most_px: int | None = None) -> int:
-    """The image side to run at: ``input_px`` but at most ``most_px`` (``MOST_PX``), or the traced one where the graph is bound to it."""
+    """The image side to run at: ``input_px`` but at most ``most_px`` (``MOST_PX``), or a graph's fixed side."""
     if graph.fixed_px is not None and any(op.kind in SIZE_BOUND_KINDS for op in graph.ops):
         return graph.fixed_px[0]
     if not any(op.kind in CONV_KINDS for op in graph.ops):
@@ -113,15 +115,18 @@ def side(graph: Graph, input_px: int, most_px: int | None = None) -> int:
 
 
 def log_of(value: float, graph: Graph) -> float:
-    """Natural log of something that a healthy network makes positive."""
+    """Natural log of a value that is positive in a healthy network."""
     if not math.isfinite(value) or value <= 0:
-        raise BadInput(f"graph {graph.name!r}: the forward pass gave {value}, which has no logarithm; the network collapses or overflows at initialisation")
+        raise BadInput(
+            f"graph {graph.name!r}: the forward pass gave {value}, which has no logarithm; "
+            "the network collapses or overflows at initialisation"
+        )
     return math.log(value)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's generator at ``seed`` inside, as it was outside."""
+    """Seed torch's generator inside the context, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

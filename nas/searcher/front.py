@@ -1,4 +1,4 @@
-"""The Pareto front of what a search has seen: highest score, lowest primary cost."""
+"""The Pareto front of the candidates that a search has evaluated: highest score, lowest primary cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Front:
-    """Rows that no other seen row beats; ``cost`` in whole numbers, sorted ascending with ``score``."""
+    """Non-dominated rows, in ascending order of ``cost`` (integers) and ``score``."""
 
     def __init__(self, genes: int) -> None:
         self.rows = np.zeros((0, genes), dtype=np.int64)
@@ -31,7 +31,7 @@ class Front:
         return {"rows": self.rows.tolist(), "score": self.score.tolist(), "cost": self.cost.tolist()}
 
     def add_dict(self, data: dict[str, Any]) -> None:
-        """Merge what ``to_dict`` gave."""
+        """Merge the output of ``to_dict``."""
         rows = np.array(data["rows"], dtype=np.int64).reshape(-1, self.rows.shape[1])
         self.add(rows, np.array(data["score"], dtype=float), np.array(data["cost"], dtype=np.int64))
 

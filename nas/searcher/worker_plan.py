@@ -11,7 +11,7 @@ from workbench.workers import Workers, check_workers, open_workers
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """``islands`` is 0 where there is one population; ``spreads`` says that workers compute the scores of that one."""
+    """``islands``: 0 for one population. ``spreads``: whether workers compute the scores of that population."""
 
     islands: int
     spreads: bool
@@ -20,7 +20,7 @@ class WorkerPlan:
 
     @staticmethod
     def of(strategy: str, additive: bool, workers: int | None, address: str | None, islands: int | None) -> WorkerPlan:
-        """The shape that was asked for, or the usual one for ``workers``."""
+        """The requested plan, or the usual one for ``workers``."""
         check_workers(workers, address)
         if islands is not None and strategy != "evolution":
             raise BadInput(f"--islands {islands} are populations of --strategy evolution; {strategy} has none")
@@ -32,7 +32,10 @@ class WorkerPlan:
             note = "the exact search runs in this process, where it takes seconds: --workers was not needed"
             return WorkerPlan(0, False, lambda: open_workers(None, None), (note,))
         if strategy != "evolution" and additive:
-            raise BadInput(f"--strategy {strategy} is one sequence and its score takes microseconds: leave out --workers, or use --strategy evolution")
+            raise BadInput(
+                f"--strategy {strategy} is one sequence and its score takes microseconds: leave out --workers, "
+                "or use --strategy evolution"
+            )
         if islands is None and additive:
             islands = workers
         return WorkerPlan(islands or 0, islands is None, lambda: open_workers(workers, address))

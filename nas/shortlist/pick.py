@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, parse_budgets, quantity_of
+from nas.budgets import FLOPS, LATENCY, LAYERS, QUANTITIES, quantity_of
 from nas.costs import graph_costs
-from nas.searcher.run import SearchResult
+from nas.searcher.result import SearchResult
 from search_spaces.architecture import Architecture
-from search_spaces.space import with_grid
-from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 from zoo.families.card import find_card, load_cards
 from zoo.resolve import resolve_model
@@ -51,7 +49,7 @@ def ruler(result: SearchResult) -> str:
     """
     line = result.front[0]
     times = [name for name in line if quantity_of(name) == LATENCY]
-    budgeted = {budget.quantity for budget in parse_budgets(result.settings["budget"])}
+    budgeted = {budget.quantity for budget in result.problem.budgets}
     return times[0] if times else next((name for name in QUANTITIES if name in budgeted and name != LAYERS), FLOPS)
 
 
@@ -72,14 +70,12 @@ def pick(result: SearchResult, count: int) -> list[ShortlistCandidate]:
         chosen += [one for one in by_score if float(one[by]) <= most and one not in chosen][:1]
     chosen += [one for one in by_score if one not in chosen][: count - len(chosen)]
     chosen.sort(key=lambda one: -float(one[by]))
-    space = load_space(result.settings["space"])
-    if space.channel_step != result.settings["grid"]:
-        space = with_grid(space, result.settings["grid"])
+    space = result.problem.space
     found = []
     for place, line in enumerate(chosen, start=1):
         arch = space.decode(line["row"], name=f"found-{place}")
         if arch.digest() != line["digest"]:
-            raise BadInput(f"the space {result.settings['space']!r} has changed since the search in {str(result.folder)!r}: search again with --fresh")
+            raise BadInput(f"the space {result.problem.space_name!r} has changed since the search in {str(result.folder)!r}: search again with --fresh")
         found.append(ShortlistCandidate(f"found-{place}", arch, float(line["score"]), float(line[by]), float(line[FLOPS])))
     return found
 
@@ -88,7 +84,7 @@ def stock_models(result: SearchResult, candidates: Sequence[ShortlistCandidate],
     """The ``named`` models, or those of ``NEAREST`` families whose cost is nearest to the dearest candidate's."""
     if named is not None:
         return [_costed(result, model) for model in dict.fromkeys(find_card(name).model for name in named)]
-    px, dearest = int(result.settings["input_px"]), candidates[0]
+    px, dearest = result.problem.input_px, candidates[0]
     nearest = {}
     for family, models in _families(px).items():
         models.sort(key=lambda one: abs(math.log(one[1] / dearest.flops)))
@@ -111,8 +107,5 @@ def _families(px: int) -> dict[str, list[tuple[str, float]]]:
 
 def _costed(result: SearchResult, model: str) -> StockModel:
     """A model on the search's ruler, at the search's input side."""
-    from nas.devices.profile import load_device
-
-    px, devices = int(result.settings["input_px"]), result.settings["device"]
-    profiles = [load_device(one) for one in ([devices] if isinstance(devices, str) else devices or ())]
-    return StockModel(model, graph_costs(resolve_model(model).graph("detector", px), px, profiles).costs[ruler(result)])
+    px, devices = result.problem.input_px, result.problem.devices
+    return StockModel(model, graph_costs(resolve_model(model).graph("detector", px), px, devices).costs[ruler(result)])

@@ -17,7 +17,7 @@ from typing import Any
 from distill.prepare import PreparedRun, prepare
 from distill.request import TrainRequest
 from distill.study.subruns import History, SubRunResult, SubRuns
-from nas.searcher.run import SearchResult
+from nas.searcher.result import SearchResult
 from nas.shortlist.pick import ShortlistCandidate, StockModel, pick, ruler, stock_models
 from nas.shortlist.result import ShortlistEntry, ShortlistResult, label
 from nas.shortlist.rungs import promoted, rungs, spent_epochs
@@ -58,8 +58,8 @@ def train_shortlist(result: SearchResult, wish: ShortlistRequest, pictures: bool
     from workbench.events import EventWriter
     from workbench.run_folder import RunFiles, RunFolder
 
-    if result.settings["scope"] != "detector":
-        raise BadInput(f"--then trains whole detectors, and the search was for the {result.settings['scope']} alone: leave --scope out")
+    if result.problem.scope != "detector":
+        raise BadInput(f"--then trains whole detectors, and the search was for the {result.problem.scope} alone: leave --scope out")
     candidates = pick(result, wish.top)
     where = result.folder / "trained"
     first = prepare(dataclasses.replace(wish.request, model=CHECKED))
@@ -88,7 +88,7 @@ class _Shortlist:
     """One shortlist while it is trained."""
 
     def __init__(self, result: SearchResult, wish: ShortlistRequest, candidates: Sequence[ShortlistCandidate], first: PreparedRun, folder: Any, log: Callable[..., None]) -> None:
-        from distill.train.run import evaluation_epochs
+        from distill.train.hooks.evaluation import evaluation_epochs
 
         self.result, self.candidates, self.folder, self.log = result, candidates, folder, log
         # the same budget for everyone, whatever their families' recipes say

@@ -1,79 +1,90 @@
-"""Evolution on islands: populations of their own that send their best around a ring, round after round.
+"""Evolution on islands: separate populations that send their best rows around a ring, round after round.
 
 A round of one island is a job: a pure function of the island's state and of what its neighbour sent two rounds before.
-Who does it, when, and how often it was begun changes nothing, so the same seed and the same number of islands give the
-same answer in one process, on any number of workers, and after any of them died. Islands need not wait
+Which worker runs it, when, and how often it was started changes nothing, so the same seed and the same number of
+islands give the same answer in one process, on any number of workers, and after any of them died. Islands need not wait
 for one another at every round: they may be ``LAG`` and ``AHEAD`` rounds apart.
 """
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import zlib
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
+from nas.searcher.evaluator import Evaluation, Evaluator
 from nas.searcher.front import Front
-from nas.strategies.evolution import EvolutionSearch, Migrants, row_hashes
-from nas.strategies.strategy import SLOW_BATCH, Settings
+from nas.strategies.evolution import EvolutionOptions, EvolutionSearch, Migrants, row_hashes
+from nas.strategies.options import StrategyOptions
+from nas.strategies.strategy import SLOW_BATCH, SearchState, Strategy, StrategyContext
 from workbench.errors import BadInput
-from workbench.workers import Workers
+from workbench.workers.in_process import InProcess
 
 GENERATIONS = 16
-"""An island evolves at least so many generations a round; with cheap scores that takes about 0.4 s, starting it on Ray about 5 ms."""
+"""Least generations of an island a round; with cheap scores they take about 0.4 s, starting them on Ray about 5 ms."""
 
 ROUNDS = 32
-"""An island makes at most about so many rounds: a search of 10⁹ candidates then does not drown its journal."""
+"""About the most rounds an island makes, so that the journal of a search of 10⁹ candidates stays small."""
 
-SETTLERS = 16
-"""Rows that an island sends on after every round."""
+MIGRANTS = 16
+"""Rows that an island sends after every round."""
 
 LAG = 1
-"""What was sent after round r arrives before round r + 1 + LAG."""
+"""Rows sent after round r arrive before round r + 1 + LAG."""
 
 AHEAD = 1
 """Rounds that an island may be ahead of the one it sends to."""
 
 KEPT = LAG + AHEAD + 2
-"""Rounds whose settlers are kept: the slowest reader may still need the oldest."""
+"""Rounds whose migrants are kept: the slowest reader may still need the oldest."""
 
 MOST_ISLANDS = 10_000
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all islands have in common: the settings of the whole search, and how many islands share its steps."""
+class IslandPlan:
+    """What all islands have in common, and how many islands share the steps of the search."""
 
-    settings: Settings
+    evaluator: Evaluator
+    seed: int
+    options: EvolutionOptions
     count: int
 
-    def own(self, island: int) -> Settings:
-        """The settings of one island. The first has the search's own seed: one island alone is the plain evolution."""
-        steps = self.settings.steps // self.count + (island < self.settings.steps % self.count)
-        seed = self.settings.seed
+    def island_options(self, island: int) -> EvolutionOptions:
+        """The options of one island."""
+        steps = self.options.steps // self.count + (island < self.options.steps % self.count)
+        return replace(self.options, steps=steps)
+
+    def search(self, island: int) -> EvolutionSearch:
+        """The evolution of one island, at its start; the first has the search's own seed."""
+        seed = self.seed
         if island:
             seed = int(np.random.SeedSequence([seed, island]).generate_state(1, np.uint64)[0])
-        return dataclasses.replace(self.settings, seed=seed, steps=steps)
+        return EvolutionSearch(StrategyContext(self.evaluator, seed), self.island_options(island))
 
     def round_candidates(self, island: int) -> int:
-        """Candidates that an island looks at before it sends again."""
-        batch = 2 * self.settings.population if self.settings.evaluator.additive else SLOW_BATCH
-        return max(GENERATIONS * batch, -(-self.own(island).steps // ROUNDS))
+        """Candidates that an island evaluates before it sends again."""
+        batch = 2 * self.options.population if self.evaluator.additive else SLOW_BATCH
+        return max(GENERATIONS * batch, -(-self.island_options(island).steps // ROUNDS))
 
 
-def evolve(plan: Plan, island: int, state: dict[str, Any] | None, settlers: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One round of one island, from its state before (None at the start) and what its neighbour sent.
+def evolve(
+    plan: IslandPlan, island: int, state: dict[str, Any] | None, migrants: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One round of one island, from its state before (None at the start) and the rows its neighbour sent.
 
-    Returns the state after it, and what is new on the island's front. The state keeps population and front packed as text
-    (``memory``), which the driver only hands on: it has many islands to serve.
+    Returns the state after it, and the new rows of the island's front. The state keeps population and front packed as
+    text (``memory``), which the main process only passes on.
     """
-    own = plan.own(island)
-    search, front, evaluator = EvolutionSearch(own), Front(own.space.genes), own.evaluator
-    refused, told = evaluator.ineffective, 0
+    search, evaluator = plan.search(island), plan.evaluator
+    genes = evaluator.space_costs.space.genes
+    front = Front(genes)
+    ineffective_before, told = evaluator.ineffective, 0
     if state is None:
         state = {"round": 0, "told": 0, "ineffective": 0, "sent": {}}
     else:
@@ -81,22 +92,26 @@ def evolve(plan: Plan, island: int, state: dict[str, Any] | None, settlers: dict
         search.restore(memory["strategy"])
         front.add_dict(memory["front"])
     known = row_hashes(front.rows)
-    if settlers is not None:
-        search.welcome(Migrants.of(settlers, own.space.genes))
+    if migrants is not None:
+        search.immigrate(Migrants.of(migrants, genes))
     while not search.finished and told < plan.round_candidates(island):
         rows = search.ask()
-        judged = evaluator.judge(rows)
-        search.tell(rows, judged)
-        good = np.flatnonzero(judged.feasible & np.isfinite(judged.score))
-        front.add(rows[good], judged.score[good], judged.costs[evaluator.primary][good])
+        evaluation = evaluator.evaluate(rows)
+        search.tell(rows, evaluation)
+        usable = evaluation.usable
+        front.add(rows[usable], evaluation.score[usable], evaluation.costs[evaluator.primary][usable])
         told += len(rows)
     number = int(state["round"])
     sent = {name: rows for name, rows in state["sent"].items() if int(name) > number - KEPT}
-    sent[str(number)] = search.emigrants(SETTLERS).to_dict()
+    sent[str(number)] = search.emigrants(MIGRANTS).to_dict()
     after = {
-        "round": number + 1, "told": state["told"] + told, "finished": search.finished, "ineffective": state["ineffective"] + evaluator.ineffective - refused,
-        "sent": sent, "memory": pack({"strategy": search.state(), "front": front.to_dict()}),
-    }  # fmt: skip
+        "round": number + 1,
+        "told": state["told"] + told,
+        "finished": search.finished,
+        "ineffective": state["ineffective"] + evaluator.ineffective - ineffective_before,
+        "sent": sent,
+        "memory": pack({"strategy": search.state(), "front": front.to_dict()}),
+    }
     new = ~np.isin(row_hashes(front.rows), known)
     return after, {"rows": front.rows[new], "score": front.score[new], "cost": front.cost[new]}
 
@@ -107,101 +122,138 @@ def pack(data: dict[str, Any]) -> str:
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """What ``pack`` packed."""
+    """The inverse of ``pack``."""
     try:
-        found: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+        data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
     except (ValueError, zlib.error) as error:
-        raise BadInput(f"an island's memory in the journal cannot be read ({error}): start over with --fresh") from error
-    return found
+        raise BadInput(f"an island's state in the journal cannot be read ({error}): start over with --fresh") from error
+    return data
 
 
-class IslandSearch:
-    """Keeps ``count`` islands going on ``workers``; the driver's side, and the only one that remembers."""
+class IslandSearch(Strategy):
+    """Runs the rounds of ``count`` islands on the workers of the context, and keeps their states.
 
-    name = "evolution"
+    An ``ask`` waits for one round of any island and returns the new rows of that island's front, which its worker has
+    evaluated.
+    """
 
-    def __init__(self, settings: Settings, count: int, workers: Workers) -> None:
+    name: ClassVar[str] = "evolution"
+    options_type: ClassVar[type[StrategyOptions]] = EvolutionOptions
+    saves_every_step: ClassVar[bool] = True
+
+    def __init__(self, context: StrategyContext, options: EvolutionOptions, count: int) -> None:
+        super().__init__(context)
         if not 1 <= count <= MOST_ISLANDS:
             raise BadInput(f"--islands {count} must be from 1 to {MOST_ISLANDS}")
-        if settings.steps < count:
-            raise BadInput(f"--steps {settings.steps} leave nothing for some of {count} islands: raise --steps, or lower --islands")
-        self.plan, self.workers = Plan(settings, count), workers
-        EvolutionSearch(self.plan.own(0))  # refuses wrong settings here rather than on a worker
+        if options.steps < count:
+            raise BadInput(
+                f"--steps {options.steps} leave nothing for some of {count} islands: raise --steps, or lower --islands"
+            )
+        self.plan = IslandPlan(context.evaluator, context.seed, options, count)
+        self.workers = context.workers or InProcess()
         self.states: list[dict[str, Any] | None] = [None] * count
+        self._unsaved: set[int] = set()
         self._running: set[int] = set()
         self._shared: Any = None
+        self._arrived: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
-        """All islands have looked at all their candidates."""
+        """Whether all islands have evaluated all their candidates."""
         return all(map(self._over, range(self.plan.count)))
 
     @property
-    def told(self) -> int:
-        """Candidates looked at."""
+    def candidates(self) -> int:
+        """Candidates evaluated on all islands."""
         return sum(int(state["told"]) for state in self.states if state is not None)
 
     @property
     def ineffective(self) -> int:
-        """Candidates that DeepMAD's effectiveness rule refused."""
+        """Candidates that the score's filter rejected."""
         return sum(int(state["ineffective"]) for state in self.states if state is not None)
 
     @property
     def progress(self) -> float:
-        """Share of the candidates looked at."""
-        return min(1.0, self.told / self.plan.settings.steps)
+        """Share of the candidates evaluated."""
+        return min(1.0, self.candidates / self.plan.options.steps)
 
-    def step(self, front: Front) -> tuple[int, int]:
-        """Wait for one round of any island and add what it found to ``front``; the island, and how many candidates it looked at."""
+    def ask(self) -> np.ndarray:
+        """Rows ``[N, genes]`` that are new on the front of the island whose round ended first; N may be 0."""
         self._start()
         done = self.workers.wait()
         island = int(str(done.key))
         self._running.discard(island)
         if done.failure:
-            raise BadInput(f"island {island} could not be evolved ({done.failure}): mend that, and the same command goes on from its last round")
-        before = self._told(island)
-        self.states[island], news = done.value
-        # The next round begins before this one is written down.
+            raise BadInput(
+                f"island {island} could not be evolved ({done.failure}): repair that, and the same command resumes "
+                "from its last round"
+            )
+        self.states[island], self._arrived = done.value
+        self._unsaved.add(island)
+        # The next round starts before this one is written to the journal.
         self._start()
-        front.add_dict(news)
-        return island, self._told(island) - before
+        return np.asarray(self._arrived["rows"])
 
-    def restore(self, island: int, state: dict[str, Any], front: Front) -> None:
-        """Take up an island where it was, and add what it has found to ``front``."""
-        self.states[island] = state
-        front.add_dict(unpack(state["memory"])["front"])
+    def evaluate(self, rows: np.ndarray) -> Evaluation:
+        """The evaluations that the island's worker made; every row of its front keeps all budgets."""
+        cost = {self.context.evaluator.primary: self._arrived["cost"]}
+        return Evaluation(self._arrived["score"], cost, np.zeros(len(rows)))
+
+    def tell(self, rows: np.ndarray, evaluation: Evaluation) -> None:
+        """Nothing to learn: the island's own evolution has seen its rows."""
+
+    def state(self) -> dict[str, Any]:
+        """The states of all islands after their last rounds."""
+        return {"islands": self.states}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Resume every island from its last round."""
+        self.states = list(state["islands"])
+
+    def save(self, search: SearchState) -> Iterator[tuple[str, dict[str, Any]]]:
+        """One record for each island whose state has changed; a record of all of them would be large."""
+        for island in sorted(self._unsaved):
+            yield f"island-{island}", {"seconds": search.seconds, "state": self.states[island]}
+        self._unsaved.clear()
+
+    def load(self, latest: Callable[[str], dict[str, Any] | None], search: SearchState) -> None:
+        """Restore every island from the latest record of it."""
+        records = [latest(f"island-{island}") for island in range(self.plan.count)]
+        self.restore({"islands": [None if record is None else record["state"] for record in records]})
+        for record in records:
+            if record is not None:
+                search.front.add_dict(unpack(record["state"]["memory"])["front"])
+                search.seconds = max(search.seconds, float(record["seconds"]))
+        search.candidates = self.candidates
 
     def _start(self) -> None:
-        """Begin every round that may begin, the earliest first, as long as a worker is free."""
+        """Start every round that may start, the earliest first, as long as a worker is free."""
         ready = [island for island in range(self.plan.count) if self._ready(island)]
         for island in sorted(ready, key=self._round)[: max(0, self.workers.count - self.workers.in_flight)]:
             if self._shared is None:
                 self._shared = self.workers.share(self.plan)
             self._running.add(island)
-            self.workers.start(island, evolve, self._shared, island, self.states[island], self._arrived(island))
+            self.workers.start(island, evolve, self._shared, island, self.states[island], self._migrants(island))
 
     def _ready(self, island: int) -> bool:
         if island in self._running or self._over(island):
             return False
-        source, target, number = (island - 1) % self.plan.count, (island + 1) % self.plan.count, self._round(island)
+        source, target = (island - 1) % self.plan.count, (island + 1) % self.plan.count
+        number = self._round(island)
         sent = self._over(source) or self._round(source) >= number - LAG
         return sent and (self._over(target) or self._round(target) >= number - AHEAD)
 
-    def _arrived(self, island: int) -> dict[str, Any] | None:
-        """What the neighbour sent for the coming round."""
+    def _migrants(self, island: int) -> dict[str, Any] | None:
+        """Rows that the neighbour sent for the coming round."""
         source = self.states[(island - 1) % self.plan.count]
         if self.plan.count == 1 or source is None:
             return None
-        found: dict[str, Any] | None = source["sent"].get(str(self._round(island) - 1 - LAG))
-        return found
+        migrants: dict[str, Any] | None = source["sent"].get(str(self._round(island) - 1 - LAG))
+        return migrants
 
     def _round(self, island: int) -> int:
         state = self.states[island]
         return 0 if state is None else int(state["round"])
-
-    def _told(self, island: int) -> int:
-        state = self.states[island]
-        return 0 if state is None else int(state["told"])
 
     def _over(self, island: int) -> bool:
         state = self.states[island]

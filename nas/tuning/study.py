@@ -23,12 +23,13 @@ import yaml
 from distill.prepare import prepare
 from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
-from nas.strategies.optuna_samplers import load_optuna, open_study, without_notices
+from nas.strategies.optuna_journal import load_optuna, open_study, without_notices
 from nas.tuning.ranges import SHARE, Range, changes, read_ranges
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.run_folder import RunFiles, RunFolder
 from workbench.signals import watch_signals
+from workbench.tables import Result, Table
 from workbench.workers import JobResult, Workers
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ MOST_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
-class TuningResult:
+class TuningResult(Result):
     """What a study has found so far; ``trials`` has one record each, by number."""
 
     folder: Path
@@ -61,6 +62,22 @@ class TuningResult:
             "vary": [one.text() for one in self.ranges],
         }  # fmt: skip
 
+    def to_table(self) -> Table:
+        """The ten best trials that ran to the end."""
+        complete = sorted((t for t in self.trials if t["state"] == "complete"), key=lambda t: (-t["ap"], t["number"]))
+        names = [one.name for one in self.ranges]
+        rows = [[t["number"] + 1, t["ap"], *(t["settings"][name] for name in names)] for t in complete[:10]]
+        return Table(["trial", "AP", *names], rows)
+
+    def __str__(self) -> str:
+        """The table, what became of the trials, and files."""
+        counts = self.to_dict()["counts"]
+        ends = f"{counts['complete']} completed, {counts['pruned']} ended early, {counts['fail']} failed"
+        lines = [str(self.to_table()), "", f"{len(self.trials)} trials: {ends}"]
+        lines += [f"trial {t['number'] + 1} failed: {t['reason']}" for t in self.trials if t["state"] == "fail"]
+        files = "best.yaml (a recipe), trials.csv, optuna.log (optuna-dashboard), trials/"
+        return "\n".join([*lines, f"\nwritten to {self.folder}: {files}"])
+
 
 @dataclass(frozen=True)
 class TuningRequest:
@@ -75,7 +92,7 @@ class TuningRequest:
 
 def tune(wish: TuningRequest, open_workers: Callable[[], Workers], log: Callable[[str], None] = lambda text: None) -> TuningResult:
     """Go on with the study in the request's folder, or begin it, until it has as many trials as wished for."""
-    from distill.train.run import evaluation_epochs
+    from distill.train.hooks.evaluation import evaluation_epochs
 
     if not 1 <= wish.trials <= MOST_TRIALS:
         raise BadInput(f"--trials {wish.trials} must be from 1 to {MOST_TRIALS}")

@@ -1,7 +1,7 @@
 """Block kinds, one file a kind.
 
-To add one: write a subclass of ``BlockKind`` or ``ChainKind`` in a file of its own, add its line to ``BLOCK_KINDS``, and
-its torch form to ``zoo.families.parts.blocks``. The contract suite in
+To add one: write a subclass of ``BlockKind`` or ``ChainKind`` in a file of its own, add its line to ``BLOCK_KINDS``,
+and its torch form to ``zoo.families.parts.blocks``. The contract suite in
 ``tests/search_spaces/blocks/test_block_contract.py`` then runs on it.
 """
 

@@ -85,10 +85,11 @@ class BlockKind(abc.ABC):
 
         ``before`` is the stage before it.
         """
+        where = f"stages[{index}]"
         if self.max_depth is not None and stage.depth > self.max_depth:
-            raise BadInput(f"stages[{index}]: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
+            raise BadInput(f"{where}: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
         if self.even_out and stage.out % 2:
-            raise BadInput(f"stages[{index}]: out {stage.out} must be even: {self.style} halves it")
+            raise BadInput(f"{where}: out {stage.out} must be even: {self.style} halves it")
 
     def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
         """Fresh graph inputs for lowering this stage alone (the exact search costs stages one by one)."""

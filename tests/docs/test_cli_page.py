@@ -36,7 +36,7 @@ def line(command: str, option: str) -> str:
 def test_defaults_are_stated(command: str) -> None:
     for action in options(command):
         row, value = line(command, action.option_strings[-1]), action.default
-        if not row or value in (None, False, [], "", argparse.SUPPRESS):
+        if not row or value is True or value in (None, False, [], "", argparse.SUPPRESS):
             continue
         stated = ", ".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
         assert re.search(rf"(?<![\w.]){re.escape(stated)}(?![\w.]\w)", row), f"{row}: the default is {stated}"

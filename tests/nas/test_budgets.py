@@ -27,7 +27,9 @@ def test_forms(text: str, budget: Budget) -> None:
     assert parse_budget(str(budget)) == budget
 
 
-@pytest.mark.parametrize("text", ["", "3", "ms", "-3ms", "3m", "0ms", "3..2ms", "nanms", "1..2..3ms", "3 parsecs", "1e999ms", "3ms; rm"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "ms", "-3ms", "3m", "0ms", "3..2ms", "nanms", "1..2..3ms", "3 parsecs", "1e999ms", "3ms; rm"]
+)
 def test_wrong_budgets_teach(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_budget(text)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from nas.cli import build_parser
-from nas.scores.rows import ROW_SCORES
+from nas.scores import SCORES
 from nas.searcher.worker_plan import WorkerPlan
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def accepted(command: str) -> Any:
     words = shlex.split(command)
     assert words[0] == "nas"
     args = build_parser().parse_args(words[1:])
-    shape = WorkerPlan.of(args.strategy, args.score is None or args.score in ROW_SCORES, args.workers, args.address, args.islands)
+    shape = WorkerPlan.of(args.strategy, args.score is None or SCORES[args.score].additive, args.workers, args.address, args.islands)
     assert shape.islands == args.islands
     return args
 

@@ -81,13 +81,41 @@ def test_what_damo_cannot_say_is_refused() -> None:
         ("[1, 2]", "block 0"),
         ("__import__('os')", "not a list of dicts"),
         ("[{'class': 'SuperResK1KX', 'in': 3, 'out': 8, 'k': 3, 's': 1, 'L': 1, 'btn': 8}] * 2", "not a list"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1}]", "lacks the field 'btn'"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':9,'out':8,'k':3,'s':2,'L':1,'btn':8}]", "in=9"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':0,'btn':8}]", "L=0"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':8,'out':8,'k':4,'s':2,'L':1,'btn':8}]", "odd kernel"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK2','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8}]", "SuperResK2"),
-        ("[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8,'depht':2}]", "depht"),
-        ("[{'class':'ConvKXBNRELU','in':4,'out':8,'s':1,'k':3},{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8}]", "in=4"),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1}]",
+            "lacks the field 'btn'",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':9,'out':8,'k':3,'s':2,'L':1,'btn':8}]",
+            "in=9",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':0,'btn':8}]",
+            "L=0",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':8,'out':8,'k':4,'s':2,'L':1,'btn':8}]",
+            "odd kernel",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK2','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8}]",
+            "SuperResK2",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':3,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8,'depht':2}]",
+            "depht",
+        ),
+        (
+            "[{'class':'ConvKXBNRELU','in':4,'out':8,'s':1,'k':3},"
+            "{'class':'SuperResK1KX','in':8,'out':8,'k':3,'s':2,'L':1,'btn':8}]",
+            "in=4",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_text_is_named(text: str, words: str) -> None:

@@ -55,7 +55,11 @@ def test_equal_to_the_official_graph(name: str, shared_dir: Path) -> None:
     assert sorted((int(o.cin), int(o.cout), o.k, o.s, o.act) for o in ours if o.kind == "conv") == sorted(key)
 
 
-@given(name=st.sampled_from(space_names()), seed=st.integers(0, 2**32 - 1), scope=st.sampled_from(["detector", "backbone"]))
+@given(
+    name=st.sampled_from(space_names()),
+    seed=st.integers(0, 2**32 - 1),
+    scope=st.sampled_from(["detector", "backbone"]),
+)
 @settings(max_examples=40)
 def test_population_costs_equal_single_costs(name: str, seed: int, scope: str) -> None:
     space, profile = load_space(name), load_device("t4")

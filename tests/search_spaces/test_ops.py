@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,16 @@ def test_onnx_doors_speak_the_vocabulary() -> None:
 def test_torch_doors_speak_the_vocabulary() -> None:
     pytest.importorskip("torch")
     from zoo import layers
-    from zoo.graphs import to_torch, trace
+    from zoo.graphs import to_torch, trace_rules
 
     assert set(to_torch.RUNNABLE) <= ops.OP_KINDS
     assert set(to_torch.ACTIVATIONS) <= VOCABULARY
     assert set(layers.ACTIVATIONS) <= VOCABULARY
-    assert set(trace.TRACED_ACTIVATIONS) <= VOCABULARY
-    assert set(trace.TRACED_ACTIVATIONS) <= set(trace.RULES)
+    assert set(trace_rules.TRACED_ACTIVATIONS) <= VOCABULARY & set(trace_rules.RULES)
+    source = Path(trace_rules.__file__).read_text(encoding="utf-8")
+    traced = set(re.findall(r'(?:add|_plain|_shaped|_reduce|_pool|_arithmetic)\("(\w+)"', source))
+    assert len(traced) > 20
+    assert traced <= ops.OP_KINDS
 
 
 def test_calibration_chains_speak_the_vocabulary() -> None:
@@ -97,7 +101,8 @@ def test_the_old_spelling_is_read_as_the_new_one() -> None:
 
 def test_traced_torch_functions_keep_their_names() -> None:
     torch = pytest.importorskip("torch")
-    from zoo.graphs.trace import TRACED_ACTIVATIONS, trace
+    from zoo.graphs.trace import trace
+    from zoo.graphs.trace_rules import TRACED_ACTIVATIONS
 
     class Apply(torch.nn.Module):  # type: ignore[name-defined, misc]
         def __init__(self, name: str) -> None:

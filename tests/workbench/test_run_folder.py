@@ -117,13 +117,13 @@ def test_fresh_keeps_what_is_not_ours(tmp_path: Path) -> None:
 
 def test_a_writer_killed_at_any_time_leaves_whole_records(tmp_path: Path) -> None:
     code = (
-        "import sys; from workbench.run_folder import Products, RunFolder\n"
-        "study = RunFolder.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'}, Products('search', (), ()))\n"
+        "import sys; from workbench.run_folder import RunFiles, RunFolder\n"
+        "study = RunFolder.open(sys.argv[1], {'budget': ['3ms'], 'seed': 0}, {'nas': '0'}, RunFiles('search', (), ()))\n"
         "at = (study.latest('checkpoint') or {'seen': 0})['seen']\n"
         "while True:\n"
         "    at += 1; study.append('checkpoint', {'seen': at, 'rows': [at] * 20000})\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     journal, before = tmp_path / "run" / "journal.jsonl", 0
     for round_ in range(3):
         size = journal.stat().st_size if journal.exists() else 0

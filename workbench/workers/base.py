@@ -1,4 +1,4 @@
-"""What workers are: ``Workers``, the jobs they end, and the versions that must agree."""
+"""The interface of workers, the result of a job, and the versions that must agree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.errors import BadInput
 
 @dataclass(frozen=True)
 class JobResult:
-    """One job that ended: its key, and its value or the ``failure`` that kept every attempt from ending."""
+    """A finished job: its key, and its value, or the ``failure`` of its last attempt."""
 
     key: Hashable
     value: Any = None
@@ -25,7 +25,7 @@ class JobResult:
 
 
 class Workers(abc.ABC):
-    """``start`` jobs while ``free``, ``wait`` for each; as a context manager it closes itself."""
+    """A pool: ``start`` jobs, ``wait`` for each. As a context manager it closes itself."""
 
     count: int
     """Jobs that run at once."""
@@ -33,40 +33,44 @@ class Workers(abc.ABC):
     @property
     @abc.abstractmethod
     def in_flight(self) -> int:
-        """Jobs started and not yet handed over by ``wait``."""
+        """Number of jobs started and not yet returned by ``wait``."""
 
-    def share(self, thing: Any) -> Any:
-        """Hand every worker a large argument once: what is returned stands for it in ``start``."""
-        return thing
+    def share(self, argument: Any) -> Any:
+        """Send a large argument to the workers once; pass the returned handle to ``start`` in its place."""
+        return argument
 
     @abc.abstractmethod
     def start(self, key: Hashable, function: Callable[..., Any], *arguments: Any) -> None:
-        """Begin one job, or put it last in the queue."""
+        """Start a job, or queue it."""
 
     @abc.abstractmethod
     def wait(self) -> JobResult:
-        """The next job that ends, whichever it is. An exception of the job itself is raised here."""
+        """The next job that finishes. An exception of the job itself is raised here."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Stop what still runs and let go of the workers."""
+        """Stop running jobs and release the workers."""
 
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def environment_versions() -> dict[str, str]:
-    """What must be alike in the driver and in every worker for answers to be alike."""
-    return {"nas": workbench.__version__, "python": ".".join(platform.python_version_tuple()[:2]), "numpy": np.__version__}
+    """Versions that must be equal in the driver and all workers for results to be equal."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"nas": workbench.__version__, "python": python, "numpy": np.__version__}
 
 
 def run_job(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
-    """Do one job, wherever this process is, after a look at the versions."""
+    """Run a job in a worker, after a check of the versions."""
     here = environment_versions()
     if here != expected:
-        told = ", ".join(f"{name} {here[name]} instead of {expected[name]}" for name in here if here[name] != expected[name])
-        raise BadInput(f"node {platform.node()!r} has {told}: install the same versions on all nodes")
+        differing = [name for name in here if here[name] != expected[name]]
+        versions = ", ".join(f"{name} {here[name]} instead of {expected[name]}" for name in differing)
+        raise BadInput(f"node {platform.node()!r} has {versions}: install the same versions on all nodes")
     return function(*arguments)

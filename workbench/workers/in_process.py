@@ -1,4 +1,4 @@
-"""Jobs in this very process, one after the other."""
+"""Jobs in this process, one after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workbench.workers.base import JobResult, Workers
 
 
 class InProcess(Workers):
-    """A queue; ``wait`` does its first job."""
+    """A queue; ``wait`` runs its first job."""
 
     count = 1
 

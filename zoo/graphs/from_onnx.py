@@ -1,8 +1,8 @@
-"""The third door: an ONNX file becomes a Graph.
+"""From an ONNX file to a Graph.
 
-Reads what exporters write: constants folded or not, dynamic batch, SiLU spelt as x * sigmoid(x), batch norms
-left beside their convolutions. An op it does not know keeps its own name and its shape, is listed in
-``graph.meta["unknown_ops"]``, and is never dropped. Weights are looked at for their shapes alone.
+Reads what exporters write: constants folded or not, dynamic batch, SiLU as x * sigmoid(x), batch norms beside their
+convolutions. An unknown op keeps its own name and its shape and is listed in ``graph.meta["unknown_ops"]``; none is
+dropped. Of weights only the shapes are read.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.graph import Graph
-from search_spaces.ops import CONV_KINDS, WEIGHT_KINDS, Op
+from search_spaces.ops import Op
 from workbench.errors import BadInput, missing_package
+from zoo.graphs.fuse import fuse_exported
 
 MOST_BYTES = 2 * 1024**3
 """The largest file that protobuf can hold."""
 MOST_SIZES = 1024
-"""Numbers in a tensor of sizes, at most; larger ones of whole numbers are tables, which costs do not need."""
+"""Most numbers in a tensor of sizes; larger integer tensors are tables, which costs do not need."""
 
 ACTIVATIONS = {
-    "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSwish": "hardswish", "HardSigmoid": "hardsigmoid",
-    "Gelu": "gelu", "Tanh": "tanh", "Mish": "mish", "Softplus": "softplus", "Elu": "elu", "PRelu": "prelu", "Swish": "silu",
+    "Relu": "relu", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSwish": "hardswish",
+    "HardSigmoid": "hardsigmoid", "Gelu": "gelu", "Tanh": "tanh", "Mish": "mish", "Softplus": "softplus",
+    "Elu": "elu", "PRelu": "prelu", "Swish": "silu",
 }  # fmt: skip
 ELEMENTWISE = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow"}
 PLAIN = {
-    "Exp": "exp", "Log": "log", "Clip": "clamp", "Softmax": "softmax", "Identity": "identity", "Dropout": "identity", "Cast": "identity",
+    "Exp": "exp", "Log": "log", "Clip": "clamp", "Softmax": "softmax",
+    "Identity": "identity", "Dropout": "identity", "Cast": "identity",
     "Transpose": "transpose", "Reshape": "reshape", "Flatten": "reshape", "Squeeze": "reshape", "Unsqueeze": "reshape",
     "Expand": "expand", "Gather": "gather", "GridSample": "grid_sample", "TopK": "topk", "ReduceMax": "reduce_max",
     "ReduceSum": "reduce_sum", "ReduceMean": "reduce_mean", "Sqrt": "sqrt", "Neg": "neg", "Tile": "expand",
@@ -38,12 +41,12 @@ SHAPE_ONLY = frozenset({"Constant", "Shape", "ConstantOfShape", "Range"})
 
 
 def read_onnx(path: str | Path) -> Graph:
-    """The Graph of an ONNX file. A file that is not one gets one line that says so."""
+    """The Graph of an ONNX file; ``BadInput`` for any other file."""
     return graph_of(load_onnx(path), path)
 
 
 def load_onnx(path: str | Path) -> Any:
-    """The model in an ONNX file. Weights that lie in other files stay there, sizes that lie there are taken in."""
+    """The model in an ONNX file. External weights are not loaded, external tensors of sizes are."""
     try:
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -61,12 +64,12 @@ def load_onnx(path: str | Path) -> Any:
         raise BadInput(f"{str(path)!r} is not an ONNX file: {error}") from error
     if not model.graph.node:
         raise BadInput(f"{str(path)!r} is not an ONNX file, or holds no network: no node was found in it")
-    _take_in_sizes(model, file)
+    _load_external_sizes(model, file)
     return model
 
 
-def _take_in_sizes(model: Any, file: Path) -> None:
-    """Read the small tensors beside ``file`` that say how large maps are: whole numbers, and the factors of a Resize."""
+def _load_external_sizes(model: Any, file: Path) -> None:
+    """Load the small external tensors that set the size of maps: integers, and the factors of a Resize."""
     from onnx import TensorProto
     from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
@@ -77,8 +80,8 @@ def _take_in_sizes(model: Any, file: Path) -> None:
             try:
                 load_external_data_for_tensor(tensor, str(file.parent))
             except Exception as error:  # onnx has types of its own for missing, short and misplaced files
-                raise BadInput(f"{str(file)!r}: the sizes that lie beside it cannot be read: {' '.join(str(error).split())[:200]}") from error
-            # Taken in, so no longer elsewhere.
+                reason = " ".join(str(error).split())[:200]
+                raise BadInput(f"{str(file)!r}: the sizes that lie beside it cannot be read: {reason}") from error
             tensor.data_location = TensorProto.DEFAULT
             del tensor.external_data[:]
 
@@ -90,7 +93,8 @@ def graph_of(model: Any, path: str | Path) -> Graph:
     try:
         model = onnx.shape_inference.infer_shapes(_fixed_batch(model), data_prop=True)
     except Exception as error:  # onnx raises several types of its own for broken models; each says what is broken
-        raise BadInput(f"{str(path)!r}: the network's shapes do not fit together: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{str(path)!r}: the network's shapes do not fit together: {reason}") from error
     return _Reader(model, Path(path).stem).graph()
 
 
@@ -106,7 +110,7 @@ def _fixed_batch(model: Any) -> Any:
 
 
 class _Reader:
-    """Walks the nodes once, keeping what each tensor name stands for."""
+    """Walks the nodes once and keeps the op behind each tensor name."""
 
     def __init__(self, model: Any, name: str) -> None:
         import onnx
@@ -125,7 +129,7 @@ class _Reader:
         self.ends = {o.name for o in model.graph.output}
 
     def graph(self) -> Graph:
-        """Read every node, then tidy up."""
+        """Read every node, then fuse."""
         inputs = [v for v in self.model.graph.input if v.name not in self.constants]
         if not inputs:
             raise BadInput(f"ONNX network {self.name!r} has no input")
@@ -133,16 +137,20 @@ class _Reader:
         for position, value in enumerate(inputs):
             shape = self.shapes.get(value.name, ())
             if len(shape) != 4 and position == 0:
-                raise BadInput(f"ONNX network {self.name!r}: input {value.name!r} has shape {list(shape)}; an image batch [n, c, h, w] is needed")
+                raise self._fail(f"input {value.name!r} has shape {list(shape)}; an image batch [n, c, h, w] is needed")
             if position == 0 and any(s <= 0 for s in shape[1:]):
-                raise BadInput(f"ONNX network {self.name!r}: input {value.name!r} leaves its size open ({list(shape)}); export it at a fixed size")
+                size = list(shape)
+                raise self._fail(f"input {value.name!r} leaves its size open ({size}); export it at a fixed size")
             sizes.append(tuple(int(s) for s in shape[1:]) or (1,))
             self.tensors[value.name] = -1 - position
         for node in self.model.graph.node:
             self._node(node)
         outputs = [self.tensors[o.name] for o in self.model.graph.output if self.tensors.get(o.name, -1) >= 0]
         meta = {"unknown_ops": sorted(set(self.unknown))} if self.unknown else {}
-        return _fuse(Graph(self.ops, sizes, outputs, self.name, meta))
+        return fuse_exported(Graph(self.ops, sizes, outputs, self.name, meta))
+
+    def _fail(self, problem: str) -> BadInput:
+        return BadInput(f"ONNX network {self.name!r}: {problem}")
 
     def _node(self, node: Any) -> None:
         kind = node.op_type
@@ -198,26 +206,29 @@ class _Reader:
             return tuple(int(d) for d in self.constants[name].dims)
         shape = self.shapes.get(name)
         if shape is None:
-            raise BadInput(f"ONNX network {self.name!r}: {node.op_type} {node.name or node.output[0]!r} has no weight of known shape")
+            raise self._fail(f"{node.op_type} {node.name or node.output[0]!r} has no weight of known shape")
         return tuple(int(s) for s in shape)
 
     def _conv(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         shape, groups = self._weight_shape(node, 1), int(attributes.get("group", 1))
         k = (shape[2], shape[-1]) if len(shape) == 4 else ()
         if len(k) != 2:
-            raise BadInput(f"ONNX network {self.name!r}: Conv {node.name!r} has a {len(shape) - 2}-dimensional kernel; only images are read")
+            raise self._fail(f"Conv {node.name!r} has a {len(shape) - 2}-dimensional kernel; only images are read")
         dilation = [int(d) for d in attributes.get("dilations", (1, 1))]
         stride = _pair(attributes, "strides")
-        # Dilated: the same work as a conv whose kernel is spread; its recorded shape stands.
-        pads = self._pads(attributes, k, stride) if dilation == [1, 1] else _spread(k, dilation, attributes, self._pads)
-        self._push(node, Op("conv", (features[0],), shape[1] * groups, shape[0], k, stride, pads, groups, bias=len(node.input) > 2))
+        # A dilated conv does the same work as a plain one of that kernel and output size.
+        pads = self._pads(attributes, k)
+        pads = pads if dilation == [1, 1] else _dilated_pads(k, dilation, pads)
+        cin, bias = shape[1] * groups, len(node.input) > 2
+        self._push(node, Op("conv", (features[0],), cin, shape[0], k, stride, pads, groups, bias=bias))
 
     def _convtranspose(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         shape, groups = self._weight_shape(node, 1), int(attributes.get("group", 1))
-        pads = self._pads(attributes, shape[2:], (1, 1))
-        self._push(node, Op("deconv", (features[0],), shape[0], shape[1] * groups, (shape[2], shape[3]), _pair(attributes, "strides"), pads, groups, bias=len(node.input) > 2))
+        pads, stride, k = self._pads(attributes, shape[2:]), _pair(attributes, "strides"), (shape[2], shape[3])
+        cout, bias = shape[1] * groups, len(node.input) > 2
+        self._push(node, Op("deconv", (features[0],), shape[0], cout, k, stride, pads, groups, bias=bias))
 
-    def _pads(self, attributes: dict[str, Any], k: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
+    def _pads(self, attributes: dict[str, Any], k: Sequence[int]) -> tuple[int, int]:
         """Half of the padding of both sides; SAME is kernel // 2."""
         auto = attributes.get("auto_pad", b"NOTSET")
         if auto in (b"SAME_UPPER", b"SAME_LOWER"):
@@ -237,8 +248,8 @@ class _Reader:
         k = tuple(int(v) for v in attributes["kernel_shape"])
         kind = "maxpool" if node.op_type == "MaxPool" else "avgpool"
         attrs = {"ceil": True} if attributes.get("ceil_mode") else {}
-        pads = self._pads(attributes, k, (1, 1))
-        self._push(node, Op(kind, (features[0],), k=(k[0], k[-1]), s=_pair(attributes, "strides"), p=pads, attrs=attrs))
+        pads, stride = self._pads(attributes, k), _pair(attributes, "strides")
+        self._push(node, Op(kind, (features[0],), k=(k[0], k[-1]), s=stride, p=pads, attrs=attrs))
 
     _averagepool = _maxpool
 
@@ -266,7 +277,7 @@ class _Reader:
         for position, output in enumerate(node.output):
             shape = self.shapes.get(output)
             if not shape:
-                raise BadInput(f"ONNX network {self.name!r}: Split {node.name!r} has outputs of unknown shape; simplify the file first")
+                raise self._fail(f"Split {node.name!r} has outputs of unknown shape; simplify the file first")
             attrs: dict[str, Any] = {"start": start, "end": start + int(shape[axis])}
             if axis != 1 or len(shape) != 4:
                 attrs |= {"axis": axis, "shape": [int(s) for s in shape]}
@@ -274,14 +285,16 @@ class _Reader:
             self._push(node, Op("slice", (features[0],), attrs=attrs), position)
 
     def _slice(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
-        starts, ends, axes, steps = (self._ints(node, attributes, n, i) for i, n in enumerate(("starts", "ends", "axes", "steps"), start=1))
+        names = ("starts", "ends", "axes", "steps")
+        starts, ends, axes, steps = (self._ints(node, attributes, name, i) for i, name in enumerate(names, start=1))
         shape = self.shapes.get(node.input[0], ())
         if starts and ends and len(starts) == 1 and len(shape) == 4 and starts[0] >= 0:
             axis = (axes or [0])[0] % 4
             end = min(ends[0], int(shape[axis])) if ends[0] >= 0 else int(shape[axis]) + ends[0]
             if axis:
                 step = (steps or [1])[0]
-                attrs = {"start": starts[0], "end": end} | ({"axis": axis} if axis != 1 else {}) | ({"step": step} if step != 1 else {})
+                attrs = {"start": starts[0], "end": end}
+                attrs |= ({"axis": axis} if axis != 1 else {}) | ({"step": step} if step != 1 else {})
                 self._push(node, Op("slice", (features[0],), attrs=attrs))
                 return
         self._plain(node, "slice", {}, features[:1])
@@ -297,7 +310,7 @@ class _Reader:
     def _resize(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         before, after = self.shapes.get(node.input[0], ()), self.shapes.get(node.output[0], ())
         if len(before) != 4 or len(after) != 4 or min(*before[1:], *after[1:]) <= 0:
-            raise BadInput(f"ONNX network {self.name!r}: {node.op_type} {node.name!r} has an unknown size; simplify the file first")
+            raise self._fail(f"{node.op_type} {node.name!r} has an unknown size; simplify the file first")
         scale = after[2] / before[2]
         self._push(node, Op("upsample", (features[0],), attrs={"scale": int(scale) if scale.is_integer() else scale}))
 
@@ -306,7 +319,8 @@ class _Reader:
     def _gemm(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         rows, columns = self._weight_shape(node, 1)
         cin, cout = (columns, rows) if attributes.get("transB") else (rows, columns)
-        self._push(node, Op("linear", (features[0],), cin, cout, bias=len(node.input) > 2, attrs=self._recorded(node.output[0])))
+        attrs, bias = self._recorded(node.output[0]), len(node.input) > 2
+        self._push(node, Op("linear", (features[0],), cin, cout, bias=bias, attrs=attrs))
 
     def _matmul(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         if len(features) == 2:
@@ -334,70 +348,18 @@ def _pair(attributes: dict[str, Any], name: str) -> tuple[int, int]:
     return values[0], values[-1]
 
 
-def _spread(
-    k: Sequence[int], dilation: Sequence[int], attributes: dict[str, Any], pads: Callable[..., tuple[int, int]]
-) -> tuple[int, int]:
+def _dilated_pads(k: Sequence[int], dilation: Sequence[int], pads: tuple[int, int]) -> tuple[int, int]:
     """Padding that gives a dilated conv's output size to a plain one of the same kernel."""
-    own = pads(attributes, k, (1, 1))
-    return tuple(p - (d - 1) * (size - 1) // 2 for p, d, size in zip(own, dilation, k, strict=True))  # type: ignore[return-value]
+    return pads[0] - (dilation[0] - 1) * (k[0] - 1) // 2, pads[1] - (dilation[1] - 1) * (k[1] - 1) // 2
 
 
 def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
     """Known shapes by tensor name; an open dimension is 0."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
         tensor = value.type.tensor_type
         if tensor.HasField("shape"):
-            found[value.name] = tuple(int(d.dim_value) for d in tensor.shape.dim)
+            shapes[value.name] = tuple(int(d.dim_value) for d in tensor.shape.dim)
     for tensor in model.graph.initializer:
-        found.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
-    return found
-
-
-def _fuse(graph: Graph) -> Graph:
-    """SiLU from x * sigmoid(x); batch norms into their conv; activations into the only conv that feeds them."""
-    ops = list(graph.ops)
-    alive = [True] * len(ops)
-    target = list(range(len(ops)))
-
-    def resolve(i: int) -> int:
-        while i >= 0 and target[i] != i:
-            i = target[i]
-        return i
-
-    def readers() -> dict[int, int]:
-        count: dict[int, int] = {}
-        for i, op in enumerate(ops):
-            if alive[i]:
-                for source in op.inputs:
-                    count[resolve(source)] = count.get(resolve(source), 0) + 1
-        for out in graph.outputs:
-            count[resolve(out)] = count.get(resolve(out), 0) + 1
-        return count
-
-    count = readers()
-    for i, op in enumerate(ops):
-        if op.kind == "mul" and len(op.inputs) == 2:
-            for x, gate in (op.inputs, op.inputs[::-1]):
-                if gate >= 0 and ops[gate].kind == "act" and ops[gate].attrs.get("kind") == "sigmoid" and ops[gate].inputs[0] == x and count.get(gate) == 1:
-                    ops[i] = dataclasses.replace(op, kind="act", inputs=(x,), attrs={"kind": "silu"})
-                    alive[gate] = False
-                    break
-    count = readers()
-    for i, op in enumerate(ops):
-        source = resolve(op.inputs[0]) if alive[i] and op.kind in ("bn", "act") else -1
-        if source < 0 or count.get(source) != 1 or ops[source].kind not in WEIGHT_KINDS or ops[source].act != "none":
-            continue
-        if op.kind == "bn" and ops[source].kind in CONV_KINDS:
-            ops[source] = dataclasses.replace(ops[source], bias=True)
-        elif op.kind == "act":
-            ops[source] = dataclasses.replace(ops[source], act=str(op.attrs["kind"]))
-        else:
-            continue
-        alive[i], target[i] = False, source
-        count[source] = count.get(i, 0)
-    keep = [i for i in range(len(ops)) if alive[i]]
-    where = {old: new for new, old in enumerate(keep)}
-    kept = [dataclasses.replace(ops[i], inputs=tuple(where[resolve(s)] if s >= 0 else s for s in ops[i].inputs)) for i in keep]
-    outputs = [where[resolve(o)] for o in graph.outputs]
-    return Graph(kept, graph.inputs, outputs, graph.name, graph.meta)
+        shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
+    return shapes

@@ -1,8 +1,7 @@
-"""An ONNX file from a Graph, without torch: what a runtime is given to run when a graph's time is wanted.
+"""From a Graph to an ONNX file with random weights, without torch: what a runtime times.
 
-Weights are drawn at random, scaled so that numbers neither fade nor grow from layer to layer: a runtime that meets
-denormal numbers takes many times as long. Activations are spelt as torch's exporter spells them, for runtimes fuse
-what they know by its spelling.
+Weights are scaled so that activations keep their spread from layer to layer: denormal numbers would slow a runtime down
+many times. Activations are written as torch's exporter writes them, so that runtimes recognize and fuse them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from workbench.errors import BadInput, missing_package
 
 OPSET = 17
 IR_VERSION = 8
-"""The pair that every runtime of the last years reads."""
+"""Versions that every runtime of the last years reads."""
 
 ACTIVATIONS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "none": (),
@@ -32,13 +31,13 @@ ACTIVATIONS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "silu": (("Sigmoid", {}), ("Mul", {})),
     "mish": (("Softplus", {}), ("Tanh", {}), ("Mul", {})),
 }
-"""Nodes of an activation, each fed by the last; a ``Mul`` takes the activation's own input as well."""
+"""Nodes of an activation in a row; a ``Mul`` also takes the activation's own input."""
 
 
 def graph_to_onnx(graph: Graph, size: tuple[int, int] | None = None, seed: int = 0) -> bytes:
-    """The bytes of an ONNX file that runs ``graph`` at batch 1 on images of ``size`` (height, width), weights from ``seed``.
+    """The bytes of an ONNX file that runs ``graph`` at batch 1 on images of ``size`` (height, width).
 
-    ``size`` is needed unless the graph states it. An op that cannot be written is named.
+    ``size`` is needed unless the graph states it; ``seed`` draws the weights. An op that cannot be written is named.
     """
     try:
         import onnx
@@ -48,45 +47,45 @@ def graph_to_onnx(graph: Graph, size: tuple[int, int] | None = None, seed: int =
     writer = _Writer(graph, size, seed)
     for index, op in enumerate(graph.ops):
         if op.kind not in WRITERS:
-            raise BadInput(f"graph {graph.name!r}: op {index} ({op.kind}) cannot be written as ONNX; {', '.join(sorted(WRITERS))} can")
+            known = ", ".join(sorted(WRITERS))
+            raise BadInput(f"graph {graph.name!r}: op {index} ({op.kind}) cannot be written as ONNX; {known} can")
         WRITERS[op.kind](writer, op, index)
         writer.activate(op, index)
     read = {i for op in graph.ops for i in op.inputs}
     ends = graph.outputs or tuple(i for i in range(len(graph)) if i not in read)
     real = onnx.TensorProto.FLOAT
-    inputs = [onnx.helper.make_tensor_value_info(f"input{i}", real, [1, *shape]) for i, shape in enumerate(writer.sources)]
-    outputs = [onnx.helper.make_tensor_value_info(writer.names[i], real, [1, *writer.shapes[i]]) for i in dict.fromkeys(ends)]
+    info = onnx.helper.make_tensor_value_info
+    inputs = [info(f"input{i}", real, [1, *shape]) for i, shape in enumerate(writer.sources)]
+    outputs = [info(writer.names[i], real, [1, *writer.shapes[i]]) for i in dict.fromkeys(ends)]
     body = onnx.helper.make_graph(writer.nodes, graph.name or "graph", inputs, outputs, writer.constants)
-    model = onnx.helper.make_model(body, opset_imports=[onnx.helper.make_opsetid("", OPSET)], producer_name="nas-workbench")
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(body, opset_imports=opsets, producer_name="nas-workbench")
     model.ir_version = IR_VERSION
-    found: bytes = model.SerializeToString()
-    return found
+    content: bytes = model.SerializeToString()
+    return content
 
 
 class _Writer:
-    """Nodes and constants while they are being written; every op's output has a name and a shape without batch."""
+    """Nodes and constants under construction; every op's output has a name and a shape without batch."""
 
     def __init__(self, graph: Graph, size: tuple[int, int] | None, seed: int) -> None:
         fixed = graph.fixed_px
         if fixed is None and size is None:
             raise BadInput(f"graph {graph.name!r} has no size of its own: say at how many pixels it is to run")
         self.graph = graph
-        asked = None if fixed is not None and size in (None, fixed) else size
-        self.shapes = [tuple(int(v) for v in shape) for shape in graph.shapes(asked)]
-        self.sources = [
-            tuple(int(v) for v in shape) if len(shape) == 3 and asked is None else (int(shape[0]), *(asked or fixed or ()))
-            for shape in graph.inputs
-        ]
+        new_size = None if fixed is not None and size in (None, fixed) else size
+        self.shapes = [tuple(int(v) for v in shape) for shape in graph.shapes(new_size)]
+        self.sources = [tuple(int(v) for v in shape) for shape in graph.input_shapes(new_size)]
         self.random = np.random.default_rng(seed)
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.names: list[str] = []
 
-    def given(self, op: Op) -> list[str]:
+    def inputs(self, op: Op) -> list[str]:
         """Names of the tensors an op reads."""
         return [self.names[i] if i >= 0 else f"input{-1 - i}" for i in op.inputs]
 
-    def given_shapes(self, op: Op) -> list[tuple[int, ...]]:
+    def input_shapes(self, op: Op) -> list[tuple[int, ...]]:
         """Their shapes, without batch."""
         return [self.shapes[i] if i >= 0 else self.sources[-1 - i] for i in op.inputs]
 
@@ -102,7 +101,7 @@ class _Writer:
         return output
 
     def constant(self, value: np.ndarray) -> str:
-        """An initialiser."""
+        """An initializer."""
         import onnx
 
         name = f"c{len(self.constants)}"
@@ -110,15 +109,15 @@ class _Writer:
         return name
 
     def whole(self, *values: int) -> str:
-        """A list of whole numbers."""
+        """An initializer of integers."""
         return self.constant(np.array(values, dtype=np.int64))
 
     def weights(self, *shape: int, fan_in: int) -> str:
-        """Random weights that keep the spread of what flows through them."""
+        """Random weights that keep the spread of the activations."""
         return self.constant((self.random.standard_normal(shape) / np.sqrt(max(fan_in, 1))).astype(np.float32))
 
     def activate(self, op: Op, index: int) -> None:
-        """The activation that rides on an op."""
+        """Write the activation that rides on an op."""
         kind = op.activation
         if kind == "relu6":
             self.node("Clip", [self.names[index], self.constant(np.float32(0)), self.constant(np.float32(6))], index)
@@ -132,14 +131,17 @@ class _Writer:
             for name, attributes in ACTIVATIONS[kind]:
                 self.node(name, [x, self.names[index]] if name == "Mul" else [self.names[index]], index, **attributes)
         else:
-            raise BadInput(f"graph {self.graph.name!r}: op {index} has activation {kind!r}, which cannot be written; relu6, gelu, {', '.join(ACTIVATIONS)} can")
+            known = ", ".join(("relu6", "gelu", *ACTIVATIONS))
+            raise BadInput(
+                f"graph {self.graph.name!r}: op {index} has activation {kind!r}, which cannot be written; {known} can"
+            )
 
 
 def _conv(w: _Writer, op: Op, index: int) -> None:
     cin, cout, groups = int(op.cin), int(op.cout), int(op.g)
     k = [int(v) for v in op.k]
     shape = (cout, cin // groups, *k) if op.kind == "conv" else (cin, cout // groups, *k)
-    inputs = [w.given(op)[0], w.weights(*shape, fan_in=cin // groups * k[0] * k[1])]
+    inputs = [w.inputs(op)[0], w.weights(*shape, fan_in=cin // groups * k[0] * k[1])]
     if op.bias:
         inputs.append(w.weights(cout, fan_in=100))
     pads = [int(op.p[0]), int(op.p[1])] * 2
@@ -149,61 +151,71 @@ def _conv(w: _Writer, op: Op, index: int) -> None:
 
 def _linear(w: _Writer, op: Op, index: int) -> None:
     cin, cout = int(op.cin), int(op.cout)
-    made = w.node("MatMul", [w.given(op)[0], w.weights(cin, cout, fan_in=cin)], index)
+    product = w.node("MatMul", [w.inputs(op)[0], w.weights(cin, cout, fan_in=cin)], index)
     if op.bias:
-        w.node("Add", [made, w.weights(cout, fan_in=100)], index)
+        w.node("Add", [product, w.weights(cout, fan_in=100)], index)
 
 
 def _pool(w: _Writer, op: Op, index: int) -> None:
     pads = [int(op.p[0]), int(op.p[1])] * 2
     extra = {"count_include_pad": 1} if op.kind == "avgpool" else {}
+    k, ceil = [int(v) for v in op.k], int(bool(op.attrs.get("ceil")))
     kind = "MaxPool" if op.kind == "maxpool" else "AveragePool"
-    w.node(kind, w.given(op), index, kernel_shape=[int(v) for v in op.k], strides=list(op.s), pads=pads, ceil_mode=int(bool(op.attrs.get("ceil"))), **extra)
+    w.node(kind, w.inputs(op), index, kernel_shape=k, strides=list(op.s), pads=pads, ceil_mode=ceil, **extra)
 
 
 def _upsample(w: _Writer, op: Op, index: int) -> None:
     scale = float(op.attrs.get("scale", 2))
     scales = w.constant(np.array([1, 1, scale, scale], dtype=np.float32))
-    w.node("Resize", [w.given(op)[0], "", scales], index, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    w.node("Resize", [w.inputs(op)[0], "", scales], index, **modes)
 
 
 def _slice(w: _Writer, op: Op, index: int) -> None:
-    axis, start, step = (int(op.attrs.get(name, default)) for name, default in (("axis", 1), ("start", 0), ("step", 1)))
-    length = w.given_shapes(op)[0][axis - 1]
-    # Recorded ends belong to the size of tracing; the shape rule knows this one.
+    axis, start, step = int(op.attrs.get("axis", 1)), int(op.attrs.get("start", 0)), int(op.attrs.get("step", 1))
+    length = w.input_shapes(op)[0][axis - 1]
+    # The recorded end belongs to the traced size; a longer one means the whole axis.
     end = length if op.attrs.get("end") is None else min(length, int(op.attrs["end"]))
-    w.node("Slice", [w.given(op)[0], w.whole(start), w.whole(end), w.whole(axis), w.whole(step)], index)
+    w.node("Slice", [w.inputs(op)[0], w.whole(start), w.whole(end), w.whole(axis), w.whole(step)], index)
 
 
 def _reshape(w: _Writer, op: Op, index: int) -> None:
-    w.node("Reshape", [w.given(op)[0], w.whole(1, *w.shapes[index])], index)
+    w.node("Reshape", [w.inputs(op)[0], w.whole(1, *w.shapes[index])], index)
 
 
 def _norm(w: _Writer, op: Op, index: int) -> None:
     channels = int(op.cin)
     ones, zeros = w.constant(np.ones(channels, dtype=np.float32)), w.constant(np.zeros(channels, dtype=np.float32))
     if op.kind == "layernorm":
-        w.node("LayerNormalization", [w.given(op)[0], ones, zeros], index, axis=-1)
+        w.node("LayerNormalization", [w.inputs(op)[0], ones, zeros], index, axis=-1)
     else:
-        w.node("BatchNormalization", [w.given(op)[0], ones, zeros, zeros, ones], index)
+        w.node("BatchNormalization", [w.inputs(op)[0], ones, zeros, zeros, ones], index)
 
 
 def _plain(kind: str) -> Callable[[_Writer, Op, int], None]:
     def write(w: _Writer, op: Op, index: int) -> None:
-        w.node(kind, w.given(op), index)
+        w.node(kind, w.inputs(op), index)
 
     return write
 
 
 def _joined(kind: str) -> Callable[[_Writer, Op, int], None]:
     def write(w: _Writer, op: Op, index: int) -> None:
-        w.node(kind, w.given(op), index, axis=int(op.attrs.get("axis", 1)))
+        w.node(kind, w.inputs(op), index, axis=int(op.attrs.get("axis", 1)))
 
     return write
 
 
+def _transpose(w: _Writer, op: Op, index: int) -> None:
+    w.node("Transpose", w.inputs(op), index, perm=[int(v) for v in op.attrs["perm"]])
+
+
+def _scale(w: _Writer, op: Op, index: int) -> None:
+    w.node("Mul", [w.inputs(op)[0], w.constant(np.ones(1, dtype=np.float32))], index)
+
+
 def _nothing(w: _Writer, op: Op, index: int) -> None:
-    w.names.append(w.given(op)[0])
+    w.names.append(w.inputs(op)[0])
 
 
 WRITERS: dict[str, Callable[[_Writer, Op, int], None]] = {
@@ -216,7 +228,7 @@ WRITERS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "upsample": _upsample,
     "slice": _slice,
     "reshape": _reshape,
-    "transpose": lambda w, op, i: (w.node("Transpose", w.given(op), i, perm=[int(v) for v in op.attrs["perm"]]), None)[1],
+    "transpose": _transpose,
     "concat": _joined("Concat"),
     "softmax": _joined("Softmax"),
     "matmul": _plain("MatMul"),
@@ -226,8 +238,8 @@ WRITERS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "div": _plain("Div"),
     "bn": _norm,
     "layernorm": _norm,
-    "scale": lambda w, op, i: (w.node("Mul", [w.given(op)[0], w.constant(np.ones(1, dtype=np.float32))], i), None)[1],
+    "scale": _scale,
     "identity": _nothing,
     "act": _nothing,
 }
-"""How each op is written; activations that ride on an op follow it."""
+"""Writer of each kind of op; an activation that rides on the op is written after it."""

@@ -1,7 +1,6 @@
-"""A torch module from any Graph, so that a network can be run without anyone's code.
+"""From a Graph to a torch module with fresh weights.
 
-Weights are freshly initialised; the graph holds layer sizes only. It serves the forward-pass scores and,
-in tests, as a referee for the rulers.
+The forward-pass scores run it, and tests compare its costs with the graph's.
 """
 
 from __future__ import annotations
@@ -57,32 +56,33 @@ class GraphModule(nn.Module):
 
     def run(self, image: Tensor) -> list[Tensor]:
         """Output of every op for ``image`` ``[batch, channels, h, w]``."""
-        known: list[Tensor] = []
+        tensors: list[Tensor] = []
         for index, op in enumerate(self.graph.ops):
-            given = [known[i] if i >= 0 else image for i in op.inputs]
-            known.append(self._compute(index, op, given))
-        return known
+            inputs = [tensors[i] if i >= 0 else image for i in op.inputs]
+            tensors.append(self._compute(index, op, inputs))
+        return tensors
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """The graph's outputs, in its order."""
-        known = self.run(image)
-        return [known[i] for i in self._outputs]
+        tensors = self.run(image)
+        return [tensors[i] for i in self._outputs]
 
-    def _compute(self, index: int, op: Op, given: list[Tensor]) -> Tensor:
+    def _compute(self, index: int, op: Op, inputs: list[Tensor]) -> Tensor:
         key = str(index)
         if key in self.layers:
-            x: Tensor = self.layers[key](given[0])
+            x: Tensor = self.layers[key](inputs[0])
             if key in self.norms:
                 x = self.norms[key](x)
             return _activation(op.act, index)(x)
-        return RUNNABLE[op.kind](op, given)
+        return RUNNABLE[op.kind](op, inputs)
 
 
 def build_module(graph: Graph, with_bn: bool = False) -> GraphModule:
     """A module for ``graph``; an op that cannot be run is named."""
     for index, op in enumerate(graph.ops):
         if _layer(op) is None and op.kind not in RUNNABLE:
-            raise BadInput(f"graph {graph.name!r}: op {index} ({op.kind}) cannot be run; {', '.join(sorted(RUNNABLE))} can")
+            known = ", ".join(sorted(RUNNABLE))
+            raise BadInput(f"graph {graph.name!r}: op {index} ({op.kind}) cannot be run; {known} can")
     return GraphModule(graph, with_bn)
 
 
@@ -128,29 +128,30 @@ def _constant(op: Op, x: Tensor) -> Tensor:
 
 
 def _with_constant(function: Callable[[Any, Any], Tensor]) -> Callable[[Op, list[Tensor]], Tensor]:
-    def call(op: Op, given: list[Tensor]) -> Tensor:
-        pair = (given[0], _constant(op, given[0]))
+    def call(op: Op, inputs: list[Tensor]) -> Tensor:
+        pair = (inputs[0], _constant(op, inputs[0]))
         return function(*(pair[::-1] if op.attrs.get("const_first") else pair))
 
     return call
 
 
-def _slice(op: Op, given: list[Tensor]) -> Tensor:
+def _slice(op: Op, inputs: list[Tensor]) -> Tensor:
     axis = int(op.attrs.get("axis", 1))
     part = slice(int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1)))
-    return given[0][(slice(None),) * axis + (part,)]
+    return inputs[0][(slice(None),) * axis + (part,)]
 
 
-def _concat(op: Op, given: list[Tensor]) -> Tensor:
-    constants = [torch.zeros([int(v) for v in shape], dtype=given[0].dtype) for shape in op.attrs.get("const_inputs", [])]
-    return torch.cat([*given, *constants], int(op.attrs.get("axis", 1)))
+def _concat(op: Op, inputs: list[Tensor]) -> Tensor:
+    shapes = [[int(v) for v in shape] for shape in op.attrs.get("const_inputs", [])]
+    constants = [torch.zeros(shape, dtype=inputs[0].dtype) for shape in shapes]
+    return torch.cat([*inputs, *constants], int(op.attrs.get("axis", 1)))
 
 
-def _pool(op: Op, given: list[Tensor]) -> Tensor:
+def _pool(op: Op, inputs: list[Tensor]) -> Tensor:
     ceil = bool(op.attrs.get("ceil"))
     if op.kind == "maxpool":
-        return F.max_pool2d(given[0], op.k, op.s, op.p, ceil_mode=ceil)
-    return F.avg_pool2d(given[0], op.k, op.s, op.p, ceil_mode=ceil)
+        return F.max_pool2d(inputs[0], op.k, op.s, op.p, ceil_mode=ceil)
+    return F.avg_pool2d(inputs[0], op.k, op.s, op.p, ceil_mode=ceil)
 
 
 def _recorded(op: Op, x: Tensor) -> list[int]:
@@ -191,4 +192,4 @@ RUNNABLE: dict[str, Callable[[Op, list[Tensor]], Tensor]] = {
     "reduce_max": lambda op, x: x[0].amax(tuple(op.attrs["axis"])),
     "reduce_sum": lambda op, x: x[0].sum(tuple(op.attrs["axis"])),
 }
-"""What each op without weights computes."""
+"""Function of each kind of op without weights."""

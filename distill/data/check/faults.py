@@ -1,7 +1,7 @@
-"""Faults that can be seen in claims alone, without opening an image: which entries, and the findings that tell of them.
+"""Faults that can be seen in the annotations alone, without opening an image, and the findings that describe them.
 
-The reader, the doctor and the repair all go by the same ``AnnotationFaults``, so that data which the doctor finds free of errors
-open, and data which open train.
+Reader, doctor and repair share ``AnnotationFaults``: data in which the doctor finds no errors can be opened, and data
+that can be opened can be trained on.
 """
 
 from __future__ import annotations
@@ -11,44 +11,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.data.formats.raw import Finding, FindingLog, RawAnnotations, quoted
+from distill.data.formats.findings import Finding, FindingLog, quoted
+from distill.data.formats.raw import RawAnnotations
 
 HUGE_PX = 1e7
-"""No picture is that wide; such a box is no box."""
+"""No image is that wide; such a box is invalid."""
 OUTSIDE_PX = 0.5
-"""A box that reaches further out of its picture is told of; all are clipped."""
+"""A box that reaches further out of its image is reported; all are clipped."""
 SAME_PX = 0.01
 """Corners nearer than this are the same."""
 SUSPICIOUS = 0.1
-"""Share of boxes within the first pixel from which a data set counts as normalised."""
+"""Share of boxes within the first pixel from which a data set counts as normalized."""
 LEAVE = 0.2
-"""Share of boxes that leave the picture from which boxes are suspected to be corners."""
-FEWEST = 4
-"""So many boxes are needed to suspect anything."""
-FAR = 1.5
-"""A YOLO number beyond it is no share of a picture."""
+"""Share of boxes that leave the image from which boxes are suspected to be corners."""
+MIN_BOXES = 4
+"""Boxes needed to suspect corners."""
+MAX_SHARE = 1.5
+"""A YOLO number beyond it is no share of an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotationFaults:
-    """What holds of every annotation (bool ``[n]``) and image (bool ``[m]``) of the claims."""
+    """Which annotations (bool ``[n]``) and images (bool ``[m]``) have which fault."""
 
     unknown_image: np.ndarray
     unknown_category: np.ndarray
     not_finite: np.ndarray
-    normalised: np.ndarray
+    normalized: np.ndarray
     corners: bool
     """Whether the boxes of the whole split are corners."""
     pixels: np.ndarray
     outside: np.ndarray
     degenerate: np.ndarray
     duplicate: np.ndarray
-    """The second and further of the same box, class and picture."""
+    """The second and further of the same box, class and image."""
     two_classes: np.ndarray
     clipped: np.ndarray
-    """float32 ``[n, 4]``, the boxes inside their pictures; meaningless where a box is unknown, not finite or degenerate."""
+    """float32 ``[n, 4]``, boxes inside their images; undefined where a box is unknown, not finite or degenerate."""
     same_id: np.ndarray
-    """Images whose id another image has too, with another file; ``[m]``."""
+    """Images whose id another image with another file has too; ``[m]``."""
     same_file: np.ndarray
     """The second and further entries of one file; ``[m]``."""
 
@@ -58,163 +59,186 @@ class AnnotationFaults:
         return ~(self.unknown_image | self.unknown_category | self.not_finite | self.pixels | self.degenerate)
 
 
-def find_faults(claims: RawAnnotations) -> AnnotationFaults:
-    """Look at every annotation and image entry."""
-    boxes, n = claims.boxes, len(claims.boxes)
-    unknown_image: np.ndarray = claims.image < 0
-    unknown_category = ~np.isin(claims.category, [one.id for one in claims.categories])
+def find_faults(raw: RawAnnotations) -> AnnotationFaults:
+    """Check every annotation and image entry."""
+    count = len(raw.boxes)
+    unknown_image: np.ndarray = raw.image < 0
+    unknown_category = ~np.isin(raw.category, [category.id for category in raw.categories])
     with np.errstate(invalid="ignore"):
-        not_finite = ~np.asarray((np.abs(boxes) <= HUGE_PX).all(1))
-    sizes = np.zeros((n, 2))
-    if len(claims):
-        sizes[~unknown_image] = claims.sizes[claims.image[~unknown_image]]
-    judged = ~(unknown_image | not_finite)
-    safe = np.where(judged[:, None], boxes, 0)
-    wide = safe[:, 2:] - safe[:, :2]
-
-    normalised = judged & (safe[:, 2:] <= 1 + 1e-6).all(1) & (safe[:, :2] >= -1e-6).all(1) & (wide > 0).all(1) & (sizes > 8).all(1)
-    if claims.source.form == "yolo" or normalised.sum() < SUSPICIOUS * max(judged.sum(), 1):
-        normalised[:] = False
-
-    corners = False
-    if claims.source.form == "coco" and judged.sum() >= FEWEST:
-        # as read, third and fourth number are width and height
-        fits = (wide > safe[:, :2]).all(1) & (wide <= sizes + 1).all(1) & (safe[:, :2] >= 0).all(1)
-        leaves = judged & (safe[:, 2:] > sizes + 1).any(1)
-        corners = bool(np.all(fits | ~judged)) and leaves.sum() >= LEAVE * judged.sum()
-
-    pixels = np.zeros(n, dtype=bool)
-    if claims.source.form == "yolo":
-        known = judged & (sizes > 0).all(1)
-        shares = np.divide(np.concatenate([(safe[:, 2:] + safe[:, :2]) / 2, wide], 1), np.concatenate([sizes, sizes], 1), out=np.zeros((n, 4)), where=known[:, None])
-        pixels = known & (shares > FAR).any(1)
-
+        not_finite = ~np.asarray((np.abs(raw.boxes) <= HUGE_PX).all(1))
+    sizes = np.zeros((count, 2))
+    if len(raw):
+        sizes[~unknown_image] = raw.sizes[raw.image[~unknown_image]]
+    valid = ~(unknown_image | not_finite)
+    boxes = np.where(valid[:, None], raw.boxes, 0)
+    normalized = _normalized(raw, boxes, sizes, valid)
+    pixels = _in_pixels(raw, boxes, sizes, valid)
     ends = np.concatenate([sizes, sizes], 1)
-    clipped = np.clip(safe, 0, ends).astype(np.float32)
-    outside = judged & ((safe < -OUTSIDE_PX) | (safe > ends + OUTSIDE_PX)).any(1) & ~pixels
-    degenerate = judged & ~((clipped[:, 2:] > clipped[:, :2]).all(1)) & ~pixels
-    duplicate, two_classes = _same_boxes(claims, clipped, judged & ~degenerate & ~normalised)
-    same_id, same_file = _same_images(claims)
-    return AnnotationFaults(unknown_image, unknown_category, not_finite, normalised, corners, pixels, outside, degenerate, duplicate, two_classes, clipped, same_id, same_file)
+    clipped = np.clip(boxes, 0, ends).astype(np.float32)
+    outside = valid & ((boxes < -OUTSIDE_PX) | (boxes > ends + OUTSIDE_PX)).any(1) & ~pixels
+    degenerate = valid & ~((clipped[:, 2:] > clipped[:, :2]).all(1)) & ~pixels
+    duplicate, two_classes = _same_boxes(raw, clipped, valid & ~degenerate & ~normalized)
+    same_id, same_file = _same_images(raw)
+    return AnnotationFaults(
+        unknown_image=unknown_image, unknown_category=unknown_category, not_finite=not_finite, normalized=normalized,
+        corners=_are_corners(raw, boxes, sizes, valid), pixels=pixels, outside=outside, degenerate=degenerate,
+        duplicate=duplicate, two_classes=two_classes, clipped=clipped, same_id=same_id, same_file=same_file,
+    )  # fmt: skip
 
 
-def _same_boxes(claims: RawAnnotations, clipped: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalized(raw: RawAnnotations, boxes: np.ndarray, sizes: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Boxes in shares of the image where pixels are due, bool ``[n]``."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    within_first_pixel = (boxes[:, 2:] <= 1 + 1e-6).all(1) & (boxes[:, :2] >= -1e-6).all(1)
+    normalized: np.ndarray = valid & within_first_pixel & (sides > 0).all(1) & (sizes > 8).all(1)
+    if raw.source.form == "yolo" or normalized.sum() < SUSPICIOUS * max(valid.sum(), 1):
+        normalized[:] = False
+    return normalized
+
+
+def _are_corners(raw: RawAnnotations, boxes: np.ndarray, sizes: np.ndarray, valid: np.ndarray) -> bool:
+    """Whether COCO boxes are x1, y1, x2, y2 instead of x, y, width, height."""
+    if raw.source.form != "coco" or valid.sum() < MIN_BOXES:
+        return False
+    # the third and fourth number as they are in the file
+    stated = boxes[:, 2:] - boxes[:, :2]
+    fits = (stated > boxes[:, :2]).all(1) & (stated <= sizes + 1).all(1) & (boxes[:, :2] >= 0).all(1)
+    leaves = valid & (boxes[:, 2:] > sizes + 1).any(1)
+    return bool(np.all(fits | ~valid)) and bool(leaves.sum() >= LEAVE * valid.sum())
+
+
+def _in_pixels(raw: RawAnnotations, boxes: np.ndarray, sizes: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """YOLO boxes in pixels where shares of the image are due, bool ``[n]``."""
+    if raw.source.form != "yolo":
+        return np.zeros(len(boxes), dtype=bool)
+    known: np.ndarray = valid & (sizes > 0).all(1)
+    stated = np.concatenate([(boxes[:, 2:] + boxes[:, :2]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
+    ends = np.concatenate([sizes, sizes], 1)
+    shares = np.divide(stated, ends, out=np.zeros((len(boxes), 4)), where=known[:, None])
+    in_pixels: np.ndarray = known & (shares > MAX_SHARE).any(1)
+    return in_pixels
+
+
+def _same_boxes(raw: RawAnnotations, clipped: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Repeated boxes of one class, and boxes that another class has too, bool ``[n]`` each: only the later ones."""
-    duplicate = np.zeros(len(where), dtype=bool)
+    duplicate = np.zeros(len(mask), dtype=bool)
     two_classes = duplicate.copy()
-    at = np.flatnonzero(where)
-    if len(at) < 2:
+    rows = np.flatnonzero(mask)
+    if len(rows) < 2:
         return duplicate, two_classes
-    corners = np.rint(clipped[at].astype(np.float64) / SAME_PX).astype(np.int64)
-    keys = np.column_stack([claims.image[at], corners, claims.crowd[at]])
-    # equal boxes side by side, of equal boxes the same class, of those in the order of the file
-    order = np.lexsort((at, claims.category[at], *keys.T[::-1]))
+    corners = np.rint(clipped[rows].astype(np.float64) / SAME_PX).astype(np.int64)
+    keys = np.column_stack([raw.image[rows], corners, raw.crowd[rows]])
+    # sorted by box, then by class, then in the order of the file
+    order = np.lexsort((rows, raw.category[rows], *keys.T[::-1]))
     equal = (keys[order][1:] == keys[order][:-1]).all(1)
-    same_class = claims.category[at][order][1:] == claims.category[at][order][:-1]
-    later = at[order[1:]]
+    same_class = raw.category[rows][order][1:] == raw.category[rows][order][:-1]
+    later = rows[order[1:]]
     duplicate[later[equal & same_class]] = True
     two_classes[later[equal & ~same_class]] = True
     return duplicate, two_classes
 
 
-def _same_images(claims: RawAnnotations) -> tuple[np.ndarray, np.ndarray]:
+def _same_images(raw: RawAnnotations) -> tuple[np.ndarray, np.ndarray]:
     """Images that share an id with another file, and repeated entries of one file, bool ``[m]`` each."""
     by_id: dict[int, list[int]] = {}
     by_file: dict[str, list[int]] = {}
-    names = [str(file) if file is not None else claims.labels_from[at] for at, file in enumerate(claims.files)]
-    for at, (one, name) in enumerate(zip(claims.ids.tolist(), names, strict=True)):
-        by_id.setdefault(one, []).append(at)
-        by_file.setdefault(name, []).append(at)
+    names = [str(file) if file is not None else raw.image_names[index] for index, file in enumerate(raw.files)]
+    for index, (image_id, name) in enumerate(zip(raw.ids.tolist(), names, strict=True)):
+        by_id.setdefault(image_id, []).append(index)
+        by_file.setdefault(name, []).append(index)
     same_id, same_file = np.zeros(len(names), dtype=bool), np.zeros(len(names), dtype=bool)
-    for several in by_id.values():
-        if len(several) > 1 and len({names[at] for at in several}) > 1:
-            same_id[several] = True
-    for several in by_file.values():
-        same_file[several[1:]] = True
+    for indices in by_id.values():
+        if len(indices) > 1 and len({names[index] for index in indices}) > 1:
+            same_id[indices] = True
+    for indices in by_file.values():
+        same_file[indices[1:]] = True
     return same_id, same_file
 
 
-def findings(claims: RawAnnotations, verdict: AnnotationFaults) -> tuple[Finding, ...]:
-    """What a verdict amounts to, with examples: all that the claims alone can tell, the reader's own findings first."""
-    notes = FindingLog(claims.source.name)
-    box = _box_text(claims)
-    notes.all("unknown-category", verdict.unknown_category, lambda at: f"{box(at)}: category {claims.category[at]}")
-    notes.all("not-finite", verdict.not_finite, box)
-    notes.all("normalised", verdict.normalised, box)
-    if verdict.corners:
-        notes.all("corners", ~(verdict.unknown_image | verdict.not_finite), box)
-    notes.all("pixels", verdict.pixels, box)
-    if not verdict.corners:
-        notes.all("outside", verdict.outside & ~verdict.degenerate, box)
-        notes.all("degenerate", verdict.degenerate & ~verdict.unknown_category, box)
-    notes.all("duplicate-box", verdict.duplicate & verdict.usable, box)
-    notes.all("two-classes", verdict.two_classes & verdict.usable, box)
-    notes.all("crowd", claims.crowd & verdict.usable, box)
-    _image_entries(claims, verdict, notes)
-    _categories(claims, notes)
-    return claims.findings + notes.findings()
+def findings(raw: RawAnnotations, faults: AnnotationFaults) -> tuple[Finding, ...]:
+    """The findings that follow from the annotations alone, the reader's own first."""
+    notes = FindingLog(raw.source.name)
+    box = _box_text(raw)
+    notes.add_all("unknown-category", faults.unknown_category, lambda row: f"{box(row)}: category {raw.category[row]}")
+    notes.add_all("not-finite", faults.not_finite, box)
+    notes.add_all("normalised", faults.normalized, box)
+    if faults.corners:
+        notes.add_all("corners", ~(faults.unknown_image | faults.not_finite), box)
+    notes.add_all("pixels", faults.pixels, box)
+    if not faults.corners:
+        notes.add_all("outside", faults.outside & ~faults.degenerate, box)
+        notes.add_all("degenerate", faults.degenerate & ~faults.unknown_category, box)
+    notes.add_all("duplicate-box", faults.duplicate & faults.usable, box)
+    notes.add_all("two-classes", faults.two_classes & faults.usable, box)
+    notes.add_all("crowd", raw.crowd & faults.usable, box)
+    _image_findings(raw, faults, notes)
+    _category_findings(raw, notes)
+    return raw.findings + notes.findings()
 
 
-def _box_text(claims: RawAnnotations) -> Callable[[int], str]:
-    def text(at: int) -> str:
-        image = claims.image[at]
-        where = quoted(claims.labels_from[image]) if image >= 0 else "no image"
-        size = f", picture {claims.sizes[image][0]} x {claims.sizes[image][1]}" if image >= 0 else ""
-        own = f"annotation {claims.annotation_ids[at]}" if claims.annotation_ids[at] >= 0 else f"object {at}"
-        return f"{where}, {own}: box {' '.join(f'{v:.6g}' for v in claims.boxes[at])}{size}"
+def _box_text(raw: RawAnnotations) -> Callable[[int], str]:
+    def text(row: int) -> str:
+        image = raw.image[row]
+        where = quoted(raw.image_names[image]) if image >= 0 else "no image"
+        size = f", picture {raw.sizes[image][0]} x {raw.sizes[image][1]}" if image >= 0 else ""
+        name = f"annotation {raw.annotation_ids[row]}" if raw.annotation_ids[row] >= 0 else f"object {row}"
+        return f"{where}, {name}: box {' '.join(f'{v:.6g}' for v in raw.boxes[row])}{size}"
 
     return text
 
 
-def _image_entries(claims: RawAnnotations, verdict: AnnotationFaults, notes: FindingLog) -> None:
-    def image(at: int) -> str:
-        return f"id {claims.ids[at]}: {quoted(claims.labels_from[at])}"
+def _image_findings(raw: RawAnnotations, faults: AnnotationFaults, notes: FindingLog) -> None:
+    def image(index: int) -> str:
+        return f"id {raw.ids[index]}: {quoted(raw.image_names[index])}"
 
-    notes.all("duplicate-image-id", verdict.same_id, image)
-    notes.all("duplicate-file", verdict.same_file, image)
-    ids = claims.annotation_ids[claims.annotation_ids >= 0]
-    values, counts = np.unique(ids, return_counts=True)
-    repeated = values[counts > 1]
-    notes.all("duplicate-annotation-id", np.ones(len(repeated), dtype=bool), lambda at: f"id {repeated[at]}")
-    notes.all("annotation-id-zero", claims.annotation_ids == 0, lambda at: "id 0")
-    filled = np.zeros(len(claims), dtype=bool)
-    filled[claims.image[verdict.usable]] = True
-    notes.all("empty-image", ~filled, image)
-    if not len(claims):
-        notes.add("empty-split", str(claims.source.file))
-    elif not verdict.usable.any():
-        notes.add("no-objects", f"{len(claims)} pictures")
+    notes.add_all("duplicate-image-id", faults.same_id, image)
+    notes.add_all("duplicate-file", faults.same_file, image)
+    ids, counts = np.unique(raw.annotation_ids[raw.annotation_ids >= 0], return_counts=True)
+    repeated = ids[counts > 1]
+    notes.add_all("duplicate-annotation-id", np.ones(len(repeated), dtype=bool), lambda row: f"id {repeated[row]}")
+    notes.add_all("annotation-id-zero", raw.annotation_ids == 0, lambda row: "id 0")
+    has_objects = np.zeros(len(raw), dtype=bool)
+    has_objects[raw.image[faults.usable]] = True
+    notes.add_all("empty-image", ~has_objects, image)
+    if not len(raw):
+        notes.add("empty-split", str(raw.source.file))
+    elif not faults.usable.any():
+        notes.add("no-objects", f"{len(raw)} pictures")
 
 
-def _categories(claims: RawAnnotations, notes: FindingLog) -> None:
-    ids = [one.id for one in claims.categories]
+def _category_findings(raw: RawAnnotations, notes: FindingLog) -> None:
+    ids = [category.id for category in raw.categories]
     by_id: dict[int, str] = {}
     by_name: dict[str, int] = {}
-    for one in claims.categories:
-        if one.id in by_id:
-            notes.add("duplicate-category-id", f"id {one.id}: {quoted(by_id[one.id])} and {quoted(one.name)}")
-        elif one.name in by_name:
-            notes.add("duplicate-class-name", f"{quoted(one.name)}: ids {by_name[one.name]} and {one.id}")
-        by_id.setdefault(one.id, one.name)
-        by_name.setdefault(one.name, one.id)
-    if claims.source.form == "coco":
-        told = f"ids {', '.join(map(str, ids[:8]))}{' ...' if len(ids) > 8 else ''}"
+    for category in raw.categories:
+        number, name = category.id, category.name
+        if number in by_id:
+            notes.add("duplicate-category-id", f"id {number}: {quoted(by_id[number])} and {quoted(name)}")
+        elif name in by_name:
+            notes.add("duplicate-class-name", f"{quoted(name)}: ids {by_name[name]} and {number}")
+        by_id.setdefault(number, name)
+        by_name.setdefault(name, number)
+    if raw.source.form == "coco":
+        text = f"ids {', '.join(map(str, ids[:8]))}{' ...' if len(ids) > 8 else ''}"
+        distinct = sorted(set(ids))
         if ids and min(ids) == 0:
-            notes.add("ids-from-zero", told)
-        if ids and sorted(set(ids)) not in (list(range(len(set(ids)))), list(range(1, len(set(ids)) + 1))):
-            notes.add("ids-with-gaps", told)
+            notes.add("ids-from-zero", text)
+        if ids and distinct not in (list(range(len(distinct))), list(range(1, len(distinct) + 1))):
+            notes.add("ids-with-gaps", text)
         if ids != sorted(ids):
-            notes.add("category-order", told)
-        parent = parent_category(claims)
+            notes.add("category-order", text)
+        parent = parent_category(raw)
         if parent is not None:
             notes.add("parent-category", f"id {parent}: {quoted(by_id[parent])}")
 
 
-def parent_category(claims: RawAnnotations) -> int | None:
-    """The id of a category that has no object and is the parent of all the others, or None."""
-    used = set(np.unique(claims.category).tolist())
-    for one in claims.categories:
-        others = [other for other in claims.categories if other.id != one.id]
-        if one.id not in used and others and all(other.parent == one.name for other in others) and one.parent != one.name:
-            return one.id
+def parent_category(raw: RawAnnotations) -> int | None:
+    """The id of a category without objects that is the parent of all the others, or None."""
+    used = set(np.unique(raw.category).tolist())
+    for category in raw.categories:
+        others = [other for other in raw.categories if other.id != category.id]
+        if category.id in used or not others or category.parent == category.name:
+            continue
+        if all(other.parent == category.name for other in others):
+            return category.id
     return None

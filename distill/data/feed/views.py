@@ -1,8 +1,8 @@
-"""Augmented views that come round again: with ``count`` views, epoch e shows every picture as epoch e + ``count`` will.
+"""Views that repeat: with ``count`` views, epoch e shows every picture as epoch e + ``count`` will.
 
-A view of a picture follows from (seed, number of the view, place in the data) alone: not from the epoch, the batch or what
-was drawn before. Batches are still put together anew in every epoch. Where a preset wants several input sizes, each
-picture has one size in a view, and batches are put together among the pictures of a size.
+What a picture looks like in a view follows from (seed, number of the view, index of the picture) alone. Batches are
+still put together anew in every epoch. Where a preset has several input sizes, each picture has one size in a view, and
+a batch holds pictures of one size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class View:
 
     number: int
     closing: bool = False
-    """Whether it is one of the last epochs', without strong augmentation."""
+    """Whether it is of the last epochs, without strong augmentation."""
 
     def __str__(self) -> str:
         return f"{'closing' if self.closing else 'view'}-{self.number:03d}"
@@ -36,7 +36,7 @@ class Origin:
 
     view: View
     indices: tuple[int, ...]
-    """Each image's picture: its place in the data set."""
+    """Each image's picture: its index in the data set."""
     side_px: int
     """Side of the input."""
 
@@ -57,27 +57,27 @@ class Views:
         return View(epoch % self.count, closing)
 
     def sides_px(self, view: View) -> np.ndarray:
-        """The side of the input at which each picture is seen in a view, int64 ``[pictures]``."""
+        """The side of the input for each picture in a view, int64 ``[pictures]``."""
         if self._sides[0] != view:
-            self._sides = (view, self._drawn_sides(view))
+            self._sides = (view, self._random_sides(view))
         return self._sides[1]
 
     def all_sides_px(self) -> tuple[int, ...]:
         """Every side of the input that any view has."""
         return tuple(sorted({side for preset in self._presets.values() for side in preset.sides_px(self.input_px)}))
 
-    def _drawn_sides(self, view: View) -> np.ndarray:
-        """Runs of whole batches share a size, so that only one size is left with a batch that is not full."""
+    def _random_sides(self, view: View) -> np.ndarray:
+        """Whole batches in a row share a size, so that at most one size has a batch that is not full."""
         preset = self._presets[view.closing]
         sides = preset.sides_px(self.input_px)
-        found = np.full(self.pictures, sides[0], np.int64)
+        chosen = np.full(self.pictures, sides[0], np.int64)
         if len(sides) > 1 and preset.sizes is not None:
-            draw = np.random.default_rng([self.seed, SIZE, view.number, int(view.closing)])
-            shuffled = draw.permutation(self.pictures)
+            rng = np.random.default_rng([self.seed, SIZE, view.number, int(view.closing)])
+            shuffled = rng.permutation(self.pictures)
             run = self.batch * preset.sizes.every
-            for at in range(0, self.pictures, run):
-                found[shuffled[at : at + run]] = sides[int(draw.integers(len(sides)))]
-        return found
+            for start in range(0, self.pictures, run):
+                chosen[shuffled[start : start + run]] = sides[int(rng.integers(len(sides)))]
+        return chosen
 
     def batches(self, epoch: int, closing: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The pictures of an epoch's batches, int64 ``[steps, batch]``, and the side of each batch, int64 ``[steps]``.
@@ -85,14 +85,14 @@ class Views:
         Each picture occurs once; the one batch that is not full is filled up with pictures of its size.
         """
         sides = self.sides_px(self.of(epoch, closing))
-        draw = np.random.default_rng([self.seed, ORDER, epoch])
-        shuffled = draw.permutation(self.pictures)
+        rng = np.random.default_rng([self.seed, ORDER, epoch])
+        shuffled = rng.permutation(self.pictures)
         sizes = self._presets[closing].sizes
         runs: list[np.ndarray] = []
         for side in np.unique(sides):
-            mine = shuffled[sides[shuffled] == side]
-            whole = np.resize(mine, -(-len(mine) // self.batch) * self.batch).reshape(-1, self.batch)
-            every = len(whole) if sizes is None else sizes.every
-            runs += [whole[at : at + every] for at in range(0, len(whole), every)]
-        indices = np.concatenate([runs[at] for at in draw.permutation(len(runs))])
+            of_side = shuffled[sides[shuffled] == side]
+            batches = np.resize(of_side, -(-len(of_side) // self.batch) * self.batch).reshape(-1, self.batch)
+            every = len(batches) if sizes is None else sizes.every
+            runs += [batches[start : start + every] for start in range(0, len(batches), every)]
+        indices = np.concatenate([runs[number] for number in rng.permutation(len(runs))])
         return indices, sides[indices[:, 0]]

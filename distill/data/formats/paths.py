@@ -1,7 +1,7 @@
-"""Paths that come from data: found without leaving the data's folder, read without being taken in.
+"""Paths and text files of a data set, which may be hostile.
 
-Data may be hostile. A path is followed only if what it leads to, symbolic links resolved, lies inside the root and is a
-regular file. Folders are listed once and kept, so that checking a hundred thousand paths costs a few listings.
+A path is followed only if its target, symbolic links resolved, is inside the root and a regular file. Folders are
+listed once and cached, so that checking a hundred thousand paths costs a few listings.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 from workbench.errors import BadInput
 
-MOST_TEXT_BYTES = 64 * 2**20
-"""Of a label file or a list of images."""
-MOST_YAML_BYTES = 2**20
-MOST_YAML_DEPTH = 20
+MAX_TEXT_BYTES = 64 * 2**20
+"""Size of a label file or a list of images."""
+MAX_YAML_BYTES = 2**20
+MAX_YAML_DEPTH = 20
 
 OUTSIDE = "outside"
 MISSING = "missing"
 
 
-class Places:
+class DataFiles:
     """The files below ``root``, by paths relative to any folder in it."""
 
     def __init__(self, root: Path) -> None:
@@ -29,7 +29,7 @@ class Places:
         self._prefix = str(self.root).rstrip(os.sep) + os.sep
         self._listed: dict[str, tuple[str, dict[str, bool]] | str] = {}
 
-    def inside(self, path: str | Path) -> bool:
+    def is_inside(self, path: str | Path) -> bool:
         """Whether ``path``, links resolved, is the root or below it."""
         real = os.path.realpath(path)
         return real == str(self.root) or real.startswith(self._prefix)
@@ -47,24 +47,24 @@ class Places:
         real, names = listing
         kind = names.get(base)
         if kind is None:
-            return MISSING if self.inside(os.path.join(real, base)) else OUTSIDE
+            return MISSING if self.is_inside(os.path.join(real, base)) else OUTSIDE
         if kind:
             return Path(real + os.sep + base)
         # a link, or no regular file
         target = os.path.realpath(os.path.join(real, base))
-        if not self.inside(target):
+        if not self.is_inside(target):
             return OUTSIDE
         return Path(target) if os.path.isfile(target) else MISSING
 
     def files(self, folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-        """Names of regular files and links right in ``folder`` with one of ``suffixes``, sorted; hidden ones do not count."""
+        """Names of regular files and links in ``folder`` itself with one of ``suffixes``, sorted; no hidden ones."""
         listing = self._list(str(folder))
         if isinstance(listing, str):
             return []
         return sorted(n for n in listing[1] if n.lower().endswith(suffixes) and not n.startswith("."))
 
     def _list(self, folder: str) -> tuple[str, dict[str, bool]] | str:
-        """Resolved path of ``folder`` and what is in it: names, true for regular files, false for links and the rest."""
+        """Resolved path of ``folder``, and its entries: true for regular files, false for links and others."""
         known = self._listed.get(folder)
         if known is None:
             known = self._listed[folder] = self._read(folder)
@@ -72,11 +72,12 @@ class Places:
 
     def _read(self, folder: str) -> tuple[str, dict[str, bool]] | str:
         try:
-            if not self.inside(folder):
+            if not self.is_inside(folder):
                 return OUTSIDE
             real = os.path.realpath(folder)
             with os.scandir(real) as entries:
-                return real, {e.name: e.is_file(follow_symlinks=False) for e in entries if not e.is_dir(follow_symlinks=False)}
+                others = (entry for entry in entries if not entry.is_dir(follow_symlinks=False))
+                return real, {entry.name: entry.is_file(follow_symlinks=False) for entry in others}
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return MISSING
         except OSError as error:
@@ -85,7 +86,7 @@ class Places:
             raise BadInput(f"{folder}: cannot be listed ({error.strerror or error})") from error
 
 
-def read_text(file: Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
+def read_text(file: Path, most_bytes: int = MAX_TEXT_BYTES) -> str:
     """The text of a regular file in UTF-8, a byte order mark taken off."""
     try:
         if not file.is_file():
@@ -101,23 +102,23 @@ def read_text(file: Path, most_bytes: int = MOST_TEXT_BYTES) -> str:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """A mapping from a YAML file; aliases are refused, because a few lines of them can stand for billions of values."""
+    """A mapping from a YAML file. Aliases are refused: a few lines of them can stand for billions of values."""
     import yaml
 
-    text = read_text(file, MOST_YAML_BYTES)
+    text = read_text(file, MAX_YAML_BYTES)
     depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # nesting costs time by its square, so it is stopped on the way
+            # the time grows with the square of the depth, so parsing stops on the way
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_YAML_DEPTH:
-                raise BadInput(f"{file}: nested deeper than {MOST_YAML_DEPTH} levels, which no description of data is")
+            if depth > MAX_YAML_DEPTH:
+                raise BadInput(f"{file}: nested deeper than {MAX_YAML_DEPTH} levels; no description of data needs that")
             if isinstance(event, yaml.AliasEvent):
                 raise BadInput(f"{file}: has the alias *{event.anchor}: write the value out, aliases are not read")
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BadInput(f"{file}: not YAML ({error})") from error
-    except ValueError as error:  # such as a date that is none, or a number of ten thousand digits
+    except ValueError as error:  # such as an invalid date, or a number of ten thousand digits
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{file}: {error}") from error

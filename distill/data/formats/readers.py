@@ -1,15 +1,15 @@
-"""The one door to data: ``open_data(path, split)`` reads COCO, YOLO and VOC, and refuses what would hurt.
+"""Opening data: ``open_data(path, split)`` reads every format in ``FORMATS`` and refuses errors in annotations.
 
-Errors that stand in the annotations are refused, with the doctor named as the way out. By rule, not by refusal, go
-boxes that reach out of their picture (clipped), boxes without area in it (dropped), crowds (ignored) and pictures
-without objects (background). Boxes are pixels of the image as ``zoo.images.read_image`` gives it, turned by EXIF.
+Handled by rule, not refused: boxes that reach out of their image (clipped), boxes without area in it (dropped), crowds
+(ignored) and images without objects (background). Boxes are pixels of the image as ``zoo.images.read_image`` gives it,
+turned by EXIF.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -20,19 +20,31 @@ from distill.data.formats import coco, voc, yolo
 from distill.data.formats.raw import RawAnnotations, Source
 from workbench.errors import BadInput
 
-FORMS: dict[str, ModuleType] = {"coco": coco, "yolo": yolo, "voc": voc}
-"""Every form of data: a module with ``find(path)`` and ``read(source, say)``. Asked in this order."""
+LogFunction = Callable[[str], None]
+
+
+class DataFormat(Protocol):
+    """A data format: a module with these two functions, or an object."""
+
+    def find(self, path: Path, /) -> list[Source]:
+        """The splits of this format at ``path``; none if it is of another format."""
+
+    def read(self, source: Source, log: LogFunction, /) -> RawAnnotations:
+        """What the files of a split say, faults included."""
+
+
+FORMATS: dict[str, DataFormat] = {"coco": coco, "yolo": yolo, "voc": voc}
+"""Every format by name, in the order in which they are tried. A new one is one file and one line here."""
 
 LAYOUTS = (
-    "a COCO JSON file; annotations/train.json and val.json with images/train and images/val; annotations/instances_train2017.json with train2017; "
-    "train/_annotations.coco.json (Roboflow); data.yaml (YOLO); Annotations and JPEGImages (VOC)"
+    "a COCO JSON file; annotations/train.json and val.json with images/train and images/val; "
+    "annotations/instances_train2017.json with train2017; train/_annotations.coco.json (Roboflow); "
+    "data.yaml (YOLO); Annotations and JPEGImages (VOC)"
 )
-
-Say = Callable[[str], None]
 
 
 def silent(text: str) -> None:
-    """Tells nobody."""
+    """Log nothing."""
 
 
 def find_sources(path: str | Path) -> list[Source]:
@@ -43,8 +55,8 @@ def find_sources(path: str | Path) -> list[Source]:
             raise BadInput(f"{path}: no such file or folder")
         if not path.is_dir() and not path.is_file():
             raise BadInput(f"{path}: neither a folder nor a regular file")
-        for form in FORMS.values():
-            sources: list[Source] = form.find(path)
+        for data_format in FORMATS.values():
+            sources = data_format.find(path)
             if sources:
                 return sources
     except (OSError, ValueError) as error:
@@ -54,76 +66,82 @@ def find_sources(path: str | Path) -> list[Source]:
     raise BadInput(f"{path}: no data set that can be read; known are {LAYOUTS}")
 
 
-def read_claims(source: Source, log: Say = silent) -> RawAnnotations:
-    """What the files of one split claim, faults and all."""
-    claims: RawAnnotations = FORMS[source.form].read(source, log)
-    return claims
+def read_raw(source: Source, log: LogFunction = silent) -> RawAnnotations:
+    """What the files of a split say, faults included."""
+    return FORMATS[source.form].read(source, log)
 
 
-def open_data(path: str | Path, split: str = "train", log: Say = silent) -> DataSet:
-    """One split of the data at ``path``; ``log`` hears how reading goes.
+def open_data(path: str | Path, split: str = "train", log: LogFunction = silent) -> DataSet:
+    """One split of the data at ``path``; ``log`` takes lines of progress.
 
-    A JSON file whose name tells of no split serves as any.
+    A JSON file whose name does not say a split serves as any.
     """
     sources = {source.name: source for source in find_sources(path)}
     source = sources.get(split) or (sources.get("") if len(sources) == 1 else None)
     if source is None:
         raise _no_split(path, split, list(sources))
-    return accept(read_claims(source, log), path)
+    return accept(read_raw(source, log), path)
 
 
-def open_pair(path: str | Path, log: Say = silent) -> tuple[DataSet, DataSet]:
-    """The splits train and val of one data set, which must be two and agree on their classes."""
+def open_pair(path: str | Path, log: LogFunction = silent) -> tuple[DataSet, DataSet]:
+    """The splits train and val of a data set; their classes must agree."""
     sources = {source.name: source for source in find_sources(path)}
     for split in ("train", "val"):
         if split not in sources:
             raise _no_split(path, split, list(sources))
-    train, val = (accept(read_claims(sources[split], log), path) for split in ("train", "val"))
+    train, val = (accept(read_raw(sources[split], log), path) for split in ("train", "val"))
     check_same(train.classes, val.classes, "train", "val")
     return train, val
 
 
+def open_splits(path: str | Path, log: LogFunction = silent) -> dict[str, DataSet]:
+    """All splits of the data at ``path`` by name; ``all`` where no name says which."""
+    return {source.name or "all": accept(read_raw(source, log), path) for source in find_sources(path)}
+
+
 def _no_split(path: str | Path, split: str, known: list[str]) -> BadInput:
-    have = " and ".join(repr(name) for name in known if name) or "one that no name tells the split of"
+    there = " and ".join(repr(name) for name in known if name) or "one whose name does not say a split"
     return BadInput(
-        f"{path}: no split {split!r}, only {have}; give a folder with both train and val, such as annotations/train.json and annotations/val.json "
-        "beside images/train and images/val (docs/data.md)"
+        f"{path}: no split {split!r}, only {there}; give a folder with both train and val, such as "
+        "annotations/train.json and annotations/val.json beside images/train and images/val (docs/data.md)"
     )
 
 
-def accept(claims: RawAnnotations, path: str | Path) -> DataSet:
-    """The data set that ``claims``, found at ``path``, make; ``BadInput`` names the first error and how many more there are."""
-    verdict = find_faults(claims)
-    errors = [one for one in findings(claims, verdict) if one.rule.severity == "error"]
+def accept(raw: RawAnnotations, path: str | Path) -> DataSet:
+    """The data set of ``raw``, read from ``path``; an error names the first fault and the number of other kinds."""
+    faults = find_faults(raw)
+    errors = [finding for finding in findings(raw, faults) if finding.rule.severity == "error"]
     if errors:
         first, more = errors[0], len(errors) - 1
         raise BadInput(
-            f"{claims.source.file}: {first.code}, {first.count} time{'s' * (first.count != 1)}: {first.rule.what}; for example {first.examples[0]}"
+            f"{raw.source.file}: {first.code}, {first.count} time{'s' * (first.count != 1)}: {first.rule.what}; "
+            f"for example {first.examples[0]}"
             + (f"; and {more} more kind{'s' * (more > 1)} of error" if more else "")
-            + f"; nas data doctor {path} tells all, and --fix OUT writes a repaired copy"
+            + f"; nas data doctor {path} lists all, and --fix OUT writes a repaired copy"
         )
-    classes = ClassMap.of((one.id, one.name) for one in claims.categories)
-    return DataSet(claims.source.root, claims.source.name, classes, _pictures(claims, verdict, classes), {
-        "outside": int((verdict.outside & ~verdict.degenerate).sum()), "degenerate": int(verdict.degenerate.sum()),
-    })  # fmt: skip
+    classes = ClassMap.of((category.id, category.name) for category in raw.categories)
+    outside, degenerate = (faults.outside & ~faults.degenerate).sum(), faults.degenerate.sum()
+    handled = {"outside": int(outside), "degenerate": int(degenerate)}
+    return DataSet(raw.source.root, raw.source.name, classes, _pictures(raw, faults, classes), handled)
 
 
-def _pictures(claims: RawAnnotations, verdict: AnnotationFaults, classes: ClassMap) -> tuple[Picture, ...]:
+def _pictures(raw: RawAnnotations, faults: AnnotationFaults, classes: ClassMap) -> tuple[Picture, ...]:
     """Every picture with its boxes: views into columns sorted by picture, within one in the order of the file."""
-    keep = np.flatnonzero(verdict.usable)
-    keep = keep[np.argsort(claims.image[keep], kind="stable")]
-    boxes = np.ascontiguousarray(verdict.clipped[keep])
-    labels = classes.numbers(claims.category[keep])
-    crowd = claims.crowd[keep]
-    whole = (boxes[:, 2:] - boxes[:, :2]).prod(1, dtype=np.float64)
-    # fmin passes over NaN: where no area is stated, the box's own
-    areas = np.fmin(claims.areas[keep], whole).astype(np.float32)
-    ends = np.searchsorted(claims.image[keep], np.arange(len(claims) + 1))
+    rows = np.flatnonzero(faults.usable)
+    rows = rows[np.argsort(raw.image[rows], kind="stable")]
+    boxes = np.ascontiguousarray(faults.clipped[rows])
+    labels = classes.numbers(raw.category[rows])
+    crowd = raw.crowd[rows]
+    box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(1, dtype=np.float64)
+    # fmin ignores NaN: where no area is stated, the box's own
+    areas = np.fmin(raw.areas[rows], box_areas).astype(np.float32)
+    ends = np.searchsorted(raw.image[rows], np.arange(len(raw) + 1))
     pictures = []
-    for at, (start, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
-        file = claims.files[at]
+    for index, (start, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)):
+        file = raw.files[index]
         assert file is not None  # a missing one is an error, which accept refuses
         part = slice(start, end)
-        width, height = claims.sizes[at].tolist()
-        pictures.append(Picture(int(claims.ids[at]), file, width, height, boxes[part], labels[part], crowd[part], areas[part]))
+        width, height = raw.sizes[index].tolist()
+        image_id = int(raw.ids[index])
+        pictures.append(Picture(image_id, file, width, height, boxes[part], labels[part], crowd[part], areas[part]))
     return tuple(pictures)

@@ -14,10 +14,10 @@ from distill.data.feed.views import Origin, View, Views
 from distill.teach.balance import WARMUP_CALLS, Schedule
 from distill.teach.cache.store import TeacherCache
 from distill.teach.task import DistillationTask
+from distill.train.hooks.progress_line import format_duration
 from distill.train.loop import Loop
 from distill.train.parallel.group import group
 from distill.train.recipe import TrainRecipe
-from distill.train.run import duration
 from zoo.images import Preprocess
 from zoo.learning.targets import Targets
 
@@ -98,9 +98,10 @@ def describe_cost(
         hint = ""
         if times.teachers > EXPENSIVE * (times.step - times.teachers):
             hint = "; nas distill --cache-views would run it once for each view of an image"
+        share = 100 * times.teachers / times.step
         return (
-            f"teacher: runs in {with_teacher:,} of {batches:,} steps and takes {100 * times.teachers / times.step:.0f} % "
-            f"of each; about {duration(student_s + uncached_s)} on this machine, {duration(uncached_s)} of it for the "
+            f"teacher: runs in {with_teacher:,} of {batches:,} steps and takes {share:.0f} % of each; about "
+            f"{format_duration(student_s + uncached_s)} on this machine, {format_duration(uncached_s)} of it for the "
             f"teacher{hint}"
         )
     views = teacher_views(recipe, schedule, caches[0].views)
@@ -111,8 +112,9 @@ def describe_cost(
     )
     cached_s = min(computed / len(caches) / recipe.batch, with_teacher) * times.teachers
     return (
-        f"teacher: {_describe_size(views, images, caches)}; about {duration(student_s + cached_s)} on this machine, "
-        f"{duration(cached_s)} of it for the teacher (without the cache {duration(student_s + uncached_s)})"
+        f"teacher: {_describe_size(views, images, caches)}; about {format_duration(student_s + cached_s)} on this "
+        f"machine, {format_duration(cached_s)} of it for the teacher (without the cache "
+        f"{format_duration(student_s + uncached_s)})"
     )
 
 

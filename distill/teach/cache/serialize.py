@@ -1,7 +1,7 @@
 """Teacher outputs of one image as bytes: features and scores in float16, boxes in float32.
 
-Boxes are in pixels of inputs up to a thousand wide, where float16 is off by up to a quarter of a pixel. Only the scores of
-the classes that student and teacher share are stored.
+Boxes are in pixels of inputs up to a thousand wide, where float16 is off by up to a quarter of a pixel. Only the
+scores of the classes that student and teacher share are stored.
 """
 
 from __future__ import annotations

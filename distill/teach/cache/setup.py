@@ -38,7 +38,7 @@ class CacheOptions:
     """The run folder."""
     device: str = "cpu"
     folder: str | None = None
-    """A folder that outlives the run and that runs may share; None keeps the cache in the run folder until it is done."""
+    """A folder that outlives the run and may be shared; None is the run folder, until the run is done."""
     budget_gb: float | None = None
     """Disk space in 1e9 bytes; 0 disables the cache."""
 
@@ -57,8 +57,8 @@ def use_cache(
 ) -> Iterator[Callable[[Loop], None]]:
     """Give each teacher of ``task`` a cache, if the recipe repeats views and the budget is not 0.
 
-    ``teachers`` are their entries in the run's settings, in the order of the task. Yields a function to be called before
-    the first step, which predicts the duration of the run and logs it; without ``log`` it does not.
+    ``teachers`` are their entries in the run's settings, in the order of the task. Yields a function to be called
+    before the first step, which predicts the duration of the run and logs it; without ``log`` it does not.
     """
     loops: list[Loop] = []
     with ExitStack() as stack:
@@ -66,8 +66,7 @@ def use_cache(
         if isinstance(task, DistillationTask) and recipe.views:
             views = views_of(recipe, len(data), seed, input_px)
             keys = [
-                cache_key(part, task, data, views, teacher)
-                for part, teacher in zip(task.parts, teachers, strict=True)
+                cache_key(part, task, data, views, teacher) for part, teacher in zip(task.parts, teachers, strict=True)
             ]
             caches = _open_caches(stack, task, keys, recipe, views, options, log or (lambda text: None))
 
@@ -134,7 +133,7 @@ def views_of(recipe: TrainRecipe, images: int, seed: int, input_px: int) -> View
 def cache_key(
     part: TeacherLosses, task: Task, data: DataSet, views: Views, teacher: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything that a record depends on. ``teacher`` identifies the teacher, by the hash of its weights, and its input."""
+    """Everything that a record depends on. ``teacher`` is the teacher's entry in the run's settings."""
     several_sizes = len(views.all_sides_px()) > 1
     required = part.required
     kept = {

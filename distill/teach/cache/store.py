@@ -1,12 +1,12 @@
 """A disk cache of teacher outputs: one record for each view of each image, computed once.
 
-Training always uses the record, even in the step that computes it, so that no bit depends on which step that was. What a
-step computes follows from its batch and the budget alone: images beyond the budget by themselves, and those within it
+Training always uses the record, even in the step that computes it, so that no bit depends on which step that was. What
+a step computes follows from its batch and the budget alone: images beyond the budget by themselves, and those within it
 together as soon as one record is missing. A killed run therefore resumes with the same bits.
 
-The folder holds ``cache.json`` (what the records were made for) and two files a view (``view_file``). Processes that share
-every batch (``distill.train.parallel``) share the files too, if they see the same disk: each writes the records of its
-images and finds those of the others.
+The folder holds ``cache.json`` (what the records were made for) and two files a view (``view_file``). Processes that
+share every batch (``distill.train.parallel``) share the files too, if they see the same disk: each writes the
+records of its images and finds those of the others.
 """
 
 from __future__ import annotations
@@ -237,9 +237,7 @@ def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     if not file.exists():
         others = sorted(item.name for item in path.iterdir() if item.name != ".lock")
         if others:
-            raise BadInput(
-                f"{str(path)!r} holds {others[0]!r} and no cache.json, so it is no teacher cache: {way_out}"
-            )
+            raise BadInput(f"{str(path)!r} holds {others[0]!r} and no cache.json, so it is no teacher cache: {way_out}")
         write_atomic(file, json.dumps(manifest, indent=1) + "\n")
         return
     try:

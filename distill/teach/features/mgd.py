@@ -18,9 +18,9 @@ from zoo.learning.targets import Targets
 class MaskedGenerative(FeatureMethod):
     """MGD (Yang et al. 2022): two trained convolutions generate the teacher's map from the masked student's map.
 
-    The loss is ``weight`` (the paper's alpha) times the squared distance, summed over channels and positions. ``masked``
-    (lambda) is the share of masked positions, sampled anew in every call from torch's global generator. ``standardize``
-    as in CWD.
+    The loss is ``weight`` (the paper's alpha) times the squared distance, summed over channels and positions.
+    ``masked`` (lambda) is the share of masked positions, sampled anew in every call from torch's global generator.
+    ``standardize`` as in CWD.
     """
 
     def __init__(

@@ -52,7 +52,8 @@ class Overlap(SoftTargetMethod):
         targets, predictions = targets[chosen], predictions[chosen]
         alignment, overlap = alignments[targets, predictions], overlaps[targets, predictions]
         best_alignment, best_overlap = (
-            values.new_zeros(len(overlaps)).scatter_reduce(0, targets, values, "amax") for values in (alignment, overlap)
+            values.new_zeros(len(overlaps)).scatter_reduce(0, targets, values, "amax")
+            for values in (alignment, overlap)
         )
         shares = alignment / best_alignment[targets].clamp(min=torch.finfo(alignment.dtype).tiny)
         return Match(predictions, targets, shares * best_overlap[targets], shares, ignored)

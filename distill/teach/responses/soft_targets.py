@@ -1,4 +1,4 @@
-"""Soft targets: the teacher's selected boxes with their scores, and the loss of predictions that are matched to them."""
+"""Soft targets: the teacher's selected boxes with their scores, and the loss of predictions matched to them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The processes of a training: each has its part of every batch, and after every step all of them have the same weights.
+"""The processes of a training: each has a share of every batch, and after every step all have the same weights.
 
-Together they do what one process would do with the whole batch. Every part's losses are divided by what counts the whole batch
-(``zoo.learning.batch_share``), batch norms take their statistics over it (``norms``), and gradients are summed, so that nothing but the order of
-sums tells the two apart. Without ``torch.distributed`` a process is a group of its own.
+Together they compute what one process would compute on the whole batch, but for the order of sums. Every share's losses
+are divided by what counts the whole batch (``zoo.learning.batch_share``), batch norms take their statistics over it
+(``sync_bn``), and gradients are summed. Without ``torch.distributed`` a process is a group of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zoo.learning.batch_share import BatchShare, batch_share, use_batch_share
 from zoo.learning.losses import to_float32
 
 BUCKET = 1 << 23
-"""Gradients that travel together: numbers of four bytes each."""
+"""Gradients that are sent together: numbers of four bytes each."""
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Group(BatchShare):
         return thing
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until all processes have called this."""
 
     @property
     def writes(self) -> bool:
@@ -59,8 +59,8 @@ ALONE = Group()
 
 def group() -> Group:
     """The group that this process belongs to."""
-    mine = batch_share()
-    return mine if isinstance(mine, Group) else ALONE
+    share = batch_share()
+    return share if isinstance(share, Group) else ALONE
 
 
 class DistributedGroup(Group):
@@ -74,16 +74,16 @@ class DistributedGroup(Group):
         self.device = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
 
     def total(self, x: Tensor) -> Tensor:
-        found: Tensor = _Total.apply(x)
-        return found
+        summed: Tensor = _Total.apply(x)
+        return summed
 
     def count(self, number: int) -> int:
         return int(self.added(torch.tensor(number, device=self.device)))
 
     def most(self, number: int) -> int:
-        told = torch.tensor(number, device=self.device)
-        self._distributed.all_reduce(told, self._distributed.ReduceOp.MAX)
-        return int(told)
+        largest = torch.tensor(number, device=self.device)
+        self._distributed.all_reduce(largest, self._distributed.ReduceOp.MAX)
+        return int(largest)
 
     def added(self, x: Tensor) -> Tensor:
         """``x``, which is overwritten, summed over the processes; no gradient."""
@@ -92,29 +92,31 @@ class DistributedGroup(Group):
 
     def gathered(self, x: Tensor) -> Tensor:
         """Every process's ``x``, stacked; no gradient."""
-        found = [torch.empty_like(x) for _ in range(self.world)]
-        self._distributed.all_gather(found, x)
-        return torch.stack(found)
+        parts = [torch.empty_like(x) for _ in range(self.world)]
+        self._distributed.all_gather(parts, x)
+        return torch.stack(parts)
 
     def align(self, module: nn.Module) -> None:
         for value in module.state_dict().values():
             self._distributed.broadcast(value, 0)
 
     def sums(self, values: Sequence[Tensor]) -> list[float]:
-        told: list[float] = self.added(torch.stack([value.detach().double().reshape(()) for value in values]).to(self.device)).tolist()
-        return told
+        stacked = torch.stack([value.detach().double().reshape(()) for value in values])
+        summed: list[float] = self.added(stacked.to(self.device)).tolist()
+        return summed
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        trained = [one for one in parameters if one.requires_grad]
-        # a parameter that a part of the batch had no use for has no gradient there
-        used = self.added(torch.tensor([one.grad is not None for one in trained], dtype=torch.int32, device=self.device)).tolist()
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        # a parameter that a share of the batch did not use has no gradient there
+        has_grad = [parameter.grad is not None for parameter in trained]
+        users = self.added(torch.tensor(has_grad, dtype=torch.int32, device=self.device)).tolist()
         waiting: list[Tensor] = []
-        for one, users in zip(trained, used, strict=True):
-            if not users:
+        for parameter, count in zip(trained, users, strict=True):
+            if not count:
                 continue
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-            waiting.append(one.grad)
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            waiting.append(parameter.grad)
             if sum(grad.numel() for grad in waiting) >= BUCKET:
                 self._add(waiting)
                 waiting = []
@@ -127,22 +129,22 @@ class DistributedGroup(Group):
             grad.copy_(summed.view(grad.shape))
 
     def everyone(self, thing: T) -> list[T]:
-        found: list[Any] = [None] * self.world
-        self._distributed.all_gather_object(found, thing)
-        return found
+        gathered: list[Any] = [None] * self.world
+        self._distributed.all_gather_object(gathered, thing)
+        return gathered
 
     def first(self, thing: T) -> T:
-        told: list[Any] = [thing if self.rank == 0 else None]
-        self._distributed.broadcast_object_list(told, 0)
-        found: T = told[0]
-        return found
+        sent: list[Any] = [thing if self.rank == 0 else None]
+        self._distributed.broadcast_object_list(sent, 0)
+        received: T = sent[0]
+        return received
 
     def wait(self) -> None:
         self._distributed.barrier()
 
 
 class _Total(torch.autograd.Function):
-    """The sum over processes. A number that all of them use has from all of them its gradient."""
+    """The sum over processes. All of them use it, so its gradient is the sum of all theirs."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -155,9 +157,9 @@ class _Total(torch.autograd.Function):
 
 def joined_group() -> DistributedGroup:
     """The group of a process that is not alone."""
-    mine = batch_share()
-    assert isinstance(mine, DistributedGroup)
-    return mine
+    share = batch_share()
+    assert isinstance(share, DistributedGroup)
+    return share
 
 
 @contextmanager
@@ -168,28 +170,28 @@ def joined() -> Iterator[Group]:
     if distributed.get_world_size() == 1:
         yield ALONE
         return
-    mine = DistributedGroup()
-    with use_batch_share(mine):
-        yield mine
+    distributed_group = DistributedGroup()
+    with use_batch_share(distributed_group):
+        yield distributed_group
 
 
-def agreed(things: Iterable[T]) -> Iterator[T]:
-    """``things``, of which all processes have as many. Data that one process cannot read are bad input to all of them."""
-    mine = group()
-    if mine.world == 1:
-        yield from things
+def agreed(items: Iterable[T]) -> Iterator[T]:
+    """``items``, of which all processes have the same number. A ``BadInput`` in one of them is raised in all."""
+    together = group()
+    if together.world == 1:
+        yield from items
         return
-    rest = iter(things)
+    rest = iter(items)
     while True:
-        failure, thing, over = "", None, False
+        failure, item, over = "", None, False
         try:
-            thing = next(rest)
+            item = next(rest)
         except StopIteration:
             over = True
         except BadInput as error:
             failure = str(error)
-        if mine.most(len(failure)):
-            raise BadInput(next(told for told in mine.everyone(failure) if told))
+        if together.most(len(failure)):
+            raise BadInput(next(text for text in together.everyone(failure) if text))
         if over:
             return
-        yield thing  # type: ignore[misc]
+        yield item  # type: ignore[misc]

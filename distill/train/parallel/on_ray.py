@@ -106,7 +106,7 @@ class _RayTraining:
 
     def result(self, log: Callable[[str, bool], None]) -> TrainResult:
         """Wait for the end, and show the workers' messages meanwhile."""
-        from distill.train.run import interruptible
+        from distill.train.hooks.stop import interruptible
 
         thread = threading.Thread(target=self._fit, daemon=True, name="nas-fit")
         asked_to_stop = False

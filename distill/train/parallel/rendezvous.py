@@ -1,4 +1,4 @@
-"""How processes of one machine find one another: through a file and the loopback device, so that nothing listens to the network."""
+"""How processes of one machine find one another: through a file and the loopback device; no network port opens."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from pathlib import Path
 from torch import distributed
 
 TIMEOUT_S = 1800.0
-"""Seconds that a process waits for the others, for instance while the first one judges."""
+"""Seconds that a process waits for the others, for instance while the first one evaluates."""
 
 
-def rendezvous(meeting: str | Path, rank: int, world: int, backend: str = "gloo", timeout_s: float = TIMEOUT_S) -> None:
-    """Become number ``rank`` of ``world`` processes that know the file ``meeting``, which must be a new one."""
+def rendezvous(file: str | Path, rank: int, world: int, backend: str = "gloo", timeout_s: float = TIMEOUT_S) -> None:
+    """Become number ``rank`` of the ``world`` processes that know ``file``, which must be new."""
     os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = "lo"
-    store = distributed.FileStore(str(meeting), world)
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s))
+    store = distributed.FileStore(str(file), world)
+    distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s)
+    )
 
 
 def part() -> None:
-    """The opposite of ``rendezvous``."""
+    """Leave the process group."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 @contextmanager
-def rendezvous_done(meeting: str | Path, rank: int, world: int) -> Iterator[None]:
-    """``rendezvous``, and ``part`` in the end."""
-    rendezvous(meeting, rank, world)
+def rendezvous_done(file: str | Path, rank: int, world: int) -> Iterator[None]:
+    """``rendezvous``, and ``part`` at the end."""
+    rendezvous(file, rank, world)
     try:
         yield
     finally:

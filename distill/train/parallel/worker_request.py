@@ -32,7 +32,9 @@ class WorkerRequest:
         return "cuda" if self.gpus else "cpu"
 
 
-def worker_request(workers: int | None, gpus: int | None, cpus: int | None, address: str | None) -> WorkerRequest | None:
+def worker_request(
+    workers: int | None, gpus: int | None, cpus: int | None, address: str | None
+) -> WorkerRequest | None:
     """The request from command line options; None without ``--workers``."""
     if workers is None:
         for option, value in (("--gpus-per-worker", gpus), ("--cpus-per-worker", cpus), ("--address", address)):
@@ -41,7 +43,9 @@ def worker_request(workers: int | None, gpus: int | None, cpus: int | None, addr
         return None
     check_workers(workers, address)
     if gpus not in (None, 0, 1):
-        raise BadInput(f"--gpus-per-worker {gpus} must be 0 or 1: a worker uses one GPU; for more of them, more --workers")
+        raise BadInput(
+            f"--gpus-per-worker {gpus} must be 0 or 1: a worker uses one GPU; for more of them, more --workers"
+        )
     if cpus is not None and cpus < 1:
         raise BadInput(f"--cpus-per-worker {cpus} must be at least 1")
     return WorkerRequest(workers, gpus or 0, cpus or 1, address)
@@ -68,5 +72,6 @@ def check_batch(spread: WorkerRequest, batch: int) -> None:
         below = batch // spread.workers * spread.workers
         fitting = " or ".join(str(size) for size in (below, below + spread.workers) if size)
         raise BadInput(
-            f"a batch of {batch} images cannot be split evenly between --workers {spread.workers}: --batch {fitting} can"
+            f"a batch of {batch} images cannot be split evenly between --workers {spread.workers}: --batch {fitting} "
+            "can"
         )

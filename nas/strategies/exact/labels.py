@@ -1,8 +1,8 @@
 """Label setting over the layered graph, for budgets that a value table cannot hold exactly.
 
-A label is a partial network: its node, its score and all its costs, in whole numbers. Stage by stage
-every label meets every option; what breaks a budget, what another label dominates, and what cannot
-reach the best score known even by the most optimistic value table is dropped. What is left at the end is proved best.
+A label is a partial network: its node, its score and all its costs, in integers. Stage by stage every label is extended
+by every option. A child is dropped when it breaks a budget, when another label dominates it, or when even the most
+optimistic value table says that it cannot reach the best known score. The best label at the end is proved best.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,18 +19,23 @@ from nas.strategies.exact.layers import Layers, Options
 from nas.strategies.exact.values import NOWHERE, Values
 
 CHUNK = 500_000
-"""Label-option pairs looked at in one vectorised step."""
+"""Label-option pairs processed in one vectorized step."""
 PASSES = (300, 10_000, 200_000)
-"""Labels kept a layer in successive passes: two to find a good network, the last to prove it. A layer with more
-keeps the most promising ones, and the certificate then states the bound of what was dropped."""
+"""Labels kept a layer in successive passes: two to find a good network, the last to prove it. A layer with more keeps
+the most promising ones, and the certificate then states the bound of the dropped ones."""
 PRECUT = 5
 """Times as many labels may enter the dominance check."""
 
+Progress = Callable[[int, int], None]
+"""Called with the stage and the number of labels made."""
+
 
 @dataclass(frozen=True)
-class Found:
-    """The outcome: ``row`` (None when nothing was found), its score and costs, the greatest bound of any label
-    that was ``cut`` for lack of room (-inf when none was), and the number of labels made."""
+class LabelResult:
+    """The best network: its ``row`` (None where nothing was found), score and costs ``[resources]``.
+
+    ``cut``: the greatest bound of any label dropped for lack of room, -inf where none was. ``labels``: labels made.
+    """
 
     row: np.ndarray | None
     score: float
@@ -44,13 +49,25 @@ class Found:
         return max(self.score, self.cut)
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the layers: the score to beat, labels kept a layer, and when to give up (monotonic seconds)."""
+
+    known: float
+    most: int
+    deadline: float
+
+
 class _OutOfTime(Exception):
     """A wide pass was given up at the deadline."""
 
 
 @dataclass
-class _Labels:
-    """Labels of one layer, grouped by width: parallel arrays."""
+class Labels:
+    """Labels of one layer at one width: arrays ``[n]``, ``costs`` ``[n, resources]`` and ``genes`` ``[n, genes]``.
+
+    ``combo`` is the index of the tap widths; ``bound`` the most that a completion can score.
+    """
 
     combo: np.ndarray
     score: np.ndarray
@@ -58,62 +75,73 @@ class _Labels:
     genes: np.ndarray
     bound: np.ndarray
 
+    def take(self, index: np.ndarray) -> Labels:
+        """The labels at ``index``."""
+        return Labels(self.combo[index], self.score[index], self.costs[index], self.genes[index], self.bound[index])
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """Labels after a stage by width, the greatest bound among dropped ones, and the number of labels made."""
+
+    groups: dict[int, Labels]
+    cut: float
+    made: int
+
 
 class LabelSearch:
-    """Best row under whole-number limits, with tables as bounds."""
+    """Best row under integer limits, with tables as bounds."""
 
     def __init__(
         self, layers: Layers, tables: list[Values], limits: np.ndarray, lows: np.ndarray, deadline: float = math.inf
     ) -> None:
-        """``limits``/``lows``: greatest and least total of each resource, fixed costs taken off.
+        """``limits``/``lows``: greatest and least total of each resource, fixed costs subtracted.
 
-        Past ``deadline`` (``time.monotonic`` seconds) no further pass is begun and a wide one is given up;
-        the bound of the last complete pass then stands.
+        Past ``deadline`` (``time.monotonic`` seconds) no further pass is started and a wide one is given up; the bound
+        of the last complete pass then stands.
         """
         self.deadline = deadline
         self.layers, self.tables, self.limits, self.lows = layers, tables, limits, lows
         self.strict: np.ndarray = np.zeros(len(limits), dtype=bool)
         """Resources in which a label may only dominate its equals (set when a lower end really binds)."""
 
-    def solve(self, tick: Callable[[int, int], None] | None = None, passes: int = len(PASSES)) -> Found:
+    def solve(self, progress: Progress | None = None, passes: int = len(PASSES)) -> LabelResult:
         """Narrow passes find a good network, a wide one proves the best; a binding lower end repeats them."""
         labels = 0
         known = NOWHERE
-        best: Found | None = None
-        found: Found | None = None
+        best: LabelResult | None = None
+        last: LabelResult | None = None
         for most in PASSES[:passes]:
             try:
-                found = self._run(known, most, tick, math.inf if found is None else self.deadline)
+                last = self._run(Pass(known, most, math.inf if last is None else self.deadline), progress)
             except _OutOfTime:
                 break
-            labels += found.labels
-            if found.row is not None:  # a later pass keeps ties, so it may find an equal one that sorts first
-                best, known = found, max(known, found.score)
-            if found.cut < known or found.cut == NOWHERE:
+            labels += last.labels
+            if last.row is not None:  # a later pass keeps ties, so it may find an equal one that sorts first
+                best, known = last, max(known, last.score)
+            if last.cut < known or last.cut == NOWHERE:
                 break
-        assert found is not None  # the first pass has no deadline
-        best = best or found
+        assert last is not None  # the first pass has no deadline
+        best = best or last
         if not self.strict.any() and self.lows.any() and (best.row is None or np.any(best.costs < self.lows)):
             self.strict = self.lows > 0
-            again = self.solve(tick, passes)
+            again = self.solve(progress, passes)
             return dataclasses.replace(again, labels=again.labels + labels)
-        return dataclasses.replace(best, cut=found.cut, labels=labels)
+        return dataclasses.replace(best, cut=last.cut, labels=labels)
 
-    def _run(self, known: float, most: int, tick: Callable[[int, int], None] | None, deadline: float) -> Found:
-        layers = self.layers
-        groups = self._stem_labels(known)
-        made = sum(len(g.score) for g in groups.values())
+    def _run(self, one_pass: Pass, progress: Progress | None) -> LabelResult:
+        groups = self._stem_labels(one_pass.known)
+        made = sum(len(group.score) for group in groups.values())
         cut = NOWHERE
-        for stage in range(layers.depth - 1):
-            groups, dropped, new = self._expand(stage, groups, known, most, deadline)
-            cut, made = max(cut, dropped), made + new
-            if tick:
-                tick(stage + 1, made)
-        row, score, costs, new = self._close(groups, known)
-        made += new
-        return Found(row, score, costs, cut, made)
+        for stage in range(self.layers.depth - 1):
+            expansion = self._expand(stage, groups, one_pass)
+            groups, cut, made = expansion.groups, max(cut, expansion.cut), made + expansion.made
+            if progress:
+                progress(stage + 1, made)
+        result = self._close(groups, one_pass.known)
+        return dataclasses.replace(result, cut=cut, labels=made + result.labels)
 
-    def _stem_labels(self, known: float) -> dict[int, _Labels]:
+    def _stem_labels(self, known: float) -> dict[int, Labels]:
         groups = {}
         stem = self.layers.stem
         for i in range(len(stem)):
@@ -122,58 +150,57 @@ class LabelSearch:
                 continue
             genes = np.zeros((1, 1 + 4 * self.layers.depth), dtype=np.int64)
             genes[0, 0] = width
-            label = _Labels(np.zeros(1, dtype=np.int64), stem.score[i : i + 1].astype(np.float64), stem.costs[i : i + 1], genes, np.zeros(1))
+            score, costs = stem.score[i : i + 1].astype(np.float64), stem.costs[i : i + 1]
+            label = Labels(np.zeros(1, dtype=np.int64), score, costs, genes, np.zeros(1))
             label.bound = label.score + self._ahead(0, width, label.combo, label.costs)
             if label.bound[0] >= known and np.isfinite(label.bound[0]):
                 groups[width] = label
         return groups
 
     def _ahead(self, stage: int, cin: int, combo: np.ndarray, costs: np.ndarray) -> np.ndarray:
-        """The smallest of all tables' bounds on the score to come."""
+        """The smallest of all tables' bounds ``[n]`` on the score to come."""
         best = np.full(len(combo), np.inf)
         for table in self.tables:
-            if table.weights is not None:
+            axes = table.axes
+            if axes.weights is not None:
                 # Float sums may round either way: one step of slack keeps this an upper bound.
-                left = np.floor((table.weights @ self.limits - costs @ table.weights) / table.step).astype(np.int64) + 1
+                left = np.floor((axes.weights @ self.limits - costs @ axes.weights) / axes.step).astype(np.int64) + 1
             else:
-                left = (self.limits[table.main] - costs[:, table.main]) // table.step
+                left = (self.limits[axes.main] - costs[:, axes.main]) // axes.step
             second = np.zeros(len(combo), dtype=np.int64)
-            if table.second is not None:
-                second = (self.limits[table.second] - costs[:, table.second]) // table.second_unit
+            if axes.second is not None:
+                second = (self.limits[axes.second] - costs[:, axes.second]) // axes.second_unit
             best = np.minimum(best, table.bound(stage, cin, combo, second, left))
         return best
 
-    def _expand(
-        self, stage: int, groups: dict[int, _Labels], known: float, most: int, deadline: float
-    ) -> tuple[dict[int, _Labels], float, int]:
+    def _expand(self, stage: int, groups: dict[int, Labels], one_pass: Pass) -> _Expansion:
         layers = self.layers
-        fresh: dict[int, list[_Labels]] = {}
+        fresh: dict[int, list[Labels]] = {}
         made = 0
         for cin, labels in groups.items():
-            if time.monotonic() > deadline:
+            if time.monotonic() > one_pass.deadline:
                 raise _OutOfTime
-            combos = layers.combos(stage, cin)
             for out in layers.outs(stage, cin):
-                room = self.limits - layers.cheapest_after[stage + 1][out]
-                where = {combo: row for row, combo in enumerate(layers.combos(stage + 1, out))}
-                moved = np.array([where[layers.next_combo(stage, combo, out)] for combo in combos])
-                for piece in self._pairs(stage, out, labels, layers.arc(stage, cin, out), room, moved, known):
+                for piece in self._children(stage, (cin, out), labels, one_pass.known):
                     fresh.setdefault(out, []).append(piece)
                     made += len(piece.score)
-        # Dominance is the slow part, so what is far too much is cut before it, and the rest after it.
-        merged, cut = _best_bounds({out: _join(parts) for out, parts in fresh.items()}, PRECUT * most)
-        for out, group in merged.items():
-            if time.monotonic() > deadline:
+        # Dominance is the slow part, so far too many labels are cut before it, and the rest after it.
+        joined, cut = keep_best_bounds({out: _join(parts) for out, parts in fresh.items()}, PRECUT * one_pass.most)
+        for out, group in joined.items():
+            if time.monotonic() > one_pass.deadline:
                 raise _OutOfTime
-            merged[out] = self._skyline(group)
-        merged, dropped = _best_bounds(merged, most)
-        return {out: g for out, g in merged.items() if len(g.score)}, max(cut, dropped), made
+            joined[out] = self._skyline(group)
+        joined, dropped = keep_best_bounds(joined, one_pass.most)
+        return _Expansion({out: group for out, group in joined.items() if len(group.score)}, max(cut, dropped), made)
 
-    def _pairs(
-        self, stage: int, out: int, labels: _Labels, options: Options, room: np.ndarray, moved: np.ndarray, known: float
-    ) -> list[_Labels]:
-        """Children of ``labels`` through ``options`` that keep the budgets and may still beat ``known``."""
-        pieces = []
+    def _children(self, stage: int, arc: tuple[int, int], labels: Labels, known: float) -> Iterator[Labels]:
+        """Children of ``labels`` over ``arc`` that keep the budgets and may still beat ``known``, in chunks."""
+        layers, (cin, out) = self.layers, arc
+        options = layers.arc(stage, cin, out)
+        room = self.limits - layers.cheapest_after[stage + 1][out]
+        index = {combo: row for row, combo in enumerate(layers.combos(stage + 1, out))}
+        combos = layers.combos(stage, cin)
+        next_combos = np.array([index[layers.next_combo(stage, combo, out)] for combo in combos])
         per_chunk = max(1, CHUNK // max(1, len(options)))
         for start in range(0, len(labels.score), per_chunk):
             part = slice(start, start + per_chunk)
@@ -181,108 +208,110 @@ class LabelSearch:
             label, option = np.nonzero(np.all(costs <= room, axis=2))
             costs = costs[label, option]
             score = labels.score[part][label] + options.score[option]
-            combo = moved[labels.combo[part][label]]
+            combo = next_combos[labels.combo[part][label]]
             bound = score + self._ahead(stage + 1, out, combo, costs)
             keep = np.flatnonzero((bound >= known) & np.isfinite(bound))
             genes = labels.genes[part][label[keep]]
             genes[:, 1 + 4 * stage : 5 + 4 * stage] = options.genes[option[keep]]
-            pieces.append(_Labels(combo[keep], score[keep], costs[keep], genes, bound[keep]))
-        return pieces
+            yield Labels(combo[keep], score[keep], costs[keep], genes, bound[keep])
 
-    def _skyline(self, labels: _Labels) -> _Labels:
+    def _skyline(self, labels: Labels) -> Labels:
         """Drop labels that another one at the same node dominates."""
         if not len(labels.score):
             return labels
         order = np.lexsort((*labels.genes.T[::-1], *labels.costs.T[::-1], -labels.score, labels.combo))
-        labels = _take(labels, order)
+        labels = labels.take(order)
         keep = np.ones(len(order), dtype=bool)
         starts = np.flatnonzero(np.r_[True, labels.combo[1:] != labels.combo[:-1]])
         for a, b in zip(starts, np.r_[starts[1:], len(order)], strict=True):
-            keep[a:b] = _undominated_sorted(labels.costs[a:b], self.strict)
-        return _take(labels, np.flatnonzero(keep))
+            keep[a:b] = undominated_sorted(labels.costs[a:b], self.strict)
+        return labels.take(np.flatnonzero(keep))
 
-    def _close(self, groups: dict[int, _Labels], known: float) -> tuple[np.ndarray | None, float, np.ndarray, int]:
+    def _close(self, groups: dict[int, Labels], known: float) -> LabelResult:
         """Last stage with neck and head: the best complete network, ties by costs, then genes."""
         layers, stage = self.layers, self.layers.depth - 1
         best: tuple[tuple[float, ...], np.ndarray, np.ndarray] | None = None
         made = 0
-        for cin, labels in groups.items():
+        for cin, group in groups.items():
             for row, combo in enumerate(layers.combos(stage, cin)):
-                mine = _take(labels, np.flatnonzero(labels.combo == row))
-                if not len(mine.score):
+                labels = group.take(np.flatnonzero(group.combo == row))
+                if not len(labels.score):
                     continue
                 for out in layers.outs(stage, cin):
                     arc = layers.arc(stage, cin, out)
-                    ending = Options(arc.genes, arc.score, arc.costs + layers.tail(layers.next_combo(stage, combo, out)))
-                    per_chunk = max(1, CHUNK // len(ending))
-                    for start in range(0, len(mine.score), per_chunk):
-                        part = slice(start, start + per_chunk)
-                        costs = mine.costs[part, None, :] + ending.costs[None]
-                        fits = np.all((costs <= self.limits) & (costs >= np.where(self.strict, self.lows, 0)), axis=2)
-                        label, option = np.nonzero(fits)
-                        if not len(label):
-                            continue
-                        made += len(label)
-                        score = mine.score[part][label] + ending.score[option]
-                        top = np.flatnonzero(score == score.max())
-                        if score[top[0]] < known or (best is not None and -score[top[0]] > best[0][0]):
-                            continue
-                        genes = mine.genes[part][label[top]].copy()
-                        genes[:, 1 + 4 * stage :] = ending.genes[option[top]]
-                        own = costs[label[top], option[top]]
-                        first = np.lexsort((*genes.T[::-1], *own.T[::-1]))[0]
-                        key = (-float(score[top[0]]), *own[first].tolist(), *genes[first].tolist())
-                        if best is None or key < best[0]:
-                            best = (key, genes[first], own[first])
+                    tail = layers.tail(layers.next_combo(stage, combo, out))
+                    ending = Options(arc.genes, arc.score, arc.costs + tail)
+                    for count, top in self._complete(labels, ending):
+                        made += count
+                        if -top[0][0] >= known and (best is None or top[0] < best[0]):
+                            best = top
         if best is None:
-            return None, NOWHERE, np.zeros(len(self.limits), dtype=np.int64), made
-        return best[1], -best[0][0], best[2], made
+            return LabelResult(None, NOWHERE, np.zeros(len(self.limits), dtype=np.int64), NOWHERE, made)
+        key, genes, costs = best
+        return LabelResult(genes, -key[0], costs, NOWHERE, made)
+
+    def _complete(
+        self, labels: Labels, ending: Options
+    ) -> Iterator[tuple[int, tuple[tuple[float, ...], np.ndarray, np.ndarray]]]:
+        """For every chunk: how many networks keep the budgets, and the first of them by (sort key, genes, costs)."""
+        least = np.where(self.strict, self.lows, 0)
+        per_chunk = max(1, CHUNK // len(ending))
+        for start in range(0, len(labels.score), per_chunk):
+            part = slice(start, start + per_chunk)
+            costs = labels.costs[part, None, :] + ending.costs[None]
+            label, option = np.nonzero(np.all((costs <= self.limits) & (costs >= least), axis=2))
+            if not len(label):
+                continue
+            score = labels.score[part][label] + ending.score[option]
+            top = np.flatnonzero(score == score.max())
+            genes = labels.genes[part][label[top]].copy()
+            genes[:, 1 + 4 * (self.layers.depth - 1) :] = ending.genes[option[top]]
+            totals = costs[label[top], option[top]]
+            first = np.lexsort((*genes.T[::-1], *totals.T[::-1]))[0]
+            key = (-float(score[top[0]]), *totals[first].tolist(), *genes[first].tolist())
+            yield len(label), (key, genes[first], totals[first])
 
 
-def _undominated_sorted(costs: np.ndarray, strict: np.ndarray) -> np.ndarray:
-    """Mask of rows that no earlier row (higher or equal score) dominates; ``strict`` columns must be equal to dominate.
+def undominated_sorted(costs: np.ndarray, strict: np.ndarray) -> np.ndarray:
+    """Mask ``[n]`` of rows ``[n, resources]`` that no earlier row (of higher or equal score) dominates.
 
-    Exact for one resource. For several, a row is compared with the first 4000 that were kept: dominance
-    only prunes, so looking at fewer rivals costs time, never correctness.
+    Costs in ``strict`` columns must be equal to dominate. Exact for one resource. For several, a row is compared with
+    the first 4000 that were kept: dominance only prunes, so fewer comparisons cost time, never correctness.
     """
     n, width = costs.shape
     if width == 1 and not strict[0]:
         least = np.minimum.accumulate(costs[:, 0])
         return np.r_[True, costs[1:, 0] < least[:-1]]
     keep = np.zeros(n, dtype=bool)
-    held = np.empty((min(n, 4000), width), dtype=np.int64)
+    kept = np.empty((min(n, 4000), width), dtype=np.int64)
     count = 0
     for start in range(0, n, 256):
         block = costs[start : start + 256]
-        rivals = held[:count]
+        rivals = kept[:count]
         less = (rivals[None] <= block[:, None]) & (~strict | (rivals[None] == block[:, None]))
         alive = ~np.any(np.all(less, axis=2), axis=1)
         index = np.flatnonzero(alive)
-        own = block[index]
-        within = (own[None] <= own[:, None]) & (~strict | (own[None] == own[:, None]))
+        rows = block[index]
+        within = (rows[None] <= rows[:, None]) & (~strict | (rows[None] == rows[:, None]))
         earlier = np.tri(len(index), k=-1, dtype=bool)
         index = index[~np.any(np.all(within, axis=2) & earlier, axis=1)]
         keep[start + index] = True
-        take = min(len(index), len(held) - count)
-        held[count : count + take] = block[index[:take]]
-        count += take
+        room = min(len(index), len(kept) - count)
+        kept[count : count + room] = block[index[:room]]
+        count += room
     return keep
 
 
-def _best_bounds(groups: dict[int, _Labels], most: int) -> tuple[dict[int, _Labels], float]:
-    """The ``most`` labels of greatest bound, and the greatest bound among those left out."""
-    if sum(len(g.score) for g in groups.values()) <= most:
+def keep_best_bounds(groups: dict[int, Labels], most: int) -> tuple[dict[int, Labels], float]:
+    """The ``most`` labels of greatest bound, and the greatest bound among the dropped ones (-inf without any)."""
+    if sum(len(group.score) for group in groups.values()) <= most:
         return groups, NOWHERE
-    bounds = np.concatenate([g.bound for g in groups.values()])
+    bounds = np.concatenate([group.bound for group in groups.values()])
     level = np.partition(bounds, len(bounds) - most)[len(bounds) - most]
     dropped = bounds[bounds < level].max(initial=NOWHERE)
-    return {out: _take(g, np.flatnonzero(g.bound >= level)) for out, g in groups.items()}, float(dropped)
+    return {out: group.take(np.flatnonzero(group.bound >= level)) for out, group in groups.items()}, float(dropped)
 
 
-def _take(labels: _Labels, index: np.ndarray) -> _Labels:
-    return _Labels(labels.combo[index], labels.score[index], labels.costs[index], labels.genes[index], labels.bound[index])
-
-
-def _join(parts: list[_Labels]) -> _Labels:
+def _join(parts: list[Labels]) -> Labels:
     fields = ("combo", "score", "costs", "genes", "bound")
-    return _Labels(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+    return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))

@@ -1,9 +1,8 @@
-"""The search as a layered graph: states between stages, arcs through them, costs in whole numbers.
+"""The search as a layered graph: nodes between stages, arcs through them, costs in integers.
 
-A *node* before stage i is a width ``cin`` with the tap widths that earlier stages have fixed, because
-neck and head are costed from all three tap widths together. An *arc* ``(cin, out)`` of stage i carries
-the options ``(btn, k, depth)`` with their score and costs. Everything an exact strategy needs, and
-nothing about how it searches.
+A *node* before stage i is a width ``cin`` with the tap widths that earlier stages have fixed, because neck and head are
+costed from all three tap widths together. An *arc* ``(cin, out)`` of stage i carries the options ``(btn, k, depth)``
+with their score and costs. The module knows nothing of how the graph is searched.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.costs import SpaceCosts
+from nas.scores.rows import RowScore
 
 
 @dataclass(frozen=True)
 class Options:
-    """The ways through one arc (or to the end): parallel arrays ``[n]``, sorted by genes.
+    """The choices on one arc (or up to the end): parallel arrays ``[n]``, sorted by genes.
 
-    ``genes``: ``[n, 4]`` out, btn, k, depth. ``score``: ticks. ``costs``: ``[n, resources]`` whole numbers.
+    ``genes``: ``[n, 4]`` out, btn, k, depth. ``score``: ticks. ``costs``: ``[n, resources]`` integers.
     """
 
     genes: np.ndarray
@@ -39,11 +38,12 @@ class Options:
 class Layers:
     """All arcs of a space under a set of budgeted resources, costed once, vectorised a stage at a time."""
 
-    def __init__(self, rulers: SpaceCosts, resources: tuple[str, ...], limits: dict[str, int]) -> None:
-        """``limits``: the whole-number budget of every resource, fixed costs already taken off."""
-        self.rulers, self.space, self.resources = rulers, rulers.space, resources
+    def __init__(self, row_score: RowScore, resources: tuple[str, ...], limits: dict[str, int]) -> None:
+        """``limits``: the integer budget of every resource, fixed costs subtracted."""
+        self.row_score, self.space_costs = row_score, row_score.costs
+        self.space, self.resources = self.space_costs.space, resources
         self.limits = np.array([limits[name] for name in resources], dtype=np.int64)
-        self.taps = rulers.taps if rulers.scope == "detector" else ()
+        self.taps = self.space_costs.taps if self.space_costs.scope == "detector" else ()
         self.depth = len(self.space.stages)
         self.widths = self._reachable()
         self._arcs = [self._cost_stage(i) for i in range(self.depth)]
@@ -65,7 +65,7 @@ class Layers:
         return self._combos[stage][cin]
 
     def next_combo(self, stage: int, combo: tuple[int, ...], out: int) -> tuple[int, ...]:
-        """The tap widths after ``stage`` put out ``out``."""
+        """The tap widths after ``stage`` with output width ``out``."""
         return (*combo, out) if stage in self.taps else combo
 
     def tail(self, combo: tuple[int, ...]) -> np.ndarray:
@@ -78,80 +78,86 @@ class Layers:
         return sum(len(o) for stage in self._arcs for o in stage.values()) + len(self.stem)
 
     def _reachable(self) -> list[list[int]]:
-        """Widths per layer (0 = stem) from which both ends can be reached; fills the tap combinations too."""
+        """Widths per layer (0 = stem) that lie on a path from the image to the end; fills the tap combinations too."""
         space = self.space
         layers: list[list[int]] = [list(space.stem_outs)]
         for i, stage in enumerate(space.stages):
-            fits = [o for o in stage.outs if space.btn_values(i, o) and any(bool(space.allows(i, np.int64(c), np.int64(o))) for c in layers[-1])]
-            layers.append(fits)
+            fits = [o for o in stage.outs if space.btn_values(i, o)]
+            layers.append([o for o in fits if any(self._allows(i, c, o) for c in layers[-1])])
         for i in reversed(range(self.depth)):
-            layers[i] = [c for c in layers[i] if any(bool(space.allows(i, np.int64(c), np.int64(o))) for o in layers[i + 1])]
+            layers[i] = [c for c in layers[i] if any(self._allows(i, c, o) for o in layers[i + 1])]
         self._combos: list[dict[int, list[tuple[int, ...]]]] = [{c: [()] for c in layers[0]}]
         for i in range(self.depth):
             after: dict[int, set[tuple[int, ...]]] = {o: set() for o in layers[i + 1]}
             for c in layers[i]:
                 for o in layers[i + 1]:
-                    if bool(space.allows(i, np.int64(c), np.int64(o))):
+                    if self._allows(i, c, o):
                         after[o] |= {self.next_combo(i, combo, o) for combo in self._combos[i][c]}
             self._combos.append({o: sorted(s) for o, s in after.items()})
         return layers
 
+    def _allows(self, stage: int, cin: int, out: int) -> bool:
+        return bool(self.space.allows(stage, np.int64(cin), np.int64(out)))
+
     def _pick(self, costs: dict[str, np.ndarray], n: int) -> np.ndarray:
-        return np.stack([np.broadcast_to(np.asarray(costs[name]), (n,)) for name in self.resources], axis=1).astype(np.int64)
+        """The budgeted resources of ``costs`` as int64 ``[n, resources]``."""
+        columns = [np.broadcast_to(np.asarray(costs[name]), (n,)) for name in self.resources]
+        return np.stack(columns, axis=1).astype(np.int64)
 
     def _cost_stem(self) -> Options:
         outs = np.array(self.widths[0], dtype=np.int64)
         genes = np.stack([outs, outs * 0, outs * 0, outs * 0], axis=1)
-        return Options(genes, np.asarray(self.rulers.stem_score(outs)), self._pick(self.rulers.stem_costs(outs), len(outs)))
+        costs = self._pick(self.space_costs.stem_costs(outs), len(outs))
+        return Options(genes, np.asarray(self.row_score.stem(outs)), costs)
 
     def _cost_stage(self, stage: int) -> dict[tuple[int, int], Options]:
-        """Every arc of one stage; costs are linear in depth, so two depths a (cin, out, btn, k) suffice."""
+        """Every arc of one stage; costs are linear in depth, so three depths a (cin, out, btn, k) suffice."""
         choices = self.space.stages[stage]
         rows: list[tuple[int, int, int, int]] = []
-        keys: list[tuple[int, int, int, int]] = []
-        depths = np.array(choices.depths, dtype=np.int64)
+        spans: list[tuple[int, int, int, int]] = []
         for cin in self.widths[stage]:
             for out in self.widths[stage + 1]:
-                if not bool(self.space.allows(stage, np.int64(cin), np.int64(out))):
-                    continue
-                inner = [(cin, out, b, k) for b in self.space.btn_values(stage, out) for k in choices.ks]
-                keys.append((cin, out, len(rows), len(rows) + len(inner)))
-                rows += inner
-        cin_, out_, btn_, k_ = np.array(rows, dtype=np.int64).T
-        # Depth 1 differs in kind (csp drops its wrapping), so it is costed itself; from 2 on every block adds the same.
-        known = {d: self._stage_numbers(stage, cin_, out_, btn_, k_, d) for d in {1, 2, 3} & set(range(1, int(np.max(depths)) + 1))}
+                if self._allows(stage, cin, out):
+                    inner = [(cin, out, btn, k) for btn in self.space.btn_values(stage, out) for k in choices.ks]
+                    spans.append((cin, out, len(rows), len(rows) + len(inner)))
+                    rows += inner
+        numbers = np.array(rows, dtype=np.int64)
+        depths = np.array(choices.depths, dtype=np.int64)
+        score, costs = self._over_depths(stage, numbers, depths)
         arcs: dict[tuple[int, int], Options] = {}
-        per_depth = []
-        for d in depths.tolist():
-            if d in known:
-                per_depth.append(known[d])
-            else:
-                step_s, step_c = known[3][0] - known[2][0], known[3][1] - known[2][1]
-                per_depth.append((known[2][0] + (d - 2) * step_s, known[2][1] + (d - 2) * step_c))
-        score = np.stack([s for s, _ in per_depth], axis=1)
-        costs = np.stack([c for _, c in per_depth], axis=1)
-        for cin, out, a, b in keys:
-            n = b - a
-            genes = np.stack([
-                np.repeat(out_[a:b], len(depths)), np.repeat(btn_[a:b], len(depths)),
-                np.repeat(k_[a:b], len(depths)), np.tile(depths, n),
-            ], axis=1)  # fmt: skip
-            arcs[(cin, out)] = Options(genes, score[a:b].reshape(-1), costs[a:b].reshape(n * len(depths), -1))
+        for cin, out, start, end in spans:
+            n = end - start
+            genes = np.empty((n * len(depths), 4), dtype=np.int64)
+            genes[:, :3] = np.repeat(numbers[start:end, 1:], len(depths), axis=0)
+            genes[:, 3] = np.tile(depths, n)
+            arcs[(cin, out)] = Options(genes, score[start:end].reshape(-1), costs[start:end].reshape(len(genes), -1))
         return arcs
 
-    def _stage_numbers(
-        self, stage: int, cin: np.ndarray, out: np.ndarray, btn: np.ndarray, k: np.ndarray, depth: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        depths = np.full(len(cin), depth, dtype=np.int64)
-        costs = self.rulers.stage_costs(stage, cin, out, btn, k, depths)
-        return np.asarray(self.rulers.stage_score(stage, cin, out, btn, k, depths)), self._pick(costs, len(cin))
+    def _over_depths(self, stage: int, numbers: np.ndarray, depths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score ``[n, depths]`` and costs ``[n, depths, resources]`` of (cin, out, btn, k) ``[n, 4]``."""
+        # Depth 1 may be of another form (csp has no wrapping there); from 2 on every block adds the same.
+        computed = {}
+        for depth in {1, 2, 3} & set(range(1, int(np.max(depths)) + 1)):
+            columns = (*numbers.T, np.full(len(numbers), depth, dtype=np.int64))
+            costs = self._pick(self.space_costs.stage_costs(stage, *columns), len(numbers))
+            computed[depth] = np.asarray(self.row_score.stage(stage, *columns)), costs
+        scores, all_costs = [], []
+        for depth in depths.tolist():
+            if depth in computed:
+                score, costs = computed[depth]
+            else:
+                (score, costs), (score_3, costs_3) = computed[2], computed[3]
+                score, costs = score + (depth - 2) * (score_3 - score), costs + (depth - 2) * (costs_3 - costs)
+            scores.append(score)
+            all_costs.append(costs)
+        return np.stack(scores, axis=1), np.stack(all_costs, axis=1)
 
     def _cost_tails(self) -> dict[tuple[int, ...], np.ndarray]:
         combos = sorted({combo for group in self._combos[-1].values() for combo in group})
         if not self.taps:
             return {combo: np.zeros(len(self.resources), dtype=np.int64) for combo in combos}
         c3, c4, c5 = np.array(combos, dtype=np.int64).T
-        costs = self._pick(self.rulers.tail_costs(c3, c4, c5), len(combos))
+        costs = self._pick(self.space_costs.tail_costs(c3, c4, c5), len(combos))
         return dict(zip(combos, costs, strict=True))
 
     def _cheapest_after(self) -> list[dict[int, np.ndarray]]:
@@ -161,18 +167,19 @@ class Layers:
             tables[-1][out] = np.min([self._tails[c] for c in group], axis=0)
         for i in reversed(range(self.depth)):
             for cin in self.widths[i]:
-                ways = [self._arc_least[i][(cin, o)] + tables[i + 1][o] for o in self.outs(i, cin)]
-                tables[i][cin] = np.min(ways, axis=0)
+                totals = [self._arc_least[i][(cin, o)] + tables[i + 1][o] for o in self.outs(i, cin)]
+                tables[i][cin] = np.min(totals, axis=0)
         return tables
 
     def _cheapest_before(self) -> list[dict[int, np.ndarray]]:
         """Per layer and width: least cost of each resource from the image to there."""
-        tables: list[dict[int, np.ndarray]] = [{int(g[0]): c for g, c in zip(self.stem.genes, self.stem.costs, strict=True)}]
+        stem = {int(g[0]): c for g, c in zip(self.stem.genes, self.stem.costs, strict=True)}
+        tables: list[dict[int, np.ndarray]] = [stem]
         for i in range(self.depth):
             here: dict[int, np.ndarray] = {}
             for (cin, out), least in self._arc_least[i].items():
-                way = tables[i][cin] + least
-                here[out] = np.minimum(here[out], way) if out in here else way
+                total = tables[i][cin] + least
+                here[out] = np.minimum(here[out], total) if out in here else total
             tables.append(here)
         return tables
 
@@ -181,13 +188,14 @@ class Layers:
         return [{key: options.costs.min(axis=0) for key, options in stage.items()} for stage in self._arcs]
 
     def common_unit(self, column: int) -> int:
-        """Greatest whole number that divides every arc's cost of one resource."""
-        return math.gcd(*(int(v) for stage in self._arcs for options in stage.values() for v in np.unique(options.costs[:, column])))
+        """Greatest common divisor of every arc's cost of one resource."""
+        arcs = [options for stage in self._arcs for options in stage.values()]
+        return math.gcd(*(int(cost) for options in arcs for cost in np.unique(options.costs[:, column])))
 
     def least_total(self) -> np.ndarray:
         """Least reachable total of each resource alone, ``[resources]`` (fixed costs not included)."""
-        ways = [self.cheapest_before[0][c] + self.cheapest_after[0][c] for c in self.widths[0]]
-        return np.asarray(np.min(ways, axis=0))
+        totals = [self.cheapest_before[0][c] + self.cheapest_after[0][c] for c in self.widths[0]]
+        return np.asarray(np.min(totals, axis=0))
 
     def greatest_total(self) -> np.ndarray:
         """Greatest reachable total of each resource alone, ``[resources]``."""
@@ -202,10 +210,10 @@ class Layers:
 
 
 def undominated(options: Options, columns: tuple[int, ...]) -> np.ndarray:
-    """Indices (ascending) of options that no other beats: costs in one or two ``columns`` no higher, score no lower.
+    """Indices (ascending) of options that no other dominates in score and the costs of one or two ``columns``.
 
-    Among equals in all of these the one with the smallest genes stays, so ties resolve the same way
-    everywhere. The second column should take few different values (layers).
+    Among equals in all of these the one with the smallest genes stays, so ties resolve the same way everywhere. The
+    second column should take few different values (layers).
     """
     main = options.costs[:, columns[0]]
     second = options.costs[:, columns[1]] if len(columns) == 2 else np.zeros(len(main), dtype=np.int64)

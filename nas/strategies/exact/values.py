@@ -1,15 +1,15 @@
 """Value tables: for every node, the best score that can still be reached with exactly r of the main resource.
 
-A dense dynamic programme, backwards over the layers. Costs are counted in steps of ``step`` whole
-units, rounded down: with ``step`` 1 the tables are exact and hold the whole Pareto front at the root;
-with a larger step they are upper bounds, which is what label setting prunes with. A second, small
-resource (layers) may be kept exactly as another axis.
+A dense dynamic program, backwards over the layers. Costs are counted in steps of ``step`` integer units, rounded down:
+with ``step`` 1 the tables are exact and hold the whole Pareto front at the root; with a larger step they are upper
+bounds, with which label setting prunes. A second, small resource (layers) may be kept exactly as another axis.
 
-Scores are whole ticks held in float64, exact below 2**53, with -inf for "not reachable".
+Scores are integer ticks stored as float64, exact below 2**53, with -inf for "not reachable".
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,48 +22,25 @@ from nas.strategies.exact.layers import Layers, Options, undominated
 NOWHERE = -np.inf
 
 
-@dataclass
-class Block:
-    """Values of all nodes of one width: ``score[combo, layer units, r - low]``."""
+@dataclass(frozen=True)
+class Axes:
+    """What the axes of a table count.
 
-    low: int
-    score: np.ndarray
+    Args:
+        main: Column of the main resource in the layers' costs.
+        ceiling: Greatest main cost of interest, in integer units.
+        step: Units of the main resource per table entry.
+        second: Column of a second resource that is kept exactly, if any.
+        second_unit: Units of the second resource per table entry.
+        weights: Float ``[resources]``; replaces the main resource by a weighted sum.
+    """
 
-    @property
-    def high(self) -> int:
-        """One past the last r of this block."""
-        return self.low + self.score.shape[2]
-
-
-class Values:
-    """Tables before every stage. ``main`` and ``second`` are resource columns of the layers."""
-
-    def __init__(
-        self, layers: Layers, main: int, second: int | None, step: int, ceiling: int,
-        weights: np.ndarray | None = None, second_unit: int = 1, prune: bool = True,
-        tick: Callable[[float], None] | None = None,
-    ) -> None:  # fmt: skip
-        """``ceiling``: greatest main cost of interest, in whole units. ``weights`` (float ``[resources]``)
-        replaces the main resource by a weighted sum. ``prune`` drops dominated options, which leaves
-        every "at most r" optimum as it is but not every "exactly r" one.
-        """
-        self.layers, self.main, self.second, self.step = layers, main, second, step
-        self.weights, self.second_unit, self.prune = weights, second_unit, prune
-        self.ceiling = int(ceiling // step)
-        self.second_top = 0 if second is None else int(layers.limits[second] // second_unit)
-        self.entries = 0
-        self._lock = threading.Lock()
-        self._options: dict[tuple[int, int, int], tuple[Options, np.ndarray, np.ndarray]] = {}
-        self.before = self._least_before()
-        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth)]
-        self._fill_last()
-        if tick:
-            tick(0.1)
-        for stage in reversed(range(layers.depth - 1)):
-            self._fill(stage)
-            if tick:
-                tick(1.0 - 0.8 * stage / max(1, layers.depth - 1))
-        self.root_low, self.root = self._fill_root()
+    main: int
+    ceiling: int
+    step: int = 1
+    second: int | None = None
+    second_unit: int = 1
+    weights: np.ndarray | None = None
 
     def main_cost(self, costs: np.ndarray) -> np.ndarray:
         """Main cost of ``[n, resources]`` in steps, rounded down."""
@@ -73,17 +50,75 @@ class Values:
 
     def second_cost(self, costs: np.ndarray) -> np.ndarray:
         """Second cost of ``[n, resources]`` in its units; zeros without one."""
-        return np.zeros(len(costs), dtype=np.int64) if self.second is None else costs[:, self.second] // self.second_unit
+        if self.second is None:
+            return np.zeros(len(costs), dtype=np.int64)
+        return costs[:, self.second] // self.second_unit
 
-    def options(self, stage: int, cin: int, out: int) -> tuple[Options, np.ndarray, np.ndarray]:
-        """Options worth trying on an arc, with their main and second costs."""
+
+@dataclass(frozen=True)
+class CostedOptions:
+    """Options of an arc with their main and second costs in table units, ``[n]`` each."""
+
+    options: Options
+    main: np.ndarray
+    second: np.ndarray
+
+
+@dataclass
+class Block:
+    """Values of all nodes of one width: ``score[combo, second units, r - low]``."""
+
+    low: int
+    score: np.ndarray
+
+    @property
+    def high(self) -> int:
+        """One past the last r of this block."""
+        return self.low + self.score.shape[2]
+
+    @functools.cached_property
+    def upto(self) -> np.ndarray:
+        """Running maxima of ``score`` over both resources, with a leading -inf for "less than the least"."""
+        maxima = np.maximum.accumulate(np.maximum.accumulate(self.score, axis=2), axis=1)
+        return np.concatenate([np.full((*maxima.shape[:2], 1), NOWHERE), maxima], axis=2)
+
+
+class Values:
+    """Tables before every stage."""
+
+    def __init__(
+        self, layers: Layers, axes: Axes, prune: bool = True, progress: Callable[[float], None] | None = None
+    ) -> None:
+        """``prune`` drops dominated options, which keeps every "at most r" optimum but not every "exactly r" one.
+
+        ``progress`` is called with the share of the tables that are filled.
+        """
+        self.layers, self.axes, self.prune = layers, axes, prune
+        self.ceiling = int(axes.ceiling // axes.step)
+        self.second_top = 0 if axes.second is None else int(layers.limits[axes.second] // axes.second_unit)
+        self.entries = 0
+        self._lock = threading.Lock()
+        self._options: dict[tuple[int, int, int], CostedOptions] = {}
+        self.before = self._least_before()
+        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth)]
+        self._fill_last()
+        if progress:
+            progress(0.1)
+        for stage in reversed(range(layers.depth - 1)):
+            self._fill(stage)
+            if progress:
+                progress(1.0 - 0.8 * stage / max(1, layers.depth - 1))
+        self.root_low, self.root = self._fill_root()
+
+    def options(self, stage: int, cin: int, out: int) -> CostedOptions:
+        """Options of an arc, without dominated ones where ``prune``."""
         key = (stage, cin, out)
         if key not in self._options:
             self._options[key] = self._thin(self.layers.arc(stage, cin, out))
         return self._options[key]
 
-    def last_options(self, cin: int, combo: tuple[int, ...]) -> tuple[Options, np.ndarray, np.ndarray]:
-        """Options of the last stage with neck and head behind them, over every final width."""
+    def last_options(self, cin: int, combo: tuple[int, ...]) -> CostedOptions:
+        """Options of the last stage with the costs of neck and head added, over every final width."""
         key = (-1, cin, self.layers.combos(self.layers.depth - 1, cin).index(combo))
         if key not in self._options:
             stage = self.layers.depth - 1
@@ -96,46 +131,36 @@ class Values:
             self._options[key] = self._thin(every)
         return self._options[key]
 
-    def bound(self, stage: int, cin: int, rows: np.ndarray, second_left: np.ndarray, main_left: np.ndarray) -> np.ndarray:
-        """Upper bound on the score still to come, for nodes ``(cin, combo row)`` before ``stage`` with so much left."""
-        if cin not in self.blocks[stage]:
+    def bound(
+        self, stage: int, cin: int, rows: np.ndarray, second_left: np.ndarray, main_left: np.ndarray
+    ) -> np.ndarray:
+        """Upper bound ``[n]`` on the score still to come, for nodes ``(cin, combo row)`` before ``stage``."""
+        block = self.blocks[stage].get(cin)
+        if block is None:
             return np.full(np.shape(rows), NOWHERE)
-        return self._upto(stage, cin)[rows, np.clip(second_left, 0, self.second_top), self._place(stage, cin, main_left)]
+        place = np.clip(main_left - block.low, -1, block.score.shape[2] - 1) + 1
+        return np.asarray(block.upto[rows, np.clip(second_left, 0, self.second_top), place])
 
-    def _place(self, stage: int, cin: int, left: np.ndarray) -> np.ndarray:
-        block = self.blocks[stage][cin]
-        return np.clip(left - block.low, -1, block.score.shape[2] - 1) + 1
-
-    def _upto(self, stage: int, cin: int) -> np.ndarray:
-        """Running maxima of a block over both axes, with a leading -inf for "less than the least"."""
-        block = self.blocks[stage][cin]
-        cached = getattr(block, "_upto", None)
-        if cached is None:
-            cached = np.maximum.accumulate(np.maximum.accumulate(block.score, axis=2), axis=1)
-            cached = np.concatenate([np.full((*cached.shape[:2], 1), NOWHERE), cached], axis=2)
-            block._upto = cached  # type: ignore[attr-defined]
-        return np.asarray(cached)
-
-    def _thin(self, options: Options) -> tuple[Options, np.ndarray, np.ndarray]:
-        main, second = self.main_cost(options.costs), self.second_cost(options.costs)
+    def _thin(self, options: Options) -> CostedOptions:
+        main, second = self.axes.main_cost(options.costs), self.axes.second_cost(options.costs)
         if self.prune:
-            columns = (0,) if self.second is None else (0, 1)
-            seen = Options(options.genes, options.score, np.stack([main, second], axis=1))
-            keep = undominated(seen, columns)
+            columns = (0,) if self.axes.second is None else (0, 1)
+            in_units = Options(options.genes, options.score, np.stack([main, second], axis=1))
+            keep = undominated(in_units, columns)
             options, main, second = options.take(keep), main[keep], second[keep]
-        return options, main, second
+        return CostedOptions(options, main, second)
 
     def _least_before(self) -> list[dict[int, int]]:
         """Least main cost (steps) from the image to every width."""
         layers = self.layers
-        stem_cost = self.main_cost(layers.stem.costs)
+        stem_cost = self.axes.main_cost(layers.stem.costs)
         tables = [{int(g[0]): int(c) for g, c in zip(layers.stem.genes, stem_cost, strict=True)}]
         for stage in range(layers.depth):
             here: dict[int, int] = {}
             for cin in layers.widths[stage]:
                 for out in layers.outs(stage, cin):
-                    way = tables[-1][cin] + int(self.main_cost(layers.arc(stage, cin, out).costs).min())
-                    here[out] = min(here.get(out, way), way)
+                    total = tables[-1][cin] + int(self.axes.main_cost(layers.arc(stage, cin, out).costs).min())
+                    here[out] = min(here.get(out, total), total)
             tables.append(here)
         return tables
 
@@ -144,19 +169,20 @@ class Values:
         for cin in self.layers.widths[stage]:
             top = self.ceiling - self.before[stage][cin]
             combos = self.layers.combos(stage, cin)
-            found = [self.last_options(cin, combo) for combo in combos]
-            low = min((int(main.min()) for _, main, _ in found), default=0)
+            endings = [self.last_options(cin, combo) for combo in combos]
+            low = min((int(ending.main.min()) for ending in endings), default=0)
             if not combos or top < low:
                 continue
             score = np.full((len(combos), self.second_top + 1, top - low + 1), NOWHERE)
-            for row, (options, main, second) in enumerate(found):
-                fits = (main <= top) & (second <= self.second_top)
-                np.maximum.at(score[row], (second[fits], main[fits] - low), options.score[fits])
+            for row, ending in enumerate(endings):
+                fits = (ending.main <= top) & (ending.second <= self.second_top)
+                places = (ending.second[fits], ending.main[fits] - low)
+                np.maximum.at(score[row], places, ending.options.score[fits])
                 self.entries += int(fits.sum())
             self.blocks[stage][cin] = Block(low, score)
 
     def _fill(self, stage: int) -> None:
-        """Values before ``stage`` from those before ``stage + 1``; widths are independent, so two threads share them."""
+        """Values before ``stage`` from those before ``stage + 1``; widths are independent and run in two threads."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             results = pool.map(lambda cin: (cin, self._fill_width(stage, cin)), self.layers.widths[stage][::-1])
             for cin, block in results:
@@ -167,27 +193,29 @@ class Values:
         layers, nexts = self.layers, self.blocks[stage + 1]
         top = self.ceiling - self.before[stage][cin]
         outs = [out for out in layers.outs(stage, cin) if out in nexts]
-        lows = [nexts[out].low + int(self.options(stage, cin, out)[1].min()) for out in outs]
+        lows = [nexts[out].low + int(self.options(stage, cin, out).main.min()) for out in outs]
         if not lows or min(lows) > top:
             return None
         low = min(lows)
         combos = layers.combos(stage, cin)
         score = np.full((len(combos), self.second_top + 1, top - low + 1), NOWHERE)
-        spare = np.empty_like(score)
+        buffer = np.empty_like(score)
         work = 0
         for out in outs:
             block = nexts[out]
             index = {combo: row for row, combo in enumerate(layers.combos(stage + 1, out))}
             rows = [index[layers.next_combo(stage, combo, out)] for combo in combos]
             source = block.score[_as_slice(rows)]
-            options, main, second = self.options(stage, cin, out)
-            for gain, cost, units in zip(options.score.tolist(), main.tolist(), second.tolist(), strict=True):
+            arc = self.options(stage, cin, out)
+            for gain, cost, units in zip(
+                arc.options.score.tolist(), arc.main.tolist(), arc.second.tolist(), strict=True
+            ):
                 start = block.low + cost - low
                 length = min(source.shape[2], score.shape[2] - start)
                 if length <= 0 or units > self.second_top:
                     continue
                 upper = self.second_top + 1 - units
-                sums = spare[:, :upper, :length]
+                sums = buffer[:, :upper, :length]
                 np.add(source[:, :upper, :length], gain, out=sums)
                 target = score[:, units:, start : start + length]
                 np.maximum(target, sums, out=target)
@@ -197,15 +225,16 @@ class Values:
         return Block(low, score)
 
     def _fill_root(self) -> tuple[int, np.ndarray]:
-        """Best score of a whole network by ``[second units, main - root_low]``."""
+        """Least main cost of a whole network, and its best score by ``[second units, main - root_low]``."""
         stem = self.layers.stem
-        cost, units = self.main_cost(stem.costs), self.second_cost(stem.costs)
-        lows = [int(c) + self.blocks[0][w].low for w, c in zip(stem.genes[:, 0].tolist(), cost, strict=True) if w in self.blocks[0]]
+        widths, gains = stem.genes[:, 0].tolist(), stem.score.tolist()
+        cost, units = self.axes.main_cost(stem.costs).tolist(), self.axes.second_cost(stem.costs).tolist()
+        lows = [c + self.blocks[0][w].low for w, c in zip(widths, cost, strict=True) if w in self.blocks[0]]
         if not lows or min(lows) > self.ceiling:
             return 0, np.full((self.second_top + 1, 0), NOWHERE)
         low = min(lows)
         root = np.full((self.second_top + 1, self.ceiling - low + 1), NOWHERE)
-        for width, c, u, gain in zip(stem.genes[:, 0].tolist(), cost.tolist(), units.tolist(), stem.score.tolist(), strict=True):
+        for width, c, u, gain in zip(widths, cost, units, gains, strict=True):
             block = self.blocks[0].get(width)
             if block is None:
                 continue
@@ -222,38 +251,38 @@ class Values:
         return sum(int(np.isfinite(block.score).sum()) for stage in self.blocks for block in stage.values())
 
     def trace(self, second: int, main: int, score: float) -> list[int]:
-        """The row behind one root value: exact tables only. Of several, the one with the smallest genes in row order."""
+        """The row behind one root value (exact tables only); of several, the one with the smallest genes."""
         stem = self.layers.stem
-        cost, units = self.main_cost(stem.costs), self.second_cost(stem.costs)
+        cost, units = self.axes.main_cost(stem.costs), self.axes.second_cost(stem.costs)
         for i in range(len(stem)):
             width = int(stem.genes[i, 0])
-            if self._value(0, width, (), second - int(units[i]), main - int(cost[i])) == score - float(stem.score[i]):
-                return [width, *self._trace(0, width, (), second - int(units[i]), main - int(cost[i]), score - float(stem.score[i]))]
+            rest = (second - int(units[i]), main - int(cost[i]), score - float(stem.score[i]))
+            if self._value(0, width, (), rest[0], rest[1]) == rest[2]:
+                return [width, *self._trace(0, width, (), *rest)]
         raise AssertionError("a root value has no stem behind it")
 
     def _trace(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float) -> list[int]:
-        last = stage == self.layers.depth - 1
-        if last:
-            options, cost, units = self.last_options(cin, combo)
-            hits = np.flatnonzero((cost == main) & (units == second) & (options.score == score))
-            return [int(v) for v in options.genes[hits[0]]]
+        if stage == self.layers.depth - 1:
+            ending = self.last_options(cin, combo)
+            hits = np.flatnonzero((ending.main == main) & (ending.second == second) & (ending.options.score == score))
+            return [int(v) for v in ending.options.genes[hits[0]]]
         for out in self.layers.outs(stage, cin):
             block = self.blocks[stage + 1].get(out)
             if block is None:
                 continue
-            options, cost, units = self.options(stage, cin, out)
+            arc = self.options(stage, cin, out)
             following = self.layers.next_combo(stage, combo, out)
             row = self.layers.combos(stage + 1, out).index(following)
-            place, left = main - cost - block.low, second - units
+            place, left = main - arc.main - block.low, second - arc.second
             inside = (place >= 0) & (place < block.score.shape[2]) & (left >= 0)
-            values = np.full(len(options), NOWHERE)
+            values = np.full(len(arc.options), NOWHERE)
             values[inside] = block.score[row, left[inside], place[inside]]
-            hits = np.flatnonzero(values == score - options.score)
+            hits = np.flatnonzero(values == score - arc.options.score)
             if len(hits):
                 i = int(hits[0])
-                genes = [int(v) for v in options.genes[i]]
-                rest = self._trace(stage + 1, out, following, int(left[i]), main - int(cost[i]), float(values[i]))
-                return genes + rest
+                genes = [int(v) for v in arc.options.genes[i]]
+                main_left = main - int(arc.main[i])
+                return genes + self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))
         raise AssertionError("a value has no option behind it")
 
     def _value(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int) -> float:
@@ -264,14 +293,15 @@ class Values:
 
 
 def table_bytes(layers: Layers, main: int, second_top: int, step: int) -> int:
-    """Bytes that exact or coarse tables of resource ``main`` would take under the layers' limits."""
-    numbers = 0
+    """Bytes that tables of resource ``main`` with ``step`` would take under the layers' limits."""
+    entries = 0
     for stage in range(layers.depth):
         for cin in layers.widths[stage]:
-            room = layers.limits[main] - layers.cheapest_before[stage][cin][main] - layers.cheapest_after[stage][cin][main]
+            least = layers.cheapest_before[stage][cin][main] + layers.cheapest_after[stage][cin][main]
+            room = layers.limits[main] - least
             if room >= 0:
-                numbers += len(layers.combos(stage, cin)) * (second_top + 1) * (int(room) // step + 1)
-    return 8 * numbers
+                entries += len(layers.combos(stage, cin)) * (second_top + 1) * (int(room) // step + 1)
+    return 8 * entries
 
 
 def _as_slice(rows: list[int]) -> slice | list[int]:

@@ -16,7 +16,9 @@ NAMES = ("nut", "bolt", "washer")
 def picture(seed: int, width: int = 64, height: int = 48) -> Image.Image:
     """Coarse coloured noise: no two alike, whatever the hash."""
     rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    return Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.NEAREST
+    )
 
 
 def categories(ids: Sequence[int] = (1, 2, 3)) -> list[dict[str, Any]]:
@@ -36,7 +38,12 @@ def image(number: int, name: str, width: int = 64, height: int = 48) -> dict[str
 
 def coco(images: list[Any], annotations: list[Any], cats: list[Any] | None = None) -> dict[str, Any]:
     """A COCO file as data."""
-    return {"info": {"year": 2024}, "images": images, "annotations": annotations, "categories": categories() if cats is None else cats}
+    return {
+        "info": {"year": 2024},
+        "images": images,
+        "annotations": annotations,
+        "categories": categories() if cats is None else cats,
+    }
 
 
 def write_split(root: Path, split: str, data: dict[str, Any], seed: int = 0) -> None:
@@ -64,7 +71,11 @@ def clean(root: Path) -> Path:
         ],
         cats,
     )
-    val = coco([image(21, "c.png")], [annotation(1, 21, 13, 1, 2, 30, 40), annotation(2, 21, 7, 40, 2, 9, 9), annotation(3, 21, 90, 40, 20, 9, 9)], cats)
+    val = coco(
+        [image(21, "c.png")],
+        [annotation(1, 21, 13, 1, 2, 30, 40), annotation(2, 21, 7, 40, 2, 9, 9), annotation(3, 21, 90, 40, 20, 9, 9)],
+        cats,
+    )
     write_split(root, "train", train, seed=1)
     write_split(root, "val", val, seed=2)
     return root

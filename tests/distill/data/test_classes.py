@@ -49,7 +49,10 @@ def test_same_maps_pass() -> None:
     check_same(MAP, ["nut", "washer", "bolt"], "train", "the model")
 
 
-@pytest.mark.parametrize(("pairs", "words"), [([], "no classes"), ([(1, "a"), (1, "b")], "id 1 occurs twice"), ([(1, "a"), (2, "a")], "'a' occurs twice")])
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [([], "no classes"), ([(1, "a"), (1, "b")], "id 1 occurs twice"), ([(1, "a"), (2, "a")], "'a' occurs twice")],
+)
 def test_no_map_of_nonsense(pairs: list[tuple[int, str]], words: str) -> None:
     with pytest.raises(BadInput, match=words):
         ClassMap.of(pairs)

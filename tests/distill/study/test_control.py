@@ -26,7 +26,23 @@ from workbench.errors import BadInput
 from workbench.run_folder import RunFiles, RunFolder
 from zoo.weights.checkpoint import read_manifest, save
 
-ARGS = ["--data", "data", "--input", "64", "--epochs", "1", "--batch", "8", "--data-workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "augmentation=none"]
+ARGS = [
+    "--data",
+    "data",
+    "--input",
+    "64",
+    "--epochs",
+    "1",
+    "--batch",
+    "8",
+    "--data-workers",
+    "1",
+    "--quiet",
+    "--set",
+    "closing_epochs=1",
+    "--set",
+    "augmentation=none",
+]
 CONTROL = ["distill", "student.safetensors", "--teacher", "teacher.safetensors", *ARGS, "--control", "--seeds", "2"]
 
 
@@ -50,18 +66,27 @@ def without_seconds(told: Any) -> Any:
     return [without_seconds(one) for one in told] if isinstance(told, list) else told
 
 
-def test_a_control_states_its_gain_and_goes_on_to_the_same(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_control_states_its_gain_and_goes_on_to_the_same(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     assert main([*CONTROL, "--name", "c", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["seeds"] == [0, 1] and told["format"] == "nas-control-1" and told["ap"]["plain"] > 0.1
-    assert told["gain"] == pytest.approx(sum(told["differences"]) / 2) and told["interval"][0] <= told["gain"] <= told["interval"][1]
+    assert (
+        told["gain"] == pytest.approx(sum(told["differences"]) / 2)
+        and told["interval"][0] <= told["gain"] <= told["interval"][1]
+    )
     run = Path("runs/c")
     assert json.loads((run / "control.json").read_text())["differences"] == told["differences"]
     assert len((run / "control.csv").read_text().splitlines()) == 3 and list((run / "events").iterdir())
     assert not list(run.rglob("resume.pt"))
-    roles = [one.get("role") for one in read_manifest(run / "control" / "seed-0-taught" / "best.safetensors").info.lineage]
-    assert roles == ["teacher"] and not read_manifest(run / "control" / "seed-0-plain" / "best.safetensors").info.lineage
+    roles = [
+        one.get("role") for one in read_manifest(run / "control" / "seed-0-taught" / "best.safetensors").info.lineage
+    ]
+    assert (
+        roles == ["teacher"] and not read_manifest(run / "control" / "seed-0-plain" / "best.safetensors").info.lineage
+    )
     # as kill -9 leaves it in the middle of the last run's journal record: that run is done again, and no other
     journal = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (run / "journal.jsonl").write_bytes(b"".join(journal[:-1]) + journal[-1][:40])
@@ -69,7 +94,9 @@ def test_a_control_states_its_gain_and_goes_on_to_the_same(home: Path, capsys: p
     assert main([*CONTROL, "--name", "c", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert without_seconds(again) == without_seconds(told)
-    assert stamps == {seed: (run / "control" / f"seed-{seed}-plain" / "last.safetensors").stat().st_mtime_ns for seed in (0, 1)}
+    assert stamps == {
+        seed: (run / "control" / f"seed-{seed}-plain" / "last.safetensors").stat().st_mtime_ns for seed in (0, 1)
+    }
     # the words, from the journal alone
     assert main([*CONTROL, "--name", "c"]) == 0
     text = capsys.readouterr().out
@@ -97,11 +124,25 @@ def test_killed_at_any_moment_a_control_goes_on_to_the_same(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_teacher_that_harms_is_found_early_and_stopped(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_that_harms_is_found_early_and_stopped(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     save(untaught(), home / "ignorant.safetensors")
     longer = [word if word != "1" or ARGS[at - 1] != "--epochs" else "9" for at, word in enumerate(ARGS)]
-    args = ["distill", "student.safetensors", "--teacher", "ignorant.safetensors", "--share", "1000", *longer, "--control", "--seeds", "3", "--stop-when-harmful"]
+    args = [
+        "distill",
+        "student.safetensors",
+        "--teacher",
+        "ignorant.safetensors",
+        "--share",
+        "1000",
+        *longer,
+        "--control",
+        "--seeds",
+        "3",
+        "--stop-when-harmful",
+    ]
     assert main([*args, "--name", "h", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"] == "harms" and told["stopped"] and told["gain"] < -0.05
@@ -110,9 +151,24 @@ def test_a_teacher_that_harms_is_found_early_and_stopped(home: Path, capsys: pyt
     assert without_seconds(json.loads(capsys.readouterr().out)) == without_seconds(told)
 
 
-def test_a_chain_hands_its_lineage_on(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_hands_its_lineage_on(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
-    args = ["distill", "tiny.yaml", "--teacher", "teacher.safetensors", "--chain", "tiny.yaml", *ARGS, "--features", "--responses", "overlap", "--name", "chain"]
+    args = [
+        "distill",
+        "tiny.yaml",
+        "--teacher",
+        "teacher.safetensors",
+        "--chain",
+        "tiny.yaml",
+        *ARGS,
+        "--features",
+        "--responses",
+        "overlap",
+        "--name",
+        "chain",
+    ]
     assert main([*args, "--json"]) == 0
     capsys.readouterr()
     link, last = Path("runs/chain/chain/1-tiny"), Path("runs/chain")
@@ -152,7 +208,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_weights_find_their_teachers() -> None:
-    assert TeacherRequest(("a", "b.safetensors", "self", "c"), ("x", "y")).sources() == [("a", "x"), ("b.safetensors", "b.safetensors"), ("self", ""), ("c", "y")]
+    assert TeacherRequest(("a", "b.safetensors", "self", "c"), ("x", "y")).sources() == [
+        ("a", "x"),
+        ("b.safetensors", "b.safetensors"),
+        ("self", ""),
+        ("c", "y"),
+    ]
     assert TeacherRequest(("a.safetensors",), ("x",)).sources() == [("a.safetensors", "x")]
     with pytest.raises(BadInput, match="add --teacher-weights"):
         TeacherRequest(("a", "b"), ("x",)).sources()
@@ -171,17 +232,30 @@ def trial(*aps: float) -> SubRunResult:
 
 def test_what_is_said_follows_from_the_interval() -> None:
     def answer(gains: list[float]) -> ControlResult:
-        return ControlResult(Path("r"), {s: trial(0.1, 0.3) for s in range(len(gains))}, {s: trial(0.1, 0.3 + g) for s, g in enumerate(gains)}, None, False)
+        return ControlResult(
+            Path("r"),
+            {s: trial(0.1, 0.3) for s in range(len(gains))},
+            {s: trial(0.1, 0.3 + g) for s, g in enumerate(gains)},
+            None,
+            False,
+        )
 
     assert "THE TEACHER HARMS" in answer([-0.02, -0.021, -0.022]).conclusion()
     assert "the teacher helps" in answer([0.02, 0.021, 0.022]).conclusion()
     assert "NOTHING SHOWN" in answer([-0.02, 0.02]).conclusion()
     assert "One seed has no interval" in answer([0.02]).conclusion() and answer([0.02]).to_dict()["interval"] is None
-    assert "AP is 0" in ControlResult(Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False).conclusion()
+    assert (
+        "AP is 0"
+        in ControlResult(
+            Path("r"), {0: trial(0.0), 1: trial(0.0)}, {0: trial(0.0), 1: trial(0.0)}, None, False
+        ).conclusion()
+    )
 
 
 def test_a_stopped_run_is_compared_where_it_was_stopped() -> None:
-    found = ControlResult(Path("r"), {0: trial(0.1, 0.2, 0.3), 1: trial(0.1, 0.2, 0.4)}, {0: trial(0.1, 0.1)}, (0, 2), True)
+    found = ControlResult(
+        Path("r"), {0: trial(0.1, 0.2, 0.3), 1: trial(0.1, 0.2, 0.4)}, {0: trial(0.1, 0.1)}, (0, 2), True
+    )
     assert found.epoch == 2 and found.gain.differences == pytest.approx((-0.1,)) and found.verdict == "harms"
     assert "stopped after epoch 2 of seed 0" in str(found) and found.to_dict()["alarm"] == {"seed": 0, "epoch": 2}
 

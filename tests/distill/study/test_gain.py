@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, lag_lower_bound, paired, tested_epochs
+from distill.study.gain import MIN_HARM, Curve, Gain, first_harmful_epoch, harm_test_epochs, lag_lower_bound, paired
 from workbench.errors import BadInput
 
 EPOCHS = 20
@@ -20,7 +20,10 @@ FINAL, BETWEEN, WITHIN = 0.3, 0.01, 0.003
 def curve(random: np.random.Generator, lag: float = 0.0) -> Curve:
     """A run whose AP rises to ``FINAL`` less ``lag``, with noise that belongs to its seed and noise that does not."""
     own = random.normal(0, BETWEEN)
-    return {e: float((FINAL - lag) * (1 - math.exp(-e / 6)) + own * e / EPOCHS + random.normal(0, WITHIN)) for e in range(1, EPOCHS + 1)}
+    return {
+        e: float((FINAL - lag) * (1 - math.exp(-e / 6)) + own * e / EPOCHS + random.normal(0, WITHIN))
+        for e in range(1, EPOCHS + 1)
+    }
 
 
 def called(random: np.random.Generator, seeds: int, lag: float) -> bool:
@@ -42,7 +45,10 @@ def test_the_interval_is_students() -> None:
     assert gain.verdict == "open"
 
 
-@pytest.mark.parametrize(("differences", "verdict"), [((0.02, 0.021, 0.022), "helps"), ((-0.02, -0.021, -0.022), "harms"), ((-0.02, 0.02), "open")])
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [((0.02, 0.021, 0.022), "helps"), ((-0.02, -0.021, -0.022), "harms"), ((-0.02, 0.02), "open")],
+)
 def test_the_verdict_is_that_of_the_interval(differences: tuple[float, ...], verdict: str) -> None:
     assert Gain(differences).verdict == verdict
 
@@ -67,7 +73,7 @@ def test_behind_is_two_samples_with_one_variance() -> None:
 
 
 def test_looks_leave_out_the_first_third() -> None:
-    assert tested_epochs(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
+    assert harm_test_epochs(range(1, 10), 9) == [4, 5, 6, 7, 8, 9]
 
 
 def test_a_plain_harm_is_called_in_the_first_taught_run() -> None:

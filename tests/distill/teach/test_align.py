@@ -28,7 +28,9 @@ def test_averaging_is_pooling_where_sides_divide_and_keeps_what_is_everywhere_al
     assert average_to_grid(x, 12, 8) is x
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [((8, 8), (8, 8)), ((8, 8), (12, 12)), ((12, 12), (8, 8)), ((8, 12), (12, 8))])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [((8, 8), (8, 8)), ((8, 8), (12, 12)), ((12, 12), (8, 8)), ((8, 12), (12, 8))]
+)
 def test_the_finer_map_comes_to_the_coarser_one(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
     aligner = Aligner([4], [6])
     student = torch.randn(2, 4, *ours, requires_grad=True)
@@ -54,7 +56,9 @@ def test_equal_channels_start_as_the_identity_and_train() -> None:
 def test_it_calculates_in_float32(dtype: torch.dtype) -> None:
     aligner = Aligner([4], [4])
     with torch.autocast("cpu", dtype):
-        ((a, b),) = aligner([torch.full((1, 4, 4, 4), 60000.0, dtype=dtype)], [torch.full((1, 4, 2, 2), 60000.0, dtype=dtype)])
+        ((a, b),) = aligner(
+            [torch.full((1, 4, 4, 4), 60000.0, dtype=dtype)], [torch.full((1, 4, 2, 2), 60000.0, dtype=dtype)]
+        )
     assert a.dtype == b.dtype == torch.float32 and a.isfinite().all() and b.isfinite().all()
 
 
@@ -71,7 +75,9 @@ def test_a_mix_of_channels_is_a_convolution(bias: bool, side: int) -> None:
     torch.testing.assert_close(torch.autograd.grad(mix(x), learned, slope), torch.autograd.grad(plain, learned, slope))
     seen = mix(x.to(memory_format=torch.channels_last))
     torch.testing.assert_close(seen, plain)
-    torch.testing.assert_close(torch.autograd.grad(seen, x, slope), torch.autograd.grad(F.conv2d(x, mix.weight, mix.bias), x, slope))
+    torch.testing.assert_close(
+        torch.autograd.grad(seen, x, slope), torch.autograd.grad(F.conv2d(x, mix.weight, mix.bias), x, slope)
+    )
 
 
 @pytest.mark.parametrize("side", [4, 20])
@@ -122,5 +128,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_the_gradient_of_standardising_is_that_of_its_formula() -> None:
     torch.manual_seed(0)
-    x = (torch.randn(2, 3, 4, 5, dtype=torch.float64) * torch.tensor([30.0, 1.0, 0.01])[:, None, None] + 2).requires_grad_()
+    x = (
+        torch.randn(2, 3, 4, 5, dtype=torch.float64) * torch.tensor([30.0, 1.0, 0.01])[:, None, None] + 2
+    ).requires_grad_()
     assert torch.autograd.gradcheck(standardize, x)

@@ -81,7 +81,9 @@ def test_long_runs_measure_more_rarely() -> None:
     calls = [call for call in range(20_000) if balance.measures_at(call)]
     assert calls[:WARMUP_CALLS] == list(range(WARMUP_CALLS))
     apart = {first: second - first for first, second in itertools.pairwise(calls[WARMUP_CALLS:])}
-    assert {apart[call] for call in apart if call < 1024} == {32} and {apart[call] for call in apart if call >= 4096} == {256}
+    assert {apart[call] for call in apart if call < 1024} == {32} and {
+        apart[call] for call in apart if call >= 4096
+    } == {256}
     assert sorted(set(apart.values())) == [32, 64, 128, 256] and list(apart.values()) == sorted(apart.values())
 
 
@@ -104,12 +106,18 @@ def test_smoothing_by_hand() -> None:
 def test_what_cannot_be_compared_changes_nothing() -> None:
     maps = features()
     balance = Balance({"a": 0.5})
-    for own, loss in ((square(maps), torch.zeros(())), (torch.zeros(()), square(maps)), (square(maps), square(maps) * float("nan"))):
+    for own, loss in (
+        (square(maps), torch.zeros(())),
+        (torch.zeros(()), square(maps)),
+        (square(maps), square(maps) * float("nan")),
+    ):
         assert balance(own, {"a": loss}, maps, START)["a"].item() in (0.0, pytest.approx(float("nan"), nan_ok=True))
         assert balance.weights()["a"] == 0.0
     balance(square(maps), {"a": square(maps)}, maps, START)
     with torch.no_grad():  # as the loop does to find an overflow
-        assert balance(square(maps), {"a": square(maps)}, maps, START)["a"].item() == pytest.approx(0.5 * square(maps).item())
+        assert balance(square(maps), {"a": square(maps)}, maps, START)["a"].item() == pytest.approx(
+            0.5 * square(maps).item()
+        )
     balance.eval()
     before = int(balance.get_buffer("calls"))
     balance(square(maps), {"a": square(maps)}, maps, START)

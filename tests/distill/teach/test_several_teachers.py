@@ -37,7 +37,9 @@ def ensemble(settings: DistillationSettings | None = None, second: str | None = 
 
 def own_average() -> DistillationTask:
     student = tiny_detector()
-    return DistillationTask(student, [SelfTeacher(student)], DistillationSettings(responses={"overlap": {}}, schedule=RISING))
+    return DistillationTask(
+        student, [SelfTeacher(student)], DistillationSettings(responses={"overlap": {}}, schedule=RISING)
+    )
 
 
 def moved_state(task: Task, steps: int) -> Loop:
@@ -65,8 +67,14 @@ def test_all_teachers_are_heard_and_none_changes() -> None:
     losses = loop.advance([fed[1]]).losses
     for number in (1, 2, 3):
         assert any(value != 0 for name, value in losses.items() if name.startswith(f"teacher_{number}_"))
-    assert all(torch.equal(one.state_dict()[name], value) for one, held in zip(frozen, before, strict=True) for name, value in held.items())
-    assert learners and all(not torch.equal(task.distillation.state_dict()[name], value) for name, value in learners.items())
+    assert all(
+        torch.equal(one.state_dict()[name], value)
+        for one, held in zip(frozen, before, strict=True)
+        for name, value in held.items()
+    )
+    assert learners and all(
+        not torch.equal(task.distillation.state_dict()[name], value) for name, value in learners.items()
+    )
     own = {id(p) for p in task.parameters()}
     assert all(id(p) not in own for one in frozen for p in one.parameters())
     assert not any("teacher" in name for name in task.state_dict())
@@ -88,7 +96,9 @@ def test_the_average_teaches_and_never_learns() -> None:
     loop = moved_state(task, 2)
     assert task.parts[0].teacher.detector is loop.average.detector
     assert not any(p.requires_grad or p.grad is not None for p in loop.average.detector.parameters())
-    assert len(list(task.parameters())) == len(list(task.detector.parameters())) + len(list(task.distillation.parameters()))
+    assert len(list(task.parameters())) == len(list(task.detector.parameters())) + len(
+        list(task.distillation.parameters())
+    )
 
 
 def test_an_average_of_random_weights_says_nothing_at_first() -> None:
@@ -97,17 +107,27 @@ def test_an_average_of_random_weights_says_nothing_at_first() -> None:
     batch = batches(1)[0]
     assert not any(name.startswith("teacher_") for name in loop.advance([batch]).losses)
     assert any(name.startswith("teacher_") for name in loop.advance([batch]).losses)
-    assert RISING.factor(0.0) == 0.0 and RISING.factor(0.5) == pytest.approx(0.5) and RISING.factor(1.0) == pytest.approx(1.0)
+    assert (
+        RISING.factor(0.0) == 0.0
+        and RISING.factor(0.5) == pytest.approx(0.5)
+        and RISING.factor(1.0) == pytest.approx(1.0)
+    )
 
 
 def test_a_network_is_at_distance_0_from_its_own_average_before_it_moves() -> None:
     student = tiny_detector()
-    task = DistillationTask(student, [SelfTeacher(student)], DistillationSettings(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT))
+    task = DistillationTask(
+        student,
+        [SelfTeacher(student)],
+        DistillationSettings(features={"mimic": {}, "pkd": {}}, fixed={"mimic": 1.0, "pkd": 1.0}, schedule=CONSTANT),
+    )
     Loop(task, RECIPE, 8, 2)
     task.eval()
     batch = batches(1)[0]
     found = task.losses(batch.image, batch.targets, Phase(0.1))
-    assert found["teacher_mimic"].item() == pytest.approx(0, abs=1e-6) and found["teacher_pkd"].item() == pytest.approx(0, abs=1e-5)
+    assert found["teacher_mimic"].item() == pytest.approx(0, abs=1e-6) and found["teacher_pkd"].item() == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("make", [ensemble, own_average])

@@ -36,11 +36,22 @@ def teacher_of(model: str) -> Detector:
 
 def task_with(teacher: Detector, settings: DistillationSettings | None = None, px: int = PX) -> DistillationTask:
     student = tiny_detector()
-    return DistillationTask(student, [Teacher(teacher, student, px, PX)], settings or DistillationSettings(schedule=CONSTANT))
+    return DistillationTask(
+        student, [Teacher(teacher, student, px, PX)], settings or DistillationSettings(schedule=CONSTANT)
+    )
 
 
-@pytest.mark.parametrize("wanted", [Preprocess("bgr", 1.0), Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), Preprocess("rgb", 1.0)])
-@pytest.mark.parametrize("given", [Preprocess("rgb", 1.0), Preprocess("bgr", 1 / 255, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Preprocess("bgr", 1.0),
+        Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        Preprocess("rgb", 1.0),
+    ],
+)
+@pytest.mark.parametrize(
+    "given", [Preprocess("rgb", 1.0), Preprocess("bgr", 1 / 255, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))]
+)
 def test_the_teacher_sees_what_it_would_have_been_given(given: Preprocess, wanted: Preprocess) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (PX, PX, 3), dtype=np.uint8)
     ours, theirs = (prepare([picture], PX, how)[0] for how in (given, wanted))
@@ -74,7 +85,9 @@ def test_every_kind_of_student_learns_from_a_dense_teacher(student: str) -> None
     from zoo.learning.targets import Phase
 
     losses = task.losses(batch.image / 255 if pupil.preprocess.scale != 1 else batch.image, batch.targets, Phase(0.1))
-    assert any(name.startswith("teacher_") for name in losses) and all(torch.isfinite(value) for value in losses.values())
+    assert any(name.startswith("teacher_") for name in losses) and all(
+        torch.isfinite(value) for value in losses.values()
+    )
 
 
 @pytest.mark.parametrize("model", TEACHERS)
@@ -112,14 +125,18 @@ def test_a_teacher_in_half_precision_says_nearly_the_same(model: str) -> None:
         assert ours.dtype == torch.float32
         apart = float((ours - theirs).norm() / theirs.norm())
         assert 0 < apart < 0.03  # a number of bfloat16 is off by up to 0.4 %
-    assert said.predictions is not None and exact.predictions is not None and said.predictions.boxes.dtype == torch.float32
+    assert (
+        said.predictions is not None and exact.predictions is not None and said.predictions.boxes.dtype == torch.float32
+    )
     # queries of nearly one score may change places
     ours, theirs = (one.sort(1).values for one in (said.predictions.scores, exact.predictions.scores))
     torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
     assert torch.equal(half(image).predictions.scores, said.predictions.scores)
     task = DistillationTask(student, [half], DistillationSettings(schedule=CONSTANT))
     assert [one.round_to_bf16 for one in task.modules() if isinstance(one, Aligner)] == [True]
-    report = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(batches(1))
+    report = Loop(task, load_recipe("small", {"nominal_batch": 4, "epochs": 4, "closing_epochs": 1}), 8, 2).advance(
+        batches(1)
+    )
     assert not report.rolled_back and all(np.isfinite(value) for value in report.losses.values())
 
 
@@ -196,7 +213,9 @@ def test_channels_are_asked_of_the_detector_itself() -> None:
 def test_lineage_names_the_teacher_and_what_taught_it() -> None:
     student, teacher = tiny_detector(), teacher_of("yolo11n")
     teacher.info = dataclasses.replace(
-        teacher.info, provenance={"licence": "AGPL-3.0"}, lineage=({"model": "yolo11x", "licence": "AGPL-3.0", "sha256": "ab" * 32},)
+        teacher.info,
+        provenance={"licence": "AGPL-3.0"},
+        lineage=({"model": "yolo11x", "licence": "AGPL-3.0", "sha256": "ab" * 32},),
     )
     found = student_lineage(student, teacher, "cd" * 32)
     assert [one["model"] for one in found] == ["yolo11x", "yolo11n"]

@@ -17,26 +17,41 @@ from PIL import Image
 
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
-from distill.train.evaluate import check_classes, confusion, detect, evaluate_detections, read_results
+from distill.train.confusion import confusion_matrix
+from distill.train.detect import DetectOptions, check_classes, detect, read_results
+from distill.train.evaluate import evaluate_detections
 from tests.distill.tiny import tiny_detector
 from workbench.errors import BadInput
 
 CLASSES = ClassMap(("nut", "bolt", "washer"), (7, 90, 13))
 
 
-def picture(number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None) -> Picture:
+def picture(
+    number: int, boxes: list[list[float]], labels: list[int], crowd: list[bool] | None = None, file: Path | None = None
+) -> Picture:
     corners = np.array(boxes, dtype=np.float32).reshape(-1, 4)
     return Picture(
-        number, file or Path(f"/data/{number}.png"), 100, 80, corners, np.array(labels, dtype=np.int64), np.array(crowd or [False] * len(labels), dtype=bool),
+        number,
+        file or Path(f"/data/{number}.png"),
+        100,
+        80,
+        corners,
+        np.array(labels, dtype=np.int64),
+        np.array(crowd or [False] * len(labels), dtype=bool),
         (corners[:, 2:] - corners[:, :2]).prod(1),
-    )  # fmt: skip
+    )
 
 
-DATA = DataSet(Path("/data"), "val", CLASSES, (
-    picture(11, [[10, 10, 50, 50], [60, 10, 90, 40]], [0, 1]),
-    picture(5, [], []),
-    picture(42, [[5, 5, 95, 75], [20, 20, 40, 40]], [2, 0], [True, False]),
-))  # fmt: skip
+DATA = DataSet(
+    Path("/data"),
+    "val",
+    CLASSES,
+    (
+        picture(11, [[10, 10, 50, 50], [60, 10, 90, 40]], [0, 1]),
+        picture(5, [], []),
+        picture(42, [[5, 5, 95, 75], [20, 20, 40, 40]], [2, 0], [True, False]),
+    ),
+)
 
 
 def row(image: int, category: int, box: list[float], score: float) -> dict[str, Any]:
@@ -74,10 +89,14 @@ def test_nothing_found_and_nothing_there() -> None:
 
 def test_confusion_by_hand() -> None:
     results = [
-        *PERFECT[:1], {**PERFECT[1], "category_id": 13}, row(5, 90, [1, 1, 20, 20], 0.9), row(42, 13, [5, 5, 90, 70], 0.9), row(11, 7, [10, 10, 40, 40], 0.5),
+        *PERFECT[:1],
+        {**PERFECT[1], "category_id": 13},
+        row(5, 90, [1, 1, 20, 20], 0.9),
+        row(42, 13, [5, 5, 90, 70], 0.9),
+        row(11, 7, [10, 10, 40, 40], 0.5),
         row(11, 7, [0, 0, 5, 5], 0.1),
-    ]  # fmt: skip
-    table = confusion(DATA, results)
+    ]
+    table = confusion_matrix(DATA, results)
     expected = np.zeros((4, 4), dtype=int)
     expected[0, 0] = 1  # found
     expected[1, 2] = 1  # a bolt taken for a washer
@@ -107,11 +126,15 @@ def test_pycocotools_agrees_on_the_written_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot read"), ("{}", "must be a list"), ('[{"image_id": 1}]', "entry 0 must have"), ('[{"image_id": 99, "category_id": 7, "bbox": [0,0,1,1], "score": 1}]', "image_id 99"),
-        ('[{"image_id": 5, "category_id": 1, "bbox": [0,0,1,1], "score": 1}]', "category_id 1 is not in the data"), ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1], "score": 1}]', "four numbers"),
+        ("{", "cannot read"),
+        ("{}", "must be a list"),
+        ('[{"image_id": 1}]', "entry 0 must have"),
+        ('[{"image_id": 99, "category_id": 7, "bbox": [0,0,1,1], "score": 1}]', "image_id 99"),
+        ('[{"image_id": 5, "category_id": 1, "bbox": [0,0,1,1], "score": 1}]', "category_id 1 is not in the data"),
+        ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1], "score": 1}]', "four numbers"),
         ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1,NaN], "score": 1}]', "four numbers"),
     ],
-)  # fmt: skip
+)
 def test_bad_results_are_one_line(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(BadInput) as error:
@@ -137,11 +160,15 @@ def test_the_answer_does_not_depend_on_batch_size_or_shards(tmp_path: Path) -> N
     data, detector = real_data(tmp_path), tiny_detector().eval()
     detector.info = dataclasses.replace(detector.info, class_names=CLASSES.names)
     every = Selection(0.0, 0.7, True, None, 50)
-    one = detect(detector, data, input_px=64, batch=1, selection=every, workers=0)
-    three = detect(detector, data, input_px=64, batch=3, selection=every, workers=0)
+    one = detect(detector, data, DetectOptions(64, 1, selection=every, workers=0))
+    three = detect(detector, data, DetectOptions(64, 3, selection=every, workers=0))
     assert len(one) > 50 and {r["category_id"] for r in one} <= set(CLASSES.original_ids)
     assert evaluate_detections(data, one).summary == evaluate_detections(data, three).summary
-    parts = [r for k in range(2) for r in detect(detector, data, input_px=64, batch=2, selection=every, shard=(k, 2), workers=0)]
+    parts = [
+        r
+        for k in range(2)
+        for r in detect(detector, data, DetectOptions(64, 2, selection=every, shard=(k, 2), workers=0))
+    ]
     assert evaluate_detections(data, parts).summary == evaluate_detections(data, one).summary
     assert sorted(r["image_id"] for r in parts) == sorted(r["image_id"] for r in one)
 

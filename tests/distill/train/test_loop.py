@@ -12,17 +12,21 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from distill.train.loop import Loop
-from distill.train.overflow import first_overflow, hold_in_float32
+from distill.train.overflow import first_overflow, run_in_float32
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
 from tests.distill.tiny import PX, TinyBatch, batches, tiny_detector
 from workbench.errors import BadInput
 
-RECIPE = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, "weight_decay": 0.0})
+RECIPE = load_recipe(
+    "small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, "weight_decay": 0.0}
+)
 
 
 def loop_for(steps: int = 40, seed: int = 0, **changes: Any) -> Loop:
-    recipe = load_recipe("small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, **changes})
+    recipe = load_recipe(
+        "small", {"lr": 2e-3, "nominal_batch": 4, "batch": 4, "epochs": 4, "closing_epochs": 1, **changes}
+    )
     return Loop(SupervisedTask(tiny_detector()), recipe, steps, steps // 4, seed=seed)
 
 
@@ -100,7 +104,7 @@ def test_accumulated_batches_are_one_step_of_their_mean() -> None:
     singles = [loop_for().advance([batch]).losses for batch in fed]
     for name, value in report.losses.items():
         assert value == pytest.approx(sum(one[name] for one in singles) / 2, rel=1e-4)
-    assert report.rate == pytest.approx(2 * loop_for().advance(fed[:1]).rate)
+    assert report.lr == pytest.approx(2 * loop_for().advance(fed[:1]).lr)
 
 
 def test_an_overflow_goes_back_names_the_layer_and_goes_on() -> None:
@@ -113,7 +117,7 @@ def test_an_overflow_goes_back_names_the_layer_and_goes_on() -> None:
     report = loop.advance([poison])
     assert "layer detector.backbone" in report.rolled_back and "learning rate" in report.rolled_back
     assert loop.step == 1 and same(weights(loop), before)
-    assert loop.trouble.rate_factor == 0.5 and loop.trouble.rollbacks == 1
+    assert loop.overflows.rate_factor == 0.5 and loop.overflows.rollbacks == 1
     assert not loop.advance([fed[2]]).rolled_back and loop.step == 2
 
 
@@ -130,7 +134,7 @@ def test_trouble_is_part_of_the_state() -> None:
     loop.advance([TinyBatch(torch.full((4, 3, PX, PX), 3e38), batches(1)[0].targets)])
     again = loop_for()
     again.restore(loop.state())
-    assert again.trouble == loop.trouble and again.trouble.rollbacks == 1
+    assert again.overflows == loop.overflows and again.overflows.rollbacks == 1
 
 
 class Steep(nn.Module):
@@ -154,8 +158,8 @@ def test_a_layer_that_overflows_in_half_precision_is_found_and_held_in_float32()
             return made
 
     assert first_overflow(model, run) == "first"
-    hold_in_float32(model, "first")
-    hold_in_float32(model, "first")
+    run_in_float32(model, "first")
+    run_in_float32(model, "first")
     assert first_overflow(model, run) == "second" or torch.isfinite(run()).all()
     with torch.autocast("cpu", torch.float16):
         assert model.first(x).dtype == torch.float32 and torch.isfinite(model.first(x)).all()

@@ -13,10 +13,10 @@ pytest.importorskip("cv2")
 from torch import Tensor, nn
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import evaluation_batches
+from distill.data.feed.evaluation_batches import evaluation_batches
 from distill.data.formats.readers import open_data
 from distill.data.synthetic.synth import make
-from distill.train.bn_calibration import MOST_BATCHES, calibrate_bn, calibration_images, update_bn_statistics
+from distill.train.bn_calibration import MAX_BATCHES, calibrate_bn, calibration_images, update_bn_statistics
 from distill.train.parallel.sync_bn import convert_sync_bn
 from tests.distill.tiny import PX, tiny_detector
 from zoo.detector import Detector
@@ -37,13 +37,17 @@ def norms_of(detector: Detector) -> list[nn.BatchNorm2d]:
     return [one for one in detector.modules() if type(one) is nn.BatchNorm2d]
 
 
-@pytest.mark.parametrize(("there", "images", "taken", "batch"), [(3, 64, 3, 3), (20, 8, 20, 7), (20, 2, 16, 2), (20, 19, 20, 10)])
-def test_batches_are_about_alike_and_spread_over_the_data(there: int, images: int, taken: int, batch: int, data: DataSet) -> None:
+@pytest.mark.parametrize(
+    ("there", "images", "taken", "batch"), [(3, 64, 3, 3), (20, 8, 20, 7), (20, 2, 16, 2), (20, 19, 20, 10)]
+)
+def test_batches_are_about_alike_and_spread_over_the_data(
+    there: int, images: int, taken: int, batch: int, data: DataSet
+) -> None:
     assert len(data) == 20
     some = DataSet(data.root, data.name, data.classes, data.pictures[:there])
     found, size = calibration_images(some, images)
     assert (len(found), size) == (taken, batch)
-    assert len(set(found.pictures)) == taken <= MOST_BATCHES * images
+    assert len(set(found.pictures)) == taken <= MAX_BATCHES * images
     assert found.pictures[0] == some.pictures[0] and some.pictures.index(found.pictures[-1]) >= there - 2
 
 
@@ -57,7 +61,9 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
     found = calibrate_bn(detector, data, PX, 64, workers=0)
     given: dict[int, Tensor] = {}
     norms = norms_of(found)
-    hooks = [one.register_forward_pre_hook(lambda module, inputs: given.update({id(module): inputs[0]})) for one in norms]
+    hooks = [
+        one.register_forward_pre_hook(lambda module, inputs: given.update({id(module): inputs[0]})) for one in norms
+    ]
     (batch,) = evaluation_batches(data, found.preprocess, PX, len(data), workers=0)
     with torch.no_grad():
         found.head(found.features(batch.image))
@@ -66,7 +72,8 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
     assert len(given) == len(norms) > 20
     for one in norms:
         variance, mean = torch.var_mean(given[id(one)], (0, 2, 3))
-        # running variances are those of a sample (n - 1), and 20 pictures have as few as 80 places on the coarsest level; depth adds up such differences
+        # running variances are those of a sample (n - 1); 20 images have as few as 80 positions on the coarsest level,
+        # and such differences add up with depth
         assert ((one.running_mean - mean).abs() <= 0.1 * variance.sqrt() + 1e-6).all()
         assert torch.allclose(one.running_var, variance, rtol=0.3, atol=1e-9)
     # nothing else of it changed, and nothing at all of the one that goes on moving
@@ -77,7 +84,10 @@ def test_a_norm_has_the_statistics_of_what_it_is_really_given(data: DataSet) -> 
 
 def test_a_frozen_backbone_keeps_its_norms(data: DataSet) -> None:
     detector = tiny_detector()
-    before, after = statistics(detector), statistics(calibrate_bn(detector, data, PX, 8, workers=0, frozen_backbone=True))
+    before, after = (
+        statistics(detector),
+        statistics(calibrate_bn(detector, data, PX, 8, workers=0, frozen_backbone=True)),
+    )
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if not name.startswith("backbone.")}
 
@@ -117,6 +127,7 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
     """The checkpoint has the average's weights and measured norms; with 0 the norms that moved along."""
     from distill.train.recipe import load_recipe
     from distill.train.run import PRODUCTS, train
+    from distill.train.run_context import RunSettings, TrainData
     from distill.train.task import SupervisedTask
     from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
@@ -127,9 +138,12 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
         return adapt_classes(tiny_detector(), data.classes)[0]
 
     for images in (8, 0):
-        recipe = load_recipe("small", {"epochs": 1, "batch": 4, "closing_epochs": 0, "bn_calibration_images": images, "freeze_bn_from": 1.0})
+        recipe = load_recipe(
+            "small",
+            {"epochs": 1, "batch": 4, "closing_epochs": 0, "bn_calibration_images": images, "freeze_bn_from": 1.0},
+        )
         folder = RunFolder.open(tmp_path / f"run-{images}", {}, {}, PRODUCTS)
-        train(SupervisedTask(detector()), data, data, recipe, folder, input_px=PX, workers=0)
+        train(SupervisedTask(detector()), TrainData(data, data), recipe, folder, RunSettings(PX, data_workers=0))
         folder.close()
         state = torch.load(tmp_path / f"run-{images}" / "resume.pt", weights_only=True)
         average = detector()
@@ -140,10 +154,13 @@ def test_what_a_run_keeps_is_what_was_measured(data: DataSet, tmp_path: Path) ->
         assert images == 0 or not all(torch.equal(value, kept[name]) for name, value in average.state_dict().items())
 
 
-def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distill.train import run as training
+def test_norms_are_held_at_what_was_measured_when_the_hold_began(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distill.train.loop import Loop
     from distill.train.recipe import load_recipe
+    from distill.train.run import PRODUCTS, train
+    from distill.train.run_context import RunSettings, TrainData
     from distill.train.task import SupervisedTask
     from distill.train.transfer import adapt_classes
     from workbench.run_folder import RunFolder
@@ -151,7 +168,9 @@ def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, 
 
     torch.manual_seed(0)
     detector = adapt_classes(tiny_detector(), data.classes)[0]
-    recipe = load_recipe("small", {"epochs": 2, "batch": 4, "closing_epochs": 0, "bn_calibration_images": 8, "freeze_bn_from": 0.7})
+    recipe = load_recipe(
+        "small", {"epochs": 2, "batch": 4, "closing_epochs": 0, "bn_calibration_images": 8, "freeze_bn_from": 0.7}
+    )
     at_hold: list[Detector] = []
 
     def advance(self: Loop, batches: Any) -> Any:
@@ -163,9 +182,12 @@ def test_norms_are_held_at_what_was_measured_when_the_hold_began(data: DataSet, 
 
     plain = Loop.advance
     monkeypatch.setattr(Loop, "advance", advance)
-    folder = RunFolder.open(tmp_path / "run", {}, {}, training.PRODUCTS)
-    training.train(SupervisedTask(detector), data, data, recipe, folder, input_px=PX, workers=0)
+    folder = RunFolder.open(tmp_path / "run", {}, {}, PRODUCTS)
+    train(SupervisedTask(detector), TrainData(data, data), recipe, folder, RunSettings(PX, data_workers=0))
     folder.close()
     (before,) = at_hold
-    expected, kept = statistics(calibrate_bn(before, data, PX, 8, workers=0)), statistics(load(tmp_path / "run" / "last.safetensors"))
+    expected, kept = (
+        statistics(calibrate_bn(before, data, PX, 8, workers=0)),
+        statistics(load(tmp_path / "run" / "last.safetensors")),
+    )
     assert all(torch.equal(expected[name], kept[name]) for name in expected)

@@ -107,7 +107,11 @@ def test_optimizers_of_the_recipes(name: str) -> None:
 def test_the_average_follows_slowly_and_counts_batches_whole() -> None:
     detector = build("yolox-nano", 3)
     average = ModelEma(detector, 0.9, 10)
-    name = "head.stems.0.conv.weight" if "head.stems.0.conv.weight" in detector.state_dict() else next(iter(detector.state_dict()))
+    name = (
+        "head.stems.0.conv.weight"
+        if "head.stems.0.conv.weight" in detector.state_dict()
+        else next(iter(detector.state_dict()))
+    )
     old = average.detector.state_dict()[name].clone()
     with torch.no_grad():
         detector.state_dict()[name].add_(1.0)

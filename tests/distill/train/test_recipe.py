@@ -42,11 +42,20 @@ def test_a_file_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lr: fast", "lr 'fast': must be a number"), ("lr: .nan", "lr nan"), ("lr: -1", "lr -1"), ("epochs: 0", "epochs 0: must be a whole number"),
-        ("epochs: 1.5", "epochs 1.5"), ("batch: true", "batch True"), ("optimizer: adam", "did you mean adamw"), ("colour: red", "unknown setting 'colour'"),
-        ("- a", "must be a table"), ("{", "is not YAML"), ("a: &a [*a]", "unknown setting"), ("ema_decay: 1.0", "ema_decay"),
+        ("lr: fast", "lr 'fast': must be a number"),
+        ("lr: .nan", "lr nan"),
+        ("lr: -1", "lr -1"),
+        ("epochs: 0", "epochs 0: must be a whole number"),
+        ("epochs: 1.5", "epochs 1.5"),
+        ("batch: true", "batch True"),
+        ("optimizer: adam", "did you mean adamw"),
+        ("colour: red", "unknown setting 'colour'"),
+        ("- a", "must be a table"),
+        ("{", "is not YAML"),
+        ("a: &a [*a]", "unknown setting"),
+        ("ema_decay: 1.0", "ema_decay"),
     ],
-)  # fmt: skip
+)
 def test_bad_recipes_are_one_line(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text)

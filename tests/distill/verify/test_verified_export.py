@@ -21,7 +21,8 @@ pytest.importorskip("onnxruntime")
 
 from distill.data.dataset import DataSet
 from distill.data.formats.readers import open_data
-from distill.train.evaluate import detect, evaluate_detections
+from distill.train.detect import DetectOptions, detect
+from distill.train.evaluate import evaluate_detections
 from distill.verify.check import check_file
 from distill.verify.layer_search import MAX_TRIALS, LayerSearch
 from distill.verify.minimal_subset import minimal_subset
@@ -100,7 +101,7 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     assert not verified.drifts and verified.check is verified.first and not verified.repaired and not verified.note
     compared = verified.check.comparison
     assert compared.images == 16 and compared.torch.ap > 0.8
-    evaluated = evaluate_detections(data, detect(detector, data, input_px=PX, workers=0))
+    evaluated = evaluate_detections(data, detect(detector, data, DetectOptions(PX, workers=0)))
     assert compared.torch.summary == evaluated.summary
     assert abs(compared.file.ap - evaluated.ap) <= (ONE_BOX if half else 1e-6)
     assert set(compared.gaps) == {"boxes", "scores"} | ({"detections"} if form != "decoded" else set())
@@ -109,7 +110,7 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
 
 def test_pictures_of_another_shape(data: DataSet, tmp_path: Path) -> None:
     verified = export_verified(taught(), tmp_path / "x.onnx", "onnx", ExportOptions("nms", 64, 96), data)
-    assert not verified.drifts and verified.check.comparison.torch.summary != evaluate_detections(data, detect(taught(), data, input_px=PX, workers=0)).summary
+    assert not verified.drifts and verified.check.comparison.torch.summary != evaluate_detections(data, detect(taught(), data, DetectOptions(PX, workers=0))).summary
 
 
 def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_path: Path) -> None:

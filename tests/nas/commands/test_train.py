@@ -62,7 +62,7 @@ def test_stopped_at_any_moment_it_goes_on_to_the_same_bits(blow: signal.Signals,
     process.send_signal(blow)
     _, err = process.communicate(timeout=120)
     if blow is signal.SIGINT and process.returncode:
-        assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+        assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     again = nas("train", "tiny.yaml", "--data", "data", "--name", name, *ARGS, cwd=home)
     _, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
@@ -90,7 +90,7 @@ def test_a_damaged_state_is_refused(home: Path, tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:1000])
     again = nas("train", "tiny.yaml", "--data", "data", "--name", "whole", *ARGS, cwd=tmp_path / "home")
     _, err = again.communicate(timeout=120)
-    assert again.returncode == 2 and "cannot go on from" in err and "--fresh" in err and len(err.strip().splitlines()) == 1
+    assert again.returncode == 2 and "cannot resume from" in err and "--fresh" in err and len(err.strip().splitlines()) == 1
 
 
 def test_eval_says_what_pycocotools_says_and_shards_join(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.searcher.run import search
+from nas.searcher.api import search
 
 
 @pytest.fixture(scope="session")

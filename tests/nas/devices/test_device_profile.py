@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.devices.profile import device_names, load_device, profile_from_dict
+from nas.devices.profile import device_names, load_device, profile_from_dict, user_folder
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.ops import Op
@@ -75,6 +75,11 @@ def test_a_users_own_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"t4", "mine"} <= set(device_names())
     assert load_device("mine").fixed_ms == 5.0
     assert load_device(tmp_path / "mine.yaml") == load_device(str(tmp_path / "mine.yaml")) == load_device("mine")
+
+
+def test_the_users_folder_is_the_one_the_pages_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NAS_DEVICES", raising=False)
+    assert user_folder() == Path.home() / ".config" / "nas" / "devices"
 
 
 def test_yaml_round_trip_is_exact() -> None:

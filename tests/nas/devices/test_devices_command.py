@@ -84,7 +84,7 @@ def test_check_judges_without_fitting(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found["device"] == "t4" and found["column"] == "my_ms" and len(found["worst"]) == 2
     assert set(found["mape_percent_by_family"]) == {"family0", "family1", "family2"}
     text = said(capsys, "check", "t4", tmp_path)
-    assert "worst forecasts" in text and "family1" in text
+    assert "worst predictions" in text and "family1" in text
 
 
 def test_check_reads_the_column_that_the_profile_was_fitted_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

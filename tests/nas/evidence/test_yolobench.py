@@ -42,8 +42,10 @@ def test_noise_leaves_room_above_the_plain_measures(points: TrainedDetectors) ->
 
 def test_forward_scores_run_on_the_largest_graphs(points: TrainedDetectors) -> None:
     pytest.importorskip("torch")
-    from nas.scores.forward import observed
+    from nas.scores import SCORES
+    from nas.scores.forward import observe
 
     largest = max(points.graphs.values(), key=lambda graph: float(graph.table(320).out_elems.sum()))
-    found = observed(["nwot", "nwot_pre", "meco", "expressivity"], largest, 96, seed=0, most_px=96)
+    watched = {name: SCORES[name].observation for name in ("nwot", "nwot_pre", "meco", "expressivity")}
+    found = observe({name: o for name, o in watched.items() if o is not None}, largest, 96, seed=0, most_px=96)
     assert all(np.isfinite(result.value) for result in found.values())

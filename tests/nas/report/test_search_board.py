@@ -13,9 +13,10 @@ from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.report.graph_nodes import IMAGE, graph_nodes
 from nas.report.search_board import FrontAnimation, Scale, finalist_settings, show_embedding
+from nas.scores.maxent import MAXENT
+from nas.searcher.api import search
 from nas.searcher.evaluator import whole_limits
 from nas.searcher.front import Front
-from nas.searcher.run import search
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
@@ -89,7 +90,7 @@ def test_the_film_takes_few_pictures_however_often_it_is_asked(tmp_path: Path) -
     limit = whole_limits(rulers, parse_budgets(["3ms"]))[0]
     front = Front(space.genes)
     rows = space.sample(64, np.random.default_rng(1))
-    front.add(rows, rulers.score(rows).astype(float), rulers.costs(rows)["latency_ms"])
+    front.add(rows, MAXENT.over_rows(rulers).total(rows).astype(float), rulers.costs(rows)["latency_ms"])
     with EventWriter(tmp_path) as events:
         film = FrontAnimation(events, Scale(rulers, limit), "study", "score")
         for second in range(1, 1000):

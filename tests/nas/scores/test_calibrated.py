@@ -1,4 +1,4 @@
-"""``calibrated``: rows agree with Graphs, the exact search with brute force, absurd shapes lose, and the evidence holds."""
+"""``calibrated``: rows agree with Graphs, exact search with brute force, absurd shapes lose, the evidence holds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pytest
 
 from nas.budgets import parse_budgets
 from nas.cli import main
-from nas.costs import SCORE_TICK, SpaceCosts, architecture_costs
+from nas.costs import SpaceCosts, architecture_costs
 from nas.devices.profile import load_device
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, skippable, spatial
-from nas.scores.calibrated import Calibration, Form, as_map, shipped, terms_of
+from nas.scores.calibrated import CALIBRATED, Calibration, Form, as_map, shipped, terms_of
+from nas.scores.rows import SCORE_TICK
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Architecture
@@ -41,9 +42,9 @@ def value(arch: Architecture, input_px: int = 640) -> float:
 def test_population_score_is_the_graph_score(name: str) -> None:
     space = load_space(name)
     for scope in ("detector", "backbone"):
-        rulers = SpaceCosts(space, None, 640, scope).scoring("calibrated")
+        row_score = CALIBRATED.over_rows(SpaceCosts(space, None, 640, scope))
         rows = space.sample(24, np.random.default_rng(3))
-        for row, ticks in zip(rows, rulers.score(rows), strict=True):
+        for row, ticks in zip(rows, row_score.total(rows), strict=True):
             assert ticks * SCORE_TICK == pytest.approx(value(space.decode(row)), abs=1e-7)
 
 
@@ -52,11 +53,11 @@ def test_exact_is_brute_force(seed: int) -> None:
     rng = np.random.default_rng(1000 + seed)
     space = random_space(rng, 6_000)
     scope = "backbone" if rng.random() < 0.3 else "detector"
-    rulers = SpaceCosts(space, load_device("t4"), 320, scope).scoring("calibrated")
+    row_score = CALIBRATED.over_rows(SpaceCosts(space, load_device("t4"), 320, scope))
     rows = all_rows(space)
     for row in rows[rng.choice(len(rows), 3)]:
-        assert rulers.score(row[None])[0] * SCORE_TICK == pytest.approx(value(space.decode(row), 320), abs=1e-7)
-    assert_is_brute_force(rulers, rows, rng)
+        assert row_score.total(row[None])[0] * SCORE_TICK == pytest.approx(value(space.decode(row), 320), abs=1e-7)
+    assert_is_brute_force(row_score, rows, rng)
 
 
 def test_more_is_never_worse() -> None:
@@ -100,8 +101,9 @@ def absurd(name: str) -> Architecture:
 def test_absurd_shapes_lose_clearly_at_their_own_latency(name: str) -> None:
     arch, device = absurd(name), load_device("t4")
     cost_ms = architecture_costs(arch, 640, device).costs["latency_ms"]
-    rulers = SpaceCosts(with_grid(load_space("res"), 32), device).scoring("calibrated")
-    found = solve(rulers, whole_limits(rulers, parse_budgets([f"{cost_ms:.4f}ms"]))).certificate
+    costs = SpaceCosts(with_grid(load_space("res"), 32), device)
+    limits = whole_limits(costs, parse_budgets([f"{cost_ms:.4f}ms"]))
+    found = solve(CALIBRATED.over_rows(costs), limits).certificate
     # 0.01 is a little more than one more point of VOC mAP at this level for every three.
     assert found.score > value(arch) + 0.01
 
@@ -109,10 +111,14 @@ def test_absurd_shapes_lose_clearly_at_their_own_latency(name: str) -> None:
 @pytest.mark.parametrize("budget", ["2.5ms", "3ms", "4ms", "20GFLOPs", "40GFLOPs", "10Mparams"])
 def test_winners_are_balanced(budget: str) -> None:
     space = with_grid(load_space("res"), 16)
-    rulers = SpaceCosts(space, load_device("t4")).scoring("calibrated")
-    arch = space.decode(solve(rulers, whole_limits(rulers, parse_budgets([budget]))).rows[-1])
+    costs = SpaceCosts(space, load_device("t4"))
+    found = solve(CALIBRATED.over_rows(costs), whole_limits(costs, parse_budgets([budget])))
+    arch = space.decode(found.rows[-1])
     table = lower(arch, "backbone").table(640)
-    macs = [float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}."))) for i in range(1, 6)]
+    macs = [
+        float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}.")))
+        for i in range(1, 6)
+    ]
     assert max(macs) < 0.7 * sum(macs)  # no giant stage
     assert macs[4] < 0.5 * sum(macs)  # stride 32 has its share and no more
     assert min(Anatomy.of(lower(arch), 640).passages) >= 32  # no thread anywhere
@@ -141,7 +147,11 @@ def test_parts_found_with_and_without_marks() -> None:
     assert marked.head_channels == (128, 256, 512)
     assert marked.passages == (24, 88, 128, 144)
     bare = Anatomy.of(lower(arch, "backbone"), 640)
-    assert (bare.backbone_channels, bare.passages, bare.head_channels) == (marked.backbone_channels, marked.passages, ())
+    assert (bare.backbone_channels, bare.passages, bare.head_channels) == (
+        marked.backbone_channels,
+        marked.passages,
+        (),
+    )
 
 
 def test_a_layer_that_can_be_stepped_over_by_hand() -> None:
@@ -177,7 +187,7 @@ def test_what_it_cannot_read_is_refused(tmp_path: Path) -> None:
     space = load_space("res")
     finer = dataclasses.replace(space, stages=(dataclasses.replace(space.stages[0], stride=1), *space.stages[1:]))
     with pytest.raises(BadInput, match="strides 8, 16 and 32"):
-        SpaceCosts(finer, None, 640, "backbone").scoring("calibrated")
+        CALIBRATED.over_rows(SpaceCosts(finer, None, 640, "backbone"))
     (tmp_path / "other.yaml").write_text("format: else\n")
     with pytest.raises(BadInput, match="nas-calibrated-1"):
         Calibration.load(tmp_path / "other.yaml")
@@ -186,7 +196,21 @@ def test_what_it_cannot_read_is_refused(tmp_path: Path) -> None:
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "damo-yolo-s", "--score", "calibrated"]) == 0
     assert "mAP on VOC, trained from nothing, 6" in capsys.readouterr().out
-    args = ["search", "--budget", "3ms", "--device", "t4", "--grid", "32", "--score", "calibrated", "--runs", str(tmp_path), "--quiet", "--no-pictures"]
+    args = [
+        "search",
+        "--budget",
+        "3ms",
+        "--device",
+        "t4",
+        "--grid",
+        "32",
+        "--score",
+        "calibrated",
+        "--runs",
+        str(tmp_path),
+        "--quiet",
+        "--no-pictures",
+    ]
     assert main(args) == 0
     assert "certificate: proved best" in capsys.readouterr().out
 
@@ -209,7 +233,9 @@ def test_the_evidence() -> None:
 
     from nas.scores.calibrated import FILE
 
-    spec = importlib.util.spec_from_file_location("fit_calibrated", Path(__file__).parents[3] / "benchmarks" / "fit_calibrated.py")
+    spec = importlib.util.spec_from_file_location(
+        "fit_calibrated", Path(__file__).parents[3] / "benchmarks" / "fit_calibrated.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

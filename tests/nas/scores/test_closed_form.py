@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.costs import SCORE_TICK, SpaceCosts
+from nas.costs import SpaceCosts
 from nas.scores import get_score
-from nas.scores.closed_form import effectiveness, levels
+from nas.scores.deepmad import effectiveness
+from nas.scores.entropy import levels
+from nas.scores.rows import SCORE_TICK
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower, skeleton
@@ -29,12 +31,14 @@ OFFICIAL = json.loads((Path(__file__).parents[2] / "data" / "tinynas_scores.json
 def test_parity_with_tinynas(item: dict) -> None:
     graph = skeleton(parse_structure(item["structure"]))
     weights = tuple(item["multi_block_ratio"])
-    ours = get_score("maxent")(graph, item["image_size"], weights)
+    ours = get_score("maxent")(graph, item["image_size"], weights=weights)
     assert ours.value == pytest.approx(item["madnas"], rel=1e-9)
     assert ours.per_stage == pytest.approx(item["madnas_per_stage"], rel=1e-9)
     assert [level.channels for level in levels(graph, item["image_size"])] == item["stage_channels"]
     if item["deepmad"] is not None:
-        assert get_score("deepmad")(graph, item["image_size"], weights).value == pytest.approx(item["deepmad"], rel=1e-9)
+        assert get_score("deepmad")(graph, item["image_size"], weights=weights).value == pytest.approx(
+            item["deepmad"], rel=1e-9
+        )
 
 
 def test_by_hand() -> None:
@@ -44,9 +48,11 @@ def test_by_hand() -> None:
     g.conv(x, 16)
     graph = g.finish()
     want = 0.5 * math.log(27) + 0.5 * math.log(8) + math.log(16)
-    assert get_score("maxent")(graph, 64, (2.0,)).value == pytest.approx(2 * want, rel=1e-12)
+    assert get_score("maxent")(graph, 64, weights=(2.0,)).value == pytest.approx(2 * want, rel=1e-12)
     side = math.log(16) + math.log(32**2)
-    assert get_score("deepmad")(graph, 64, (1.0,)).value == pytest.approx(side * (want - math.log(16)), rel=1e-12)
+    assert get_score("deepmad")(graph, 64, weights=(1.0,)).value == pytest.approx(
+        side * (want - math.log(16)), rel=1e-12
+    )
     assert effectiveness(graph, 64) == pytest.approx(2 * math.exp(-math.log(27 * 8) / 2), rel=1e-12)
 
 
@@ -68,11 +74,11 @@ def test_the_largest_path_counts_and_upsampling_ends_the_descent() -> None:
 def test_population_score_is_the_graph_score(name: str) -> None:
     space = load_space(name)
     for weights in ((0, 0, 1, 1, 16), (1, 1, 1, 1, 8), (0, 0.5, 0, 2, 1)):
-        rulers = SpaceCosts(space, None, 640, "detector", weights)
+        row_score = get_score("maxent").over_rows(SpaceCosts(space, None), weights=weights)
         rows = space.sample(8, np.random.default_rng(1))
-        ticks = rulers.score(rows)
+        ticks = row_score.total(rows)
         for row, tick in zip(rows, ticks, strict=True):
-            value = get_score("maxent")(skeleton(space.decode(row)), 320, weights).value
+            value = get_score("maxent")(skeleton(space.decode(row)), 320, weights=weights).value
             assert tick * SCORE_TICK == pytest.approx(value, rel=1e-10)
 
 

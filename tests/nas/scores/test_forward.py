@@ -9,8 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nas.scores import SCORES, forward
+from nas.scores import SCORES, get_score
+from nas.scores.forward import observe
 from nas.scores.forward_net import GraphNet, images, seeded
+from nas.scores.zico import zico_of
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
@@ -49,7 +51,7 @@ def test_nwot_counts_agreeing_units(name: str) -> None:
                 for j in range(16):
                     kernel[i, j] += (on[i] == on[j]).sum()
     expected = float(torch.linalg.slogdet(kernel)[1])
-    assert getattr(forward, name)(graph, PX, 2).value == pytest.approx(expected, rel=1e-12)
+    assert get_score(name)(graph, PX, seed=2).value == pytest.approx(expected, rel=1e-12)
 
 
 def test_swap_counts_patterns() -> None:
@@ -58,7 +60,7 @@ def test_swap_counts_patterns() -> None:
     for op, _, after in tensors(graph, 32, 2):
         if op.act != "none":
             seen |= {tuple(column) for column in (after > 0).flatten(1).T.tolist()}
-    assert forward.swap(graph, PX, 2).value == len(seen)
+    assert get_score("swap")(graph, PX, seed=2).value == len(seen)
 
 
 def test_meco_on_one_layer() -> None:
@@ -67,11 +69,11 @@ def test_meco_on_one_layer() -> None:
     graph = g.finish()
     ((_, _, after),) = tensors(graph, 16, 7)
     eigenvalues = torch.linalg.eigvalsh(torch.corrcoef(after[0].flatten(1).double()))
-    assert forward.meco(graph, PX, 7).value == pytest.approx(float(eigenvalues[0]), abs=1e-12)
+    assert get_score("meco")(graph, PX, seed=7).value == pytest.approx(float(eigenvalues[0]), abs=1e-12)
 
 
 def test_expressivity_is_bounded_by_the_channels() -> None:
-    value = forward.expressivity(branched(), PX, 0).value
+    value = get_score("expressivity")(branched(), PX, seed=0).value
     assert 0 < value <= math.log(8) + math.log(12)
 
 
@@ -84,10 +86,12 @@ def test_zico_of_two_layers() -> None:
         state = torch.random.get_rng_state()
         for batch in batches:
             net.zero_grad()
-            torch.stack([(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]).sum().backward()
+            torch.stack(
+                [(out - torch.randn_like(out)).square().mean() for out in net.module.run(batch)[-1:]]
+            ).sum().backward()
             grads.append([layer.weight.grad.abs().clone() for layer in net.layers.values()])
         torch.random.set_rng_state(state)
-        value = forward.zico_of(net, batches)
+        value = zico_of(net, batches)
     expected = 0.0
     for one, two in zip(*grads, strict=True):
         mean, deviation = (one + two) / 2, (one - two).abs() / 2
@@ -103,13 +107,15 @@ def test_zen_grows_with_depth() -> None:
             x = g.conv(x, 8, 3, act="relu")
         return g.finish()
 
-    assert forward.zen(chain(4), PX, 0).value > forward.zen(chain(2), PX, 0).value
+    assert get_score("zen")(chain(4), PX).value > get_score("zen")(chain(2), PX).value
 
 
 def test_scores_that_watch_share_a_pass_without_changing() -> None:
     graph = branched()
-    together = forward.observed(list(forward.OBSERVERS), graph, PX, 5)
-    assert {name: forward.observed([name], graph, PX, 5)[name] for name in forward.OBSERVERS} == together
+    observations = {name: score.observation for name, score in SCORES.items() if score.observation is not None}
+    assert set(observations) == {"nwot", "nwot_pre", "swap", "meco", "expressivity"}
+    together = observe(observations, graph, PX, 5)
+    assert {name: get_score(name)(graph, PX, seed=5) for name in observations} == together
 
 
 def test_walking_gives_what_running_gives() -> None:
@@ -122,8 +128,8 @@ def test_walking_gives_what_running_gives() -> None:
 
 
 def test_images_are_small_unless_asked() -> None:
-    assert forward.nwot(branched(), 480, 0).notes["input_px"] == 64
-    assert forward.nwot(branched(), 96, 0, most_px=480).notes["input_px"] == 96
+    assert get_score("nwot")(branched(), 480).notes["input_px"] == 64
+    assert get_score("nwot")(branched(), 96, most_px=480).notes["input_px"] == 96
 
 
 def test_an_op_that_cannot_be_run_is_named() -> None:
@@ -131,8 +137,4 @@ def test_an_op_that_cannot_be_run_is_named() -> None:
     x = g.conv(-1, 4, 3)
     g.single("topk", x)
     with pytest.raises(BadInput, match="topk"):
-        forward.nwot(g.finish(), PX, 0)
-
-
-def test_every_forward_score_is_registered() -> None:
-    assert {name for name, score in SCORES.items() if score.needs_torch} == {*forward.OBSERVERS, "zen", "synflow", "zico"}
+        get_score("nwot")(g.finish(), PX)

@@ -12,8 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nas.scores.forward import OBSERVERS, ZICO_BATCHES, observed, synflow, synflow_of, watch, zen_of, zico_of
+from nas.scores import SCORES
+from nas.scores.forward import observe, watch
 from nas.scores.forward_net import GraphNet, gaussian, images, seeded
+from nas.scores.synflow import synflow, synflow_of
+from nas.scores.zen import zen_of
+from nas.scores.zico import BATCHES, zico_of
 from search_spaces.ops import CONV_KINDS
 from zoo.factory import build
 from zoo.graphs.to_torch import ACTIVATIONS
@@ -67,13 +71,13 @@ def graph(model: str) -> Any:
 
 
 def test_watching_scores(model: str, graph: Any) -> None:
-    names = list(OBSERVERS)
-    ours = observed(names, graph, PX, seed=3)
-    for batch in {OBSERVERS[name][0] for name in names}:
+    observations = {name: score.observation for name, score in SCORES.items() if score.observation is not None}
+    ours = observe(observations, graph, PX, seed=3)
+    for batch in {observation.batch for observation in observations.values()}:
         with seeded(3):
             twin = GraphNet(graph).train()
             image = images(graph, batch, PX)
-        observers = {name: OBSERVERS[name][1](graph, PX, 3) for name in names if OBSERVERS[name][0] == batch}
+        observers = {name: o.make(graph, PX, 3) for name, o in observations.items() if o.batch == batch}
         watch(ZooNet(model, twin).train(), image, list(observers.values()))
         for name, observer in observers.items():
             assert observer.value() == pytest.approx(ours[name].value, rel=1e-5), name
@@ -96,13 +100,15 @@ def test_synflow(model: str, graph: Any) -> None:
         parameter.data = parameter.data.double()
     # Learned scales of the zoo's head are ones there as in the graph.
     theirs = synflow_of(zoo, PX)
-    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(synflow(graph, PX, 2).value, rel=1e-9)
+    assert torch.tensor(theirs, dtype=torch.float64).log().item() == pytest.approx(
+        synflow(graph, PX, 2).value, rel=1e-9
+    )
 
 
 def test_zico(model: str, graph: Any) -> None:
     with seeded(4):
         twin = GraphNet(graph).train()
-        batches = [images(graph, 2, PX) for _ in range(ZICO_BATCHES)]
+        batches = [images(graph, 2, PX) for _ in range(BATCHES)]
     values = []
     for net in (twin, ZooNet(model, twin).train()):
         with seeded(5):

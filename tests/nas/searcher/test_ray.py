@@ -19,7 +19,23 @@ from tests.nas.process import ROOT, finish, nas
 from workbench.errors import BadInput
 from workbench.workers import on_ray
 
-SEARCH = ["search", "--budget", "3ms", "--device", "t4", "--strategy", "evolution", "--islands", "3", "--population", "128", "--steps", "60000", "--no-pictures", "--json"]
+SEARCH = [
+    "search",
+    "--budget",
+    "3ms",
+    "--device",
+    "t4",
+    "--strategy",
+    "evolution",
+    "--islands",
+    "3",
+    "--population",
+    "128",
+    "--steps",
+    "60000",
+    "--no-pictures",
+    "--json",
+]
 ROUNDS = 15
 
 
@@ -93,7 +109,9 @@ def open_to_others(pids: set[int]) -> list[str]:
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             local, state, inode = fields[1], fields[3], fields[9]
-            loopback = local.startswith(("0100007F:", "0000000000000000FFFF00000100007F:", "00000000000000000000000001000000:"))
+            loopback = local.startswith(
+                ("0100007F:", "0000000000000000FFFF00000100007F:", "00000000000000000000000001000000:")
+            )
             if state == "0A" and f"socket:[{inode}]" in sockets and not loopback:
                 found.append(local)
     return found
@@ -104,7 +122,9 @@ def left_behind(pid: int) -> list[str]:
     return [p.name for p in Path(tempfile.gettempdir()).glob(f"{on_ray.FOLDER}{pid}-*")]
 
 
-def test_a_worker_killed_at_work_changes_nothing_and_ray_leaves_nothing(expected: dict[str, Any], tmp_path: Path) -> None:
+def test_a_worker_killed_at_work_changes_nothing_and_ray_leaves_nothing(
+    expected: dict[str, Any], tmp_path: Path
+) -> None:
     process = nas(*SEARCH, "--workers", "2", "--name", "r", cwd=tmp_path)
     journal = tmp_path / "runs" / "r" / "journal.jsonl"
     until(lambda: len(records(journal)) >= 2, process)
@@ -149,7 +169,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_without_ray(expected: dict[str, Any], 
     until(lambda: len(records(journal)) >= 2, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     assert left_behind(process.pid) == []
     found = finish(nas(*SEARCH, "--name", "r", cwd=tmp_path))
     assert found["front"] == expected["front"]
@@ -157,7 +177,23 @@ def test_ctrl_c_leaves_a_run_that_goes_on_without_ray(expected: dict[str, Any], 
 
 @pytest.mark.slow
 def test_spread_scores_give_the_answer_of_one_process(tmp_path: Path) -> None:
-    args = ["search", "--budget", "3ms", "--device", "t4", "--grid", "32", "--score", "deepmad", "--steps", "192", "--population", "16", "--no-pictures", "--json"]
+    args = [
+        "search",
+        "--budget",
+        "3ms",
+        "--device",
+        "t4",
+        "--grid",
+        "32",
+        "--score",
+        "deepmad",
+        "--steps",
+        "192",
+        "--population",
+        "16",
+        "--no-pictures",
+        "--json",
+    ]
     here = finish(nas(*args, "--name", "here", cwd=tmp_path))
     there = finish(nas(*args, "--workers", "2", "--name", "there", cwd=tmp_path))
     assert here["front"] == there["front"] and here["notes"] == there["notes"]
@@ -166,7 +202,11 @@ def test_spread_scores_give_the_answer_of_one_process(tmp_path: Path) -> None:
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     process = nas(*SEARCH, "--workers", "2", "--address", "127.0.0.1:1", cwd=tmp_path)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 2 and "no Ray cluster answers at '127.0.0.1:1'" in err and len(err.strip().splitlines()) == 1
+    assert (
+        process.returncode == 2
+        and "no Ray cluster answers at '127.0.0.1:1'" in err
+        and len(err.strip().splitlines()) == 1
+    )
 
 
 def test_ray_imported_before_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,13 +222,17 @@ def test_ray_is_imported_in_one_place() -> None:
 
 
 @pytest.mark.slow
-def test_three_nodes_of_which_one_dies_complete_the_study_to_the_same_answer(expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_nodes_of_which_one_dies_complete_the_study_to_the_same_answer(
+    expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
     store = 80_000_000
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": store, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": store, "include_dashboard": False}
+    )
     try:
         nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
         process = nas(*SEARCH, "--workers", "3", "--address", cluster.address, "--name", "r", cwd=tmp_path)
@@ -202,7 +246,9 @@ def test_three_nodes_of_which_one_dies_complete_the_study_to_the_same_answer(exp
 
 
 @pytest.mark.slow
-def test_work_that_memory_never_suffices_for_ends_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_memory_never_suffices_for_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ray takes any use of memory for too much here, and ends the worker again and again."""
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "50")
@@ -211,5 +257,8 @@ def test_work_that_memory_never_suffices_for_ends_with_the_reason(tmp_path: Path
     out, err = process.communicate(timeout=240)
     last = err.strip().splitlines()[-1]
     assert process.returncode == 2 and out == "" and "Traceback" not in err
-    assert last.startswith("nas: island 0 could not be evolved (OutOfMemoryError, begun 5 times") and "goes on from its last round" in last
+    assert (
+        last.startswith("nas: island 0 could not be evolved (OutOfMemoryError, begun 5 times")
+        and "resumes from its last round" in last
+    )
     assert records(tmp_path / "runs" / "r" / "journal.jsonl") == []

@@ -15,7 +15,7 @@ pytest.importorskip("cv2")
 pytest.importorskip("pycocotools")
 
 from nas.cli import main
-from nas.searcher.run import search
+from nas.searcher.api import search
 from nas.shortlist.pick import pick, ruler, stock_models
 from tests.distill.taught import taught, write_pictures
 from tests.nas.process import nas
@@ -39,7 +39,7 @@ head: {classes: 3}
 SEARCH = ["search", "--space", "little.yaml", "--device", "t4", "--budget", "5ms", "--input", "64", "--no-pictures", "--quiet"]
 THEN = [
     "--then", "distill", "--teacher", "teacher.safetensors", "--data", "data", "--top", "3", "--epochs", "2", "--batch", "8", "--train-data-workers", "1",
-    "--set", "augmentation=none", "--against", "yolox-nano",
+    "--train-set", "augmentation=none", "--against", "yolox-nano",
 ]  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same(home: Path) -> None:
     ("args", "words"),
     [
         (["--epochs", "4"], "--epochs says how the shortlist is trained: add --then"),
-        (["--set", "lr=0.1"], "--set says how"),
+        (["--train-set", "lr=0.1"], "--train-set says how"),
         (["--then", "train"], "needs --data"),
         (["--then", "distill", "--data", "data"], "needs --teacher"),
         (["--then", "train", "--data", "data", "--teacher", "x.safetensors"], "say --then distill"),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from nas.budgets import LATENCY, LAYERS
-from nas.costs import SCORE_TICK, SpaceCosts
+from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
+from nas.scores.maxent import MAXENT
+from nas.scores.rows import SCORE_TICK, RowScore
 from nas.searcher.evaluator import Limit
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Head, Neck
@@ -35,7 +37,13 @@ def random_space(rng: np.random.Generator, most: int) -> Space:
             ks = (3,) if rng.random() < 0.7 else (3, 5)
             stages.append(
                 StageChoices(
-                    KINDS[style], stride, tuple(outs.tolist()), tuple(btns.tolist()), ks, tuple(depths.tolist()), by_ratio
+                    KINDS[style],
+                    stride,
+                    tuple(outs.tolist()),
+                    tuple(btns.tolist()),
+                    ks,
+                    tuple(depths.tolist()),
+                    by_ratio,
                 )
             )
         rules = Rules(
@@ -46,7 +54,9 @@ def random_space(rng: np.random.Generator, most: int) -> Space:
         stem = tuple(np.sort(rng.choice([8, 16, 24, 32], rng.integers(1, 3), replace=False)).tolist())
         focus = bool(rng.random() < 0.5)
         neck, head = Neck((32, 32, 64), 0.5, 0.75, "relu"), Head(4, 7, 1)
-        space = Space("random", style, "relu", bool(rng.random() < 0.5), stem, 3, focus, 2, tuple(stages), rules, neck, head)
+        space = Space(
+            "random", style, "relu", bool(rng.random() < 0.5), stem, 3, focus, 2, tuple(stages), rules, neck, head
+        )
         if 30 <= space.size() <= most:
             return space
 
@@ -55,7 +65,9 @@ def all_rows(space: Space) -> np.ndarray:
     """Every row of a space, in lexicographic order."""
     parts = [[(v,) for v in space.stem_outs]]
     for i, stage in enumerate(space.stages):
-        parts.append([(o, b, k, d) for o in stage.outs for b in space.btn_values(i, o) for k in stage.ks for d in stage.depths])
+        parts.append(
+            [(o, b, k, d) for o in stage.outs for b in space.btn_values(i, o) for k in stage.ks for d in stage.depths]
+        )
     rows = np.array([sum(p, ()) for p in itertools.product(*parts)], dtype=np.int64)
     return rows[space.contains_rows(rows)]
 
@@ -87,80 +99,88 @@ def brute_force(
     return rows[front], score[front]
 
 
-def assert_is_brute_force(rulers: SpaceCosts, rows: np.ndarray, rng: np.random.Generator) -> None:
+def assert_is_brute_force(row_score: RowScore, rows: np.ndarray, rng: np.random.Generator) -> None:
     """Under random budgets the exact search finds what looking at every one of the space's ``rows`` finds."""
-    costs, score = rulers.costs(rows), rulers.score(rows)
+    costs, score = row_score.costs.costs(rows), row_score.total(rows)
     limits = random_limits(rng, costs)
     front, values = brute_force(rows, score, costs, limits)
-    found = solve(rulers, limits)
+    found = solve(row_score, limits)
     assert found.certificate.proved
     assert found.certificate.score == values[-1] * SCORE_TICK
     assert found.rows[-1].tolist() == front[-1].tolist()
     if found.certificate.front == "complete":
         assert found.rows.tolist() == front.tolist()
     else:
-        got = rulers.score(found.rows)
-        cost = rulers.costs(found.rows)[limits[0].name]
-        best_under = [values[rulers.costs(front)[limits[0].name] <= c].max() for c in cost]
+        got = row_score.total(found.rows)
+        cost = row_score.costs.costs(found.rows)[limits[0].name]
+        front_cost = row_score.costs.costs(front)[limits[0].name]
+        best_under = [values[front_cost <= c].max() for c in cost]
         assert got.tolist() == best_under
 
 
 @pytest.mark.parametrize(
-    ("seed", "devices"), [*((seed, ("t4",)) for seed in range(60)), *((seed, ("t4", "raspberry-pi-4")) for seed in range(100, 120))]
+    ("seed", "devices"),
+    [*((seed, ("t4",)) for seed in range(60)), *((seed, ("t4", "raspberry-pi-4")) for seed in range(100, 120))],
 )
 def test_exact_is_brute_force(seed: int, devices: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
     space = random_space(rng, 1_000_000 if seed < 2 else 60_000)
     scope = "backbone" if rng.random() < 0.3 else "detector"
     weights = ((0, 0, 1, 1, 16), (1, 1, 1, 1, 1), (0, 0, 0, 0, 1))[int(rng.integers(3))]
-    rulers = SpaceCosts(space, [load_device(name) for name in devices], 320, scope, weights)
+    costs = SpaceCosts(space, [load_device(name) for name in devices], 320, scope)
+    row_score = MAXENT.over_rows(costs, weights=weights)
     rows = all_rows(space)
     assert len(rows) == space.size()
-    assert_is_brute_force(rulers, rows, rng)
+    assert_is_brute_force(row_score, rows, rng)
 
 
 def test_ties_go_to_the_cheaper_then_to_smaller_genes() -> None:
     # Stages 1 and 2 weigh the same, so exchanging their inner widths leaves the score alone.
     stage = StageChoices("k1kx", 2, (64,), (32, 64), (3,), (1,))
+    fixed = [StageChoices("k1kx", stride, (64,), (32,), (3,), (1,)) for stride in (1, 2)]
     space = Space(
         "ties", "res", "relu", False, (16,), 3, True, 2,
-        (stage, stage, stage, StageChoices("k1kx", 1, (64,), (32,), (3,), (1,)), StageChoices("k1kx", 2, (64,), (32,), (3,), (1,))),
+        (stage, stage, stage, *fixed),
         Rules(), Neck((32, 32, 64)), Head(4),
     )  # fmt: skip
-    rulers = SpaceCosts(space, None, 320)
+    row_score = MAXENT.over_rows(SpaceCosts(space, None, 320))
     rows = all_rows(space)
-    score = rulers.score(rows)
+    score = row_score.total(rows)
     assert len(np.unique(score)) < len(rows)
-    params = rulers.costs(rows)["params"]
+    params = row_score.costs.costs(rows)["params"]
     limit = Limit("params", 0, int(np.sort(params)[-2]), "params")
-    front, _ = brute_force(rows, score, rulers.costs(rows), (limit,))
-    assert solve(rulers, (limit,)).rows[-1].tolist() == front[-1].tolist()
+    front, _ = brute_force(rows, score, row_score.costs.costs(rows), (limit,))
+    assert solve(row_score, (limit,)).rows[-1].tolist() == front[-1].tolist()
 
 
 def test_nothing_fits_names_the_closest_reachable_value() -> None:
-    rulers = SpaceCosts(with_grid(load_space("res"), 32), load_device("t4"))
+    row_score = MAXENT.over_rows(SpaceCosts(with_grid(load_space("res"), 32), load_device("t4")))
     with pytest.raises(BadInput, match=r"least reachable is [0-9.]+ ms"):
-        solve(rulers, (Limit(LATENCY, 0, 9000, "0.9ms"),))
+        solve(row_score, (Limit(LATENCY, 0, 9000, "0.9ms"),))
     with pytest.raises(BadInput, match=r"most reachable is [0-9]+ layers"):
-        solve(rulers, (Limit(LAYERS, 900, 999, "900..999layers"),))
+        solve(row_score, (Limit(LAYERS, 900, 999, "900..999layers"),))
     with pytest.raises(BadInput, match="together"):
-        solve(rulers, (Limit(LATENCY, 0, 22_000, "2.2ms"), Limit("flops", 40_000_000_000, 10**12, "40..1000GFLOPs")))
+        solve(row_score, (Limit(LATENCY, 0, 22_000, "2.2ms"), Limit("flops", 40_000_000_000, 10**12, "40..1000GFLOPs")))
 
 
 def test_time_limit_gives_an_honest_bound() -> None:
-    rulers = SpaceCosts(with_grid(load_space("res"), 16), load_device("t4"))
-    limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit("params", 0, 10_000_000, "10Mparams"), Limit("flops", 0, 20 * 10**9, "20GFLOPs"))
-    found = solve(rulers, limits, time_limit_s=0.0).certificate
+    row_score = MAXENT.over_rows(SpaceCosts(with_grid(load_space("res"), 16), load_device("t4")))
+    limits = (
+        Limit(LATENCY, 0, 30_000, "3ms"),
+        Limit("params", 0, 10_000_000, "10Mparams"),
+        Limit("flops", 0, 20 * 10**9, "20GFLOPs"),
+    )
+    found = solve(row_score, limits, time_limit_s=0.0).certificate
     assert found.bound >= found.score
     assert found.proved == (found.bound <= found.score)
 
 
 def test_labels_and_tables_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    rulers = SpaceCosts(with_grid(load_space("res"), 32), load_device("t4"))
+    row_score = MAXENT.over_rows(SpaceCosts(with_grid(load_space("res"), 32), load_device("t4")))
     limits = (Limit(LATENCY, 0, 30_000, "3ms"), Limit(LAYERS, 0, 25, "25layers"))
-    by_table = solve(rulers, limits)
+    by_table = solve(row_score, limits)
     monkeypatch.setattr("nas.strategies.exact.search.TABLE_BYTES", 1_000_000)
-    by_labels = solve(rulers, limits)
+    by_labels = solve(row_score, limits)
     assert (by_table.certificate.method, by_labels.certificate.method) == ("tables", "labels")
     assert by_labels.certificate.proved
     assert by_labels.rows[-1].tolist() == by_table.rows[-1].tolist()

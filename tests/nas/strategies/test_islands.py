@@ -21,9 +21,9 @@ from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.searcher.front import Front
 from nas.searcher.parallel_evaluator import ParallelEvaluator, score_rows
 from nas.searcher.worker_plan import WorkerPlan
-from nas.strategies.evolution import EvolutionSearch, Migrants
-from nas.strategies.islands import KEPT, SETTLERS, IslandSearch, Plan, evolve, pack, unpack
-from nas.strategies.strategy import Settings
+from nas.strategies.evolution import EvolutionOptions, EvolutionSearch, Migrants
+from nas.strategies.islands import KEPT, MIGRANTS, IslandPlan, IslandSearch, evolve, pack, unpack
+from nas.strategies.strategy import SearchState, StrategyContext
 from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 from workbench.workers import JobResult, Workers, check_workers
@@ -41,7 +41,7 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Disorder(Workers):
-    """Does jobs in a drawn order, some of them twice, and forgets the first answer, as a cluster with dying nodes would."""
+    """Runs jobs in random order, some of them twice, as a cluster with dying nodes would."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.random, self.done = count, random.Random(seed), 0
@@ -69,103 +69,137 @@ class Disorder(Workers):
         self.jobs.clear()
 
 
-def settings(steps: int = STEPS, seed: int = 0, score: str = "maxent") -> Settings:
-    space = load_space("res")
-    rulers = SpaceCosts(space, load_device("t4"))
-    return Settings(space, Evaluator(rulers, whole_limits(rulers, parse_budgets(["3ms"])), score), seed, steps, POPULATION)
+def evaluator(score: str = "maxent") -> Evaluator:
+    costs = SpaceCosts(load_space("res"), load_device("t4"))
+    return Evaluator(costs, whole_limits(costs, parse_budgets(["3ms"])), score)
 
 
-def whole(islands: IslandSearch, front: Front | None = None) -> Front:
-    front = front or Front(islands.plan.settings.space.genes)
-    while not islands.finished:
-        islands.step(front)
+def make(count: int, workers: Workers | None = None, steps: int = STEPS, seed: int = 0) -> IslandSearch:
+    return IslandSearch(StrategyContext(evaluator(), seed, workers=workers), EvolutionOptions(steps, POPULATION), count)
+
+
+def plain_evolution() -> EvolutionSearch:
+    return EvolutionSearch(StrategyContext(evaluator()), EvolutionOptions(STEPS, POPULATION))
+
+
+def empty_front() -> Front:
+    return Front(load_space("res").genes)
+
+
+def step(strategy: IslandSearch | EvolutionSearch, front: Front) -> None:
+    """One batch, as the driver does it."""
+    rows = strategy.ask()
+    evaluation = strategy.evaluate(rows)
+    strategy.tell(rows, evaluation)
+    usable = evaluation.usable
+    front.add(rows[usable], evaluation.score[usable], evaluation.costs["latency_ms"][usable])
+
+
+def whole(strategy: IslandSearch | EvolutionSearch, front: Front | None = None) -> Front:
+    front = front or empty_front()
+    while not strategy.finished:
+        step(strategy, front)
     return front
 
 
 def same(a: Front, b: Front) -> bool:
-    return a.rows.tolist() == b.rows.tolist() and a.score.tolist() == b.score.tolist() and a.cost.tolist() == b.cost.tolist()
+    return (
+        a.rows.tolist() == b.rows.tolist()
+        and a.score.tolist() == b.score.tolist()
+        and a.cost.tolist() == b.cost.tolist()
+    )
 
 
 def test_one_island_is_the_plain_evolution() -> None:
-    islands = IslandSearch(settings(), 1, InProcess())
-    found = whole(islands)
-    plain, front = EvolutionSearch(settings()), Front(load_space("res").genes)
-    while not plain.finished:
-        rows = plain.ask()
-        judged = plain.settings.evaluator.judge(rows)
-        plain.tell(rows, judged)
-        good = np.flatnonzero(judged.feasible)
-        front.add(rows[good], judged.score[good], judged.costs["latency_ms"][good])
-    assert islands.told == STEPS and same(found, front)
+    islands = make(1)
+    assert same(whole(islands), whole(plain_evolution()))
+    assert islands.candidates == STEPS and islands.progress == 1.0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_order_workers_and_repeated_jobs_change_nothing(seed: int) -> None:
-    one = IslandSearch(settings(), 4, InProcess())
-    crew = Disorder(1 + seed, seed)
-    other = IslandSearch(settings(), 4, crew)
-    assert same(whole(one), whole(other))
-    assert one.states == other.states
-    assert one.told == STEPS and crew.most == 1 + seed
+    ordered, pool = make(4), Disorder(1 + seed, seed)
+    disordered = make(4, pool)
+    assert same(whole(ordered), whole(disordered))
+    assert ordered.state() == disordered.state()
+    assert ordered.candidates == STEPS and pool.most == 1 + seed
 
 
 def test_islands_far_apart_still_find_what_was_sent() -> None:
-    """However the rounds fall, an island reads what its neighbour sent two rounds before, or nothing once that one is over."""
+    """An island reads what its neighbour sent two rounds before, or nothing once that one is over."""
     for seed in range(3):
-        islands = IslandSearch(settings(STEPS, seed), 3, Disorder(4, seed))
-        front = Front(load_space("res").genes)
+        islands = make(3, Disorder(4, seed), seed=seed)
+        front = empty_front()
         while not islands.finished:
-            islands.step(front)
+            step(islands, front)
             rounds = [0 if state is None else state["round"] for state in islands.states]
             live = [i for i, state in enumerate(islands.states) if state is None or not state["finished"]]
             for i in live:
                 source = islands.states[i - 1]
-                if rounds[i] >= 2 and source is not None and not source["finished"] and source["round"] >= rounds[i] - 1:
-                    assert islands._arrived(i) is not None
+                if (
+                    rounds[i] >= 2
+                    and source is not None
+                    and not source["finished"]
+                    and source["round"] >= rounds[i] - 1
+                ):
+                    assert islands._migrants(i) is not None
         assert all(state is not None and len(state["sent"]) <= KEPT for state in islands.states)
 
 
 def test_another_seed_or_number_of_islands_gives_other_populations() -> None:
-    first = IslandSearch(settings(), 2, InProcess())
+    first = make(2)
     whole(first)
-    for other in (IslandSearch(settings(seed=1), 2, InProcess()), IslandSearch(settings(), 3, InProcess())):
+    for other in (make(2, seed=1), make(3)):
         whole(other)
         assert first.states[0] != other.states[0]
 
 
 @pytest.mark.parametrize("stop", [1, 5])
-def test_restored_it_goes_on_and_repeats_only_what_was_in_flight(stop: int) -> None:
+def test_loaded_it_goes_on_and_repeats_only_what_was_in_flight(stop: int) -> None:
     through = Disorder(3, 0)
-    expected = whole(IslandSearch(settings(), 3, through))
-    first = IslandSearch(settings(), 3, Disorder(3, 1))
-    for _ in range(stop):
-        first.step(Front(load_space("res").genes))
-    saved = json.dumps(first.states)
-    crew = Disorder(2, 2)
-    resumed, front = IslandSearch(settings(), 3, crew), Front(load_space("res").genes)
-    for island, state in enumerate(json.loads(saved)):
-        if state is not None:
-            resumed.restore(island, state, front)
-    assert resumed.told == first.told
+    expected = whole(make(3, through))
+    first, search = make(3, Disorder(3, 1)), SearchState(empty_front())
+    journal: dict[str, Any] = {}
+    for second in range(stop):
+        step(first, search.front)
+        search.seconds = float(second)
+        records = dict(first.save(search))
+        assert len(records) == 1, "only the island whose round ended is written"
+        journal |= json.loads(json.dumps(records))
+    assert not dict(first.save(search))
+    pool = Disorder(2, 2)
+    resumed, loaded = make(3, pool), SearchState(empty_front())
+    resumed.load(journal.get, loaded)
+    assert resumed.candidates == loaded.candidates == first.candidates and loaded.seconds == stop - 1
+    assert same(loaded.front, search.front)
+    assert same(whole(resumed, loaded.front), expected)
+    assert pool.done == through.done - stop
+
+
+def test_restored_from_one_state_it_ends_the_same() -> None:
+    expected, first, front = whole(make(3)), make(3), empty_front()
+    for _ in range(4):
+        step(first, front)
+    resumed = make(3)
+    resumed.restore(json.loads(json.dumps(first.state())))
     assert same(whole(resumed, front), expected)
-    assert crew.done == through.done - stop
 
 
-def test_settlers_take_their_places() -> None:
-    plan = Plan(settings(), 2)
-    best = EvolutionSearch(plan.own(0))
-    while not best.finished:
-        rows = best.ask()
-        best.tell(rows, best.settings.evaluator.judge(rows))
-    sent = best.emigrants(SETTLERS)
-    assert 0 < len(sent.rows) <= SETTLERS and sent.score[0] == best.score[0]
+def test_migrants_take_their_places() -> None:
+    plan = IslandPlan(evaluator(), 0, EvolutionOptions(STEPS, POPULATION), 2)
+    genes = load_space("res").genes
+    best = plan.search(0)
+    whole(best)
+    sent = best.emigrants(MIGRANTS)
+    assert 0 < len(sent.rows) <= MIGRANTS and sent.score[0] == best.score[0]
     state, _ = evolve(plan, 1, None, None)
     apart, _ = evolve(plan, 1, state, None)
     together, _ = evolve(plan, 1, state, sent.to_dict())
-    held = Migrants.of(unpack(together["memory"])["strategy"], best.settings.space.genes)
-    assert held.score[0] >= sent.score[0] > Migrants.of(unpack(apart["memory"])["strategy"], best.settings.space.genes).score[0]
-    assert together["told"] == apart["told"], "settlers count for no steps"
-    assert same_dict(Migrants.of(sent.to_dict(), best.settings.space.genes), sent)
+    population = Migrants.of(unpack(together["memory"])["strategy"], genes)
+    alone = Migrants.of(unpack(apart["memory"])["strategy"], genes)
+    assert population.score[0] >= sent.score[0] > alone.score[0]
+    assert together["told"] == apart["told"], "migrants count for no steps"
+    assert same_dict(Migrants.of(sent.to_dict(), genes), sent)
 
 
 def same_dict(a: Migrants, b: Migrants) -> bool:
@@ -205,19 +239,21 @@ class Broken(Workers):
 
 
 def test_spread_scores_are_those_of_one_process_and_a_failure_is_a_reason() -> None:
-    plain = settings(score="deepmad").evaluator
-    rows = plain.rulers.space.sample(200, np.random.default_rng(0))
-    expected = plain.judge(rows)
+    plain = evaluator("deepmad")
+    rows = load_space("res").sample(200, np.random.default_rng(0))
+    expected = plain.evaluate(rows)
     inside = rows[expected.over == 0]
     marked = inside[[3, 20]].tolist()
-    crew = Broken(marked)
-    spread = ParallelEvaluator(plain.rulers, plain.limits, "deepmad", 0, crew)
-    judged = spread.judge(rows)
+    pool = Broken(marked)
+    spread = ParallelEvaluator(plain, pool)
+    evaluation = spread.evaluate(rows)
     lost = np.array([row in marked for row in rows.tolist()])
-    assert np.array_equal(judged.score[~lost], expected.score[~lost], equal_nan=True)
-    assert np.isnan(judged.score[lost]).all() and not np.isnan(expected.score[lost]).all()
-    assert sorted(f["row"] for f in spread.failed) == sorted(marked) and {f["reason"] for f in spread.failed} == {"its worker died"}
-    assert crew.most <= 2 * crew.count, "work in flight is bounded"
+    assert np.array_equal(evaluation.score[~lost], expected.score[~lost], equal_nan=True)
+    assert np.isnan(evaluation.score[lost]).all() and not np.isnan(expected.score[lost]).all()
+    assert sorted(f["row"] for f in spread.failed) == sorted(marked) and {f["reason"] for f in spread.failed} == {
+        "its worker died"
+    }
+    assert pool.most <= 2 * pool.count, "work in flight is bounded"
     assert score_rows(plain, inside)[1] == spread.ineffective + sum(np.isnan(expected.score[lost]))
 
 
@@ -226,8 +262,8 @@ def test_an_island_that_cannot_be_evolved_ends_the_search_with_the_reason() -> N
         def wait(self) -> JobResult:
             return JobResult(super().wait().key, failure="node lost")
 
-    with pytest.raises(BadInput, match=r"node lost.*goes on from its last round"):
-        IslandSearch(settings(), 2, Dead()).step(Front(load_space("res").genes))
+    with pytest.raises(BadInput, match=r"node lost.*resumes from its last round"):
+        make(2, Dead()).ask()
 
 
 @pytest.mark.parametrize(
@@ -259,14 +295,14 @@ def test_the_usual_shape() -> None:
     assert shape("evolution", False, 8) == (0, True, 0)
     assert shape("tpe", False, 8) == (0, True, 0)
     assert shape("exact", True, 8) == (0, False, 1)
-    with WorkerPlan.of("exact", True, 8, None, None).open() as crew:
-        assert isinstance(crew, InProcess), "the exact search starts no Ray"
+    with WorkerPlan.of("exact", True, 8, None, None).open() as workers:
+        assert isinstance(workers, InProcess), "the exact search starts no Ray"
     check_workers(2, "10.0.0.5:6379")
 
 
 def test_fewer_steps_than_islands_are_refused() -> None:
     with pytest.raises(BadInput, match="lower --islands"):
-        IslandSearch(settings(steps=3), 4, InProcess())
+        make(4, steps=3)
 
 
 def test_another_version_on_a_node_is_refused() -> None:
@@ -278,9 +314,12 @@ def test_another_version_on_a_node_is_refused() -> None:
 def test_islands_in_one_process_import_no_guest(tmp_path: Path) -> None:
     code = (
         "import sys; from nas.cli import main; "
-        "code = main('search --budget 3ms --device t4 --grid 32 --strategy evolution --islands 2 --steps 64 --quiet --no-pictures'.split()); "
+        "command = 'search --budget 3ms --device t4 --grid 32 --strategy evolution --islands 2 --steps 64'; "
+        "code = main([*command.split(), '--quiet', '--no-pictures']); "
         "guests = {'torch', 'ray', 'optuna'} & set(sys.modules); assert not guests, guests; sys.exit(code)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -15,9 +15,12 @@ from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
 from nas.searcher.evaluator import Evaluation, Evaluator, whole_limits
 from nas.strategies.evolution import EvolutionSearch, fine_step, row_hashes
-from nas.strategies.optuna_samplers import JOURNAL, Nsga2Search, OptunaSearch, TpeSearch, Unfolding, cut_torn_line
+from nas.strategies.options import read_options
+from nas.strategies.optuna_journal import JOURNAL, cut_torn_line
+from nas.strategies.optuna_parameters import RowParameters
+from nas.strategies.optuna_samplers import Nsga2Search, OptunaSearch, TpeSearch
 from nas.strategies.random import RandomSearch
-from nas.strategies.strategy import Settings, Strategy
+from nas.strategies.strategy import Strategy, StrategyContext
 from search_spaces.space import Space
 from search_spaces.space_file import load_space, read_space, space_names
 from workbench.errors import BadInput
@@ -60,13 +63,13 @@ class Slow(Evaluator):
     def additive(self) -> bool:
         return False
 
-    def score_one(self, row: np.ndarray) -> float:
+    def score_row(self, row: np.ndarray) -> float:
         return float("nan") if int(row_hashes(row[None])[0]) % 100 < self.fails_below else float(row.sum())
 
 
 def evaluator(space: Space, budget: str = "3ms", kind: type[Evaluator] = Evaluator) -> Evaluator:
     rulers = SpaceCosts(space, load_device("t4"))
-    return kind(rulers, whole_limits(rulers, parse_budgets([budget])))
+    return kind(rulers, whole_limits(rulers, parse_budgets([budget])), "maxent")
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +83,24 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["memory", "folder"])
-def options(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> dict[str, Any]:
-    """Every strategy accepts ``folder``; Optuna's keep their journal there."""
-    return {"folder": str(tmp_path), "time_limit_s": None} if request.param == "folder" else {}
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """Every strategy accepts a folder; Optuna's keep their journal there."""
+    return tmp_path if request.param == "folder" else None
 
 
-def make(
-    name: str, judge: Evaluator, seed: int = 0, options: dict[str, Any] | None = None, steps: int | None = None
-) -> Strategy:
-    settings = Settings(judge.rulers.space, judge, seed, steps or STEPS[name], POPULATION, dict(options or {}))
-    return STRATEGY_CLASSES[name](settings)
+def make(name: str, evaluator: Evaluator, seed: int = 0, folder: Path | None = None, **options: Any) -> Strategy:
+    kind: Any = STRATEGY_CLASSES[name]
+    values = {"steps": STEPS[name], "population": POPULATION, **options}
+    context = StrategyContext(evaluator, seed, folder)
+    strategy: Strategy = kind(context, read_options(kind.options_type, name, values))
+    return strategy
 
 
 def drive(
     strategy: Strategy, until: Callable[[int], bool] = lambda batch: False
 ) -> tuple[list[np.ndarray], list[Evaluation]]:
     """Ask, judge, tell until finished or ``until(batches)``; every batch must be whole, inside and not empty."""
-    space, judge = strategy.settings.space, strategy.settings.evaluator
+    space = strategy.context.space
     asked: list[np.ndarray] = []
     answers: list[Evaluation] = []
     while not strategy.finished and not until(len(asked)):
@@ -104,7 +108,7 @@ def drive(
         assert len(rows) > 0, "an empty batch before the search is finished"
         assert rows.dtype == np.int64 and rows.shape == (len(rows), space.genes)
         assert space.contains_rows(rows).all()
-        answers.append(judge.judge(rows))
+        answers.append(strategy.evaluate(rows))
         strategy.tell(rows, answers[-1])
         asked.append(rows)
         assert 0.0 < strategy.progress <= 1.0
@@ -139,23 +143,23 @@ class TestContract:
 
     @pytest.mark.parametrize("kind", [Evaluator, Slow])
     def test_restored_midway_goes_on_as_if_nothing_happened(
-        self, name: str, res: Space, options: dict[str, Any], kind: type[Evaluator]
+        self, name: str, res: Space, folder: Path | None, kind: type[Evaluator]
     ) -> None:
-        strategy = make(name, evaluator(res, kind=kind), 1, options)
+        strategy = make(name, evaluator(res, kind=kind), 1, folder)
         before, _ = drive(strategy, until=lambda batches: batches == 3)
         saved = json.dumps(strategy.state(), allow_nan=False)
         rest, _ = drive(strategy)
-        resumed = make(name, evaluator(res, kind=kind), 1, options)
+        resumed = make(name, evaluator(res, kind=kind), 1, folder)
         resumed.restore(json.loads(saved))
         assert resumed.progress == pytest.approx(sum(map(len, before)) / STEPS[name])
         again, _ = drive(resumed)
         assert rest and same(rest, again)
 
-    def test_saved_while_a_batch_is_out_asks_it_again(self, name: str, res: Space, options: dict[str, Any]) -> None:
-        strategy = make(name, evaluator(res), 1, options)
+    def test_saved_while_a_batch_is_out_asks_it_again(self, name: str, res: Space, folder: Path | None) -> None:
+        strategy = make(name, evaluator(res), 1, folder)
         drive(strategy, until=lambda batches: batches == 2)
         out = strategy.ask()
-        resumed = make(name, evaluator(res), 1, options)
+        resumed = make(name, evaluator(res), 1, folder)
         resumed.restore(json.loads(json.dumps(strategy.state(), allow_nan=False)))
         assert np.array_equal(resumed.ask(), out)
 
@@ -182,7 +186,7 @@ class TestContract:
 
     def test_no_steps_is_a_mistake(self, name: str, res: Space) -> None:
         with pytest.raises(BadInput, match="steps 0"):
-            STRATEGY_CLASSES[name](Settings(res, evaluator(res), steps=0))
+            make(name, evaluator(res), steps=0)
 
 
 class TestEvolution:
@@ -234,7 +238,7 @@ class TestEvolution:
     )
     def test_options_are_checked(self, res: Space, options: dict[str, Any], text: str) -> None:
         with pytest.raises(BadInput, match=text):
-            make("evolution", evaluator(res), options=options)
+            make("evolution", evaluator(res), **options)
 
 
 class TestOptuna:
@@ -243,20 +247,20 @@ class TestOptuna:
     @pytest.mark.parametrize("which", space_names())
     def test_every_trial_lies_in_the_space_and_shares_reach_both_ends(self, which: str) -> None:
         space = load_space(which)
-        unfolding = Unfolding(space)
-        names = unfolding.distributions()
+        parameters = RowParameters(space)
+        names = parameters.distributions()
         rng = np.random.default_rng(0)
-        rows = [unfolding.row({n: v for n, v in _draw(names, rng)}) for _ in range(300)]
+        rows = [parameters.row({n: v for n, v in _draw(names, rng)}) for _ in range(300)]
         assert space.contains_rows(np.stack(rows)).all()
-        low = unfolding.row({n: 0.0 for n in names if n.endswith("share")})
-        high = unfolding.row({n: 1.0 for n in names if n.endswith("share")})
+        low = parameters.row({n: 0.0 for n in names if n.endswith("share")})
+        high = parameters.row({n: 1.0 for n in names if n.endswith("share")})
         assert space.contains_rows(np.stack([low, high])).all()
         last = space.column(len(space.stages) - 1, 0)
         assert (low[last], high[last]) == (space.stages[-1].outs[0], space.stages[-1].outs[-1])
 
     @pytest.mark.parametrize("which", ["tpe", "nsga2"])
     def test_journal_opens_in_optuna_with_costs_and_constraints(self, which: str, res: Space, tmp_path: Path) -> None:
-        strategy = make(which, evaluator(res, kind=Slow), options={"folder": str(tmp_path)})
+        strategy = make(which, evaluator(res, kind=Slow), folder=tmp_path)
         _, answers = drive(strategy)
         study = _load(tmp_path, which)
         assert [t.user_attrs["candidate"] for t in study.trials] == list(range(STEPS[which]))
@@ -273,31 +277,28 @@ class TestOptuna:
     def test_a_kill_after_the_state_was_saved_writes_nothing_twice(
         self, which: str, res: Space, tmp_path: Path
     ) -> None:
-        options = {"folder": str(tmp_path), "batch": 4}
-        strategy = make(which, evaluator(res), options=options)
+        strategy = make(which, evaluator(res), folder=tmp_path, batch=4)
         drive(strategy, until=lambda batches: batches == 2)
         saved = strategy.state()
         drive(strategy, until=lambda batches: batches == 2)
         journal = tmp_path / JOURNAL
         journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "worker')
-        resumed = make(which, evaluator(res), options=options)
+        resumed = make(which, evaluator(res), folder=tmp_path, batch=4)
         resumed.restore(saved)
         drive(resumed)
         assert [t.user_attrs["candidate"] for t in _load(tmp_path, which).trials] == list(range(STEPS[which]))
 
     def test_another_search_in_the_same_folder_is_refused(self, res: Space, tmp_path: Path) -> None:
-        options = {"folder": str(tmp_path)}
-        drive(make("tpe", evaluator(res), 0, options), until=lambda batches: batches == 2)
+        drive(make("tpe", evaluator(res), 0, tmp_path), until=lambda batches: batches == 2)
         with pytest.raises(BadInput, match="another tpe search"):
-            drive(make("tpe", evaluator(res), 1, options), until=lambda batches: batches == 2)
+            drive(make("tpe", evaluator(res), 1, tmp_path), until=lambda batches: batches == 2)
 
     def test_a_lost_journal_is_named(self, res: Space, tmp_path: Path) -> None:
-        options = {"folder": str(tmp_path)}
-        strategy = make("tpe", evaluator(res), 0, options)
+        strategy = make("tpe", evaluator(res), 0, tmp_path)
         drive(strategy, until=lambda batches: batches == 2)
         (tmp_path / JOURNAL).unlink()
         with pytest.raises(BadInput, match="lacks trial 0 of 8"):
-            make("tpe", evaluator(res), 0, options).restore(strategy.state())
+            make("tpe", evaluator(res), 0, tmp_path).restore(strategy.state())
         with pytest.raises(BadInput, match="in the folder it was started in"):
             make("tpe", evaluator(res), 0).restore(strategy.state())
 
@@ -312,7 +313,7 @@ class TestOptuna:
         strategy = make("tpe", evaluator(res))
         assert isinstance(strategy, OptunaSearch)
         rows = strategy.ask()
-        judged = strategy.settings.evaluator.judge(rows[:2])
+        judged = strategy.evaluate(rows[:2])
         with pytest.raises(BadInput, match="told 2 rows"):
             strategy.tell(rows[:2], judged)
 

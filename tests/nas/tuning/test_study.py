@@ -19,7 +19,7 @@ optuna = pytest.importorskip("optuna")
 from distill.request import TrainRequest
 from distill.train.recipe import load_recipe
 from nas.cli import main
-from nas.strategies.optuna_samplers import JOURNAL, open_study
+from nas.strategies.optuna_journal import JOURNAL, open_study
 from nas.tuning.pruner import SuccessiveHalving, rungs
 from nas.tuning.ranges import read_ranges
 from nas.tuning.study import NAME, STARTUP, TuningRequest, TuningStudy, train_until
@@ -219,7 +219,7 @@ def test_ctrl_c_and_again_is_the_undisturbed_study(home: Path, tmp_path: Path) -
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err
     found = finish(nas(*args, str(tmp_path / "cut"), cwd=home))
     assert found["trials"] == expected["trials"] and found["best"] == expected["best"]
 

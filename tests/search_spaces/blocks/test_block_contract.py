@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.scores.closed_form import levels
+from nas.scores.entropy import levels
 from search_spaces.architecture import STYLES, Architecture, Head, Neck, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE, StageNumbers
@@ -63,7 +63,9 @@ class TestBlockContract:
 
     @given(st.lists(CHANNELS, min_size=5, max_size=5), CHANNELS, st.sampled_from([3, 5]), st.integers(1, 4))
     @settings(max_examples=15)
-    def test_fan_ins_are_those_of_the_skeleton(self, kind: str, widths: list[int], btn: int, k: int, depth: int) -> None:
+    def test_fan_ins_are_those_of_the_skeleton(
+        self, kind: str, widths: list[int], btn: int, k: int, depth: int
+    ) -> None:
         arch = architecture(kind, widths, btn, k, depth)
         entropy, cin = 0.5 * math.log(12 * 9), 16
         for stage in arch.stages:
@@ -75,12 +77,16 @@ class TestBlockContract:
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)
 
     @given(
-        st.lists(st.tuples(CHANNELS, CHANNELS, CHANNELS, st.sampled_from([3, 5]), st.integers(1, 5)), min_size=2, max_size=5),
+        st.lists(
+            st.tuples(CHANNELS, CHANNELS, CHANNELS, st.sampled_from([3, 5]), st.integers(1, 5)), min_size=2, max_size=5
+        ),
         st.sampled_from([1, 2]),
         st.booleans(),
     )
     @settings(max_examples=25)
-    def test_arrays_cost_what_ints_cost(self, kind: str, rows: list[tuple[int, ...]], stride: int, closes: bool) -> None:
+    def test_arrays_cost_what_ints_cost(
+        self, kind: str, rows: list[tuple[int, ...]], stride: int, closes: bool
+    ) -> None:
         block = BLOCK_KINDS[kind]
 
         def cost(cin: object, out: object, btn: object, k: object, depth: object) -> np.ndarray:
@@ -100,7 +106,8 @@ class TestBlockContract:
         if limit is not None:
             arch = architecture(kind, [16, 32, 32, 48, 64], 16, 3, limit)
             with pytest.raises(BadInput, match="must be at most"):
-                dataclasses.replace(arch, stages=(*arch.stages[:-1], dataclasses.replace(arch.stages[-1], depth=limit + 1)))
+                deeper = dataclasses.replace(arch.stages[-1], depth=limit + 1)
+                dataclasses.replace(arch, stages=(*arch.stages[:-1], deeper))
             return
         shallow, deep = (numbers(lower(architecture(kind, [16, 32, 32, 48, 64], 16, 3, d)), 128) for d in (2, 3))
         assert all(a < b for a, b in zip(shallow, deep, strict=True))

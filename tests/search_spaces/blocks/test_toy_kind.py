@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, skeleton
 from search_spaces.space import Space
 from search_spaces.space_file import read_space
+from search_spaces.stage import Stage
 from search_spaces.tinynas_text import parse, to_text
 from workbench.errors import BadInput
 from zoo.families.parts.backbones import build_backbone
@@ -47,9 +50,9 @@ class Toy(ChainKind):
         return g.conv(y, block.out, act=block.act, name="conv3")
 
 
-def toy_module(cin: int, stage: object, stride: int, act: str, first: bool) -> torch.nn.Module:
-    convs = [ConvBNAct(cin, cin, stage.k, stride, g=cin, act=act), ConvBNAct(cin, stage.btn, act=act)]  # type: ignore[attr-defined]
-    return torch.nn.Sequential(*convs, ConvBNAct(stage.btn, stage.out, act=act))  # type: ignore[attr-defined]
+def toy_module(cin: int, stage: Stage, stride: int, act: str, first: bool) -> torch.nn.Module:
+    convs = [ConvBNAct(cin, cin, stage.k, stride, g=cin, act=act), ConvBNAct(cin, stage.btn, act=act)]
+    return torch.nn.Sequential(*convs, ConvBNAct(stage.btn, stage.out, act=act))
 
 
 @pytest.fixture
@@ -95,13 +98,13 @@ def test_rows_score_and_cost_what_graphs_do(space: Space) -> None:
     from nas.scores import get_score
     from nas.scores.rows import SCORE_TICK
 
-    for row, ticks in zip(rows, costs.score(rows), strict=True):
+    for row, ticks in zip(rows, get_score("maxent").over_rows(costs).total(rows), strict=True):
         expected = get_score("maxent")(skeleton(space.decode(row)), 64).value
         assert ticks * SCORE_TICK == pytest.approx(expected, rel=1e-9)
 
 
-def test_it_can_be_searched(space: Space, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "toy.yaml"  # type: ignore[operator]
+def test_it_can_be_searched(space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
     path.write_text(SPACE)
     result = nas.search("1GFLOPs", space=str(path), score="maxent", input_px=128, runs=str(tmp_path), pictures=False)
     assert [stage.kind for stage in result.best.architecture.stages] == ["toy"] * 4

@@ -70,7 +70,8 @@ def check(arch: Architecture) -> None:
 
 def convolutions(graph: Graph) -> list[tuple[Any, ...]]:
     """Every convolution's shape, activation and part, in no order."""
-    return sorted((int(o.cin), int(o.cout), o.k, o.s, o.p, int(o.g), o.act, o.bias, o.part) for o in graph if o.kind == "conv")
+    convs = (op for op in graph if op.kind == "conv")
+    return sorted((int(o.cin), int(o.cout), o.k, o.s, o.p, int(o.g), o.act, o.bias, o.part) for o in convs)
 
 
 def sampled(space: str, count: int, seed: int) -> list[Architecture]:
@@ -95,7 +96,8 @@ def test_kinds_that_no_shipped_space_samples_alone() -> None:
         Stage("conv", 24, 24, 3, 2), Stage("k1dwsek1", 40, 96, 5, 2, 2), Stage("k1dwsek1", 80, 200, 3, 2, 2),
         Stage("k1dwk1", 96, 240, 7, 2, 2), Stage("conv", 128, 128, 1, 1),
     )  # fmt: skip
-    check(Architecture("mob", Stem(16, 3, focus=False, stride=2), stages, "silu", True, Neck((32, 48, 64), depthwise=True), Head(7, 8, 1)))
+    stem, neck = Stem(16, 3, focus=False, stride=2), Neck((32, 48, 64), depthwise=True)
+    check(Architecture("mob", stem, stages, "silu", True, neck, Head(7, 8, 1)))
     wide = tuple(dataclasses.replace(s, k=5) for s in PUBLISHED["damo-yolo-t"].stages)
     check(dataclasses.replace(PUBLISHED["damo-yolo-t"], stages=wide, spp=False))
 

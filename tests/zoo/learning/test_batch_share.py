@@ -1,4 +1,4 @@
-"""What a process with a part of the batch counts and draws; over real processes see tests/distill/parallel."""
+"""What a process with a part of the batch counts and draws; over real processes see tests/distill/train/parallel."""
 
 from __future__ import annotations
 

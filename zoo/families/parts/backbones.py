@@ -1,7 +1,7 @@
 """TinyNAS backbones from an Architecture, in training form: C3, C4, C5 out.
 
-Mirrors ``search_spaces.lowering`` block kind by block kind; tests hold ``lower(arch)`` against a trace of these modules.
-A stage module holds its blocks in order, so that the official tensor names are a renaming away (``zoo.families.damo_yolo``).
+The stages of ``search_spaces.lowering`` as modules; tests compare ``lower(arch)`` with a trace of them. A stage module
+holds its blocks in order, so that official tensor names map to its own by renaming (``zoo.families.damo_yolo``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zoo.layers import SPP, ConvBNAct, Focus
 
 
 class ChainBackbone(nn.Module):
-    """Stem and stages in a row (res, mob, bottleneck). ``layers.0`` is the stem, ``layers.i`` the i-th stage."""
+    """Stem and stages in sequence (res, mob, bottleneck). ``layers.0`` is the stem, ``layers.i`` the i-th stage."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from zoo.layers import ConvBN, ConvBNAct, RepConv, activation
 
 
 class ResidualPair(nn.Module):
-    """Two convolutions, the second a RepConv; at stride 1 with a residual link, projected where the width changes."""
+    """Two convolutions, the second a RepConv; at stride 1 with a residual, projected where the width changes."""
 
     def __init__(self, cin: int, btn: int, cout: int, k1: int, k2: int, s: int, act: str) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ResidualPair(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to ``btn``, depth-wise kxk, squeeze-excite if asked, 1x1 to ``cout``; residual where the shape is kept."""
+    """1x1 to ``btn``, depthwise kxk, squeeze-excite if asked, 1x1 to ``cout``; residual where the shape is kept."""
 
     def __init__(self, cin: int, btn: int, cout: int, k: int, s: int, act: str, squeeze: bool = False) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, kxk, 1x1 with a pooled and projected residual link, as in MAE-DET's ResNet space."""
+    """1x1, kxk, 1x1 with a pooled and projected residual, as in MAE-DET's ResNet space."""
 
     def __init__(self, cin: int, btn: int, cout: int, k: int, s: int, act: str, first: bool) -> None:
         super().__init__()
@@ -78,21 +78,23 @@ class Bottleneck(nn.Module):
         self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
-        link = self.pool(x)
+        skip = self.pool(x)
         if self.projection is not None:
-            link = self.projection(link)
-        return self.act(self.widen(self.spatial(self.narrow(x))) + link)
+            skip = self.projection(skip)
+        return self.act(self.widen(self.spatial(self.narrow(x))) + skip)
 
 
-Maker = Callable[[int, Stage, int, str, bool], nn.Module]
-"""(input channels, stage, stride of this block, activation, whether it is the stage's first) to one block."""
+BlockMaker = Callable[[int, Stage, int, str, bool], nn.Module]
+"""Makes one block from input channels, stage, stride, activation, and whether it is the stage's first."""
 
-BLOCK_MODULES: dict[str, Maker] = {
+BLOCK_MODULES: dict[str, BlockMaker] = {
     "k1kx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out, 1, stage.k, s, act),
     "kxkx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out // 2, stage.k, stage.k, s, act),
     "k1dwk1": lambda cin, stage, s, act, first: InvertedResidual(cin, stage.btn, stage.out, stage.k, s, act),
-    "k1dwsek1": lambda cin, stage, s, act, first: InvertedResidual(cin, stage.btn, stage.out, stage.k, s, act, squeeze=True),
+    "k1dwsek1": lambda cin, stage, s, act, first: InvertedResidual(
+        cin, stage.btn, stage.out, stage.k, s, act, squeeze=True
+    ),
     "k1kxk1": lambda cin, stage, s, act, first: Bottleneck(cin, stage.btn, stage.out, stage.k, s, act, first),
     "conv": lambda cin, stage, s, act, first: ConvBNAct(cin, stage.out, stage.k, s, act=act),
 }
-"""One block of each kind of ``search_spaces.blocks``. A kxkx block works at half of the stage's width."""
+"""One block of each kind in ``search_spaces.blocks.BLOCK_KINDS``. A kxkx block has half of the stage's width."""

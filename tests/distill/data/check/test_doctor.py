@@ -20,10 +20,12 @@ pytest.importorskip("torch")
 
 from PIL import Image
 
-from distill.data.check.doctor import Report, examine
-from distill.data.check.repair import repair, turned
-from distill.data.formats.raw import RULES
+from distill.data.check.doctor import examine
+from distill.data.check.repair import repair
+from distill.data.check.repair_boxes import turned
+from distill.data.check.report import Report
 from distill.data.formats.readers import open_data, open_pair
+from distill.data.formats.rules import RULES
 from tests.distill.data import made
 from tests.distill.data.formats.test_readers import sheet, thing, voc, yolo
 from workbench.errors import BadInput
@@ -45,7 +47,12 @@ def edit(root: Path, change: Callable[[dict[str, Any]], None], split: str = "tra
 
 def bytes_below(root: Path) -> dict[str, str]:
     """Hash and time of every file, to see that nothing was touched."""
-    return {str(p.relative_to(root)): f"{hashlib.md5(p.read_bytes()).hexdigest()} {p.stat().st_mtime_ns} {os.readlink(p) if p.is_symlink() else ''}" for p in root.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(root)): f"{hashlib.md5(p.read_bytes()).hexdigest()} {p.stat().st_mtime_ns} "
+        f"{os.readlink(p) if p.is_symlink() else ''}"
+        for p in root.rglob("*")
+        if p.is_file()
+    }
 
 
 def png_bomb(side: int) -> bytes:
@@ -55,7 +62,12 @@ def png_bomb(side: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10**6, 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 10**6, 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 def train_file(root: Path, name: str = "a.png") -> Path:
@@ -123,7 +135,12 @@ def spoil_link(root: Path) -> None:
 
 
 def many_boxes(root: Path) -> None:
-    edit(root, lambda data: data["annotations"].extend(made.annotation(n, 11, 7, n % 40, n % 30, 5 + n % 7, 9) for n in range(100, 220)))
+    edit(
+        root,
+        lambda data: data["annotations"].extend(
+            made.annotation(n, 11, 7, n % 40, n % 30, 5 + n % 7, 9) for n in range(100, 220)
+        ),
+    )
 
 
 def other_ids(data: dict[str, Any]) -> None:
@@ -164,8 +181,27 @@ FAULTS: dict[str, Fault] = {
     "duplicate-class-name": Fault(entry("categories", {"id": 8, "name": "nut"})),
     "category-order": Fault(lambda root: None),
     "ids-with-gaps": Fault(lambda root: None, mended=False),
-    "parent-category": Fault(lambda root: [edit(root, lambda d: d.update(categories=[{"id": 0, "name": "parts", "supercategory": "none"}, *({**c, "supercategory": "parts"} for c in d["categories"])]), s) for s in ("train", "val")] and None),
-    "ids-from-zero": Fault(lambda root: edit(root, lambda d: d["categories"].append({"id": 0, "name": "zero"})), mended=False),
+    "parent-category": Fault(
+        lambda root: (
+            [
+                edit(
+                    root,
+                    lambda d: d.update(
+                        categories=[
+                            {"id": 0, "name": "parts", "supercategory": "none"},
+                            *({**c, "supercategory": "parts"} for c in d["categories"]),
+                        ]
+                    ),
+                    s,
+                )
+                for s in ("train", "val")
+            ]
+            and None
+        )
+    ),
+    "ids-from-zero": Fault(
+        lambda root: edit(root, lambda d: d["categories"].append({"id": 0, "name": "zero"})), mended=False
+    ),
     "classes-differ": Fault(entry("categories", {"id": 99, "name": "gear"})),
     "class-ids-differ": Fault(lambda root: edit(root, other_ids, "val")),
     "unused-class": Fault(lambda root: edit(root, lambda d: d["annotations"].pop() and None, "val"), mended=False),
@@ -186,8 +222,10 @@ FAULTS: dict[str, Fault] = {
     "no-objects": Fault(with_list("annotations", []), mended=False),
     "leak": Fault(spoil_leak),
     "near-leak": Fault(spoil_near, mended=False),
-    "same-image": Fault(lambda root: train_file(root, "b.png").write_bytes(train_file(root).read_bytes()) and None, mended=False),
-}  # fmt: skip
+    "same-image": Fault(
+        lambda root: train_file(root, "b.png").write_bytes(train_file(root).read_bytes()) and None, mended=False
+    ),
+}
 
 ELSEWHERE = {"malformed-label", "stray-label", "pixels", "from-zero", "exif"}
 """Codes that have tests of their own below."""
@@ -225,7 +263,11 @@ def test_found_told_and_mended(code: str, tmp_path: Path) -> None:
     assert bytes_below(root) == before, "the input was touched"
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")], "a temporary folder was left"
     changes = json.loads((tmp_path / "out" / "changes.json").read_text())
-    assert (code in changes["counts"]) == (FAULTS[code].mended and code not in ("unlisted-image", "no-size", "category-order", "path-outside", "annotation-id-zero", "empty-split"))
+    assert (code in changes["counts"]) == (
+        FAULTS[code].mended
+        and code
+        not in ("unlisted-image", "no-size", "category-order", "path-outside", "annotation-id-zero", "empty-split")
+    )
 
 
 def test_same_findings_every_time(tmp_path: Path) -> None:
@@ -291,10 +333,24 @@ def test_repair_gives_back_the_true_boxes(code: str, tmp_path: Path) -> None:
 def test_repair_keeps_ids_and_merges_by_name(tmp_path: Path) -> None:
     root = made.clean(tmp_path / "data")
     val = [{"id": 13, "name": "nut"}, {"id": 2, "name": "gear"}]
-    made.write_split(root, "val", made.coco([made.image(21, "c.png")], [made.annotation(1, 21, 13, 1, 2, 30, 40), made.annotation(2, 21, 2, 40, 2, 9, 9)], val), seed=2)
+    made.write_split(
+        root,
+        "val",
+        made.coco(
+            [made.image(21, "c.png")],
+            [made.annotation(1, 21, 13, 1, 2, 30, 40), made.annotation(2, 21, 2, 40, 2, 9, 9)],
+            val,
+        ),
+        seed=2,
+    )
     repair(examine(root), tmp_path / "out")
     train, val_data = open_pair(tmp_path / "out")
-    assert dict(zip(train.classes.names, train.classes.original_ids, strict=True)) == {"gear": 2, "nut": 7, "bolt": 90, "washer": 13}
+    assert dict(zip(train.classes.names, train.classes.original_ids, strict=True)) == {
+        "gear": 2,
+        "nut": 7,
+        "bolt": 90,
+        "washer": 13,
+    }
     assert [val_data.classes.names[n] for n in val_data.pictures[0].labels] == ["nut", "gear"]
 
 
@@ -306,7 +362,13 @@ def test_repair_writes_what_it_changed(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "changes.diff").read_text()
     assert text == "# outside\n- train 'a.png' annotation 9: 60 40 150 130\n+ train 'a.png' annotation 9: 60 40 64 48\n"
     (change,) = json.loads((tmp_path / "out" / "changes.json").read_text())["changes"]
-    assert change == {"split": "train", "code": "outside", "where": "'a.png' annotation 9", "before": [60, 40, 150, 130], "after": [60, 40, 64, 48]}
+    assert change == {
+        "split": "train",
+        "code": "outside",
+        "where": "'a.png' annotation 9",
+        "before": [60, 40, 150, 130],
+        "after": [60, 40, 64, 48],
+    }
 
 
 def test_repair_links_and_falls_back_to_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +392,13 @@ def test_repair_refuses_places_that_would_hurt(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     (tmp_path / "file").touch()
-    for out, words in ((root, "never touched"), (root / "fixed", "never touched"), (tmp_path, "holds the data"), (tmp_path / "full", "not empty"), (tmp_path / "file", "not empty")):
+    for out, words in (
+        (root, "never touched"),
+        (root / "fixed", "never touched"),
+        (tmp_path, "holds the data"),
+        (tmp_path / "full", "not empty"),
+        (tmp_path / "file", "not empty"),
+    ):
         with pytest.raises(BadInput, match=words):
             repair(report, out)
     with pytest.raises(BadInput, match="cannot be written"):
@@ -366,7 +434,13 @@ def test_near_copies_after_jpeg(tmp_path: Path) -> None:
 
 
 def test_yolo_is_examined_and_mended(tmp_path: Path) -> None:
-    root = yolo(tmp_path / "data", train_a="0 0.5 0.5 0.2 0.4\n0 0.5 0.5\n", train_b="1 50 25 20 20", train_c="2 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.2 0.4\n", val_d="0 0.3 0.3 0.1 0.1")
+    root = yolo(
+        tmp_path / "data",
+        train_a="0 0.5 0.5 0.2 0.4\n0 0.5 0.5\n",
+        train_b="1 50 25 20 20",
+        train_c="2 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.2 0.4\n",
+        val_d="0 0.3 0.3 0.1 0.1",
+    )
     (root / "labels" / "train" / "gone.txt").write_text("0 0.5 0.5 0.2 0.4")
     report = examine(root)
     assert codes(report, "error") == {"malformed-label", "pixels"}
@@ -374,7 +448,9 @@ def test_yolo_is_examined_and_mended(tmp_path: Path) -> None:
     repair(report, tmp_path / "out")
     assert codes(examine(tmp_path / "out"), "error") == set()
     train = open_data(tmp_path / "out")
-    assert [p.boxes.tolist() for p in train.pictures] == [[[40, 15, 60, 35]], [], [[40, 15, 60, 35]]], "one of four in pixels is left out"
+    assert [p.boxes.tolist() for p in train.pictures] == [[[40, 15, 60, 35]], [], [[40, 15, 60, 35]]], (
+        "one of four in pixels is left out"
+    )
 
 
 def test_yolo_all_in_pixels_is_mended(tmp_path: Path) -> None:
@@ -384,7 +460,13 @@ def test_yolo_all_in_pixels_is_mended(tmp_path: Path) -> None:
 
 
 def test_voc_is_examined_and_mended(tmp_path: Path) -> None:
-    root = voc(tmp_path / "data", {"train": "a\nb\n", "val": "c\n"}, a=sheet(thing("nut", 0, 5, 20, 30)), b="<annotation>", c=sheet(thing("nut", 5, 5, 20, 30)))
+    root = voc(
+        tmp_path / "data",
+        {"train": "a\nb\n", "val": "c\n"},
+        a=sheet(thing("nut", 0, 5, 20, 30)),
+        b="<annotation>",
+        c=sheet(thing("nut", 5, 5, 20, 30)),
+    )
     report = examine(root)
     assert codes(report, "error") == {"malformed-label"} and "from-zero" in codes(report, "note")
     repair(report, tmp_path / "out")
@@ -395,7 +477,10 @@ def test_voc_is_examined_and_mended(tmp_path: Path) -> None:
 def rules_table() -> str:
     """The table of ``docs/data.md``."""
     rows = ["| code | | what | what to do | `--fix` |", "|---|---|---|---|---|"]
-    rows += [f"| `{code}` | {rule.severity} | {rule.what} | {rule.mend} | {rule.fix or '-'} |" for code, rule in RULES.items()]
+    rows += [
+        f"| `{code}` | {rule.severity} | {rule.what} | {rule.mend} | {rule.fix or '-'} |"
+        for code, rule in RULES.items()
+    ]
     return "\n".join(rows)
 
 

@@ -1,4 +1,4 @@
-"""Whatever the annotations hold: the doctor survives it, its errors are what the reader refuses, and the repaired copy opens."""
+"""Any annotations: the doctor survives them, its errors are what the reader refuses, and the repaired copy opens."""
 
 from __future__ import annotations
 
@@ -25,29 +25,51 @@ from workbench.errors import BadInput
 SEEN_IN_IMAGES = {"unreadable", "bomb", "wrong-size", "turned", "leak", "classes-differ"}
 """Errors that the doctor sees and the reader does not: it opens no image, and no second split."""
 
-odd = st.sampled_from([None, True, -1, 0, 2**60, 2**70, 1e308, float("nan"), float("-inf"), "", "1", "../a.png", "a\0b", [], {}, [[1]]])
+odd = st.sampled_from(
+    [None, True, -1, 0, 2**60, 2**70, 1e308, float("nan"), float("-inf"), "", "1", "../a.png", "a\0b", [], {}, [[1]]]
+)
 number = st.one_of(st.floats(-20, 90), st.integers(-5, 70), st.floats(0, 1), odd)
-box = st.one_of(st.lists(number, min_size=4, max_size=4), st.lists(st.integers(1, 40), min_size=4, max_size=4), st.lists(number, max_size=5), odd)
+box = st.one_of(
+    st.lists(number, min_size=4, max_size=4),
+    st.lists(st.integers(1, 40), min_size=4, max_size=4),
+    st.lists(number, max_size=5),
+    odd,
+)
 identity = st.one_of(st.integers(0, 4), odd)
 image = st.one_of(
     st.fixed_dictionaries(
-        {"id": identity, "file_name": st.one_of(st.sampled_from(["a.png", "b.png", "broken.png", "none.png", "../train/b.png", "/etc/passwd"]), odd)},
+        {
+            "id": identity,
+            "file_name": st.one_of(
+                st.sampled_from(["a.png", "b.png", "broken.png", "none.png", "../train/b.png", "/etc/passwd"]), odd
+            ),
+        },
         optional={"width": st.one_of(st.sampled_from([64, 32, 48]), odd), "height": st.one_of(st.just(48), odd)},
     ),
     odd,
 )
 annotation = st.one_of(
     st.fixed_dictionaries(
-        {"image_id": st.integers(0, 4), "category_id": st.integers(0, 3), "bbox": box}, optional={"id": identity, "area": number, "iscrowd": st.one_of(st.integers(0, 1), odd), "segmentation": odd}
+        {"image_id": st.integers(0, 4), "category_id": st.integers(0, 3), "bbox": box},
+        optional={"id": identity, "area": number, "iscrowd": st.one_of(st.integers(0, 1), odd), "segmentation": odd},
     ),
     odd,
 )
-category = st.one_of(st.fixed_dictionaries({"id": st.integers(0, 3), "name": st.sampled_from(["x", "y", "z"])}, optional={"supercategory": st.sampled_from(["x", "none"])}), odd)
+category = st.one_of(
+    st.fixed_dictionaries(
+        {"id": st.integers(0, 3), "name": st.sampled_from(["x", "y", "z"])},
+        optional={"supercategory": st.sampled_from(["x", "none"])},
+    ),
+    odd,
+)
 
 
 @settings(max_examples=120)
 @given(
-    st.lists(image, max_size=5), st.lists(annotation, max_size=12), st.lists(category, max_size=4), st.lists(st.fixed_dictionaries({"id": st.integers(0, 3), "name": st.sampled_from(["x", "y"])}), max_size=2)
+    st.lists(image, max_size=5),
+    st.lists(annotation, max_size=12),
+    st.lists(category, max_size=4),
+    st.lists(st.fixed_dictionaries({"id": st.integers(0, 3), "name": st.sampled_from(["x", "y"])}), max_size=2),
 )
 def test_any_annotations(images: list[Any], annotations: list[Any], cats: list[Any], other: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +79,13 @@ def test_any_annotations(images: list[Any], annotations: list[Any], cats: list[A
         for n, name in enumerate(("a.png", "b.png")):
             made.picture(n).save(pictures / name)
         (pictures / "broken.png").write_bytes(b"no image")
-        made.write_split(root, "val", made.coco([made.image(1, "v.png")], [made.annotation(1, 1, 1, 5, 5, 9, 9)], other or [{"id": 1, "name": "x"}]))
+        made.write_split(
+            root,
+            "val",
+            made.coco(
+                [made.image(1, "v.png")], [made.annotation(1, 1, 1, 5, 5, 9, 9)], other or [{"id": 1, "name": "x"}]
+            ),
+        )
         (root / "annotations" / "train.json").write_text(json.dumps(made.coco(images, annotations, cats)))
         try:
             report = examine(root)
@@ -67,7 +95,9 @@ def test_any_annotations(images: list[Any], annotations: list[Any], cats: list[A
                 open_data(root)
             return
         json.dumps(report.to_dict(), allow_nan=False)
-        errors = {one.code for one in report.findings if one.rule.severity == "error" and one.split == "train"} - SEEN_IN_IMAGES
+        errors = {
+            one.code for one in report.findings if one.rule.severity == "error" and one.split == "train"
+        } - SEEN_IN_IMAGES
         try:
             check_shapes(open_data(root))
         except BadInput:

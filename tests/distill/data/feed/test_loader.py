@@ -1,4 +1,4 @@
-"""The loader: what it gives follows from seed, epoch and step; it stays flat in memory; its workers never outlive it."""
+"""The loader: batches follow from seed, epoch and step; memory does not grow; workers end with the loader."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ pytest.importorskip("cv2")
 pytest.importorskip("PIL")
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import Batch, Loader, evaluation_batches
-from distill.data.feed.presets import PRESETS, Keep
-from distill.data.feed.workers import Tuner, WorkerPool
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.evaluation_batches import evaluation_batches
+from distill.data.feed.loader import Batch, Loader, ReadOptions
+from distill.data.feed.presets import PRESETS, find_preset
+from distill.data.feed.scene import BoxFilter
+from distill.data.feed.worker_pool import WorkerPool
+from distill.data.feed.worker_tuner import WorkerTuner
 from tests.distill.data.painted import painted, synthetic_set, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare, read_image
@@ -36,13 +40,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return synthetic_set(tmp_path_factory.mktemp("set"), 22)
 
 
-def loader(data: DataSet, preset: str = "light", batch: int = 4, workers: int | None = 0, **more: object) -> Loader:
-    return Loader(data, HOW, preset, SIDE_PX, batch, 7, workers=workers, cache_bytes=more.pop("cache_bytes", 10**7), **more)  # type: ignore[arg-type]
+def loader(
+    data: DataSet, preset: str = "light", batch: int = 4, workers: int | None = 0, multi_scale: float | None = None,
+    cache_bytes: int = 10**7, skip_broken: bool = False, **plan: int,
+) -> Loader:  # fmt: skip
+    chosen = find_preset(preset) if multi_scale is None else find_preset(preset).with_sizes(multi_scale)
+    read = ReadOptions(workers, cache_bytes, skip_broken=skip_broken)
+    return Loader(data, HOW, chosen, SIDE_PX, BatchPlan(batch, 7, **plan), read)
 
 
 def same(one: Batch, other: Batch) -> bool:
     pairs = [(one.image, other.image), (one.indices, other.indices)]
-    for a, b in zip((one.targets.boxes, one.targets.labels, one.targets.ignored), (other.targets.boxes, other.targets.labels, other.targets.ignored), strict=True):
+    for a, b in zip(
+        (one.targets.boxes, one.targets.labels, one.targets.ignored),
+        (other.targets.boxes, other.targets.labels, other.targets.ignored),
+        strict=True,
+    ):
         pairs += list(zip(a, b, strict=True))
     return (one.epoch, one.step) == (other.epoch, other.step) and all(torch.equal(a, b) for a, b in pairs)
 
@@ -72,20 +85,27 @@ def test_an_epoch_goes_on_from_any_step(data: DataSet) -> None:
 
 
 def test_two_machines_see_what_one_sees(data: DataSet) -> None:
-    with loader(data, "yolox", batch=6) as one, loader(data, "yolox", batch=6, rank=0, world=2) as left, loader(data, "yolox", batch=6, rank=1, world=2) as right:
+    with (
+        loader(data, "yolox", batch=6) as one,
+        loader(data, "yolox", batch=6, rank=0, world=2) as left,
+        loader(data, "yolox", batch=6, rank=1, world=2) as right,
+    ):
         for whole, first, second in zip(one.epoch(1), left.epoch(1), right.epoch(1), strict=True):
             assert torch.equal(whole.image, torch.cat([first.image, second.image]))
             assert torch.equal(whole.indices, torch.cat([first.indices, second.indices]))
-            assert all(torch.equal(a, b) for a, b in zip(whole.targets.boxes, first.targets.boxes + second.targets.boxes, strict=True))
+            assert all(
+                torch.equal(a, b)
+                for a, b in zip(whole.targets.boxes, first.targets.boxes + second.targets.boxes, strict=True)
+            )
 
 
 def test_every_picture_once_an_epoch_and_the_last_batch_filled(data: DataSet) -> None:
     with loader(data) as one:
         assert len(one) == 6
         for epoch in range(3):
-            order = one.order(epoch)
+            order = one.batches.order(epoch)
             assert sorted(order[:22].tolist()) == list(range(22)) and order[22:].tolist() == order[:2].tolist()
-        assert one.order(0).tolist() != one.order(1).tolist()
+        assert one.batches.order(0).tolist() != one.batches.order(1).tolist()
     few = DataSet(data.root, data.name, data.classes, data.pictures[:3])
     with loader(few, batch=8) as one:
         (batch,) = one.epoch(0)
@@ -94,28 +114,41 @@ def test_every_picture_once_an_epoch_and_the_last_batch_filled(data: DataSet) ->
 
 def test_sizes_follow_from_epoch_and_step(data: DataSet) -> None:
     with loader(data, "yolox", multi_scale=0.4) as one, loader(data, "yolox", workers=1, multi_scale=0.4) as other:
-        sizes = {one.side_px(epoch, step) for epoch in range(10) for step in range(0, 40, 10)}
-        assert sizes == {64, 96, 128} and all(one.side_px(2, step) == one.side_px(2, 0) for step in range(10)), "ten steps share one"
+        sizes = {one.batches.side_px(epoch, step) for epoch in range(10) for step in range(0, 40, 10)}
+        assert sizes == {64, 96, 128} and all(
+            one.batches.side_px(2, step) == one.batches.side_px(2, 0) for step in range(10)
+        ), "ten steps share one"
         for epoch in range(3):
             for batch in other.epoch(epoch):
-                assert batch.image.shape == (4, 3, one.side_px(epoch, batch.step), one.side_px(epoch, batch.step))
+                assert batch.image.shape == (
+                    4,
+                    3,
+                    one.batches.side_px(epoch, batch.step),
+                    one.batches.side_px(epoch, batch.step),
+                )
                 ends = torch.cat(batch.targets.boxes)
                 assert ends.min() >= 0 and ends.max() <= batch.image.shape[-1]
     with loader(data, "detr", multi_scale=0.4) as one:
-        assert {one.side_px(0, step, closing=True) for step in range(20)} == {SIDE_PX} != {one.side_px(0, step) for step in range(20)}
+        assert (
+            {one.batches.side_px(0, step, closing=True) for step in range(20)}
+            == {SIDE_PX}
+            != {one.batches.side_px(0, step) for step in range(20)}
+        )
 
 
 def test_closing_epochs_are_as_evaluation_sees_them(data: DataSet) -> None:
     """With the flip off, too: what is left of a mosaic recipe is the picture itself, prepared as for prediction."""
-    preset = replace(PRESETS["damo"], flip=0.0, keep=Keep(0.0, 0.0))
-    with Loader(data, HOW, preset, SIDE_PX, 4, 0, workers=1) as one:
+    preset = replace(PRESETS["damo"].without("flip"), box_filter=BoxFilter(0.0, 0.0))
+    with Loader(data, HOW, preset, SIDE_PX, BatchPlan(4, 0), ReadOptions(workers=1)) as one:
         batch = next(iter(one.epoch(0, closing=True)))
         mosaics = next(iter(one.epoch(0)))
     images, places = prepare([read_image(data.pictures[index].file) for index in batch.indices.tolist()], SIDE_PX, HOW)
     off = (batch.image - images).abs() * torch.tensor(HOW.std)[:, None, None]
     assert off.max() <= 1.001, "a level, as cv2 and torch round differently"
     assert (mosaics.image - images).abs().mean() > 10
-    for index, place, boxes, ignored in zip(batch.indices.tolist(), places, batch.targets.boxes, batch.targets.ignored, strict=True):
+    for index, place, boxes, ignored in zip(
+        batch.indices.tolist(), places, batch.targets.boxes, batch.targets.ignored, strict=True
+    ):
         picture = data.pictures[index]
         assert torch.allclose(boxes, place.to_input(torch.from_numpy(picture.boxes[~picture.crowd])), atol=1e-3)
         assert torch.allclose(ignored, place.to_input(torch.from_numpy(picture.boxes[picture.crowd])), atol=1e-3)
@@ -125,8 +158,12 @@ def test_crowds_are_ignored_and_not_taught(tmp_path: Path) -> None:
     data = write_set(tmp_path, [painted([(5, 5, 30, 30), (50, 40, 90, 80)], 96, 96, [True])] * 2)
     with loader(data, "none", batch=2) as one:
         targets = next(iter(one.epoch(0))).targets
-    assert [b.tolist() for b in targets.boxes] == [[[50, 40, 90, 80]]] * 2 and [b.tolist() for b in targets.ignored] == [[[5, 5, 30, 30]]] * 2
-    assert targets.labels[0].dtype == torch.int64 and targets.boxes[0].dtype == targets.ignored[0].dtype == torch.float32
+    assert [b.tolist() for b in targets.boxes] == [[[50, 40, 90, 80]]] * 2 and [
+        b.tolist() for b in targets.ignored
+    ] == [[[5, 5, 30, 30]]] * 2
+    assert (
+        targets.labels[0].dtype == torch.int64 and targets.boxes[0].dtype == targets.ignored[0].dtype == torch.float32
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -134,14 +171,19 @@ def test_crowds_are_ignored_and_not_taught(tmp_path: Path) -> None:
 def test_a_broken_picture_is_named(tmp_path: Path, workers: int, harm: str) -> None:
     data = synthetic_set(tmp_path, 8)
     file = data.pictures[5].file
-    with loader(data, batch=2, workers=workers) as one, loader(data, batch=2, workers=workers, skip_broken=True) as skipping:
+    with (
+        loader(data, batch=2, workers=workers) as one,
+        loader(data, batch=2, workers=workers, skip_broken=True) as skipping,
+    ):
         if harm == "corrupt":
             file.write_bytes(file.read_bytes()[:2000])
         else:
             file.unlink()
         with pytest.raises(BadInput, match=file.name):
             list(one.epoch(0))
-        assert len(list(skipping.epoch(0))) == 4 and list(skipping.broken) == [file] and file.name in skipping.broken[file]
+        assert (
+            len(list(skipping.epoch(0))) == 4 and list(skipping.broken) == [file] and file.name in skipping.broken[file]
+        )
         with pytest.raises(BadInput, match=file.name):
             list(one.epoch(1))
 
@@ -155,7 +197,7 @@ def test_leaving_an_epoch_early_does_not_disturb_the_next(data: DataSet) -> None
         assert all_same(list(one.epoch(1)), wanted)
         two = (one.epoch(0), one.epoch(1))
         next(two[0]), next(two[1])
-        with pytest.raises(RuntimeError, match="another round"):
+        with pytest.raises(RuntimeError, match="another iteration"):
             next(two[0])
         assert len(list(two[1])) == len(one) - 1, "the newer one goes on"
         assert all_same(list(one.epoch(1)), wanted)
@@ -214,7 +256,11 @@ def gone(pids: tuple[int, ...], seconds: float = 10.0) -> bool:
     """Whether all processes end in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not any(Path(f"/proc/{pid}").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text() for pid in pids if _is_there(pid)):
+        if not any(
+            Path(f"/proc/{pid}").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+            for pid in pids
+            if _is_there(pid)
+        ):
             return True
         time.sleep(0.05)
     return False
@@ -297,34 +343,46 @@ def test_an_unforeseen_error_in_a_worker_shows_where() -> None:
         room[:] = job
         return 10 // job
 
-    with WorkerPool(task, 4, 2) as crew:
-        assert [(reply, pixels.tolist()) for reply, pixels in crew.ordered([5, 2, 1, 10])] == [(2, [5] * 4), (5, [2] * 4), (10, [1] * 4), (1, [10] * 4)]
+    with WorkerPool(task, 4, 2) as pool:
+        assert [(reply, pixels.tolist()) for reply, pixels in pool.ordered([5, 2, 1, 10])] == [
+            (2, [5] * 4),
+            (5, [2] * 4),
+            (10, [1] * 4),
+            (1, [10] * 4),
+        ]
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-            list(crew.ordered([1, 0, 1]))
-        assert [reply for reply, _ in crew.ordered([1, 2])] == [10, 5], "the crew goes on"
+            list(pool.ordered([1, 0, 1]))
+        assert [reply for reply, _ in pool.ordered([1, 2])] == [10, 5], "the pool goes on"
 
 
-def test_a_crew_grows_and_shrinks_without_losing_order() -> None:
+def test_a_pool_grows_and_shrinks_without_losing_order() -> None:
     def task(job: int, room: np.ndarray) -> int:
         time.sleep(0.002 * (job % 3))
         return job
 
-    with WorkerPool(task, 1, 1, most=3) as crew:
+    with WorkerPool(task, 1, 1, most=3) as pool:
         seen = []
-        change: dict[int, Callable[[], None]] = {10: crew.add, 20: crew.add, 25: crew.add, 40: crew.remove, 45: crew.remove, 50: crew.remove}
+        change: dict[int, Callable[[], None]] = {
+            10: pool.add,
+            20: pool.add,
+            25: pool.add,
+            40: pool.remove,
+            45: pool.remove,
+            50: pool.remove,
+        }
         sizes = set()
-        for reply, _ in crew.ordered(range(80)):
+        for reply, _ in pool.ordered(range(80)):
             seen.append(reply)
             change.get(reply, lambda: None)()
-            sizes.add(crew.size)
-        assert seen == list(range(80)) and sizes == {1, 2, 3} and crew.size == 1 and len(crew.pids) == 1
+            sizes.add(pool.size)
+        assert seen == list(range(80)) and sizes == {1, 2, 3} and pool.size == 1 and len(pool.pids) == 1
 
 
 def tuned(wait_of: Callable[[int], float], steps: int = 2000, most: int = 8) -> list[int]:
     """Worker counts over time, when ``wait_of`` workers seconds of each step of a tenth are spent waiting."""
-    tuner, workers, counts = Tuner(most), 1, []
+    tuner, workers, counts = WorkerTuner(most), 1, []
     for _ in range(steps):
-        workers += tuner.seen(wait_of(workers), 0.1, workers)
+        workers += tuner.update(wait_of(workers), 0.1, workers)
         counts.append(workers)
     return counts
 
@@ -344,7 +402,15 @@ def test_workers_by_itself(data: DataSet) -> None:
         assert one.workers >= 1
 
 
-@pytest.mark.parametrize("how", [HOW, Preprocess("rgb", 1 / 255, resize="letterbox-corner"), Preprocess("rgb", 1.0, resize="stretch", antialias=True)], ids=lambda how: how.resize)
+@pytest.mark.parametrize(
+    "how",
+    [
+        HOW,
+        Preprocess("rgb", 1 / 255, resize="letterbox-corner"),
+        Preprocess("rgb", 1.0, resize="stretch", antialias=True),
+    ],
+    ids=lambda how: how.resize,
+)
 def test_evaluation_sees_what_prediction_sees(data: DataSet, how: Preprocess) -> None:
     wanted, places = prepare([read_image(picture.file) for picture in data.pictures], SIDE_PX, how)
     for batch, workers in ((1, 0), (5, 2), (32, None)):
@@ -364,9 +430,13 @@ def test_evaluation_names_a_broken_picture_or_reports_it(tmp_path: Path, workers
     with pytest.raises(BadInput, match=r"002\.png"):
         list(evaluation_batches(data, HOW, SIDE_PX, 2, workers))
     told: list[tuple[Path, str]] = []
-    batches = list(evaluation_batches(data, HOW, SIDE_PX, 2, workers, skip_broken=lambda file, reason: told.append((file, reason))))
+    batches = list(
+        evaluation_batches(data, HOW, SIDE_PX, 2, workers, skip_broken=lambda file, reason: told.append((file, reason)))
+    )
     assert len(batches) == 2 and [file for file, _ in told] == [data.pictures[2].file]
-    assert batches[1].placements[0].width == data.pictures[2].width and len(batches[1].image[0].unique()) == 3, "one grey, in three channels"
+    assert batches[1].placements[0].width == data.pictures[2].width and len(batches[1].image[0].unique()) == 3, (
+        "one grey, in three channels"
+    )
 
 
 @pytest.mark.parametrize(

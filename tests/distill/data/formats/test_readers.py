@@ -14,8 +14,13 @@ import pytest
 pytest.importorskip("PIL")
 pytest.importorskip("torch")
 
+from PIL import Image
+
 from distill.data.dataset import DataSet
-from distill.data.formats.readers import open_data, open_pair
+from distill.data.formats.findings import FindingLog
+from distill.data.formats.image_headers import fill_sizes
+from distill.data.formats.raw import Category, RawAnnotations, Source, columns
+from distill.data.formats.readers import FORMATS, LogFunction, open_data, open_pair, silent
 from tests.distill.data import made
 from workbench.errors import BadInput
 
@@ -23,7 +28,10 @@ from workbench.errors import BadInput
 def boxes(data: DataSet) -> dict[str, list[tuple[str, list[float], bool]]]:
     """Class name, box and crowd of every object, by file name."""
     return {
-        p.file.name: [(data.classes.names[n], [round(v, 3) for v in box], c) for n, box, c in zip(p.labels.tolist(), p.boxes.tolist(), p.crowd.tolist(), strict=True)]
+        p.file.name: [
+            (data.classes.names[n], [round(v, 3) for v in box], c)
+            for n, box, c in zip(p.labels.tolist(), p.boxes.tolist(), p.crowd.tolist(), strict=True)
+        ]
         for p in data.pictures
     }
 
@@ -35,7 +43,11 @@ def check_shapes(data: DataSet) -> None:
         assert (p.boxes.shape, p.boxes.dtype) == ((n, 4), np.float32)
         assert (p.labels.dtype, p.crowd.dtype, p.areas.dtype) == (np.int64, bool, np.float32)
         assert p.crowd.shape == p.areas.shape == (n,)
-        assert (p.boxes >= 0).all() and (p.boxes[:, 2:] <= (p.width, p.height)).all() and (p.boxes[:, 2:] > p.boxes[:, :2]).all()
+        assert (
+            (p.boxes >= 0).all()
+            and (p.boxes[:, 2:] <= (p.width, p.height)).all()
+            and (p.boxes[:, 2:] > p.boxes[:, :2]).all()
+        )
         assert p.file.is_file() and p.file.is_absolute() and p.file.is_relative_to(data.root)
 
 
@@ -63,7 +75,11 @@ def test_pycocotools_takes_what_to_coco_gives(tmp_path: Path, capsys: pytest.Cap
     truth = COCO()
     truth.dataset = data.to_coco()
     truth.createIndex()
-    found = [{"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9} for a in truth.dataset["annotations"] if not a["iscrowd"]]
+    found = [
+        {"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9}
+        for a in truth.dataset["annotations"]
+        if not a["iscrowd"]
+    ]
     judge = COCOeval(truth, truth.loadRes(found), "bbox")
     judge.evaluate(), judge.accumulate(), judge.summarize()
     assert judge.stats[0] == pytest.approx(1.0)
@@ -103,7 +119,9 @@ def layout_beside(root: Path, data: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("layout", [layout_own, layout_coco, layout_roboflow, layout_file, layout_beside])
 def test_coco_layouts(layout: Any, tmp_path: Path) -> None:
-    data = open_data(layout(tmp_path, made.coco([made.image(3, "a.png")], [made.annotation(1, 3, 2, 1, 2, 3, 4)])), "train")
+    data = open_data(
+        layout(tmp_path, made.coco([made.image(3, "a.png")], [made.annotation(1, 3, 2, 1, 2, 3, 4)])), "train"
+    )
     check_shapes(data)
     assert boxes(data) == {"a.png": [("bolt", [1, 2, 4, 6], False)]}
 
@@ -118,7 +136,7 @@ def test_missing_optional_fields_and_sizes(tmp_path: Path) -> None:
 def test_a_file_that_names_no_split_serves_as_any_but_not_as_two(tmp_path: Path) -> None:
     file = layout_beside(tmp_path, made.coco([made.image(3, "a.png")], []))
     assert len(open_data(file, "train")) == len(open_data(file, "val")) == 1
-    with pytest.raises(BadInput, match="no split 'train', only one that no name tells the split of"):
+    with pytest.raises(BadInput, match="no split 'train', only one whose name does not say a split"):
         open_pair(file)
 
 
@@ -130,7 +148,9 @@ def test_a_missing_split_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 def test_splits_with_different_classes_name_the_category(tmp_path: Path) -> None:
     made.clean(tmp_path)
-    made.write_split(tmp_path, "val", made.coco([made.image(1, "c.png")], [], [{"id": 7, "name": "nut"}, {"id": 13, "name": "gear"}]))
+    made.write_split(
+        tmp_path, "val", made.coco([made.image(1, "c.png")], [], [{"id": 7, "name": "nut"}, {"id": 13, "name": "gear"}])
+    )
     with pytest.raises(BadInput, match="'gear' of val is unknown to train"):
         open_pair(tmp_path)
 
@@ -164,8 +184,14 @@ REFUSED = {
     "unknown category": (changed(annotations=[made.annotation(1, 1, 4, 1, 2, 3, 4)]), "unknown-category"),
     "image id twice": (changed(images=[made.image(1, "a.png"), made.image(1, "b.png")]), "duplicate-image-id"),
     "file twice": (changed(images=[made.image(1, "a.png"), made.image(2, "a.png")]), "duplicate-file"),
-    "category id twice": (changed(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "duplicate-category-id"),
-    "category name twice": (changed(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "duplicate-class-name"),
+    "category id twice": (
+        changed(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]),
+        "duplicate-category-id",
+    ),
+    "category name twice": (
+        changed(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]),
+        "duplicate-class-name",
+    ),
     "no box": (changed(annotations=[{"id": 1, "image_id": 1, "category_id": 1}]), "malformed-annotation"),
     "text in a box": (changed(annotations=[made.annotation(1, 1, 1, 1, 2, "3", 4)]), "malformed-annotation"),  # type: ignore[arg-type]
     "three numbers": (changed(annotations=[made.annotation(1, 1, 1, 1, 2, 3)]), "malformed-annotation"),
@@ -183,7 +209,10 @@ REFUSED = {
     "absolute": (changed(images=[made.image(1, "/etc/passwd")]), "path-outside"),
     "folder": (changed(images=[made.image(1, "train/")]), "missing-image"),
     "shares": (changed(annotations=[made.annotation(1, 1, 1, 0.1, 0.2, 0.3, 0.4)]), "normalised"),
-    "corners": (changed(annotations=[made.annotation(n, 1, 1, 30 + n, 20, 60 + n, 40) for n in range(1, 5)]), "corners"),
+    "corners": (
+        changed(annotations=[made.annotation(n, 1, 1, 30 + n, 20, 60 + n, 40) for n in range(1, 5)]),
+        "corners",
+    ),
     "no images": (changed(images=[], annotations=[]), "empty-split"),
 }
 
@@ -289,18 +318,28 @@ def test_large_files_read_fast(tmp_path: Path) -> None:
     for n in range(20_000):
         (tmp_path / "images" / "train" / f"{n}.jpg").touch()
     starts, polygon = rng.integers(0, 300, (140_000, 2)).tolist(), rng.random(20).round(2).tolist()
-    entries = [made.annotation(n, n // 7, 1 + n % 3, x, y, 20, 30, area=100, segmentation=[polygon]) for n, (x, y) in enumerate(starts, 1) if n // 7 < 20_000]
-    (tmp_path / "annotations" / "train.json").write_text(json.dumps(made.coco([made.image(n, f"{n}.jpg", 640, 480) for n in range(20_000)], entries)))
+    entries = [
+        made.annotation(n, n // 7, 1 + n % 3, x, y, 20, 30, area=100, segmentation=[polygon])
+        for n, (x, y) in enumerate(starts, 1)
+        if n // 7 < 20_000
+    ]
+    (tmp_path / "annotations" / "train.json").write_text(
+        json.dumps(made.coco([made.image(n, f"{n}.jpg", 640, 480) for n in range(20_000)], entries))
+    )
     start = time.process_time()
     data = open_data(tmp_path)
-    assert time.process_time() - start < 8  # of the processor's time, which other work beside does not lengthen; 1.7 s measured
+    assert (
+        time.process_time() - start < 8
+    )  # of the processor's time, which other work beside does not lengthen; 1.7 s measured
     assert len(data) == 20_000 and sum(len(p.labels) for p in data.pictures) == len(entries)
 
 
 # YOLO
 
 
-def yolo(root: Path, text: str = "train: images/train\nval: images/val\nnames: [nut, bolt, washer]\n", **labels: str) -> Path:
+def yolo(
+    root: Path, text: str = "train: images/train\nval: images/val\nnames: [nut, bolt, washer]\n", **labels: str
+) -> Path:
     """``labels`` by image: ``train_a`` is images/train/a.png."""
     for n, (key, lines) in enumerate(labels.items()):
         split, name = key.split("_")
@@ -314,10 +353,20 @@ def yolo(root: Path, text: str = "train: images/train\nval: images/val\nnames: [
 
 
 def test_yolo_boxes_polygons_and_background(tmp_path: Path) -> None:
-    root = yolo(tmp_path, train_a="0 0.5 0.5 0.2 0.4\n2 0.1 0.2 0.3 0.2 0.3 0.6\n", train_b="", train_c="none", val_d="1.0 0.5 0.5 1 1")
+    root = yolo(
+        tmp_path,
+        train_a="0 0.5 0.5 0.2 0.4\n2 0.1 0.2 0.3 0.2 0.3 0.6\n",
+        train_b="",
+        train_c="none",
+        val_d="1.0 0.5 0.5 1 1",
+    )
     train, val = open_pair(root)
     check_shapes(train)
-    assert boxes(train) == {"a.png": [("nut", [40, 15, 60, 35], False), ("washer", [10, 10, 30, 30], False)], "b.png": [], "c.png": []}
+    assert boxes(train) == {
+        "a.png": [("nut", [40, 15, 60, 35], False), ("washer", [10, 10, 30, 30], False)],
+        "b.png": [],
+        "c.png": [],
+    }
     assert train.pictures[0].areas.tolist() == pytest.approx([400, 200])
     assert train.classes.original_ids == (0, 1, 2) and [p.id for p in train.pictures] == [0, 1, 2]
     assert boxes(val) == {"d.png": [("bolt", [0, 0, 100, 50], False)]}
@@ -333,7 +382,12 @@ def test_yolo_boxes_polygons_and_background(tmp_path: Path) -> None:
     ],
 )
 def test_yolo_yaml_forms(text: str, tmp_path: Path) -> None:
-    root = yolo(tmp_path, text.replace("../train/images/train", "../images/train"), train_a="0 0.5 0.5 0.2 0.4", val_d="1 0.5 0.5 1 1")
+    root = yolo(
+        tmp_path,
+        text.replace("../train/images/train", "../images/train"),
+        train_a="0 0.5 0.5 0.2 0.4",
+        val_d="1 0.5 0.5 1 1",
+    )
     (root / "val.txt").write_text("./images/val/d.png\n")
     train, val = open_pair(root / "data.yaml")
     assert boxes(train) == {"a.png": [("nut", [40, 15, 60, 35], False)]}
@@ -417,7 +471,8 @@ def sheet(*objects: str, size: str = "<size><width>64</width><height>48</height>
 
 def thing(name: str, *box: float, more: str = "") -> str:
     corners = "".join(f"<{tag}>{v}</{tag}>" for tag, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
-    return f"<object><name>{name}</name>{more}<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part><bndbox>{corners}</bndbox></object>"
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    return f"<object><name>{name}</name>{more}{part}<bndbox>{corners}</bndbox></object>"
 
 
 def voc(root: Path, lists: dict[str, str], **sheets: str) -> Path:
@@ -433,9 +488,12 @@ def voc(root: Path, lists: dict[str, str], **sheets: str) -> Path:
 
 def test_voc_counts_from_one_and_ignores_the_difficult(tmp_path: Path) -> None:
     root = voc(
-        tmp_path, {"train": "b\na\n", "val": "c\n", "trainval": "a\nb\nc\n"},
-        a=sheet(thing("bolt", 1, 1, 64, 48), thing("nut", 11, 21, 20, 30, more="<difficult>1</difficult>")), b=sheet(), c=sheet(thing("axle", 5, 6, 10.5, 20)),
-    )  # fmt: skip
+        tmp_path,
+        {"train": "b\na\n", "val": "c\n", "trainval": "a\nb\nc\n"},
+        a=sheet(thing("bolt", 1, 1, 64, 48), thing("nut", 11, 21, 20, 30, more="<difficult>1</difficult>")),
+        b=sheet(),
+        c=sheet(thing("axle", 5, 6, 10.5, 20)),
+    )
     train, val = open_pair(root)
     check_shapes(train)
     assert boxes(train) == {"b.jpg": [], "a.jpg": [("bolt", [0, 0, 64, 48], False), ("nut", [10, 20, 20, 30], True)]}
@@ -450,7 +508,11 @@ def test_voc_counted_from_zero_is_noticed(tmp_path: Path) -> None:
 
 
 def test_voc_trainval_serves_as_train_and_a_zero_size_is_read(tmp_path: Path) -> None:
-    root = voc(tmp_path, {"trainval": "a -1\n"}, a=sheet(thing("nut", 5, 5, 20, 30), size="<size><width>0</width><height>0</height></size>"))
+    root = voc(
+        tmp_path,
+        {"trainval": "a -1\n"},
+        a=sheet(thing("nut", 5, 5, 20, 30), size="<size><width>0</width><height>0</height></size>"),
+    )
     (picture,) = open_data(root, "train").pictures
     assert (picture.width, picture.height) == (64, 48)
 
@@ -464,7 +526,10 @@ def test_voc_beside_the_images(tmp_path: Path) -> None:
     assert train.classes.names == val.classes.names == ("in train", "in valid")
 
 
-BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]><annotation><filename>&y;</filename></annotation>'
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]>'
+    "<annotation><filename>&y;</filename></annotation>"
+)
 OUTER = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
 
 
@@ -497,7 +562,15 @@ def test_voc_list_that_leaves_the_folder(tmp_path: Path) -> None:
 # no data at all
 
 
-@pytest.mark.parametrize(("name", "words"), [("nothing", "no such file"), ("empty", "no data set that can be read"), ("a.txt", "no data set"), ("x\0y", "null byte|no such file")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nothing", "no such file"),
+        ("empty", "no data set that can be read"),
+        ("a.txt", "no data set"),
+        ("x\0y", "null byte|no such file"),
+    ],
+)
 def test_no_data(name: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("")
@@ -510,3 +583,40 @@ def test_yolo_folders_without_yaml_say_what_to_write(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
     with pytest.raises(BadInput, match=r"no data.yaml; write one"):
         open_data(tmp_path)
+
+
+class CsvFormat:
+    """A toy format: one ``boxes.csv`` with lines ``image,class,x1,y1,x2,y2``."""
+
+    def find(self, path: Path) -> list[Source]:
+        file = path / "boxes.csv"
+        return [Source("csv", "train", path.resolve(), file)] if file.is_file() else []
+
+    def read(self, source: Source, log: LogFunction = silent) -> RawAnnotations:
+        rows = [line.split(",") for line in source.file.read_text().splitlines()]
+        names, classes = sorted({row[0] for row in rows}), sorted({row[1] for row in rows})
+        notes = FindingLog(source.name)
+        files: list[Path | None] = [source.root / name for name in names]
+        sizes = fill_sizes(np.zeros((len(files), 2), np.int64), files, notes, log)
+        images, categories = [names.index(row[0]) for row in rows], [classes.index(row[1]) + 1 for row in rows]
+        count = len(rows)
+        return RawAnnotations(
+            source,
+            tuple(Category(number, name) for number, name in enumerate(classes, 1)),
+            np.arange(len(files)),
+            tuple(files),
+            tuple(names),
+            sizes,
+            **columns([row[2:] for row in rows], images, categories, [False] * count, [np.nan] * count, [-1] * count),
+            findings=notes.findings(),
+        )
+
+
+def test_a_new_format_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "boxes.csv").write_text("a.png,nut,1,2,30,40\na.png,bolt,5,5,20,20\n")
+    with pytest.raises(BadInput, match="no data set that can be read"):
+        open_data(tmp_path)
+    monkeypatch.setitem(FORMATS, "csv", CsvFormat())
+    data = open_data(tmp_path)
+    assert data.classes.names == ("bolt", "nut") and data.pictures[0].boxes.tolist() == [[1, 2, 30, 40], [5, 5, 20, 20]]

@@ -18,8 +18,9 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
+from distill.data.synthetic.canvas import MIN_PX, Canvas
 from distill.data.synthetic.shapes import CLUTTER, KINDS, PATTERNS, covered, fill, ramp
-from distill.data.synthetic.synth import LEAST_PX, Canvas, draw_picture, make
+from distill.data.synthetic.synth import draw_picture, make
 from workbench.errors import BadInput
 from zoo.images import read_image
 
@@ -28,7 +29,9 @@ GOLDEN_CRC32 = {(0, 0): 3683385221, (0, 1): 530611156, (7, 12): 2186923386}
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,9 @@ def test_same_seed_same_bytes(made: tuple[Path, dict[str, int]], tmp_path: Path)
     make(tmp_path / "again", 40, 3)
     assert files(tmp_path / "again") == files(made[0])
     make(tmp_path / "other", 5, 4)
-    assert (tmp_path / "other/images/train/000000.png").read_bytes() != (made[0] / "images/train/000000.png").read_bytes()
+    assert (tmp_path / "other/images/train/000000.png").read_bytes() != (
+        made[0] / "images/train/000000.png"
+    ).read_bytes()
 
 
 def test_a_picture_does_not_depend_on_how_many_there_are(made: tuple[Path, dict[str, int]], tmp_path: Path) -> None:
@@ -51,7 +56,10 @@ def test_a_picture_does_not_depend_on_how_many_there_are(made: tuple[Path, dict[
     assert len(pictures) == 10 and all(whole[name] == data for name, data in pictures.items())
 
 
-@pytest.mark.skipif((cv2.__version__, np.__version__) != GOLDEN_VERSIONS, reason="the pictures are the same for the same versions of OpenCV and NumPy")
+@pytest.mark.skipif(
+    (cv2.__version__, np.__version__) != GOLDEN_VERSIONS,
+    reason="the pictures are the same for the same versions of OpenCV and NumPy",
+)
 @pytest.mark.parametrize(("seed", "index"), GOLDEN_CRC32)
 def test_the_same_picture_on_every_machine(seed: int, index: int) -> None:
     assert zlib.crc32(draw_picture(seed, index).image.tobytes()) == GOLDEN_CRC32[seed, index]
@@ -69,11 +77,14 @@ def test_layout_and_counts(made: tuple[Path, dict[str, int]]) -> None:
         ids += sizes
         for image in part["images"]:
             picture = read_image(out / "images" / split / image["file_name"])
-            assert picture.shape == (image["height"], image["width"], 3) and 320 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= 512
+            assert (
+                picture.shape == (image["height"], image["width"], 3)
+                and 320 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= 512
+            )
         for a in part["annotations"]:
             x, y, w, h = a["bbox"]
             width, height = sizes[a["image_id"]]
-            assert 0 <= x < x + w <= width and 0 <= y < y + h <= height and LEAST_PX <= a["area"] <= w * h
+            assert 0 <= x < x + w <= width and 0 <= y < y + h <= height and MIN_PX <= a["area"] <= w * h
     assert sorted(ids) == list(range(1, 41)), "image ids are unique across the splits"
     assert counts["objects"] == sum(not a["iscrowd"] for part in parts.values() for a in part["annotations"])
     assert counts["crowds"] == sum(a["iscrowd"] for part in parts.values() for a in part["annotations"])
@@ -89,7 +100,12 @@ def test_pycocotools_reads_it(made: tuple[Path, dict[str, int]]) -> None:
 
 def test_hard_in_the_ways_it_claims() -> None:
     pictures = [draw_picture(11, index) for index in range(150)]
-    taught = [(label, box, picture) for picture in pictures for label, box, crowd in zip(picture.labels, picture.boxes, picture.crowd, strict=True) if not crowd]
+    taught = [
+        (label, box, picture)
+        for picture in pictures
+        for label, box, crowd in zip(picture.labels, picture.boxes, picture.crowd, strict=True)
+        if not crowd
+    ]
     classes = Counter(label for label, _, _ in taught)
     assert set(classes) == set(range(len(KINDS))), "every class occurs"
     assert max(classes.values()) > 4 * min(classes.values()), "and some much more often than others"
@@ -101,7 +117,9 @@ def test_hard_in_the_ways_it_claims() -> None:
     assert any(any(picture.crowd) for picture in pictures)
     brightness = np.array([picture.image.mean() for picture in pictures])
     assert brightness.std() > 20 and len({picture.image.shape for picture in pictures}) > 50
-    filled = [area / (box[2] * box[3]) for picture in pictures for area, box in zip(picture.areas, picture.boxes, strict=True)]
+    filled = [
+        area / (box[2] * box[3]) for picture in pictures for area, box in zip(picture.areas, picture.boxes, strict=True)
+    ]
     assert min(filled) < 0.3 and max(filled) > 0.9
 
 
@@ -114,7 +132,7 @@ def square(canvas: Canvas, x: float, y: float, side: float, number: int) -> None
 def finished(hider_px: float, x: float = 100) -> list[tuple[tuple[int, int, int, int], int, bool]]:
     """A square of 40 pixels at ``x``, 100, hidden from the left by ``hider_px`` of clutter."""
     canvas = Canvas(np.zeros((200, 200, 3), np.uint8), np.random.default_rng(0))
-    canvas.things.append((3, 1600.0, False))
+    canvas.objects.append((3, 1600.0, False))
     square(canvas, x, 100, 40, 1)
     if hider_px:
         square(canvas, 80 + hider_px - 40, 100, 80, 0)
@@ -165,20 +183,33 @@ def test_look_alikes_differ() -> None:
 
 def test_ramp_ends_and_middle() -> None:
     table = ramp(np.array([[0, 10, 20], [100, 110, 120], [200, 10, 20]]))
-    assert table[0].tolist() == [0, 10, 20] and table[255].tolist() == [200, 10, 20] and abs(int(table[128][1]) - 110) <= 1
+    assert (
+        table[0].tolist() == [0, 10, 20] and table[255].tolist() == [200, 10, 20] and abs(int(table[128][1]) - 110) <= 1
+    )
 
 
 def test_no_class_becomes_another_in_a_mirror() -> None:
     """The presets flip left and right: an outline's mirror image is a tilt of its own."""
     for kind in KINDS:
         (cover, mirrored) = (
-            covered([[(side * x, y) for x, y in polygon] for polygon in kind.outline(np.random.default_rng(1))], (50, 50), 40, 0, (100, 100)) for side in (1, -1)
-        )  # fmt: skip
+            covered(
+                [[(side * x, y) for x, y in polygon] for polygon in kind.outline(np.random.default_rng(1))],
+                (50, 50),
+                40,
+                0,
+                (100, 100),
+            )
+            for side in (1, -1)
+        )
         assert cover is not None and mirrored is not None
-        assert (cover.alpha >= 128).sum() == pytest.approx(((cover.alpha >= 128) & (mirrored.alpha >= 128)).sum(), rel=0.05), kind.name
+        assert (cover.alpha >= 128).sum() == pytest.approx(
+            ((cover.alpha >= 128) & (mirrored.alpha >= 128)).sum(), rel=0.05
+        ), kind.name
 
 
-@pytest.mark.parametrize(("images", "seed", "says"), [(4, 0, "4 images"), (0, 0, "0 images"), (10, -1, "seed -1"), (10**6, 0, "999,999")])
+@pytest.mark.parametrize(
+    ("images", "seed", "says"), [(4, 0, "4 images"), (0, 0, "0 images"), (10, -1, "seed -1"), (10**6, 0, "999,999")]
+)
 def test_bad_numbers(tmp_path: Path, images: int, seed: int, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         make(tmp_path / "out", images, seed)
@@ -210,4 +241,4 @@ def test_a_break_leaves_nothing(tmp_path: Path) -> None:
 def test_says_how_far_it_is(tmp_path: Path) -> None:
     said: list[str] = []
     make(tmp_path / "out", 25, 0, said.append)
-    assert said == ["20 of 25 pictures", "25 of 25 pictures"]
+    assert said == ["20 of 25 images", "25 of 25 images"]

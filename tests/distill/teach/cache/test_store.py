@@ -1,4 +1,6 @@
-"""The cache of a teacher's answers: exact to the rounding, asked once, whole after every kind of end, never another's."""
+"""The cache of a teacher's answers: exact to the rounding, asked once, whole after every kind of end, never
+another's.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ pytest.importorskip("cv2")
 from torch import Tensor
 
 from distill.data.dataset import DataSet
-from distill.data.feed.loader import Batch, Loader
+from distill.data.feed.batch_order import BatchPlan
+from distill.data.feed.loader import Batch, Loader, ReadOptions
 from distill.data.feed.presets import PRESETS, Preset, Sizes
 from distill.data.feed.views import Origin, View, Views
 from distill.data.formats.readers import open_data
@@ -50,11 +53,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return found
 
 
-def task_of(teacher: str = "yolo11n", px: int = PX, features: tuple[str, ...] = ("cwd",), responses: tuple[str, ...] | None = None) -> DistillationTask:
+def task_of(
+    teacher: str = "yolo11n",
+    px: int = PX,
+    features: tuple[str, ...] = ("cwd",),
+    responses: tuple[str, ...] | None = None,
+) -> DistillationTask:
     torch.manual_seed(7)
     detector = build(teacher, CLASSES).eval()
     student = tiny_detector()
-    settings = DistillationSettings({name: {} for name in features}, None if responses is None else {name: {} for name in responses}, schedule=Schedule(1, 1, 0))
+    settings = DistillationSettings(
+        {name: {} for name in features},
+        None if responses is None else {name: {} for name in responses},
+        schedule=Schedule(1, 1, 0),
+    )
     return DistillationTask(student, [Teacher(detector, student, px, PX)], settings).train()
 
 
@@ -79,20 +91,32 @@ def contents_of(task: DistillationTask, views: Views) -> CacheContents:
     return CacheContents(views, (View(0), View(1)), task.parts[0].required)
 
 
-def cache_for(folder: Path, task: DistillationTask, key: dict[str, object] | None = None, budget: int = 10**9, views: Views | None = None) -> TeacherCache:
+def cache_for(
+    folder: Path,
+    task: DistillationTask,
+    key: dict[str, object] | None = None,
+    budget: int = 10**9,
+    views: Views | None = None,
+) -> TeacherCache:
     views = views or views_of()
     return TeacherCache.open(folder, key or {"seed": 0}, contents_of(task, views), task.parts[0].compute, CPU, budget)
 
 
 def image_of(*seeds: int, side: int = PX) -> Tensor:
-    return torch.stack([torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed)) * 255 for seed in seeds])
+    return torch.stack(
+        [torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed)) * 255 for seed in seeds]
+    )
 
 
 def same(a: TeacherOutputs, b: TeacherOutputs) -> bool:
     assert (a.predictions is None) == (b.predictions is None) and len(a.features) == len(b.features)
     pairs = list(zip(a.features, b.features, strict=True))
     if a.predictions is not None and b.predictions is not None:
-        assert (a.predictions.size, a.predictions.strides, a.predictions.offset) == (b.predictions.size, b.predictions.strides, b.predictions.offset)
+        assert (a.predictions.size, a.predictions.strides, a.predictions.offset) == (
+            b.predictions.size,
+            b.predictions.strides,
+            b.predictions.offset,
+        )
         pairs += [(a.predictions.boxes, b.predictions.boxes), (a.predictions.scores, b.predictions.scores)]
         if a.predictions.distributions is not None and b.predictions.distributions is not None:
             pairs.append((a.predictions.distributions, b.predictions.distributions))
@@ -102,8 +126,16 @@ def same(a: TeacherOutputs, b: TeacherOutputs) -> bool:
 # views
 
 
-def fed(data: DataSet, preset: Preset | str = "light", epoch: int = 0, views: int = 2, closing: bool = False, workers: int = 0) -> list[Batch]:
-    with Loader(data, tiny_detector().preprocess, preset, PX, BATCH, 3, workers=workers, views=views) as loader:
+def fed(
+    data: DataSet,
+    preset: Preset | str = "light",
+    epoch: int = 0,
+    views: int = 2,
+    closing: bool = False,
+    workers: int = 0,
+) -> list[Batch]:
+    plan = BatchPlan(BATCH, 3, views)
+    with Loader(data, tiny_detector().preprocess, preset, PX, plan, ReadOptions(workers)) as loader:
         return list(loader.epoch(epoch, closing=closing))
 
 
@@ -130,7 +162,9 @@ def test_the_last_epochs_have_views_of_their_own(data: DataSet) -> None:
 
 def test_an_epoch_goes_on_where_it_stopped_and_workers_change_nothing(data: DataSet) -> None:
     whole = fed(data, SIZED, 3)
-    with Loader(data, tiny_detector().preprocess, SIZED, PX, BATCH, 3, workers=2, views=2) as loader:
+    with Loader(
+        data, tiny_detector().preprocess, SIZED, PX, BatchPlan(BATCH, 3, views=2), ReadOptions(workers=2)
+    ) as loader:
         rest = list(loader.epoch(3, 1))
     assert [batch.origin for batch in whole[1:]] == [batch.origin for batch in rest]
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[1:], rest, strict=True))
@@ -169,7 +203,11 @@ def test_a_record_is_what_was_said_up_to_half_precision(teacher: str) -> None:
     if "localisation" in task.parts[0].responses:
         assert back.predictions.distributions is not None and said.predictions.distributions is not None
         assert torch.equal(back.predictions.distributions, said.predictions.distributions.half().float())
-    assert (back.predictions.size, back.predictions.strides, back.predictions.offset) == (said.predictions.size, said.predictions.strides, said.predictions.offset)
+    assert (back.predictions.size, back.predictions.strides, back.predictions.offset) == (
+        said.predictions.size,
+        said.predictions.strides,
+        said.predictions.offset,
+    )
     assert same(form.unpack(form.pack(back)), back)
     assert form.bytes % 64 == 0 and form.pack(said).shape == (2, form.bytes)
 
@@ -180,10 +218,13 @@ def test_only_what_is_asked_for_is_kept() -> None:
     sizes = {
         name: RecordLayout(kept, said).bytes
         for name, kept in {
-            "all": RequiredOutputs(True, True, True, (0, 1, 2)), "plain": RequiredOutputs(True, True, False, (0, 1, 2)), "one class": RequiredOutputs(True, True, False, (1,)),
-            "features": RequiredOutputs(predictions=False), "answer": RequiredOutputs(features=False, distributions=False, columns=(0, 1, 2)),
+            "all": RequiredOutputs(True, True, True, (0, 1, 2)),
+            "plain": RequiredOutputs(True, True, False, (0, 1, 2)),
+            "one class": RequiredOutputs(True, True, False, (1,)),
+            "features": RequiredOutputs(predictions=False),
+            "answer": RequiredOutputs(features=False, distributions=False, columns=(0, 1, 2)),
         }.items()
-    }  # fmt: skip
+    }
     assert sizes["all"] > sizes["plain"] > sizes["one class"] > sizes["features"] > sizes["answer"]
     assert task_of(responses=()).parts[0].compute(image_of(0)).predictions is None
     back = RecordLayout(RequiredOutputs(False, True, False, (1,)), said)
@@ -252,7 +293,11 @@ def test_the_budget_is_kept_and_what_is_beyond_is_asked_each_time(tmp_path: Path
     sides = [views.sides_px(view).tolist() for view in (View(0), View(1))]
     assert wanted == sum(whole.layouts[side].bytes for column in sides for side in column) == whole.size().capacity
     part = cache_for(tmp_path / "part", task, budget=int(wanted * 0.7), views=views)
-    assert part.size().capacity <= wanted * 0.7 and part.capacity(View(0)) == PICTURES and 0 < part.capacity(View(1)) < PICTURES
+    assert (
+        part.size().capacity <= wanted * 0.7
+        and part.capacity(View(0)) == PICTURES
+        and 0 < part.capacity(View(1)) < PICTURES
+    )
     ask = Counted(task.parts[0].compute)
     side = sides[1][0]
     beyond = part.capacity(View(1))
@@ -291,7 +336,9 @@ def test_it_outlives_its_run_and_its_marks_tell_what_is_whole(tmp_path: Path) ->
         folder = tmp_path / "c"
         spoil(folder / "view-000.records", folder / "view-000.marks")
         said: list[str] = []
-        again = TeacherCache.open(folder, {"seed": 0}, contents_of(task, views_of()), task.parts[0].compute, CPU, 10**9, said.append)
+        again = TeacherCache.open(
+            folder, {"seed": 0}, contents_of(task, views_of()), task.parts[0].compute, CPU, 10**9, said.append
+        )
         ask = Counted(task.parts[0].compute)
         assert same(again.get_or_compute(image, origin, ask), first)
         second = Counted(task.parts[0].compute)
@@ -379,7 +426,11 @@ def test_what_is_no_cache_or_in_use_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"holds 'thesis.txt' and no cache\.json, so it is no teacher cache"):
         cache_for(tmp_path / "mine", task)
     cache_for(tmp_path / "c", task).close()
-    for text, words in (("{", "cannot read cache.json"), ("[]", "cache.json is damaged"), ("{}", "was made for format=None, not 1")):
+    for text, words in (
+        ("{", "cannot read cache.json"),
+        ("[]", "cache.json is damaged"),
+        ("{}", "was made for format=None, not 1"),
+    ):
         (tmp_path / "c" / "cache.json").write_text(text)
         with pytest.raises(BadInput, match=words):
             cache_for(tmp_path / "c", task)
@@ -402,23 +453,30 @@ def test_a_disk_without_room_is_told_before_the_start(tmp_path: Path, monkeypatc
 
 
 def test_a_run_asks_once_a_view_and_clears_up_when_it_is_done(data: DataSet, tmp_path: Path) -> None:
-    recipe = load_recipe("small", {"views": 2, "epochs": 6, "closing_epochs": 2, "batch": BATCH, "nominal_batch": BATCH})
+    recipe = load_recipe(
+        "small", {"views": 2, "epochs": 6, "closing_epochs": 2, "batch": BATCH, "nominal_batch": BATCH}
+    )
     told: list[str] = []
     for whole in (False, True):
         task = task_of()
         ask = Counted(task.parts[0].teacher)
         task.parts[0].compute = ask  # type: ignore[method-assign,assignment]
-        with use_cache(task, [{"teacher": "t"}], data, recipe, CacheOptions(tmp_path), input_px=PX, seed=0, log=told.append) as ready:
+        with use_cache(
+            task, [{"teacher": "t"}], data, recipe, CacheOptions(tmp_path), input_px=PX, seed=0, log=told.append
+        ) as ready:
             assert task.parts[0].cache is not None
             loop = Loop(task, recipe, 18, 3)
             if not whole:
                 ready(loop)
             before = ask.pictures
-            with Loader(data, task.detector.preprocess, recipe.augmentation, PX, BATCH, 0, workers=0, multi_scale=0.0, views=2) as loader:
+            plan = BatchPlan(BATCH, 0, views=2)
+            with Loader(data, task.detector.preprocess, recipe.augmentation, PX, plan, ReadOptions(0)) as loader:
                 for epoch in range(6 if whole else 2):
                     for batch in loader.epoch(epoch, closing=epoch >= 4):
                         # the tiny detector knows three of the classes
-                        known = dataclasses.replace(batch.targets, labels=tuple(labels % CLASSES for labels in batch.targets.labels))
+                        known = dataclasses.replace(
+                            batch.targets, labels=tuple(labels % CLASSES for labels in batch.targets.labels)
+                        )
                         assert not loop.advance([dataclasses.replace(batch, targets=known)]).rolled_back
             # two views, then those of the last epochs; a batch that is filled up is asked for as a whole
             assert ask.pictures - before == 2 * len(loader) * BATCH
@@ -444,7 +502,9 @@ def test_what_a_run_takes_is_said_and_nothing_is_learnt_from_measuring(data: Dat
 
 
 @pytest.mark.parametrize(("teachers", "dear"), [(0.2, False), (0.3, True)])
-def test_a_dear_teacher_is_announced_with_the_way_out(teachers: float, dear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dear_teacher_is_announced_with_the_way_out(
+    teachers: float, dear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 0.25 and 0.43 of what a step of one second takes without the teacher
     monkeypatch.setattr("distill.teach.cache.cost_estimate.time_steps", lambda *given: StepTimes(1.0, teachers))
     task = task_of()
@@ -474,10 +534,16 @@ def test_a_teacher_that_learns_is_not_remembered(data: DataSet, tmp_path: Path) 
 
 def test_an_ensemble_has_a_cache_a_teacher(data: DataSet, tmp_path: Path) -> None:
     student = tiny_detector()
-    task = DistillationTask(student, [task_of(name).parts[0].teacher for name in ("yolo11n", "yolox-nano")], DistillationSettings(responses={}))
+    task = DistillationTask(
+        student,
+        [task_of(name).parts[0].teacher for name in ("yolo11n", "yolox-nano")],
+        DistillationSettings(responses={}),
+    )
     recipe = load_recipe("small", {"views": 1, "epochs": 2, "closing_epochs": 0})
     facts = [{"teacher": name} for name in ("yolo11n", "yolox-nano")]
-    with use_cache(task, facts, data, recipe, CacheOptions(tmp_path, folder=str(tmp_path / "kept")), input_px=PX, seed=0):
+    with use_cache(
+        task, facts, data, recipe, CacheOptions(tmp_path, folder=str(tmp_path / "kept")), input_px=PX, seed=0
+    ):
         assert all(part.cache is not None for part in task.parts)
     keys = [json.loads(file.read_text())["teacher"] for file in (tmp_path / "kept").glob("*/cache.json")]
     assert sorted(keys) == ["yolo11n", "yolox-nano"]

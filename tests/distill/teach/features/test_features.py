@@ -31,12 +31,16 @@ ZERO_FOR_IDENTICAL = ["cwd", "mimic", "pkd", "fgd"]
 
 def maps(channels: tuple[int, ...], seed: int, side: int = 8, images: int = 2) -> list[Tensor]:
     random = torch.Generator().manual_seed(seed)
-    return [torch.randn(images, c, side >> i, side >> i, generator=random).requires_grad_() for i, c in enumerate(channels)]
+    return [
+        torch.randn(images, c, side >> i, side >> i, generator=random).requires_grad_() for i, c in enumerate(channels)
+    ]
 
 
 def targets(images: int = 2) -> Targets:
     boxes = (torch.tensor([[4.0, 8.0, 40.0, 30.0], [10.0, 10.0, 20.0, 20.0]]), torch.zeros(0, 4))[:images]
-    return Targets(boxes, tuple(torch.zeros(len(b), dtype=torch.int64) for b in boxes), tuple(torch.zeros(0, 4) for _ in boxes))
+    return Targets(
+        boxes, tuple(torch.zeros(len(b), dtype=torch.int64) for b in boxes), tuple(torch.zeros(0, 4) for _ in boxes)
+    )
 
 
 def one_level(name: str, student: Tensor, teacher: Tensor, truth: Targets | None = None, **options: Any) -> float:
@@ -56,7 +60,9 @@ def test_cwd_by_hand() -> None:
     # at temperature 2 the teacher's places have probabilities 1/4 and 3/4, the student's 1/2 each
     divergence = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
     student, teacher = row(5.0, 5.0), row(1.0, 1.0 + 2 * LN3)
-    assert one_level("cwd", student, teacher, temperature=2.0, standardize=False) == pytest.approx(4 * divergence, rel=1e-5)
+    assert one_level("cwd", student, teacher, temperature=2.0, standardize=False) == pytest.approx(
+        4 * divergence, rel=1e-5
+    )
     # a mean over channels and images: one channel of two differs, in one image of two
     pair = torch.cat([student, teacher], 1), torch.cat([teacher, teacher], 1)
     assert one_level("cwd", *pair, temperature=2.0, standardize=False) == pytest.approx(2 * divergence, rel=1e-5)
@@ -73,19 +79,25 @@ def test_cwd_with_the_channels_own_spread_by_hand() -> None:
 
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("few", [1, 2**16])
-def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_time(few: int, standardize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cwd_finds_the_gradient_of_its_formula_for_any_number_of_channels_at_a_time(
+    few: int, standardize: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distill.teach.features.cwd, "CACHED_NUMBERS", few)
     torch.manual_seed(0)
     ours, theirs = ((torch.randn(2, 5, 4, 3, dtype=torch.float64) * 3 + 2) for _ in range(2))
     level = ChannelWise([5], [5], temperature=2.5, standardize=standardize)
     found = level.level_loss(0, ours, theirs, targets(), SIZE)
     logits = [(standardized_by_hand(x) if standardize else x).flatten(2) / 2.5 for x in (ours, theirs)]
-    expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 10 * 2.5**2
+    expected = (
+        torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 10 * 2.5**2
+    )
     torch.testing.assert_close(found, expected)
     assert torch.autograd.gradcheck(lambda x: level.level_loss(0, x, theirs, targets(), SIZE), ours.requires_grad_())
 
 
-@pytest.mark.parametrize(("standardize", "side", "temperature"), [(True, 69, 1.0), (True, 90, 1.0), (True, 69, 0.5), (False, 8, 1.0)])
+@pytest.mark.parametrize(
+    ("standardize", "side", "temperature"), [(True, 69, 1.0), (True, 90, 1.0), (True, 69, 0.5), (False, 8, 1.0)]
+)
 def test_cwd_of_channels_with_one_place_far_from_the_others(standardize: bool, side: int, temperature: float) -> None:
     torch.manual_seed(0)
     ours, theirs = torch.randn(2, 1, 3, side, side)
@@ -99,8 +111,14 @@ def test_cwd_of_channels_with_one_place_far_from_the_others(standardize: bool, s
     learned = ours.clone().requires_grad_()
     found = level.level_loss(0, learned, theirs, targets(), SIZE)
     exact = ours.double().requires_grad_()
-    logits = [(standardized_by_hand(x) if standardize else x).flatten(2) / temperature for x in (exact, theirs.double())]
-    expected = torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum") / 3 * temperature**2
+    logits = [
+        (standardized_by_hand(x) if standardize else x).flatten(2) / temperature for x in (exact, theirs.double())
+    ]
+    expected = (
+        torch.nn.functional.kl_div(logits[0].log_softmax(-1), logits[1].softmax(-1), reduction="sum")
+        / 3
+        * temperature**2
+    )
     torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
     slopes = [torch.autograd.grad(loss, x)[0].double() for loss, x in ((found, learned), (expected, exact))]
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-2, atol=1e-3 * float(slopes[1].abs().max()))
@@ -160,16 +178,21 @@ def test_mgd_leaves_out_its_share_of_places_in_all_channels() -> None:
 
 
 def test_fgd_by_hand() -> None:
-    # attention of the teacher over the places: softmax(ln 3, 0) * 2 = 1.5 and 0.5; the student's is the same, its sign is not
+    # attention of the teacher over the places: softmax(ln 3, 0) * 2 = 1.5 and 0.5; the student's is the same, its sign
+    # is not
     teacher = row(0.5 * LN3, 0.0)
-    left = Targets((torch.tensor([[0.0, 0.0, 30.0, 64.0]]),), (torch.zeros(1, dtype=torch.int64),), (torch.zeros(0, 4),))
+    left = Targets(
+        (torch.tensor([[0.0, 0.0, 30.0, 64.0]]),), (torch.zeros(1, dtype=torch.int64),), (torch.zeros(0, 4),)
+    )
     none = Targets((torch.zeros(0, 4),), (torch.zeros(0, dtype=torch.int64),), (torch.zeros(0, 4),))
     square = LN3**2
     assert one_level("fgd", -teacher, teacher, left) == pytest.approx(1.6e-3 * 1.5 * square + 8e-6 * square, rel=1e-5)
     # without an object both places are background, half each
     assert one_level("fgd", -teacher, teacher, none) == pytest.approx(8e-4 * 1.5 * square / 2 + 8e-6 * square, rel=1e-5)
     # a student that attends elsewhere: |1.5 - 0.5| + |0.5 - 1.5|
-    swapped = one_level("fgd", row(0.0, 0.5 * LN3), teacher, left, foreground=0.0, background=0.0, context=0.0, attention=1.0)
+    swapped = one_level(
+        "fgd", row(0.0, 0.5 * LN3), teacher, left, foreground=0.0, background=0.0, context=0.0, attention=1.0
+    )
     assert swapped == pytest.approx(2.0, rel=1e-5)
 
 
@@ -207,7 +230,11 @@ def test_half_precision_stays_finite(name: str, dtype: torch.dtype) -> None:
     assert loss.dtype == torch.float32 and loss.isfinite()
     (loss * 1e-6).backward()
     assert all(m.grad is not None and m.grad.isfinite().all() for m in student)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters() if p.requires_grad and p.grad is not None)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in method.parameters()
+        if p.requires_grad and p.grad is not None
+    )
 
 
 @pytest.mark.parametrize("name", FEATURE_METHODS)
@@ -252,16 +279,26 @@ def test_student_and_learners_move_and_the_teacher_does_not(name: str, teacher_p
     assert all(m.requires_grad for m in theirs)  # even a teacher that is not frozen gets nothing
     student = tiny_detector()
     torch.manual_seed(0)
-    learner = Learner(make_feature_method(name, [m.shape[1] for m in student.features(batch.image)], [m.shape[1] for m in theirs]))
+    learner = Learner(
+        make_feature_method(name, [m.shape[1] for m in student.features(batch.image)], [m.shape[1] for m in theirs])
+    )
     optimizer = build_optimizer(learner, TrainRecipe(optimizer="adamw", lr=1e-2, weight_decay=0.0))
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     learner.method(learner.detector.features(batch.image), theirs, batch.targets, SIZE).backward()
     optimizer.step()
     after = learner.state_dict()
     learned = {key for key, _ in learner.named_parameters() if key.startswith("method.")}
-    assert learned and learned <= set(after) and all(key.startswith("method.align.levels.") for key in learned) == (name in ("cwd", "mimic", "pkd"))
+    assert (
+        learned
+        and learned <= set(after)
+        and all(key.startswith("method.align.levels.") for key in learned) == (name in ("cwd", "mimic", "pkd"))
+    )
     assert [key for key in sorted(learned) if torch.equal(before[key], after[key])] == []
-    moved = [key for key, _ in learner.named_parameters() if key.startswith("detector.") and not torch.equal(before[key], after[key])]
+    moved = [
+        key
+        for key, _ in learner.named_parameters()
+        if key.startswith("detector.") and not torch.equal(before[key], after[key])
+    ]
     assert any(".backbone." in key for key in moved) and any(".neck." in key for key in moved)
     assert all(p.grad is None for p in teacher.parameters())
 

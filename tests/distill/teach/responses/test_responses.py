@@ -1,4 +1,6 @@
-"""Response distillation: answers of every family, classes by name, the losses by hand, and what they teach across families."""
+"""Response distillation: answers of every family, classes by name, the losses by hand, and what they teach across
+families.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def answers(detector: Detector, size: tuple[int, int] = SIZE) -> Predictions:
     return decode_predictions(detector, detector.training_raw(detector.features(image), targets), size)
 
 
-def random_answer(seed: int, bins: int | None = 5, dense: bool = True, count: int = 84, classes: int = 3, size: tuple[int, int] = SIZE) -> Predictions:
+def random_answer(
+    seed: int, bins: int | None = 5, dense: bool = True, count: int = 84, classes: int = 3, size: tuple[int, int] = SIZE
+) -> Predictions:
     random = torch.Generator().manual_seed(seed)
     low = torch.rand(2, count, 2, generator=random) * 40
     boxes = torch.cat([low, low + 4 + torch.rand(2, count, 2, generator=random) * 20], -1)
@@ -63,7 +67,10 @@ def test_distributions_and_points_make_the_decoded_boxes(name: str) -> None:
     predictions = answers(small(name), (64, 96))
     assert predictions.distributions is not None and predictions.strides is not None and predictions.points is not None
     bins = predictions.distributions.shape[-1]
-    assert predictions.distributions.shape[:3] == (*predictions.boxes.shape[:2], 4) and bins == {"damo-yolo-ns": 8, "yolo11n": 16}.get(name, 17)
+    assert predictions.distributions.shape[:3] == (*predictions.boxes.shape[:2], 4) and bins == {
+        "damo-yolo-ns": 8,
+        "yolo11n": 16,
+    }.get(name, 17)
     cells = torch.cat([torch.full((64 // s * 96 // s,), float(s)) for s in predictions.strides])
     reach = (predictions.distributions.softmax(-1) * torch.arange(bins)).sum(-1) * cells[:, None]
     boxes = torch.cat([predictions.points - reach[..., :2], predictions.points + reach[..., 2:]], -1)
@@ -100,7 +107,11 @@ def test_a_head_with_two_branches_answers_from_the_one_that_is_asked(name: str) 
     detector.choose_branch("one_to_many")
     torch.testing.assert_close(many.boxes, detector.decode(raw, SIZE)[0])
     if name == "dual":
-        assert many.distributions is not None and single.distributions is not None and not torch.equal(many.distributions, single.distributions)
+        assert (
+            many.distributions is not None
+            and single.distributions is not None
+            and not torch.equal(many.distributions, single.distributions)
+        )
     detector.eval().fuse()
     fused = decode_predictions(detector, detector(torch.randn(1, 3, *SIZE)), SIZE)
     assert fused.boxes.shape == many.boxes.shape
@@ -122,11 +133,17 @@ def test_answers_are_read_in_float32(dtype: torch.dtype) -> None:
 
 
 def test_classes_meet_by_name() -> None:
-    mapping = ClassMapping.by_name(["Dog", "traffic_light", "unicorn", "aeroplane"], ["airplane", "dog", "bus", "traffic light", "Dog"])
+    mapping = ClassMapping.by_name(
+        ["Dog", "traffic_light", "unicorn", "aeroplane"], ["airplane", "dog", "bus", "traffic light", "Dog"]
+    )
     assert mapping.student_columns == (0, 1, 3) and mapping.teacher_columns == (4, 3, 0)
     assert mapping.student_unmatched == ("unicorn",) and mapping.teacher_unmatched == ("dog", "bus")
     scores = torch.arange(5.0)
-    assert mapping.select_teacher(scores).tolist() == [4, 3, 0] and mapping.select_student(scores[:4]).tolist() == [0, 1, 3]
+    assert mapping.select_teacher(scores).tolist() == [4, 3, 0] and mapping.select_student(scores[:4]).tolist() == [
+        0,
+        1,
+        3,
+    ]
     same = ClassMapping.by_name(NAMES, NAMES)
     assert same.select_student(scores[:3]).data_ptr() == scores.data_ptr()
     with pytest.raises(BadInput, match="share no class: the student has 'cat', 'dog', 'cow', the teacher 'car', 'bus'"):
@@ -169,7 +186,9 @@ def test_soft_targets_that_are_answered_cost_nothing(name: str) -> None:
     assert method(dataclasses.replace(predictions, scores=scores + 0.1), predictions).item() > 1e-3
 
 
-def one_cell(scores: list[float], sides: list[float] | None = None, box: tuple[float, ...] = (0, 0, 8, 8)) -> Predictions:
+def one_cell(
+    scores: list[float], sides: list[float] | None = None, box: tuple[float, ...] = (0, 0, 8, 8)
+) -> Predictions:
     """One image of 32 x 32 pixels with one cell of stride 32."""
     logits = None if sides is None else torch.tensor(sides).expand(1, 1, 4, len(sides))
     return Predictions(torch.tensor([[box]]).float(), torch.tensor([[scores]]), (32, 32), logits, (32,))
@@ -179,10 +198,17 @@ def test_scores_by_hand() -> None:
     mapping = ClassMapping.by_name(["a", "b"], ["a", "b"])
     student, teacher = one_cell([0.5, 0.2]), one_cell([0.8, 0.2])
     divergence = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
-    assert make_response_method("scores", mapping)(student, teacher).item() == pytest.approx(0.3**2 * divergence, rel=1e-4)
-    many = (dataclasses.replace(x, box_source=x.boxes.expand(1, 4, 4), scores=x.scores.expand(1, 4, 2), size=(64, 64)) for x in (student, teacher))
+    assert make_response_method("scores", mapping)(student, teacher).item() == pytest.approx(
+        0.3**2 * divergence, rel=1e-4
+    )
+    many = (
+        dataclasses.replace(x, box_source=x.boxes.expand(1, 4, 4), scores=x.scores.expand(1, 4, 2), size=(64, 64))
+        for x in (student, teacher)
+    )
     # four cells of 0.8: over 3.2 rather than 1
-    assert make_response_method("scores", mapping)(*many).item() == pytest.approx(4 * 0.3**2 * divergence / 3.2, rel=1e-4)
+    assert make_response_method("scores", mapping)(*many).item() == pytest.approx(
+        4 * 0.3**2 * divergence / 3.2, rel=1e-4
+    )
 
 
 def test_localisation_by_hand() -> None:
@@ -223,7 +249,11 @@ def test_boxes_that_no_method_wants_are_not_calculated() -> None:
 
 def test_soft_targets_by_hand() -> None:
     mapping = ClassMapping.by_name(["a", "b"], ["a", "b"])
-    student = Predictions(torch.tensor([[[0.0, 0, 8, 8], [0, 0, 16, 8], [40, 40, 50, 50]]]), torch.tensor([[[0.5, 0.0], [0.4, 0.0], [0.0, 0.6]]]), SIZE)
+    student = Predictions(
+        torch.tensor([[[0.0, 0, 8, 8], [0, 0, 16, 8], [40, 40, 50, 50]]]),
+        torch.tensor([[[0.5, 0.0], [0.4, 0.0], [0.0, 0.6]]]),
+        SIZE,
+    )
     teacher = Predictions(torch.tensor([[[0.0, 0, 16, 8]]]), torch.tensor([[[0.8, 0.0]]]), SIZE)
     # two predictions overlap the target by 1/2 and 1; the third is background. The first one's share of the alignment:
     share = (0.5**0.5 * 0.5**6) / 0.4**0.5
@@ -260,7 +290,9 @@ def test_soft_targets_are_one_an_object_and_in_the_students_pixels() -> None:
     assert len(first.boxes) == 1
 
 
-@pytest.mark.parametrize(("k", "bins", "shift"), [(17, 16, 0.5), (16, 17, -0.5), (16, 17, 0.0), (17, 8, 0.0), (8, 17, 0.25)])
+@pytest.mark.parametrize(
+    ("k", "bins", "shift"), [(17, 16, 0.5), (16, 17, -0.5), (16, 17, 0.0), (17, 8, 0.0), (8, 17, 0.25)]
+)
 def test_rebinning_keeps_the_expected_distance(k: int, bins: int, shift: float) -> None:
     torch.manual_seed(0)
     logits = torch.randn(3, 4, k)
@@ -275,7 +307,8 @@ def test_rebinning_keeps_the_expected_distance(k: int, bins: int, shift: float) 
 
 
 def test_distributions_of_other_bins_and_anchors_mean_the_same_box() -> None:
-    # one box, told from the cell's centre in 16 bins and from its corner in 17: [3.5, 2.5, 2.5, 3.5] and [3, 2, 3, 4] cells
+    # one box, told from the cell's centre in 16 bins and from its corner in 17: [3.5, 2.5, 2.5, 3.5] and [3, 2, 3, 4]
+    # cells
     from_centre, from_corner = torch.full((1, 1, 4, 16), -30.0), torch.full((1, 1, 4, 17), -30.0)
     for side, (centre, corner) in enumerate(zip((3.5, 2.5, 2.5, 3.5), (3, 2, 3, 4), strict=True)):
         from_centre[0, 0, side, [int(centre), int(centre) + 1]] = 30.0
@@ -335,7 +368,13 @@ def test_a_teacher_may_answer_in_inference_mode(name: str) -> None:
     method, student, teacher = make_response_method(name, MAPPING), random_answer(0), random_answer(1)
     expected = method(student, teacher).item()
     with torch.inference_mode():
-        frozen = Predictions(teacher.boxes.clone(), teacher.scores.clone(), SIZE, None if teacher.distributions is None else teacher.distributions.clone(), teacher.strides)
+        frozen = Predictions(
+            teacher.boxes.clone(),
+            teacher.scores.clone(),
+            SIZE,
+            None if teacher.distributions is None else teacher.distributions.clone(),
+            teacher.strides,
+        )
     loss = method(student, frozen)
     loss.backward()
     assert loss.item() == expected
@@ -348,7 +387,12 @@ def test_images_are_averaged_and_empty_answers_do_no_harm(name: str) -> None:
     def twice(predictions: Predictions) -> Predictions:
         sides = predictions.distributions
         assert sides is not None
-        return dataclasses.replace(predictions, box_source=predictions.boxes.repeat(2, 1, 1), scores=predictions.scores.repeat(2, 1, 1), distributions=sides.repeat(2, 1, 1, 1))
+        return dataclasses.replace(
+            predictions,
+            box_source=predictions.boxes.repeat(2, 1, 1),
+            scores=predictions.scores.repeat(2, 1, 1),
+            distributions=sides.repeat(2, 1, 1, 1),
+        )
 
     student, teacher = random_answer(0), random_answer(1)
     torch.testing.assert_close(method(student, teacher), method(twice(student), twice(teacher)))
@@ -362,17 +406,24 @@ def test_images_are_averaged_and_empty_answers_do_no_harm(name: str) -> None:
 @pytest.mark.parametrize("dense", [True, False])
 def test_a_student_learns_boxes_and_classes_from_queries(name: str, dense: bool) -> None:
     teacher = Predictions(
-        torch.tensor([[[8.0, 8, 30, 28], [36, 30, 60, 58], [0, 0, 1, 1]]]), torch.tensor([[[0.9, 0.05, 0], [0, 0.1, 0.8], [0, 0, 0.01]]]), SIZE
+        torch.tensor([[[8.0, 8, 30, 28], [36, 30, 60, 58], [0, 0, 1, 1]]]),
+        torch.tensor([[[0.9, 0.05, 0], [0, 0.1, 0.8], [0, 0, 0.01]]]),
+        SIZE,
     )
     torch.manual_seed(0)
     # the answers of a head, without the network before it
     with torch.device("meta"):
         detector = build("yolox-nano" if dense else "rtdetrv2-s", CLASSES)
     if dense:
-        raw: dict[str, Any] = {key: [torch.randn(1, c, PX // s, PX // s) * 0.1 for s in (8, 16, 32)] for key, c in (("boxes", 4), ("objectness", 1), ("classes", 3))}
+        raw: dict[str, Any] = {
+            key: [torch.randn(1, c, PX // s, PX // s) * 0.1 for s in (8, 16, 32)]
+            for key, c in (("boxes", 4), ("objectness", 1), ("classes", 3))
+        }
     else:
         raw = {"logits": torch.randn(1, 30, 3) - 3, "boxes": torch.rand(1, 30, 4) * 0.4 + 0.3}
-    leaves: list[Tensor] = [m.requires_grad_() for value in raw.values() for m in (value if isinstance(value, list) else [value])]
+    leaves: list[Tensor] = [
+        m.requires_grad_() for value in raw.values() for m in (value if isinstance(value, list) else [value])
+    ]
     rates = [0.05] * 9 if dense else [0.1, 0.02]
     optimizer = torch.optim.Adam([{"params": [leaf], "lr": rate} for leaf, rate in zip(leaves, rates, strict=True)])
     method = make_response_method(name, MAPPING)
@@ -407,7 +458,9 @@ def test_settings_and_pairs_are_checked() -> None:
 
 def truth_of(*images: list[list[float]]) -> Targets:
     boxes = tuple(torch.tensor(one).reshape(-1, 4) for one in images)
-    return Targets(boxes, tuple(torch.zeros(len(one), dtype=torch.int64) for one in boxes), (torch.zeros(0, 4),) * len(boxes))
+    return Targets(
+        boxes, tuple(torch.zeros(len(one), dtype=torch.int64) for one in boxes), (torch.zeros(0, 4),) * len(boxes)
+    )
 
 
 def test_a_box_is_right_as_far_as_it_overlaps_a_true_one() -> None:
@@ -432,7 +485,11 @@ def test_nothing_is_learned_from_where_a_wrong_box_lies(name: str) -> None:
     def pull(targets: Targets | None) -> Tensor:
         said = teacher if targets is None else teacher.with_quality(targets, SIZE)
         found = method(student, said)
-        return torch.autograd.grad(found, places, allow_unused=True, retain_graph=True)[0] if found.requires_grad else torch.zeros_like(places)
+        return (
+            torch.autograd.grad(found, places, allow_unused=True, retain_graph=True)[0]
+            if found.requires_grad
+            else torch.zeros_like(places)
+        )
 
     if not places.requires_grad:
         places.requires_grad_()

@@ -60,14 +60,16 @@ def plain(model: str) -> Task:
 
 
 def doubled(task: Task) -> Task:
-    """The same in float64, for networks whose first gradients are so steep that the order of sums in float32 leads far apart."""
+    """The same in float64, for networks whose first gradients are so large that the order of float32 sums matters."""
     return task.double()
 
 
 def distilled(features: Sequence[str], responses: Sequence[str]) -> Task:
     student = detector("tiny")
     teacher = Teacher(detector("tiny", 1), student, PX, PX)
-    return DistillationTask(student, [teacher], DistillationSettings({name: {} for name in features}, {name: {} for name in responses}, 0.3))
+    return DistillationTask(
+        student, [teacher], DistillationSettings({name: {} for name in features}, {name: {} for name in responses}, 0.3)
+    )
 
 
 def ensemble() -> Task:
@@ -92,8 +94,16 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def loop_of(name: str, **changes: Any) -> Loop:
-    """A loop with SGD, whose steps are as long as the gradient: an optimizer that divides by it would hide a wrong factor."""
-    settings = {"optimizer": "sgd", "momentum": 0.9, "lr": 1e-3, "nominal_batch": IMAGES, "batch": IMAGES, "epochs": 4, "closing_epochs": 1}
+    """A loop with SGD: an optimizer that divides by the gradient's size would hide a wrong factor."""
+    settings = {
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "lr": 1e-3,
+        "nominal_batch": IMAGES,
+        "batch": IMAGES,
+        "epochs": 4,
+        "closing_epochs": 1,
+    }
     recipe = load_recipe("small", {**settings, **changes})
     return Loop(TASKS[name](), recipe, STEPS, 1)
 
@@ -116,7 +126,10 @@ def trained(name: str, accumulate: int = 1) -> dict[str, Any]:
 
 def all_trained(names: Sequence[str]) -> dict[str, Any]:
     """By name; one of them accumulates two batches a step, one overflows."""
-    return {name: overflowed() if name == "overflowed" else trained(name, 2 if name == "accumulated" else 1) for name in names}
+    return {
+        name: overflowed() if name == "overflowed" else trained(name, 2 if name == "accumulated" else 1)
+        for name in names
+    }
 
 
 def overflowed() -> dict[str, Any]:
@@ -126,4 +139,9 @@ def overflowed() -> dict[str, Any]:
     poison = second.image.clone()
     poison[-1] = 3e38
     reports = [loop.advance([part_of(batch)]) for batch in (first, TinyBatch(poison, second.targets), third)]
-    return {"rolled_back": reports[1].rolled_back, "steps": loop.step, "trouble": dataclasses.asdict(loop.trouble), "weights": copy.deepcopy(loop.state()["task"])}
+    return {
+        "rolled_back": reports[1].rolled_back,
+        "steps": loop.step,
+        "trouble": dataclasses.asdict(loop.overflows),
+        "weights": copy.deepcopy(loop.state()["task"]),
+    }

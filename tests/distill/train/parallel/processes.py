@@ -16,7 +16,7 @@ LIMIT_S = 240
 
 
 def together(world: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What ``function(*arguments)`` gives in each of ``world`` processes. It is found by its name, so it must stand in a module."""
+    """The results of ``function(*arguments)`` in ``world`` processes. It must be a function of a module."""
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_one, args=(folder, rank, world, function, arguments)) for rank in range(world)]

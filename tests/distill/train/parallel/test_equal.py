@@ -13,8 +13,8 @@ from tests.distill.train.parallel.cases import STEPS, TASKS, all_trained, loop_o
 from tests.distill.train.parallel.processes import together
 
 SINGLE, DOUBLE = 2e-4, 1e-5
-"""Relative difference of losses, of gradient norms, of the way that the weights went and of what the optimizer keeps: sums of float32 in another order,
-through a few steps; and of float64, some of whose losses are computed in float32."""
+"""Relative difference of losses, gradient norms, weight changes and optimizer state after a few steps: float32 sums in
+another order, and float64, some of whose losses are computed in float32."""
 
 
 def moved(a: dict[str, Any], b: dict[str, Any]) -> float:
@@ -38,14 +38,19 @@ def compare(one: dict[str, Any], two: dict[str, Any], start: dict[str, Any], nea
             way = moved({n: theirs[part][n] for n in names}, {n: before[n] for n in names})
             assert way > 0
             assert moved({n: ours[part][n] for n in names}, {n: theirs[part][n] for n in names}) < near * way
-    kept, found = ({str(number): one["momentum_buffer"] for number, one in side["optimizer"]["state"].items()} for side in (theirs, ours))
+    kept, found = (
+        {str(number): one["momentum_buffer"] for number, one in side["optimizer"]["state"].items()}
+        for side in (theirs, ours)
+    )
     assert moved(found, kept) < near * moved(kept, {number: torch.zeros_like(one) for number, one in kept.items()})
 
 
 def check(found: list[dict[str, Any]], name: str) -> None:
     first, second = (part[name] for part in found)
     for part in ("task", "average"):
-        assert all(torch.equal(value, second["state"][part][key]) for key, value in first["state"][part].items()), "the same bits everywhere"
+        assert all(torch.equal(value, second["state"][part][key]) for key, value in first["state"][part].items()), (
+            "the same bits everywhere"
+        )
     start = loop_of(name).state()
     precise = next(value.dtype for value in start["task"].values() if value.dtype.is_floating_point) == torch.float64
     compare(all_trained([name])[name], first, start, DOUBLE if precise else SINGLE)

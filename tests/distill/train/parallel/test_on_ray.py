@@ -32,7 +32,7 @@ TRAIN = [
 """With SGD: an optimizer that divides by the gradient turns last bits into steps of full length."""
 NEAR = 1e-3
 """Relative difference of all weights together, one process or two: where two cells are about equally good for an object, a last bit decides between them.
-tests/distill/parallel compares step by step."""
+tests/distill/train/parallel compares step by step."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_interrupted_it_goes_on_in_one_process(home: Path, alone: dict[str, Any]
     until(lambda: epochs_in(home / "runs" / "halved" / "journal.jsonl"), process, 240)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "goes on from here" in err and "Traceback" not in err, err
+    assert process.returncode == 130 and "resumes from here" in err and "Traceback" not in err, err
     assert epochs_in(home / "runs" / "halved" / "journal.jsonl") < EPOCHS
     found = finish(nas(*TRAIN, "--name", "halved", cwd=home))
     assert len(found["history"]) == EPOCHS

@@ -1,0 +1,102 @@
+"""``nas.compare``: runs, checkpoints and networks beside every detector of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.api.arguments import Text, names_of, text_of, texts_of
+from nas.comparison.fronts import front_sentences
+from nas.comparison.gather import compare as gather
+from nas.comparison.json_form import to_dict
+from nas.comparison.page import page
+from nas.comparison.rows import COST, PUBLISHED, Comparison, ComparisonRow
+from nas.comparison.table import markdown, ordered
+from workbench.console import Progress
+from workbench.errors import BadInput
+from workbench.files import write_atomic
+from workbench.tables import Result, Table
+
+DEFAULT_DEVICES = ["t4"]
+
+
+@dataclass(frozen=True)
+class CompareResult(Result):
+    """A comparison and the files that were written."""
+
+    comparison: Comparison
+    files: tuple[Path, ...]
+
+    def to_table(self) -> Table:
+        """One row a network: AP in percent, latencies in milliseconds."""
+        times = [axis for axis in self.comparison.axes if axis.kind != COST]
+        header = ["network", "family", "px", "published AP", "own AP"]
+        header += [*(f"{axis.kind} ms, {axis.label}" for axis in times), "GFLOPs", "Mparams", "NMS", "weights"]
+        rows = []
+        for row in ordered(self.comparison):
+            latencies = [row.values[axis.key].value if axis.key in row.values else None for axis in times]
+            sizes = [row.flops / 1e9, row.params / 1e6]
+            rows.append([row.name, row.family, row.input_px, *_aps(row), *latencies, *sizes, row.nms, row.licence])
+        return Table(header, rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``nas compare --json`` prints."""
+        return to_dict(self.comparison) | {"files": [str(file) for file in self.files]}
+
+    def __str__(self) -> str:
+        """The Pareto fronts in sentences, notes, and files."""
+        lines = [*front_sentences(self.comparison), *(f"note: {note}" for note in self.comparison.notes)]
+        return "\n".join([*lines, f"\nwrote {', '.join(map(str, self.files))}"])
+
+
+def compare(
+    subjects: Text | Sequence[Text] = (), *, device: str | Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None, zoo: bool = True, bench: Text | Sequence[Text] = (), top: int = 1,
+    out: Text = "compare", title: str = "Detectors compared", quiet: bool = False,
+) -> CompareResult:  # fmt: skip
+    """Compare runs, checkpoints and networks with the detectors of the zoo; write a page, a picture and a table.
+
+    Args:
+        subjects: run folders, checkpoints, models of the zoo, architecture YAMLs, graph JSONs or ONNX files.
+        device: names or files of latency profiles; None: t4.
+        only: families or models of the zoo to compare with; None: all.
+        zoo: compare with the detectors of the zoo.
+        bench: files that ``nas bench --json`` printed.
+        top: number of candidates of each search.
+        out: folder for ``compare.html``, ``compare.png`` and ``compare.md``.
+        title: heading of the page.
+    """
+    from nas.report.compare_plot import compare_png
+
+    devices, families = names_of(device, "--device") or DEFAULT_DEVICES, names_of(only, "--only")
+    if not zoo and families:
+        raise BadInput("--no-zoo and --only contradict each other: give one of them")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--out {text_of(out)!r} is a file: name a folder")
+    rivals = (families or None) if zoo else []
+    progress = Progress(quiet)
+    try:
+        comparison = gather(
+            texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, log=progress.show
+        )
+        progress.show("drawing", force=True)
+        # Everything is made before anything is written.
+        contents: dict[str, str | bytes] = {
+            "compare.png": compare_png(comparison, title), "compare.md": markdown(comparison, title),
+            "compare.html": page(comparison, title),
+        }  # fmt: skip
+        for name, content in contents.items():
+            write_atomic(folder / name, content)
+    finally:
+        progress.done()
+    return CompareResult(comparison, tuple(folder / name for name in contents))
+
+
+def _aps(row: ComparisonRow) -> tuple[float | None, float | None]:
+    """Published AP and own AP, of which a row has one at most."""
+    if row.accuracy is None:
+        return None, None
+    return (row.accuracy.ap, None) if row.accuracy.series == PUBLISHED else (None, row.accuracy.ap)

@@ -1,0 +1,87 @@
+"""``nas.cost``: parameters, FLOPs, activations, layers and predicted latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nas.api.arguments import Subject, subjects_of
+from nas.costs import Costs, graph_costs
+from search_spaces.lowering import count_layers
+from workbench.tables import Result, Table
+
+if TYPE_CHECKING:
+    from nas.devices.profile import DeviceProfile
+
+
+@dataclass(frozen=True)
+class CostResult(Result):
+    """Costs of one or several networks, in the order in which they were named."""
+
+    names: tuple[str, ...]
+    rows: tuple[Costs, ...]
+    input_px: int
+    device: str | None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Costs of the first network: ``flops``, ``params``, ``act_bytes``, ``layers`` and ``latency_ms``."""
+        return self.rows[0].costs
+
+    @property
+    def parts_ms(self) -> dict[str, float]:
+        """Latency of the first network by part, in milliseconds; empty without a device."""
+        return self.rows[0].parts_ms
+
+    def to_table(self) -> Table:
+        """One row a network."""
+        parts = list(dict.fromkeys(part for row in self.rows for part in row.parts_ms))
+        header = ["", "GFLOPs", "Mparams", "MBact", "layers"]
+        if self.device is not None:
+            header += ["ms", *(f"ms {part}" for part in parts)]
+        rows = []
+        for name, row in zip(self.names, self.rows, strict=True):
+            costs = row.costs
+            cells = [name, costs["flops"] / 1e9, costs["params"] / 1e6, costs["act_bytes"] / 1e6, costs.get("layers")]
+            if self.device is not None:
+                cells += [costs.get("latency_ms"), *(row.parts_ms.get(part) for part in parts)]
+            rows.append(cells)
+        return Table(header, rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Costs in base units, by network."""
+        return {"device": self.device, "networks": self.to_list()}
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """What ``nas cost --json`` prints."""
+        return [
+            {"name": name, "input_px": self.input_px, "costs": row.costs, "latency_ms_by_part": row.parts_ms}
+            for name, row in zip(self.names, self.rows, strict=True)
+        ]
+
+
+def cost(
+    subject: Subject | Sequence[Subject], device: str | None = None, *, input_px: int = 640, scope: str | None = None
+) -> CostResult:
+    """Cost networks in their deployed form: FLOPs, parameters, activation bytes, layers and, on a ``device``, latency.
+
+    Args:
+        subject: an architecture YAML, a run folder, a TinyNAS text, an ONNX file, a graph JSON, a checkpoint, a model
+            of the zoo, an ``Architecture`` or a ``Graph``; or several of them.
+        device: name or file of a latency profile.
+        input_px: side of the square input in pixels.
+        scope: ``detector`` or ``backbone``; None takes the detector where there is one.
+    """
+    profile: DeviceProfile | None = None
+    if device is not None:
+        from nas.devices.profile import load_device
+
+        profile = load_device(device)
+    names, rows = [], []
+    for name, network in subjects_of(subject):
+        layers = None if network.arch is None else count_layers(network.arch)
+        graph = network.graph(scope or network.default_scope(), input_px)
+        names.append(name)
+        rows.append(graph_costs(graph, input_px, profile, layers))
+    return CostResult(tuple(names), tuple(rows), input_px, device)

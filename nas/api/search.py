@@ -1,0 +1,225 @@
+"""``nas.search``: the best architectures under budgets, measured and trained on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from nas.api.arguments import Text, text_of, texts_of
+from nas.api.shortlist import ShortlistOptions, shortlist_request
+from nas.api.train import Changes
+from nas.budgets import LATENCY, QUANTITIES, format_cost, quantity_of
+from nas.scores import get_score
+from nas.searcher import api as searcher
+from nas.searcher.result import SearchResult
+from search_spaces.lowering import count_layers
+from workbench.console import Progress
+from workbench.errors import BadInput
+from workbench.tables import Result, Table
+from zoo.resolve import ResolvedModel
+
+if TYPE_CHECKING:
+    from nas.devices.runtimes import Target
+    from nas.searcher.finalists import Finalists
+    from nas.shortlist.result import ShortlistResult
+
+PARTS = ("backbone", "neck", "head", "fixed")
+
+
+@dataclass(frozen=True)
+class SearchOutcome(SearchResult, Result):
+    """The result of a search, with measured finalists and the trained shortlist where they were asked for."""
+
+    measured: Finalists | None = None
+    trained: ShortlistResult | None = None
+
+    def to_table(self) -> Table:
+        """The best architecture and the published one beside it."""
+        parts = [part for part in PARTS if part in self.best.parts_ms]
+        times = [name for name in self.best.costs if quantity_of(name) == LATENCY]
+        scores = list(self.best.scores) or [self.problem.score]
+        rows = []
+        for candidate in (self.best, self.anchor):
+            if candidate is None:
+                continue
+            values = (candidate.scores.get(name, candidate.score) for name in scores)
+            row: list[Any] = [candidate.name, *(f"{value:.6g}" for value in values)]
+            row += [*(candidate.costs[name] for name in times), *(candidate.parts_ms.get(part) for part in parts)]
+            sizes = [candidate.costs["flops"] / 1e9, candidate.costs["params"] / 1e6]
+            rows.append([*row, *sizes, count_layers(candidate.architecture)])
+        latencies = (f"ms {name.partition('@')[2]}".strip() for name in times)
+        return Table(["", *scores, *latencies, *parts, "GFLOPs", "Mparams", "layers"], rows)
+
+    def front_table(self) -> Table:
+        """The Pareto front, cheapest first: score and costs."""
+        header = list(dict.fromkeys(name for point in self.front for name in point))
+        return Table(header, [[point.get(name) for name in header] for point in self.front])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``nas search --json`` prints."""
+        more = {"measured": self.measured, "trained": self.trained}
+        found = {name: value.to_dict() for name, value in more.items() if value is not None}
+        return SearchResult.to_dict(self) | found
+
+    def search_text(self) -> str:
+        """The best architecture, the front and the proof, without what follows a search."""
+        arch = self.best.architecture
+        lines = [str(self.to_table()), "", f"stem {arch.stem.out}" + (" after focus" if arch.stem.focus else "")]
+        lines += [
+            f"stage {i}: {s.depth} x {s.kind}, {s.btn} -> {s.out} channels, k{s.k}, stride {s.stride}"
+            for i, s in enumerate(arch.stages, start=1)
+        ]
+        score = next(iter(self.best.scores), self.problem.score)
+        ends = f"from {_point(self.front[0])} to {_point(self.front[-1])}"
+        lines += ["", f"front by {score}: {len(self.front)} architectures {ends}"]
+        lines += self._explanation()
+        lines.append(self._proof())
+        lines += [f"note: {note}" for note in self.notes]
+        files = "best.yaml, front.csv, front.png, best.png, top/, TensorBoard events (nas board)"
+        return "\n".join([*lines, f"written to {self.folder}: {files}"])
+
+    def __str__(self) -> str:
+        """All of it, with measured finalists and the trained shortlist."""
+        more = [part.text() for part in (self.measured, self.trained) if part is not None]
+        return "\n\n".join([self.search_text(), *more])
+
+    def _explanation(self) -> list[str]:
+        """What the best score means, for a score that explains it."""
+        problem, best = self.problem, self.best
+        score = get_score(problem.score)
+        if score.explain is None:
+            return []
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
+        result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
+        return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}"]
+
+    def _proof(self) -> str:
+        c = self.certificate
+        if c is None:
+            count = f"{self.candidates:,} candidates in {self.seconds:.1f} s"
+            return f"{count}; sampling proves nothing: --strategy exact does, for additive scores"
+        verdict = "certificate: proved best" if c["proved"] else "certificate: NOT proved best (time limit)"
+        return (
+            f"{verdict}. best score {c['score']:.6f}, bound {c['bound']:.6f}; {c['options']:.3g} architectures in the "
+            f"space, {c['arcs']:,} arc options, {c['labels']:,} labels, {c['table_entries']:,} table updates, "
+            f"{c['seconds']:.1f} s; front: {c['front']}"
+        )
+
+
+def search(
+    budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: Text = "res",
+    grid: int | None = None, score: str | None = None, weights: Sequence[float] | None = None,
+    strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0,
+    steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0,
+    top_k: int = 5, measure: int | None = None,
+    measure_on: str = "cpu", runtime: str | None = None, threads: int | None = None, workers: int | None = None,
+    address: str | None = None, islands: int | None = None, name: str | None = None, runs: Text = "runs",
+    fresh: bool = False, pictures: bool = True, quiet: bool = False,
+    then: str | None = None, data: Text | None = None, val: Text | None = None, top: int | None = None,
+    against: Text | Sequence[Text] | None = None, teacher: Text | Sequence[Text] | None = None,
+    teacher_weights: Text | Sequence[Text] | None = None, epochs: int | None = None, batch: int | None = None,
+    recipe: Text | None = None, train_changes: Changes | None = None, train_input_px: int | None = None,
+    train_device: str | None = None, train_data_workers: int | None = None,
+    callback: Callable[[SearchOutcome], None] | None = None,
+) -> SearchOutcome:  # fmt: skip
+    """Search a space for the best detector under budgets; the same call resumes an unfinished search.
+
+    Args:
+        budget: such as ``3ms``, ``20GFLOPs``, ``9Mparams``, ``25layers``, ``64MBact`` or ``2.5..3ms``; all must hold.
+            With several devices a latency budget names its device: ``t4:3ms``.
+        device: names or files of latency profiles.
+        space: name or YAML file.
+        grid: channel grid instead of the space's own.
+        score: None takes the first additive score that the space allows.
+        weights: stage weights of maxent and deepmad, coarsest last.
+        strategy: ``exact``, ``evolution``, ``random``, ``tpe`` or ``nsga2``; None: exact where it applies.
+        scope: what budgets count: ``detector`` or ``backbone``.
+        input_px: side of the square input in pixels.
+        seed: the same seed gives the same result.
+        steps: number of candidates of a sampling strategy; None: 200,000.
+        population: of a sampling strategy; None: 512.
+        options: further options of the strategy, such as ``{"children": 256}``.
+        time_limit_s: seconds after which the exact search stops proving.
+        top_k: number of architectures written to ``top/``.
+        measure: measure that many of the front on this machine and rank them anew, on ``measure_on`` (``cpu`` or
+            ``cuda``) with ``runtime`` and ``threads``.
+        workers: processes of a local Ray, or jobs at once on the cluster at ``address``; None: this process.
+        islands: populations of an evolution.
+        name: of the run folder below ``runs``; None makes it from the settings.
+        fresh: start over instead of resuming.
+        pictures: write PNGs.
+        then: ``train`` or ``distill`` a shortlist of the front by successive halving on ``data``, beside stock models.
+        top: with ``then``: number of architectures.
+        against: with ``then``: stock models; None: the nearest in cost.
+        teacher: with ``distill``: as in ``nas.distill``; ``epochs``, ``batch``, ``recipe`` and ``train_changes``
+            as in ``nas.train``, for all of them.
+        callback: with ``then``: called with the result before the shortlist is trained.
+    """
+    target = _target(measure, measure_on, runtime, threads)
+    shortlist = shortlist_request(
+        then, ShortlistOptions(
+            data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
+            train_device, train_data_workers,
+        ), input_px, seed, quiet,
+    )  # fmt: skip
+    if shortlist is not None:
+        shortlist.check()  # what is missing is refused before the search
+    result = searcher.search(
+        texts_of(budget), texts_of(device), space=text_of(space), strategy=strategy, score=score, weights=weights,
+        scope=scope, input_px=input_px, grid=grid, seed=seed, steps=steps, population=population,
+        options=_strategy_options(options), top_k=top_k, time_limit_s=time_limit_s, name=name, runs=text_of(runs),
+        fresh=fresh, pictures=pictures, quiet=quiet,
+        workers=workers, address=address, islands=islands,
+    )  # fmt: skip
+    measured = None
+    if target is not None:
+        from nas.searcher.measured_finalists import measure_finalists
+
+        progress = Progress(quiet)
+        try:
+            measured = measure_finalists(result, measure or 1, target, log=progress.show)
+        finally:
+            progress.done()
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    outcome = SearchOutcome(**values, measured=measured)
+    if shortlist is None:
+        return outcome
+    from nas.shortlist.run import train_shortlist
+
+    if callback is not None:
+        callback(outcome)
+    return replace(outcome, trained=train_shortlist(result, shortlist, pictures))
+
+
+def _strategy_options(changes: Changes) -> dict[str, Any]:
+    """Options of the strategy by name, from a mapping or from ``KEY=VALUE`` texts."""
+    if isinstance(changes, Mapping):
+        return dict(changes)
+    options: dict[str, Any] = {}
+    for text in changes:
+        key, sign, value = text.partition("=")
+        if not sign or not key or not value:
+            raise BadInput(f"--set {text!r} must be KEY=VALUE, for instance children=256")
+        if key in options:
+            raise BadInput(f"--set {key} is given twice: {options[key]} and {value}; leave one out")
+        options[key] = value
+    return options
+
+
+def _target(measure: int | None, device: str, runtime: str | None, threads: int | None) -> Target | None:
+    """Where finalists are measured; None where nobody asked for it."""
+    if measure is None:
+        if runtime is not None or threads is not None or device != "cpu":
+            raise BadInput("--measure-on, --runtime and --threads say how finalists are measured: add --measure K")
+        return None
+    if measure < 1:
+        raise BadInput(f"--measure {measure} must be at least 1: the number of finalists to measure")
+    from nas.devices.runtimes import choose_target
+
+    return choose_target(device, runtime, threads)
+
+
+def _point(costs: dict[str, float]) -> str:
+    name = next(cost for cost in costs if quantity_of(cost) in QUANTITIES)
+    return f"{costs['score']:.5g} at {format_cost(name, costs[name])}"

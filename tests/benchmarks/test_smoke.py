@@ -1,0 +1,73 @@
+"""Every script under ``benchmarks`` starts and ends on its smallest setting."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("cv2")
+pytest.importorskip("pycocotools")
+
+TINY_TRAINING = ["--input", "64", "--batch", "2", "--images", "10"]
+SMALLEST = {
+    "distill_overhead": ["--pairs", "yolox-nano:yolox-nano", "--input", "64", "--batch", "1", "--rounds", "2"],
+    "distillation": [
+        "--pairs", "2", "--runs", "runs", "--images", "20", "--teacher-images", "20", "--input", "64", "--batch", "4",
+        "--epochs", "1", "--teacher-epochs", "1", "--seeds", "1", "--views", "1", "--quiet",
+    ],
+    "evolution_rate": ["--steps", "2000"],
+    "exact_search": ["growth", "--rows", "1"],
+    "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
+    "latency_cpu": [
+        "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
+        "--rounds", "2", "--seconds", "0.1",
+    ],
+    "latency_fit": [],
+    "loader_speed": ["--presets", "light", "--workers", "0", *TINY_TRAINING],
+    "nms_speed": ["--counts", "300", "--repeats", "1"],
+    "own_truth": ["--data", "{root}/docs/benchmarks/own-truth", "--scores", "flops", "maxent"],
+    "scores": ["--data", "{shared}/yolobench", "--quick"],
+    "search_workers": ["--steps", "4000", "--repeats", "1"],
+    "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
+    "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
+    "tutorial": ["page.md", "--short"],
+    "zoo_parity": ["--fixtures", "yolox-nano"],
+    "zoo_sizes": ["--models", "yolox-nano"],
+}  # fmt: skip
+"""Arguments of each script; ``{shared}`` skips where the measurements beside the repository are absent."""
+PAGE = """# A page
+
+```
+nas spaces
+```
+"""
+
+
+def test_every_script_is_smoke_tested(repo_root: Path) -> None:
+    assert SMALLEST.keys() == {path.stem for path in (repo_root / "benchmarks").glob("*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_benchmark_starts_and_ends(
+    name: str, repo_root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name == "search_workers":
+        pytest.importorskip("ray")
+    (tmp_path / "page.md").write_text(PAGE)
+    folders = {"root": repo_root, "profile": next(repo_root.glob("nas/**/intel-i7-10875h.yaml"))}
+    if any("{shared}" in word for word in SMALLEST[name]):
+        folders["shared"] = request.getfixturevalue("shared_dir")
+    words = [word.format(**folders) for word in SMALLEST[name]]
+    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    done = subprocess.run(
+        [sys.executable, str(repo_root / "benchmarks" / f"{name}.py"), *words], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout.strip()
