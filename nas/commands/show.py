@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for."""
     from workbench.errors import BadInput
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     if args.png and not args.png.lower().endswith(".png"):
         raise BadInput(f"--png {args.png!r} must end in .png")
     if args.input < 1:
         raise BadInput(f"--input {args.input} must be at least 1 pixel; detectors take multiples of 32, such as 640")
-    subject = resolve_subject(args.subject)
+    subject = resolve_model(args.subject)
     profile = None
     if args.device:
         from nas.devices.profile import load_device
