@@ -43,7 +43,7 @@ from distill.teach.teacher import Teacher
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
-from zoo.families import build
+from zoo.factory import build
 from zoo.images import Preprocess
 
 Array = npt.NDArray[np.float64]

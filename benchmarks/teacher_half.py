@@ -25,7 +25,7 @@ from distill.teach.outputs import TeacherOutputs
 from distill.teach.teacher import Teacher
 from distill.train.detect import coco_results
 from distill.train.evaluate import evaluate_detections
-from zoo.families import build
+from zoo.factory import build
 from zoo.nms import Detections, select
 from zoo.resolve import resolve_detector
 

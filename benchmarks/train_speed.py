@@ -28,7 +28,7 @@ from distill.data.synthetic.synth import make
 from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask
-from zoo.families import build
+from zoo.factory import build
 
 
 def measure(

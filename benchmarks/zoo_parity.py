@@ -13,7 +13,7 @@ import argparse
 import torch
 
 from tests.zoo.families import parity
-from zoo.families import build
+from zoo.factory import build
 from zoo.weights.official import load_official
 
 

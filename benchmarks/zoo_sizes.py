@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.detector import Detector
-from zoo.families import build
+from zoo.factory import build
 from zoo.families.card import Card, find_card, load_cards
 from zoo.layers import ConvBN
 

@@ -284,13 +284,14 @@ def _open_data(request: TrainRequest) -> tuple[DataSet, DataSet]:
 def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecipe:
     """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes."""
     from distill.train.recipe import default_recipe, load_recipe, parse_changes
+    from zoo.families import find_family
 
     changes = parse_changes(list(request.changes))
     for key in ("epochs", "batch"):
         value = getattr(request, key)
         if value is not None:
             changes[key] = value
-    recipe = load_recipe(request.recipe or default_recipe(family, images), changes)
+    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes)
     if recipe.closing_epochs > recipe.epochs // 3 and "closing_epochs" not in changes:
         # a shortened run keeps most of its epochs with augmentation
         recipe = dataclasses.replace(recipe, closing_epochs=max(1, recipe.epochs // 6))

@@ -1,15 +1,14 @@
-"""The one interface of every detector, and what a family must say about itself.
+"""The interface of every detector, and the data that builds and describes one.
 
-A detector is a backbone, a neck and a head. ``forward`` gives the head's raw maps, ``features`` the three maps that
-enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. What differs between families
-stands in the family's own file and nowhere else.
+A detector is a backbone, a neck and a head. ``forward`` returns the head's raw maps, ``features`` the three maps that
+enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. Whatever differs between
+families is in the family's module under ``zoo.families``.
 """
 
 from __future__ import annotations
 
 import abc
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -28,49 +27,49 @@ if TYPE_CHECKING:
     from search_spaces.graph import Graph
 
 Raw: TypeAlias = dict[str, Any]
-"""What a head gives: named tensors, or lists of one tensor a level (strides 8, 16, 32). Each family documents its names."""
+"""Output of a head: named tensors, or lists of one tensor a level (strides 8, 16, 32), documented by each family."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that is needed to build the same detector again (without its weights)."""
+    """Everything needed to build a detector, without its weights."""
 
     model: str
     classes: int = 80
     architecture: Architecture | None = None
-    """For detectors of this workbench: backbone, neck and head. None for the families with fixed sizes."""
+    """Backbone, neck and head of a searched detector; None for models of the zoo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a detector carries besides its weights; a checkpoint keeps it, a student inherits ``lineage``."""
+    """Facts about a detector besides its weights; a checkpoint stores them, a student inherits ``lineage``."""
 
     class_names: tuple[str, ...]
     input_px: int
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Where the weights come from: source file and its SHA-256, licence, who wrote it."""
+    """Where the weights come from: source file with its SHA-256, licence, program that wrote it."""
     lineage: tuple[Mapping[str, Any], ...] = ()
-    """Every set of weights that went into these: model, licence, SHA-256."""
+    """Every set of weights that these derive from: model, licence, SHA-256."""
     category_ids: tuple[int, ...] = ()
-    """What the data that taught it call each class; empty where the data are not known."""
+    """Category id of each class in the training data; empty if unknown."""
 
 
 class Detector(nn.Module, abc.ABC):
-    """A detector. Images are ``[b, 3, h, w]`` as ``preprocess`` says; h and w are multiples of 32."""
+    """A detector. Images are ``[b, 3, h, w]``, preprocessed by ``preprocess``; h and w are multiples of 32."""
 
     family: ClassVar[str]
     preprocess: Preprocess
     selections: Mapping[str, Selection]
-    """Branch name to how the family's official evaluation selects its detections; ``iou_threshold`` None needs no NMS.
+    """Branch name to the selection of detections in the official evaluation; ``iou_threshold`` None means no NMS.
 
-    Most detectors have the one branch ``one_to_many``; a head with two also has ``one_to_one``.
+    Most detectors have only the branch ``one_to_many``; a head with two also has ``one_to_one``.
     """
     strides: ClassVar[tuple[int, int, int]] = (8, 16, 32)
     anchor_offset: ClassVar[float | None] = None
-    """For families with one prediction a cell, in the order of ``points``: where in its cell it stands, in cells from the
-    corner. None for the others."""
+    """Offset of anchor points from the corner of their cell, in cells, for families with one prediction a cell in the
+    order of ``anchor_points``; None for the others."""
     loss_counts_images: ClassVar[bool] = False
-    """Whether losses grow with the number of images, as the family publishes them; else they are means over the batch."""
+    """Whether losses grow with the number of images, as the family's published ones; else they are batch means."""
     backbone: nn.Module
     """``[b, 3, h, w]`` to the maps C3, C4, C5 (strides 8, 16, 32)."""
     neck: nn.Module
@@ -92,20 +91,21 @@ class Detector(nn.Module, abc.ABC):
 
     @property
     def selection(self) -> Selection:
-        """How detections are selected from the branch in use."""
+        """How detections of the branch in use are selected."""
         return self.selections[self.branch]
 
     def choose_branch(self, name: str) -> None:
-        """Use another branch of a head that has two: for decoding, prediction, folding and export."""
+        """Use another branch of a head with two: for decoding, prediction, folding and export."""
         if name not in self.selections:
             raise unknown_name(f"branch of {self.recipe.model}", name, self.selections)
         if self.fused and name != self.branch:
-            raise BadInput(f"{self.recipe.model} is folded and has kept only its branch {self.branch!r}: choose {name!r} before folding")
+            folded = f"{self.recipe.model} is folded and has kept only its branch {self.branch!r}"
+            raise BadInput(f"{folded}: choose {name!r} before folding")
         self.branch = name
 
     @property
     def end2end(self) -> bool:
-        """Whether ``decode`` needs no NMS behind it."""
+        """Whether ``decode`` needs no NMS after it."""
         return self.selection.iou_threshold is None
 
     def features(self, image: Tensor) -> list[Tensor]:
@@ -118,7 +118,10 @@ class Detector(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
-        """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) of the branch in use, for an input of ``size`` (height, width in pixels)."""
+        """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in input pixels) of the branch in use.
+
+        ``size`` is the input's (height, width) in pixels.
+        """
 
     @abc.abstractmethod
     def scores(self, raw: Raw) -> Tensor:
@@ -129,23 +132,25 @@ class Detector(nn.Module, abc.ABC):
         return self.boxes(raw, size), self.scores(raw)
 
     def distributions(self, raw: Raw) -> Tensor | None:
-        """Logits ``[b, n, 4, bins]`` of how far left, top, right and bottom side lie from the anchor point of a cell: bin k
-        stands for k cells. Of the branch in use and in the order of ``decode``; None for heads that predict plain numbers.
+        """Logits ``[b, n, 4, bins]`` of the distances from the anchor point to left, top, right and bottom side.
+
+        Bin k is a distance of k cells. Of the branch in use, in the order of ``decode``; None for heads that regress
+        numbers.
         """
         return None
 
     @abc.abstractmethod
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
-        """The same numbers in the layout of the family's official code, by the names of the parity fixtures."""
+        """Outputs in the layout of the family's official code, by the names of the parity fixtures."""
 
     @torch.no_grad()
     def predict(self, image: Tensor, selection: Selection | None = None) -> list[Detections]:
-        """Detections of every image of a prepared batch, boxes in input pixels, best first."""
+        """Detections of every image of a preprocessed batch, boxes in input pixels, best first."""
         boxes, scores = self.decode(self(image), (image.shape[-2], image.shape[-1]))
         return select(boxes, scores, selection or self.selection)
 
     def fuse(self) -> Detector:
-        """Turn into the deploy form, in place: batch norms folded, branches merged, training-only parts dropped."""
+        """Convert to the deploy form, in place: batch norms folded, branches merged, training-only parts dropped."""
         if not self.fused:
             self.drop_training_parts()
             fold_all(self)
@@ -153,17 +158,17 @@ class Detector(nn.Module, abc.ABC):
         return self
 
     def drop_training_parts(self) -> None:
-        """Remove what only training needs. Families with auxiliary or double heads override it."""
+        """Remove modules that only training needs. Families with auxiliary or double heads override it."""
 
     def raw_outputs(self, raw: Raw) -> list[Tensor]:
-        """The raw maps in the order of the Graph's outputs: level by level, or as the family overrides it."""
+        """The raw maps in the order of the graph's outputs: level by level, or as the family overrides it."""
         columns = [value if isinstance(value, (list, tuple)) else [value] for value in raw.values()]
         return [tensor for level in zip(*columns, strict=True) for tensor in level]
 
     def graph(self, input_px: int | tuple[int, int] = 640, with_decode: bool = False) -> Graph:
-        """The deploy form as a Graph, traced on the meta device at ``input_px`` (side, or height and width, pixels).
+        """The deploy form as a graph, traced on the meta device at ``input_px`` (side, or height and width, pixels).
 
-        Outputs are the raw maps; ``with_decode`` adds what turns them into boxes and scores, as part ``decode``.
+        Outputs are the raw maps; ``with_decode`` adds the decoding to boxes and scores, as part ``decode``.
         """
         from zoo.graphs.trace import trace
 
@@ -178,88 +183,18 @@ class Detector(nn.Module, abc.ABC):
         return trace(twin, size, self.recipe.model, twin.raw_outputs, decode)
 
     def training_raw(self, features: list[Tensor], targets: Targets) -> Raw:
-        """What the head gives while it learns. Families whose head looks at the targets (denoising) override it."""
+        """Raw output of the head in training. Families whose head reads the targets (denoising) override it."""
         return self.head(features)
 
     @abc.abstractmethod
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
-        """Named losses of a batch, each a weighted scalar; training minimises their sum.
+        """Named losses of a batch, each a weighted scalar; training minimizes their sum.
 
-        ``raw`` is what ``training_raw`` gave in training mode for an input of ``size`` (height, width in pixels). Cells
-        whose centre lies in an ignored region of their image are not taught as background. A batch without any object
-        gives finite losses.
+        ``raw`` is the output of ``training_raw`` in training mode for an input of ``size`` (height, width in pixels).
+        Cells with their center in an ignored region are no background. A batch without objects gives finite losses.
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What a family says about itself; one object a file, listed in ``zoo.families``."""
-
-    name: str
-    title: str
-    sizes: Mapping[str, Any]
-    """Model name to the settings that ``make`` understands."""
-    make: Callable[[Recipe], Detector]
-    weights_licence: str
-    """SPDX identifier under which the official weights are published."""
-    landmark: str
-    """Regular expression of an official tensor name that only this family's checkpoints hold."""
-    count_classes: Callable[[Mapping[str, Sequence[int]]], int]
-    """Number of classes from official tensor names and shapes."""
-    renames: tuple[tuple[str, str], ...] = ()
-    """(pattern, replacement) pairs that turn our tensor names into the official ones, applied in order."""
-    constants: Mapping[str, Callable[[Tensor], bool]] = field(default_factory=dict)
-    """Official tensors that we compute instead of store: name pattern, and whether a value is the one we compute."""
-    inf_allowed: tuple[str, ...] = ()
-    """Official tensors that may hold infinities."""
-    input_px: Mapping[str, int] = field(default_factory=dict)
-    """Published input side in pixels of the models where it is not 640."""
-
-    def official_name(self, name: str) -> str:
-        """The official name of our tensor ``name``."""
-        for pattern, replacement in self.renames:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-
 def class_names(count: int) -> tuple[str, ...]:
-    """COCO's names for 80 classes, else numbered ones, until a data set or checkpoint brings its own."""
+    """Default class names: COCO's for 80 classes, else numbered ones."""
     return COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {i}" for i in range(count))
-
-
-def points(maps: Sequence[Tensor], strides: Sequence[int], offset: float) -> tuple[Tensor, Tensor]:
-    """Anchor points ``[n, 2]`` (x, y in cells plus ``offset``) and strides ``[n, 1]`` of all levels, row by row.
-
-    ``maps`` are one tensor ``[..., h, w]`` a level.
-    """
-    centres, widths = [], []
-    for level, stride in zip(maps, strides, strict=True):
-        h, w = level.shape[-2:]
-        xs = torch.arange(w, device=level.device, dtype=level.dtype) + offset
-        ys = torch.arange(h, device=level.device, dtype=level.dtype) + offset
-        y, x = torch.meshgrid(ys, xs, indexing="ij")
-        centres.append(torch.stack([x, y], -1).reshape(-1, 2))
-        widths.append(torch.full((h * w, 1), float(stride), device=level.device, dtype=level.dtype))
-    return torch.cat(centres), torch.cat(widths)
-
-
-def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
-    """Level maps ``[b, c, h, w]`` as one ``[b, n, c]``, levels in order, cells row by row."""
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
-
-
-def boxes_from_distances(distances: Tensor, centres: Tensor) -> Tensor:
-    """Left, top, right, bottom ``[..., n, 4]`` around ``centres`` ``[n, 2]`` as x1, y1, x2, y2, in the same unit."""
-    return torch.cat([centres - distances[..., :2], centres + distances[..., 2:]], -1)
-
-
-def boxes_from_centres(boxes: Tensor) -> Tensor:
-    """cx, cy, w, h ``[..., 4]`` as x1, y1, x2, y2."""
-    centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], -1)
-
-
-def centres_from_boxes(boxes: Tensor) -> Tensor:
-    """x1, y1, x2, y2 ``[..., 4]`` as cx, cy, w, h."""
-    low, high = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], -1)

@@ -1,7 +1,7 @@
-"""Layers that every family is built from, and their exact folding into plain convolutions.
+"""Layers that the families share, and their exact folding into plain convolutions.
 
-A layer that can become simpler for deployment has ``fold()``: it replaces its branches and batch norms by one
-convolution with the same function. ``fold_all`` folds a whole module in place.
+A layer that becomes simpler for deployment has ``fold()``, which replaces its branches and batch norms by one
+equivalent convolution. ``fold_all`` folds a whole module in place.
 """
 
 from __future__ import annotations
@@ -112,10 +112,8 @@ class Focus(nn.Module):
 def kernel_and_bias(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """The float64 kernel ``[cout, cin / g, k, k]`` and bias ``[cout]`` of a convolution followed by ``norm``."""
     kernel = conv.weight.detach().double()
-    if conv.bias is None:
-        bias = torch.zeros(conv.out_channels, dtype=kernel.dtype, device=kernel.device)
-    else:
-        bias = conv.bias.detach().double()
+    zeros = torch.zeros(conv.out_channels, dtype=kernel.dtype, device=kernel.device)
+    bias = zeros if conv.bias is None else conv.bias.detach().double()
     if isinstance(norm, nn.BatchNorm2d):
         if norm.running_mean is None or norm.running_var is None:
             raise ValueError("a batch norm without running statistics cannot be folded")
@@ -129,9 +127,9 @@ def kernel_and_bias(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def merged_conv(like: Any, branches: Sequence[tuple[Tensor, Tensor]]) -> nn.Conv2d:
-    """One convolution with the geometry of the ``nn.Conv2d`` ``like`` that equals the sum of ``branches``.
+    """One convolution, with the geometry of the ``nn.Conv2d`` ``like``, equal to the sum of ``branches``.
 
-    Smaller kernels are centred.
+    Branches are (kernel, bias) pairs; smaller kernels are centered.
     """
     side = like.kernel_size[0]
     kernel = torch.zeros_like(like.weight, dtype=torch.float64)
@@ -151,7 +149,7 @@ def merged_conv(like: Any, branches: Sequence[tuple[Tensor, Tensor]]) -> nn.Conv
 
 
 def _identity_conv(like: nn.Conv2d) -> nn.Conv2d:
-    """The 1x1 convolution that changes nothing, grouped as ``like``."""
+    """The 1x1 identity convolution, grouped as ``like``."""
     conv = nn.Conv2d(like.in_channels, like.in_channels, 1, groups=like.groups, bias=False, device=like.weight.device)
     per_group = like.in_channels // like.groups
     kernel = torch.eye(per_group, device=like.weight.device).repeat(like.groups, 1)
@@ -160,7 +158,7 @@ def _identity_conv(like: nn.Conv2d) -> nn.Conv2d:
 
 
 def fold_all(module: nn.Module) -> None:
-    """Fold every layer below (and including) ``module`` that can be folded, in place; outer layers first."""
+    """Fold every layer of ``module`` (itself included) that can be folded, in place; outer layers first."""
     for part in list(module.modules()):
         fold = getattr(part, "fold", None)
         if fold is not None:
@@ -168,7 +166,7 @@ def fold_all(module: nn.Module) -> None:
 
 
 def set_batch_norms(module: nn.Module, eps: float, momentum: float) -> None:
-    """Give every batch norm below ``module`` this ``eps`` and ``momentum``: families differ in both."""
+    """Set ``eps`` and ``momentum`` of every batch norm in ``module``; families differ in both."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eps, part.momentum = eps, momentum

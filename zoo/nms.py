@@ -1,7 +1,7 @@
-"""From scored boxes to detections: non-maximum suppression and the rules around it, in plain torch.
+"""From scored boxes to detections: thresholds and non-maximum suppression, in plain torch.
 
-Boxes are ``x1 y1 x2 y2`` in pixels. The answer is exactly that of the greedy loop over boxes by falling score;
-only the order of the work differs. Half precision is lifted to float32 before anything is computed.
+Boxes are x1, y1, x2, y2 in pixels. The result is exactly that of the greedy loop over boxes by decreasing score; only
+the order of the work differs. Half precision is converted to float32 first.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from torch import Tensor
 from workbench.errors import BadInput
 
 BLOCK, BLOCK_CPU = 1024, 256
-"""Boxes settled in one step: the caches decide on a CPU, the number of kernels elsewhere."""
+"""Boxes processed in one step: a matter of caches on a CPU, of the number of kernels elsewhere."""
 KEPT_TILE = 1024
-"""Kept boxes held against a block at a time; the caches again, and a bound on the memory."""
+"""Kept boxes compared with a block at a time: a matter of caches, and a bound on the memory."""
 SMALLEST_GROUP = 16
-"""Classes of up to so many boxes are settled together, then those of up to twice as many, and so on."""
+"""Classes with up to this many boxes are processed together, then those with up to twice as many, and so on."""
 PAIRS = 1 << 18
-"""Pairs of boxes in one step that settles several classes."""
+"""Pairs of boxes in one step over several classes."""
 GROUPED_FROM = 800
-"""From so many boxes on, each class is settled for itself."""
+"""From this number of boxes on, classes are processed separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What was found in one image, best first: boxes ``[n, 4]`` in pixels, scores ``[n]``, labels ``[n]`` int64."""
+    """Detections of one image, best first: boxes ``[n, 4]`` in pixels, scores ``[n]``, labels ``[n]`` int64."""
 
     boxes: Tensor
     scores: Tensor
@@ -63,13 +63,13 @@ class Selection:
 
 @torch.no_grad()
 def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every box of ``a`` ``[..., n, 4]`` with every box of ``b`` ``[..., m, 4]``: ``[..., n, m]``.
+    """IoU ``[..., n, m]`` of every box of ``a`` ``[..., n, 4]`` with every box of ``b`` ``[..., m, 4]``.
 
-    0 where both boxes are without area.
+    0 where both boxes have no area.
     """
-    # coordinates side by side in memory, which vector instructions need
-    ax1, ay1, ax2, ay2 = _lifted(a).movedim(-1, 0).contiguous()[..., :, None].unbind()
-    bx1, by1, bx2, by2 = _lifted(b).movedim(-1, 0).contiguous()[..., None, :].unbind()
+    # contiguous coordinates, for vector instructions
+    ax1, ay1, ax2, ay2 = _to_float32(a).movedim(-1, 0).contiguous()[..., :, None].unbind()
+    bx1, by1, bx2, by2 = _to_float32(b).movedim(-1, 0).contiguous()[..., None, :].unbind()
     width = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
     inter = torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_(min=0).mul_(width)
     area_a = (ax2 - ax1).clamp_(min=0) * (ay2 - ay1).clamp_(min=0)
@@ -82,10 +82,10 @@ def iou_matrix(a: Tensor, b: Tensor) -> Tensor:
 def nms(
     boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float, max_kept: int | None = None
 ) -> Tensor:
-    """Indices of the boxes ``[n, 4]`` that survive, by falling ``scores`` ``[n]``; of equal scores the lower index first.
+    """Indices of the kept boxes ``[n, 4]`` by decreasing ``scores`` ``[n]``; of equal scores the lower index first.
 
-    A box falls when its IoU with a better survivor is greater than ``iou_threshold``; with ``labels`` ``[n]``, only a
-    survivor of its own label counts. ``max_kept`` gives the first so many of them, sooner.
+    A box is suppressed when its IoU with a better kept box is greater than ``iou_threshold``; with ``labels`` ``[n]``,
+    only kept boxes of its own label count. ``max_kept`` stops at this number.
     """
     _check_threshold(iou_threshold)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
@@ -93,7 +93,7 @@ def nms(
     if labels is not None and labels.shape != scores.shape:
         raise BadInput(f"labels {list(labels.shape)}: must be {list(scores.shape)}, one a box")
     order = torch.sort(scores, descending=True, stable=True).indices
-    boxes = _lifted(boxes)[order]
+    boxes = _to_float32(boxes)[order]
     if labels is None:
         return order[_greedy(boxes, None, iou_threshold, max_kept)]
     labels = labels[order]
@@ -110,13 +110,13 @@ def select(boxes: Tensor, scores: Tensor, selection: Selection) -> list[Detectio
     """
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (*scores.shape[:2], 4):
         raise BadInput(f"boxes {list(boxes.shape)} and scores {list(scores.shape)}: must be [B, N, 4] and [B, N, C]")
-    return [_select_one(*pair, selection) for pair in zip(_lifted(boxes), _lifted(scores), strict=True)]
+    return [_select_one(*pair, selection) for pair in zip(_to_float32(boxes), _to_float32(scores), strict=True)]
 
 
 def best_of_all(boxes: Tensor, scores: Tensor, most: int) -> Tensor:
     """The ``most`` best (box, class) pairs of every image as ``[B, most, 6]``: x1, y1, x2, y2, score, label.
 
-    What NMS-free networks carry inside an exported file, where shapes must be known: fewer only if there are fewer
+    The selection inside exported NMS-free networks, where shapes must be static: fewer rows only if there are fewer
     boxes. Two steps, because only the ``most`` boxes with the best class can give one of the best pairs.
     """
     classes = scores.shape[-1]
@@ -159,15 +159,15 @@ def _best(values: Tensor, most: int | None) -> Tensor:
     """Indices of the ``most`` greatest of ``values`` ``[n]``, greatest first; of equal ones the lower index first."""
     if most is None or most >= len(values):
         return torch.sort(values, descending=True, stable=True).indices
-    # topk alone may take any of several equal values, so it only gives the least value that can be in
+    # topk alone may take any of several equal values, so it only gives the smallest value that can be among them
     among = (values >= values.topk(most, sorted=False).values.min()).nonzero()[:, 0]
     return among[torch.sort(values[among], descending=True, stable=True).indices[:most]]
 
 
 def _greedy(boxes: Tensor, labels: Tensor | None, threshold: float, max_kept: int | None) -> Tensor:
-    """Positions that survive among ``boxes`` ``[n, 4]`` ordered best first, rising.
+    """Ascending positions of the kept ones among ``boxes`` ``[n, 4]``, which are sorted best first.
 
-    A block of boxes is first held against those kept so far and then settled within itself.
+    A block of boxes is first compared with those kept so far and then processed within itself.
     """
     places = torch.arange(len(boxes), device=boxes.device)
     kept = places[:0]
@@ -176,14 +176,14 @@ def _greedy(boxes: Tensor, labels: Tensor | None, threshold: float, max_kept: in
             if len(better):
                 block = block[~_suppresses(boxes, labels, better, block, threshold).any(0)]
         if len(block):
-            kept = torch.cat([kept, block[_settle(_suppresses(boxes, labels, block, block, threshold))]])
+            kept = torch.cat([kept, block[_greedy_mask(_suppresses(boxes, labels, block, block, threshold))]])
         if max_kept is not None and len(kept) >= max_kept:
             return kept[:max_kept]
     return kept
 
 
 def _greedy_by_label(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """The same within each label, for all boxes: no pair of different labels is ever looked at."""
+    """``_greedy`` within each label: pairs of different labels are never compared."""
     by_label = torch.sort(labels, stable=True)
     sizes = torch.unique_consecutive(by_label.values, return_counts=True)[1]
     starts = sizes.cumsum(0) - sizes
@@ -195,9 +195,9 @@ def _greedy_by_label(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
         for some in groups.split(max(PAIRS // most**2, 1)):
             filled = rank < sizes[some][:, None]
             places = by_label.indices[torch.where(filled, starts[some][:, None] + rank, 0)]
-            # a box without area fills up: it removes nothing
+            # padding has no area and suppresses nothing
             padded = boxes[places].masked_fill_(~filled[:, :, None], 0)
-            kept.append(places[_settle(iou_matrix(padded, padded) > threshold) & filled])
+            kept.append(places[_greedy_mask(iou_matrix(padded, padded) > threshold) & filled])
         least, most = most, 2 * most
     for start, size in torch.stack([starts, sizes], 1)[sizes > least].tolist():
         places = by_label.indices[start : start + size]
@@ -206,17 +206,17 @@ def _greedy_by_label(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
 
 
 def _suppresses(boxes: Tensor, labels: Tensor | None, better: Tensor, worse: Tensor, threshold: float) -> Tensor:
-    """Whether each box of ``better`` ``[n]`` would remove each of ``worse`` ``[m]``: bool ``[n, m]``."""
+    """Whether each box of ``better`` ``[n]`` would suppress each of ``worse`` ``[m]``: bool ``[n, m]``."""
     over = iou_matrix(boxes[better], boxes[worse]) > threshold
     if labels is not None:
         over &= labels[better][:, None] == labels[worse]
     return over
 
 
-def _settle(over: Tensor) -> Tensor:
-    """The greedy answer, bool ``[..., n]``, for ``over[..., i, j]``: box i, if it stays, removes the later box j.
+def _greedy_mask(over: Tensor) -> Tensor:
+    """Greedy mask of kept boxes ``[..., n]`` for ``over[..., i, j]``: box i, if kept, suppresses the later box j.
 
-    After pass k the first k boxes are final, and a pass that changes nothing has found the only fixed point.
+    After pass k the first k boxes are final; a pass that changes nothing has reached the only fixed point.
     """
     weights = over.triu_(1).float()
     keep = torch.ones_like(weights[..., :1, :])
@@ -231,8 +231,8 @@ def _block(boxes: Tensor) -> int:
     return BLOCK_CPU if boxes.device.type == "cpu" else BLOCK
 
 
-def _lifted(x: Tensor) -> Tensor:
-    """``x`` in float32, or in float64 if it has it."""
+def _to_float32(x: Tensor) -> Tensor:
+    """``x`` in float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 

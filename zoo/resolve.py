@@ -1,7 +1,7 @@
-"""From what a person typed to something a ruler can read: an architecture, any Graph, or a detector.
+"""From a model's name or file to an architecture, a graph or a detector.
 
-``X`` in ``nas show X``, ``nas score X`` and ``nas cost X`` may be an architecture YAML, a study folder
-or its ``best.yaml``, a TinyNAS text, an ONNX file, a graph JSON, one of our checkpoints, or a model of the zoo.
+``X`` in ``nas show X``, ``nas score X`` and ``nas cost X`` may be an architecture YAML, a run folder or its
+``best.yaml``, a TinyNAS text, an ONNX file, a graph JSON, one of our checkpoints, or a model of the zoo.
 """
 
 from __future__ import annotations
@@ -21,89 +21,69 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CostSubject:
-    """One thing to measure: ``arch`` where it is one of ours, else a ``detector`` of the zoo or a ``whole`` graph."""
+class ResolvedModel:
+    """A model that can be costed and scored: ``arch`` for ours, else a ``detector`` of the zoo or a ``plain_graph``."""
 
     name: str
     arch: Architecture | None = None
-    whole: Graph | None = None
+    plain_graph: Graph | None = None
     detector: Detector | None = None
 
     def graph(self, scope: str = "detector", input_px: int = 640) -> Graph:
-        """Deploy-form graph; a bare backbone answers only for ``scope="backbone"``. Zoo models are traced at ``input_px``."""
+        """The deploy form's graph; models of the zoo are traced at ``input_px`` (pixels).
+
+        A bare backbone has a graph for ``scope="backbone"`` only.
+        """
         if self.arch is not None:
             return lower(self.arch, scope)
-        found = self.detector.graph(input_px) if self.detector is not None else self.whole
-        assert found is not None
-        if scope == "backbone" and any(op.part for op in found):
-            return found.only_part("backbone")
-        return found
+        graph = self.detector.graph(input_px) if self.detector is not None else self.plain_graph
+        assert graph is not None
+        if scope == "backbone" and any(op.part for op in graph):
+            return graph.only_part("backbone")
+        return graph
 
     def default_scope(self) -> str:
-        """The whole detector where there is one."""
+        """``detector``, or ``backbone`` for an architecture without neck."""
         return "backbone" if self.arch is not None and self.arch.neck is None else "detector"
 
     def score_graph(self, input_px: int, deployed: bool = False) -> tuple[Graph, int]:
-        """The graph that scores are defined on (``deployed``: the whole network), and the input side (pixels) it sees."""
+        """The graph that scores are defined on, and its input side (pixels); ``deployed`` is the whole network."""
         if deployed:
-            whole = self.graph(self.default_scope(), input_px)
-            return whole, whole.fixed_px[0] if whole.fixed_px else input_px
+            graph = self.graph(self.default_scope(), input_px)
+            return graph, graph.fixed_px[0] if graph.fixed_px else input_px
         if self.arch is None:
-            whole = self.graph("backbone", input_px)
-            return whole, whole.fixed_px[0] if whole.fixed_px else input_px
+            graph = self.graph("backbone", input_px)
+            return graph, graph.fixed_px[0] if graph.fixed_px else input_px
         return skeleton(self.arch), input_px // 2 if self.arch.stem.focus else input_px
 
 
-def resolve_subject(text: str, scope: str = "detector") -> CostSubject:
-    """Find out what ``text`` names. ``scope`` is what the caller will ask for; kept for error texts."""
+def resolve_model(text: str) -> ResolvedModel:
+    """The model that ``text`` names."""
     from search_spaces.published import PUBLISHED
 
     if text.lower() in PUBLISHED:
-        return CostSubject(text.lower(), PUBLISHED[text.lower()])
+        return ResolvedModel(text.lower(), PUBLISHED[text.lower()])
     path = Path(text)
     if path.is_dir():
         path = path / "best.yaml"
         if not path.is_file():
             raise BadInput(f"{text!r} is a folder without best.yaml: is it a finished study?")
-    if not path.is_file():
-        if path.suffix or "/" in text:
-            raise BadInput(f"no such file: {text!r}")
-        from zoo.families.card import find_card
+    if path.is_file():
+        return _from_file(path, text)
+    if path.suffix or "/" in text:
+        raise BadInput(f"no such file: {text!r}")
+    from zoo.families.card import find_card
 
-        return _zoo_model(find_card(text).model)
-    if path.suffix == ".safetensors":
-        detector = _load(path)
-        if detector.recipe.architecture is not None:
-            return CostSubject(path.stem, detector.recipe.architecture)
-        return CostSubject(path.stem, detector=detector)
-    if path.suffix == ".onnx":
-        from zoo.graphs.from_onnx import read_onnx
-
-        return CostSubject(path.stem, whole=read_onnx(path))
-    if path.suffix in (".yaml", ".yml"):
-        arch = Architecture.load(path)
-        return CostSubject(arch.name or path.parent.name if path.stem == "best" else path.stem, arch)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {text!r} as YAML, TinyNAS text, graph JSON or ONNX: {error}") from error
-    if path.suffix == ".json":
-        try:
-            return CostSubject(path.stem, whole=Graph.from_json(json.loads(content)))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{text!r}: not JSON: {error}") from error
-    from search_spaces.tinynas_text import parse
-
-    return CostSubject(path.stem, parse(content, where=text))
+    return _from_zoo(find_card(text).model)
 
 
 def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
     """The detector that ``text`` names, in evaluation mode, and whether its weights are trained.
 
-    One of our checkpoints, or an architecture or model name with fresh weights drawn from ``seed``.
+    One of our checkpoints, or an architecture or model name with fresh weights initialized from ``seed``.
     """
     if Path(text).suffix == ".safetensors":
-        return _load(text), True
+        return load_checkpoint(text), True
     if Path(text).suffix in (".pt", ".pth", ".npz"):
         raise BadInput(f"{text!r} is not in this workbench's format: bring it in with nas zoo import {text}")
     try:
@@ -111,22 +91,24 @@ def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
     except ModuleNotFoundError as error:
         raise missing_package("a detector", error.name, "torch") from error
     from zoo.detector import Recipe
-    from zoo.families import build_recipe
+    from zoo.factory import build_recipe
 
-    subject = resolve_subject(text)
+    model = resolve_model(text)
     torch.manual_seed(seed)
-    if subject.arch is not None:
-        head = subject.arch.head
+    if model.arch is not None:
+        head = model.arch.head
         if head is None:
             raise BadInput(f"{text!r} is a bare backbone: a detector needs neck and head")
-        return build_recipe(Recipe(subject.name, head.classes, subject.arch)).eval(), False
-    if subject.detector is None:
-        raise BadInput(f"{text!r} is only a graph: give a checkpoint (.safetensors), an architecture or a model of nas zoo")
-    return build_recipe(subject.detector.recipe).eval(), False
+        return build_recipe(Recipe(model.name, head.classes, model.arch)).eval(), False
+    if model.detector is None:
+        raise BadInput(
+            f"{text!r} is only a graph: give a checkpoint (.safetensors), an architecture or a model of nas zoo"
+        )
+    return build_recipe(model.detector.recipe).eval(), False
 
 
-def _load(path: str | Path) -> Detector:
-    """One of our checkpoints."""
+def load_checkpoint(path: str | Path) -> Detector:
+    """The detector of one of our checkpoints, in evaluation mode on the CPU."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
@@ -136,13 +118,41 @@ def _load(path: str | Path) -> Detector:
     return load(path)
 
 
-def _zoo_model(name: str) -> CostSubject:
-    """A model with fixed sizes, on the meta device: enough for every ruler."""
+def _from_file(path: Path, text: str) -> ResolvedModel:
+    """The model in a file; ``text`` is what the user typed for it."""
+    if path.suffix == ".safetensors":
+        detector = load_checkpoint(path)
+        if detector.recipe.architecture is not None:
+            return ResolvedModel(path.stem, detector.recipe.architecture)
+        return ResolvedModel(path.stem, detector=detector)
+    if path.suffix == ".onnx":
+        from zoo.graphs.from_onnx import read_onnx
+
+        return ResolvedModel(path.stem, plain_graph=read_onnx(path))
+    if path.suffix in (".yaml", ".yml"):
+        arch = Architecture.load(path)
+        return ResolvedModel(arch.name or path.parent.name if path.stem == "best" else path.stem, arch)
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {text!r} as YAML, TinyNAS text, graph JSON or ONNX: {error}") from error
+    if path.suffix == ".json":
+        try:
+            return ResolvedModel(path.stem, plain_graph=Graph.from_json(json.loads(content)))
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{text!r}: not JSON: {error}") from error
+    from search_spaces.tinynas_text import parse
+
+    return ResolvedModel(path.stem, parse(content, where=text))
+
+
+def _from_zoo(name: str) -> ResolvedModel:
+    """A model with fixed sizes, on the meta device: enough to cost it."""
     try:
         import torch
     except ModuleNotFoundError as error:
         raise missing_package(f"measuring {name}", error.name, "torch") from error
-    from zoo.families import build
+    from zoo.factory import build
 
     with torch.device("meta"):
-        return CostSubject(name, detector=build(name))
+        return ResolvedModel(name, detector=build(name))

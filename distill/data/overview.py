@@ -13,8 +13,9 @@ import numpy as np
 from distill.data.dataset import DataSet
 from distill.data.formats.readers import open_splits, silent
 from workbench.console import table
-from zoo.images import draw, read_image
-from zoo.weights.checkpoint import plain
+from zoo.draw import draw
+from zoo.images import read_image
+from zoo.weights.text import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +64,7 @@ class DataOverview:
     def class_table(self) -> str:
         """One line a class."""
         header = ["class", "number", "id in the data", *(f"objects in {name}" for name in self.splits)]
-        return table(header, [[plain(row["class"]), *list(row.values())[1:]] for row in self.to_records()])
+        return table(header, [[printable(row["class"]), *list(row.values())[1:]] for row in self.to_records()])
 
     def __str__(self) -> str:
         return f"{self.path}\n{self.split_table()}\n\n{self.class_table()}"

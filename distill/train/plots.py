@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.dataset import DataSet
-from zoo.images import draw, read_image
+from zoo.draw import draw
+from zoo.images import read_image
 
 if TYPE_CHECKING:
     from distill.train.evaluate import EvaluationResult

@@ -163,8 +163,6 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
     return changes
 
 
-def default_recipe(family: str, images: int) -> str:
-    """Name of the default recipe for a family and a number of training images."""
-    if images < SMALL_IMAGES or family not in recipe_names():
-        return "small"
-    return family
+def default_recipe(family_recipe: str, images: int) -> str:
+    """Name of the recipe for a number of training images and a family whose own recipe is ``family_recipe``."""
+    return family_recipe if family_recipe and images >= SMALL_IMAGES else "small"

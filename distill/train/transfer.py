@@ -6,7 +6,7 @@ import dataclasses
 
 from distill.data.classes import ClassMap
 from zoo.detector import Detector
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 
 
 def adapt_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:

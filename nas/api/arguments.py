@@ -9,7 +9,7 @@ from pathlib import Path
 from search_spaces.architecture import Architecture
 from search_spaces.graph import Graph
 from workbench.errors import BadInput
-from zoo.resolve import CostSubject, resolve_subject
+from zoo.resolve import ResolvedModel, resolve_model
 
 Text = str | os.PathLike[str]
 """A name or a path."""
@@ -49,19 +49,19 @@ def names_of(values: str | Sequence[str] | None, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def subjects_of(values: Subject | Sequence[Subject]) -> list[tuple[str, CostSubject]]:
+def subjects_of(values: Subject | Sequence[Subject]) -> list[tuple[str, ResolvedModel]]:
     """One or several subjects, ready to be costed and scored, each with the name it was given by."""
     several = [values] if isinstance(values, (str, os.PathLike, Architecture, Graph)) else list(values)
     return [_subject(value) for value in several]
 
 
-def _subject(value: Subject) -> tuple[str, CostSubject]:
+def _subject(value: Subject) -> tuple[str, ResolvedModel]:
     if isinstance(value, Architecture):
         name = value.name or value.digest()
-        return name, CostSubject(name, value)
+        return name, ResolvedModel(name, value)
     if isinstance(value, Graph):
-        return value.name, CostSubject(value.name, whole=value)
-    return os.fspath(value), resolve_subject(os.fspath(value))
+        return value.name, ResolvedModel(value.name, plain_graph=value)
+    return os.fspath(value), resolve_model(os.fspath(value))
 
 
 def png_path(value: Text | None, option: str = "--png") -> Path | None:

@@ -194,9 +194,9 @@ def _size(size: int | str | tuple[int, int]) -> tuple[int, int]:
 def _tinynas(model: str, out: Text | None) -> TinyNasResult:
     """The structure text of an architecture."""
     from search_spaces.tinynas_text import to_text
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
-    arch = resolve_subject(model).arch
+    arch = resolve_model(model).arch
     if arch is None:
         raise BadInput(f"{model!r} has no architecture of this workbench: "
                        "only DAMO-YOLO-style detectors have a TinyNAS text")  # fmt: skip

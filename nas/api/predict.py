@@ -70,18 +70,19 @@ class ImagePrediction(Result):
 
     def __str__(self) -> str:
         """Number of objects by class."""
-        from zoo.weights.checkpoint import plain
+        from zoo.weights.text import printable
 
         counts: dict[str, int] = {}
         for detection in self.objects:
             counts[detection.label] = counts.get(detection.label, 0) + 1
-        return f"{plain(self.image)}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing")
+        return f"{printable(self.image)}: " + (", ".join(f"{n} {label}" for label, n in counts.items()) or "nothing")
 
     def draw(self) -> Image:
         """The image with boxes, classes and scores drawn on it."""
         import numpy as np
 
-        from zoo.images import draw, read_image
+        from zoo.draw import draw
+        from zoo.images import read_image
 
         boxes = np.array([detection.box for detection in self.objects]).reshape(-1, 4)
         scores = [detection.score for detection in self.objects]
@@ -133,13 +134,13 @@ class PredictResult(Result):
 
     def __str__(self) -> str:
         """One line an image, and what was written."""
-        from zoo.weights.checkpoint import plain
+        from zoo.weights.text import printable
 
         lines = [str(image) for image in self.images]
         if self.out is not None:
             pictures = sum(image.picture is not None for image in self.images)
             more = f" and {pictures} picture{'s' * (pictures > 1)}" if pictures else ""
-            lines.append(f"wrote {plain(str(Path(self.out) / 'predictions.json'))}{more}")
+            lines.append(f"wrote {printable(str(Path(self.out) / 'predictions.json'))}{more}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -194,7 +195,7 @@ def predict(
 
 
 def _check(score: float, batch: int, input_px: int | None) -> None:
-    from zoo.weights.checkpoint import INPUT_PX
+    from zoo.weights.manifest import INPUT_PX
 
     if not 0 <= score < 1:
         raise BadInput(f"--score {score} must be from 0 up to, not including, 1")

@@ -24,7 +24,7 @@ from search_spaces.lowering import SCOPES, count_layers
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
-from zoo.resolve import CostSubject
+from zoo.resolve import ResolvedModel
 
 if TYPE_CHECKING:
     from nas.devices.runtimes.runtime import Target
@@ -98,7 +98,7 @@ class SearchOutcome(SearchResult, Result):
         score = get_score(problem.score)
         if score.explain is None:
             return []
-        graph, px = CostSubject(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
         result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
         return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}"]
 

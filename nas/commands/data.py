@@ -164,6 +164,6 @@ def _synth(args: argparse.Namespace, log: Callable[[str], None], done: Callable[
 
 
 def _plain(text: str) -> str:
-    from zoo.weights.checkpoint import plain
+    from zoo.weights.text import printable
 
-    return plain(text)
+    return printable(text)

@@ -30,21 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--png", metavar="FILE", help="write a picture as well")
     parser.add_argument("--ascii", action="store_true", help="draw without Unicode")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--tinynas", choices=("tinynas", "damo"), help="print only the structure text, in this spelling")
+    spelling = "print only the structure text, in this spelling"
+    instead.add_argument("--tinynas", choices=("tinynas", "damo"), help=spelling)
     instead.add_argument("--yaml", action="store_true", help="print only the architecture's YAML")
-    instead.add_argument("--json", action="store_true", help="print only JSON: the architecture and the costs of its stages")
+    stages = "print only JSON: the architecture and the costs of its stages"
+    instead.add_argument("--json", action="store_true", help=stages)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for."""
     from workbench.errors import BadInput
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     if args.png and not args.png.lower().endswith(".png"):
         raise BadInput(f"--png {args.png!r} must end in .png")
     if args.input < 1:
         raise BadInput(f"--input {args.input} must be at least 1 pixel; detectors take multiples of 32, such as 640")
-    subject = resolve_subject(args.subject)
+    subject = resolve_model(args.subject)
     profile = None
     if args.device:
         from nas.devices.profile import load_device
@@ -120,5 +122,8 @@ def _line(facts: dict[str, Any], args: argparse.Namespace) -> str:
     """The costs in one line for the foot of the picture."""
     from nas.budgets import LATENCY, format_cost
 
-    parts = [format_cost(name, value) + (f" on {facts['device']}" if name == LATENCY else "") for name, value in facts["costs"].items()]
+    parts = [
+        format_cost(name, value) + (f" on {facts['device']}" if name == LATENCY else "")
+        for name, value in facts["costs"].items()
+    ]
     return "   ".join([f"{args.input} x {args.input} pixels", *parts])

@@ -101,8 +101,9 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     from workbench.console import print_json
 
     _need_torch("reading a checkpoint")
-    from zoo.weights.checkpoint import plain, read_manifest
+    from zoo.weights.checkpoint import read_manifest
     from zoo.weights.licence import of_weights
+    from zoo.weights.text import printable
 
     manifest = read_manifest(args.model)
     use = of_weights(manifest.info.provenance, manifest.info.lineage)
@@ -114,12 +115,12 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
     print(f"{args.model}: {recipe.model}, {_classes(recipe.classes)}, input {info.input_px} px, {form}")
     print(f"classes: {_some(info.class_names)}")
     for key, value in info.provenance.items():
-        print(plain(f"{key}: {value}"))
+        print(printable(f"{key}: {value}"))
     for ancestor in info.lineage:
         role = ", its teacher" if ancestor.get("role") == "teacher" else ""
         origin = f"{ancestor.get('model')} under {ancestor.get('licence')}{role}"
-        print(plain(f"lineage: {origin}, sha256 {ancestor.get('sha256')}"))
-    print("\n".join(plain(line) for line in use.text().splitlines()))
+        print(printable(f"lineage: {origin}, sha256 {ancestor.get('sha256')}"))
+    print("\n".join(printable(line) for line in use.text().splitlines()))
     return 0
 
 
@@ -128,7 +129,7 @@ def _import(args: argparse.Namespace) -> int:
 
     from workbench.console import print_json
     from workbench.errors import BadInput
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     _need_torch("importing weights")
     from zoo.weights.checkpoint import save
@@ -141,7 +142,7 @@ def _import(args: argparse.Namespace) -> int:
         raise BadInput(f"{str(out)!r} would overwrite the file it is made from: give another --out")
     architecture = None
     if args.architecture:
-        architecture = resolve_subject(args.architecture).arch
+        architecture = resolve_model(args.architecture).arch
         if architecture is None or architecture.head is None:
             named = f"--architecture {args.architecture!r}"
             raise BadInput(f"{named} is no architecture of a whole detector: it needs neck and head")

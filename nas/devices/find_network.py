@@ -24,14 +24,14 @@ def find_network(name: str, input_px: int | None = None) -> Network:
 
     A graph or file with another fixed size than ``input_px`` is refused.
     """
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     if input_px is not None and (input_px < 32 or input_px % 32):
         raise BadInput(f"input {input_px} must be a multiple of 32 of at least 32 pixels")
     path = Path(name)
     if path.suffix == ".onnx" and path.is_file():
         return _onnx_network(path, input_px)
-    subject = resolve_subject(name)
+    subject = resolve_model(name)
     if subject.detector is not None:
         return _detector_network(name, subject.name, input_px or subject.detector.info.input_px)
     graph = subject.graph(subject.default_scope(), input_px or 640)

@@ -54,14 +54,14 @@ def zoo_detectors(progress: Progress | None = None) -> TrainedDetectors:
     except ModuleNotFoundError as error:
         raise missing_package("the zoo's detectors", error.name, "torch") from error
     from zoo.families.card import load_cards
-    from zoo.resolve import resolve_subject
+    from zoo.resolve import resolve_model
 
     cards = list(load_cards().values())
     graphs = {}
     for count, card in enumerate(cards, start=1):
         if progress is not None:
             progress.show(f"{count} of {len(cards)} detectors traced: {card.model}", force=count == len(cards))
-        graph = resolve_subject(card.model).graph("detector", card.input_px)
+        graph = resolve_model(card.model).graph("detector", card.input_px)
         graphs[card.model] = graph.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in graph) else graph
         graphs[card.model].name = card.model
     return TrainedDetectors(

@@ -12,7 +12,7 @@ from nas.searcher.evaluator import Evaluator
 from search_spaces.architecture import Architecture
 from search_spaces.published import PUBLISHED
 from search_spaces.tinynas_text import to_text
-from zoo.resolve import CostSubject
+from zoo.resolve import ResolvedModel
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def cost_candidate(evaluator: Evaluator, arch: Architecture, name: str, score: f
     for other in dict.fromkeys((searched, *fitting_scores(space_costs))):
         if other not in scores:
             function = get_score(other)
-            graph, px = CostSubject(name, arch).score_graph(space_costs.input_px, function.deployed)
+            graph, px = ResolvedModel(name, arch).score_graph(space_costs.input_px, function.deployed)
             options = function.own(weights=evaluator.weights, seed=evaluator.seed)
             scores[other] = float(function(graph, px, **options).value)
     rounded = {key: plain_number(value) for key, value in costs.costs.items()}

@@ -18,7 +18,7 @@ from nas.costs import SpaceCosts
 from nas.scores import WEIGHTS, get_score
 from nas.scores.rows import SCORE_TICK
 from workbench.errors import BadInput, missing_package
-from zoo.resolve import CostSubject
+from zoo.resolve import ResolvedModel
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Evaluator:
     def score_row(self, row: np.ndarray) -> float:
         """The score of one row's network; NaN where the score's filter rejects it."""
         space = self.space_costs.space
-        graph, px = CostSubject("", space.decode(row)).score_graph(self.space_costs.input_px)
+        graph, px = ResolvedModel("", space.decode(row)).score_graph(self.space_costs.input_px)
         result = self.score(graph, px, **self.score.own(weights=self.weights, seed=self.seed))
         if self.score.filter is not None and self.score.filter.rejects(result, space):
             self.ineffective += 1

@@ -13,7 +13,7 @@ from nas.searcher.result import SearchResult
 from search_spaces.architecture import Architecture
 from workbench.errors import BadInput
 from zoo.families.card import find_card, load_cards
-from zoo.resolve import resolve_subject
+from zoo.resolve import resolve_model
 
 FROM_SHARE = 0.5
 """Candidates are spread over costs from this share of the best one's on; below, networks are smaller than wanted."""
@@ -113,5 +113,5 @@ def _flops_by_family(px: int) -> dict[str, list[tuple[str, float]]]:
 def _costed(result: SearchResult, model: str) -> StockModel:
     """A model with its cost on the search's devices, at the search's input side."""
     px = result.problem.input_px
-    costs = graph_costs(resolve_subject(model).graph("detector", px), px, result.problem.devices).costs
+    costs = graph_costs(resolve_model(model).graph("detector", px), px, result.problem.devices).costs
     return StockModel(model, costs[compared_cost(result)])

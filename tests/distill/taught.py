@@ -14,7 +14,7 @@ from torch import nn
 
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
 from zoo.detector import Detector, Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.learning.targets import Phase
 
 NAMES, IDS = ("red", "green", "blue"), (7, 90, 113)

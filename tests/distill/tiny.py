@@ -12,7 +12,7 @@ from distill.data.feed.views import Origin
 from distill.train.loop import Batch
 from search_spaces.space_file import load_space
 from zoo.detector import Detector, Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.learning.targets import Targets
 
 PX, CLASSES = 64, 3

@@ -16,7 +16,8 @@ from tests.nas.devices.test_latency_fit import write as write_latencies
 from tests.nas.evidence import trained
 from tests.zoo.weights import official_files
 from zoo.detector import Detector, Recipe
-from zoo.families import build, build_recipe, family
+from zoo.factory import build, build_recipe
+from zoo.families import find_family
 from zoo.weights.checkpoint import load, save
 
 CHECKPOINTS = {
@@ -40,7 +41,7 @@ def nas(*words: str) -> None:
 
 def official(detector: Detector) -> dict[str, torch.Tensor]:
     """Weights by their official names."""
-    one = family(detector.family)
+    one = find_family(detector.family)
     return {one.official_name(name): value for name, value in detector.state_dict().items()}
 
 

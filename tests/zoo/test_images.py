@@ -1,4 +1,4 @@
-"""Pictures from files into a network's input, boxes back out, and the drawing."""
+"""Reading images, preparing them as a network's input, and boxes back in the image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from workbench.errors import BadInput
 torch = pytest.importorskip("torch")
 Image = pytest.importorskip("PIL.Image")
 
-from zoo.coco_names import COCO_NAMES
-from zoo.images import Preprocess, class_colour, draw, image_files, prepare, read_image
+from zoo.images import Preprocess, image_files, prepare, read_image
 
-CENTRE = Preprocess("rgb", 1.0, resize="letterbox-centre")
+CENTER = Preprocess("rgb", 1.0, resize="letterbox-center")
 CORNER = Preprocess("rgb", 1.0, resize="letterbox-corner")
 STRETCH = Preprocess("rgb", 1.0, resize="stretch")
 
@@ -61,18 +60,18 @@ def test_antialiased_is_pillow() -> None:
 @pytest.mark.parametrize(
     ("shape", "size", "how", "new", "corner"),
     [
-        ((480, 640), 640, CENTRE, (480, 640), (80, 0)),
-        ((427, 640), 640, CENTRE, (427, 640), (106, 0)),  # 213 rows of padding: 106 above, 107 below
-        ((640, 427), 640, CENTRE, (640, 427), (0, 106)),
-        ((333, 500), 640, CENTRE, (426, 640), (107, 0)),
+        ((480, 640), 640, CENTER, (480, 640), (80, 0)),
+        ((427, 640), 640, CENTER, (427, 640), (106, 0)),  # 213 rows of padding: 106 above, 107 below
+        ((640, 427), 640, CENTER, (640, 427), (0, 106)),
+        ((333, 500), 640, CENTER, (426, 640), (107, 0)),
         ((333, 500), 640, CORNER, (426, 640), (0, 0)),
         ((375, 500), 416, CORNER, (312, 416), (0, 0)),
         ((100, 331), 640, CORNER, (193, 640), (0, 0)),  # 193.35
-        ((100, 332), 640, CENTRE, (193, 640), (223, 0)),  # 192.77
+        ((100, 332), 640, CENTER, (193, 640), (223, 0)),  # 192.77
         ((100, 332), 640, CORNER, (192, 640), (0, 0)),
         ((333, 500), (320, 640), STRETCH, (320, 640), (0, 0)),
-        ((1000, 2), 64, CENTRE, (64, 1), (0, 31)),  # 0.128 wide would be nothing
-        ((100, 100), (64, 128), CENTRE, (64, 64), (0, 32)),
+        ((1000, 2), 64, CENTER, (64, 1), (0, 31)),  # 0.128 wide would be nothing
+        ((100, 100), (64, 128), CENTER, (64, 64), (0, 32)),
     ],
 )
 def test_where_an_image_lies(shape: tuple[int, int], size: Any, how: Preprocess, new: tuple[int, int], corner: tuple[int, int]) -> None:
@@ -95,23 +94,23 @@ def test_values_and_order_of_colours() -> None:
     assert batch[1, :, 7, 7].tolist() == [(7 - 1) / 2, (7 - 2) / 4, (7 - 3) / 8]
     batch, _ = prepare([image], 8, Preprocess())
     assert torch.allclose(batch[0, :, 4, 4], torch.tensor([10, 20, 30]) / 255)
-    assert prepare([], 8, CENTRE)[0].shape == (0, 3, 8, 8)
+    assert prepare([], 8, CENTER)[0].shape == (0, 3, 8, 8)
 
 
 @pytest.mark.filterwarnings("error")
 def test_arrays_of_any_layout() -> None:
     image = picture(8, 8)
-    expected, _ = prepare([image], 8, CENTRE)
+    expected, _ = prepare([image], 8, CENTER)
     locked = image.copy()
     locked.flags.writeable = False
     for same in (locked, np.asfortranarray(image), np.ascontiguousarray(image[:, ::-1])[:, ::-1]):
-        assert torch.equal(prepare([same], 8, CENTRE)[0], expected)
+        assert torch.equal(prepare([same], 8, CENTER)[0], expected)
 
 
 @given(height=st.integers(1, 400), width=st.integers(1, 400), size=st.tuples(st.integers(32, 160), st.integers(32, 160)), data=st.data())
 @settings(max_examples=60)
 def test_boxes_go_there_and_back(height: int, width: int, size: tuple[int, int], data: st.DataObject) -> None:
-    how = data.draw(st.sampled_from([CENTRE, CORNER, STRETCH]))
+    how = data.draw(st.sampled_from([CENTER, CORNER, STRETCH]))
     ends = torch.tensor([width, height] * 2)
     boxes = torch.rand(5, 4, generator=torch.Generator().manual_seed(height)) * ends
     _, (place,) = prepare([np.zeros((height, width, 3), np.uint8)], size, how)
@@ -127,7 +126,7 @@ def test_a_drawn_spot_is_found_where_its_box_says() -> None:
     """Against the pixels themselves, so that an error that undoes itself on the way back shows."""
     image = np.zeros((300, 200, 3), np.uint8)
     image[60:120, 40:160] = 255
-    for how in (CENTRE, CORNER, STRETCH):
+    for how in (CENTER, CORNER, STRETCH):
         batch, (place,) = prepare([image], (256, 320), how)
         bright = (batch[0, 0] > 127) & (batch[0, 0] != 114)
         rows, columns = bright.nonzero(as_tuple=True)
@@ -219,83 +218,18 @@ def test_which_files_are_images(tmp_path: Path) -> None:
             image_files([wrong])
 
 
-def test_drawing_draws_inside_the_picture() -> None:
-    image = picture(120, 160)
-    before = image.copy()
-    boxes = torch.tensor([[20.0, 40, 80, 100], [-30, -30, 400, 400], [150, 110, 160, 120]])
-    drawn = draw(image, boxes, torch.tensor([0.9, 0.5, 0.3]), torch.tensor([0, 2, 79]), COCO_NAMES)
-    assert (image == before).all(), "a copy"
-    assert drawn.size == (160, 120) and drawn.mode == "RGB"
-    pixels = np.asarray(drawn)
-    for row, column, label in ((70, 20, 0), (100, 50, 0), (119, 80, 2), (60, 159, 2), (115, 150, 79)):
-        assert tuple(pixels[row, column]) == class_colour(label)
-    assert (pixels[60:90, 30:70] == image[60:90, 30:70]).all(), "nothing inside a box is touched"
-    without = draw(image, boxes.numpy(), None, [0, 2, 79], COCO_NAMES)
-    assert without.size == drawn.size and (np.asarray(without) != pixels).any(), "no scores"
-    assert (np.asarray(draw(image, torch.zeros(0, 4), torch.zeros(0), torch.zeros(0), COCO_NAMES)) == image).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (12, 30), (2000, 40)])
-def test_drawing_on_pictures_of_any_shape(shape: tuple[int, int]) -> None:
-    boxes = [[0, 0, shape[1], shape[0]], [5, 5, 2, 2], [-9, -9, -3, -3], [1e9, 0, 2e9, 9], [float("nan")] * 4]
-    drawn = draw(picture(*shape), boxes, [0.9, 0.8, 0.7, 0.6, 0.5], [0, 1, 2, 3, 4], COCO_NAMES)
-    assert drawn.size == shape[::-1]
-
-
-@pytest.mark.parametrize("shape", [(64, 64), (40, 200), (480, 640)])
-def test_text_never_leaves_the_picture(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[float, float, float, float]] = []
-    drawing = pytest.importorskip("PIL.ImageDraw")
-    real = drawing.ImageDraw.text
-
-    def text(pen: Any, at: tuple[float, float], words: str, **options: Any) -> None:
-        written.append(pen.textbbox(at, words, font=options["font"]))
-        real(pen, at, words, **options)
-
-    monkeypatch.setattr(drawing.ImageDraw, "text", text)
-    random = np.random.default_rng(0)
-    boxes = random.uniform(-0.2, 1.2, (40, 4)) * ([shape[1], shape[0]] * 2)
-    draw(np.zeros((*shape, 3), np.uint8), boxes, random.random(40), [33] * 40, ("a very long name that is to be cut " * 4,) * 80)
-    assert len(written) == 40
-    for left, top, right, bottom in written:
-        assert left >= 0 and top >= 0 and right <= shape[1] and bottom <= shape[0]
-
-
-def test_tabs_keep_off_each_other() -> None:
-    """Two boxes with one corner: both labels are there in full."""
-    image = np.zeros((200, 300, 3), np.uint8)
-    boxes = [[100, 100, 200, 180], [100, 100, 190, 170]]
-    pixels = np.asarray(draw(image, boxes, [0.9, 0.8], [0, 2], ["cat"] * 3)).reshape(-1, 3)
-    counts = [int((pixels == class_colour(label)).all(1).sum()) for label in (0, 2)]
-    alone = [
-        int((np.asarray(draw(image, [box], [0.9], [label], ["cat"] * 3)).reshape(-1, 3) == class_colour(label)).all(1).sum())
-        for box, label in zip(boxes, (0, 2), strict=True)
-    ]
-    assert min(have / full for have, full in zip(counts, alone, strict=True)) > 0.5
-
-
-def test_names_and_colours() -> None:
-    assert len(COCO_NAMES) == len(set(COCO_NAMES)) == 80
-    assert (COCO_NAMES[0], COCO_NAMES[39], COCO_NAMES[79]) == ("person", "bottle", "toothbrush")
-    assert len({class_colour(label) for label in range(80)}) == 80
-
-
 def test_wrong_input_is_named() -> None:
     image = picture(8, 8)
     for wrong in (
-        lambda: prepare([image.astype(float)], 8, CENTRE),
-        lambda: prepare([image[:, :, 0]], 8, CENTRE),
-        lambda: prepare([image[:0]], 8, CENTRE),
-        lambda: prepare([image], 0, CENTRE),
-        lambda: prepare([image], (8, -1), CENTRE),
+        lambda: prepare([image.astype(float)], 8, CENTER),
+        lambda: prepare([image[:, :, 0]], 8, CENTER),
+        lambda: prepare([image[:0]], 8, CENTER),
+        lambda: prepare([image], 0, CENTER),
+        lambda: prepare([image], (8, -1), CENTER),
         lambda: Preprocess(order="gbr"),
         lambda: Preprocess(resize="letterbox"),
         lambda: Preprocess(pad=300),
         lambda: Preprocess(std=(1.0, 0.0, 1.0)),
-        lambda: draw(image, [[0, 0, 4, 4]], [0.5], [80], COCO_NAMES),
-        lambda: draw(image, [[0, 0, 4, 4]], [0.5], [-1], COCO_NAMES),
-        lambda: draw(image, [[0, 0, 4, 4]], [0.5, 0.4], [1], COCO_NAMES),
-        lambda: draw(image[0], [], [], [], COCO_NAMES),
     ):
         with pytest.raises(BadInput):
             wrong()

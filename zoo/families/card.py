@@ -1,7 +1,8 @@
-"""What is published about every model of the zoo, with sources, beside what we measure on our own build of it.
+"""Published facts about every model of the zoo, with sources, beside what we measure on our own build of it.
 
-One YAML file a family, beside its module. Published numbers are quotations; ``measured`` ones are ours: parameters and
-FLOPs (two a multiply-accumulate) of the deploy form at the published input size, held by a test against the trace.
+One YAML file a family, beside its module. Published numbers are quotations; ``measured_*`` ones are ours: parameters
+and FLOPs (two per multiply-accumulate) of the deploy form at the published input size. A test compares them with the
+trace.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 
 from search_spaces.architecture import read_fields
 from workbench.errors import BadInput, unknown_name
+from zoo.families import FAMILIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,35 @@ class Card:
     measured_params: int
     measured_flops: int
     aliases: tuple[str, ...] = ()
-    """Other names of the model; dashes may be left out of all of them."""
+    """Other names of the model; dashes are optional in all of them."""
+    authors: str = ""
+    """Authors of the code and the weights, where the repository's name does not say it."""
+    licence_note: str = ""
+    """What the authors offer besides the licence of the weights."""
 
     @property
     def t4_ms(self) -> float | None:
         """The first published latency on a T4."""
-        return next((one.ms for one in self.latencies if "T4" in one.device), None)
+        return next((latency.ms for latency in self.latencies if "T4" in latency.device), None)
+
+    @property
+    def repository(self) -> str:
+        """The official repository, ``owner/name``."""
+        return self.code_licence.partition("(")[2].rstrip(")")
 
 
-@lru_cache(maxsize=1)
 def load_cards() -> Mapping[str, Card]:
-    """Every card by model name, family by family."""
+    """Every card by model name, the families in alphabetical order."""
+    return _load(tuple(sorted(FAMILIES.values())))
+
+
+@lru_cache(maxsize=4)
+def _load(modules: tuple[str, ...]) -> Mapping[str, Card]:
     cards: dict[str, Card] = {}
-    for file in sorted(resources.files("zoo.families").iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".yaml"):
-            cards |= _read(yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
+    for module in modules:
+        package, _, stem = module.rpartition(".")
+        text = resources.files(package).joinpath(f"{stem}.yaml").read_text(encoding="utf-8")
+        cards |= _read(yaml.safe_load(text), f"{stem}.yaml")
     return MappingProxyType(cards)
 
 
@@ -75,16 +91,22 @@ def find_card(model: str) -> Card:
     raise unknown_name("model of the zoo", model, load_cards())
 
 
+def weights_licence(family: str) -> str:
+    """SPDX identifier of the licence under which a family's official weights are published."""
+    return next(card.weights_licence for card in load_cards().values() if card.family == family)
+
+
 def _read(data: Mapping[str, Any], where: str) -> dict[str, Card]:
-    """Cards of one family's file."""
+    """The cards of one family's file."""
     try:
-        return {
-            name: Card(
-                model=name, family=str(data["family"]), code_licence=str(data["code_licence"]), weights_licence=str(data["weights_licence"]),
-                latencies=tuple(read_fields(Latency, one, f"{where}: {name}") for one in model.pop("latencies", ())),
-                aliases=tuple(model.pop("aliases", ())), **model,
-            )
-            for name, model in data["models"].items()
-        }  # fmt: skip
+        shared: dict[str, Any] = {name: str(data[name]) for name in ("family", "code_licence", "weights_licence")}
+        shared |= {name: str(data.get(name, "")) for name in ("authors", "licence_note")}
+        cards = {}
+        for name, model in data["models"].items():
+            latencies = model.pop("latencies", ())
+            aliases = tuple(model.pop("aliases", ()))
+            read = tuple(read_fields(Latency, latency, f"{where}: {name}") for latency in latencies)
+            cards[name] = Card(model=name, latencies=read, aliases=aliases, **shared, **model)
     except (KeyError, TypeError) as error:
         raise BadInput(f"card {where}: {error}") from error
+    return cards

@@ -15,7 +15,9 @@ from torch import Tensor
 from search_spaces.architecture import Architecture
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput
-from zoo.detector import Detector, Family, Raw, Recipe, flatten_levels
+from zoo.boxes import flatten_levels
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.backbones import build_backbone
 from zoo.families.parts.repgfpn import RepGFPN
 from zoo.families.parts.zero_head import (
@@ -33,7 +35,7 @@ from zoo.nms import Selection
 
 
 class DamoYolo(Detector):
-    """A detector of this workbench's own kind. Raw: ``boxes`` and ``classes``, one map a level (see ``zoo.families.parts.zero_head``)."""
+    """A DAMO-YOLO detector of any architecture. Raw: ``boxes`` and ``classes``, one map a level (see ``ZeroHead``)."""
 
     family = "damo-yolo"
     anchor_offset = 0.0
@@ -45,7 +47,7 @@ class DamoYolo(Detector):
         assert arch.neck is not None and arch.head is not None
         if arch.head.one_to_one:
             self.selections = {ONE_TO_ONE: Selection(0.05, None, True, None, 300), **self.selections}
-        # The architecture says the recipe's number of classes, so that every ruler counts them.
+        # The architecture takes the recipe's number of classes, so that costs include them.
         super().__init__(recipe if recipe.architecture is None else dataclasses.replace(recipe, architecture=arch))
         self.reg_max = arch.head.reg_max
         self.backbone = build_backbone(arch)
@@ -64,13 +66,13 @@ class DamoYolo(Detector):
 
     @property
     def _prefix(self) -> str:
-        """What the raw names of the branch in use begin with."""
+        """Prefix of the raw names of the branch in use."""
         return f"{ONE_TO_ONE}_" if self.branch == ONE_TO_ONE and not self.fused else ""
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
-        """``quality``, ``box`` and ``distribution``; with an NMS-free head also the same of it, as ``one_to_one_...``.
+        """``quality``, ``box`` and ``distribution``; those of an NMS-free head are ``one_to_one_...``.
 
-        Both heads assign by the same costs, each from its own predictions; the second one gives an object one cell.
+        Both heads assign by the same costs from their own predictions; the NMS-free one assigns one cell to an object.
         """
         losses = zero_head_losses(raw["boxes"], raw["classes"], targets, self.strides, self.reg_max)
         if f"{ONE_TO_ONE}_boxes" in raw:
@@ -80,7 +82,7 @@ class DamoYolo(Detector):
         return losses
 
     def drop_training_parts(self) -> None:
-        """Keep the branch in use as a plain ZeroHead."""
+        """Keep only the branch in use, as a plain ZeroHead."""
         if isinstance(self.head, DualZeroHead):
             self.head = self.head.get_submodule(self.branch)
 
@@ -96,7 +98,8 @@ def architecture_of(recipe: Recipe) -> Architecture:
     """The recipe's Architecture, or the published one of its name, with the recipe's number of classes."""
     arch = recipe.architecture or PUBLISHED[recipe.model]
     if arch.neck is None or arch.head is None:
-        raise BadInput(f"architecture {arch.name or arch.digest()!r} is a bare backbone: a detector needs neck and head")
+        name = arch.name or arch.digest()
+        raise BadInput(f"architecture {name!r} is a bare backbone: a detector needs neck and head")
     return dataclasses.replace(arch, head=dataclasses.replace(arch.head, classes=recipe.classes))
 
 
@@ -113,7 +116,6 @@ FAMILY = Family(
     title="DAMO-YOLO",
     sizes=PUBLISHED,
     make=DamoYolo,
-    weights_licence="Apache-2.0",
     landmark=re.escape("head.gfl_cls.0.weight"),
     count_classes=_count_classes,
     renames=(
@@ -140,7 +142,10 @@ FAMILY = Family(
         (r"\.depthwise\.bn\.", ".dwnorm."),
         (r"\.pointwise\.conv\.", ".pointwise."),
         (r"\.pointwise\.bn\.", ".pwnorm."),
-        (r"^backbone\.wrappings\.(\d+)\.(down|start|shortcut|fuse)\.(conv|bn)\.", r"backbone.wrappings.\1.\2.conv.\g<3>1."),
+        (
+            r"^backbone\.wrappings\.(\d+)\.(down|start|shortcut|fuse)\.(conv|bn)\.",
+            r"backbone.wrappings.\1.\2.conv.\g<3>1.",
+        ),
         (r"^(backbone\.wrappings\.\d+)\.down\.", r"\1.downsampler."),
         (r"^(backbone\.wrappings\.\d+)\.(start|shortcut|fuse)\.", r"\1.conv_\2."),
         (r"^(backbone\.wrappings\.\d+)\.blocks\.", r"\1.convstem."),
@@ -151,5 +156,5 @@ FAMILY = Family(
         (r"^head\.box\.", "head.gfl_reg."),
     ),
     constants={r"head\.integral\.project": _is_range},
-    input_px={"damo-yolo-ns": 416, "damo-yolo-nm": 416, "damo-yolo-nl": 416},
+    recipe="damo-yolo",
 )

@@ -1,8 +1,8 @@
 """RT-DETRv2: a ResNet-D backbone, a hybrid of attention and convolutions as neck, and a decoder of 300 queries.
 
-Training (Zhao et al. 2024 and the authors' Apache-2.0 code): every decoder layer, and the cells selected as queries, are
-matched with the objects one to one. Beside the ordinary queries the decoder gets noised true boxes, which it is to
-restore or, where the noise is strong, to reject (contrastive denoising, DINO, Zhang et al. 2023).
+Training (Zhao et al. 2024 and the authors' Apache-2.0 code): every decoder layer, and the cells selected as queries,
+are matched with the objects one to one. Besides the ordinary queries the decoder gets noised ground-truth boxes, which
+it restores or, where the noise is strong, rejects (contrastive denoising, DINO, Zhang et al. 2023).
 """
 
 from __future__ import annotations
@@ -16,20 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.detector import (
-    Detector,
-    Family,
-    Raw,
-    Recipe,
-    boxes_from_centres,
-    centres_from_boxes,
-    flatten_levels,
-)
+from zoo.boxes import cxcywh_to_xyxy, flatten_levels, xyxy_to_cxcywh
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.deformable import MLP, DecoderLayer, EncoderLayer, Sizes, log_odds
 from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
 from zoo.layers import ConvBN, ConvBNAct, RepConv
-from zoo.learning.assign_set import Pairs, SetMatch
+from zoo.learning.assign_set import HungarianMatcher, MatchedPairs
 from zoo.learning.batch_share import count_over_batch, max_over_batch, sample_for_batch
 from zoo.learning.losses import box_iou, to_float32, varifocal
 from zoo.learning.targets import Phase, Targets, inside
@@ -40,26 +34,26 @@ HEADS = 8
 DECODER_WIDTH = 256
 DECODER_HIDDEN = 1024
 PRIOR = 0.01
-"""Score that a fresh head gives to everything."""
+"""Initial score of every class."""
 ANCHOR_SIDE = 0.05
 """Side of the finest level's anchors as a share of the image; it doubles from level to level."""
 MARGIN = 0.01
-"""Anchors whose centre lies nearer to the border than this share of the image are not used."""
+"""Anchors whose center lies nearer to the border than this share of the image are not used."""
 TEMPERATURE = 10000.0
 """Longest wavelength of the position code over 2 pi, in cells."""
 CLASS_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 1.0, 5.0, 2.0
-MATCH = SetMatch(class_weight=2.0, l1_weight=5.0, giou_weight=2.0)
+MATCH = HungarianMatcher(class_weight=2.0, l1_weight=5.0, giou_weight=2.0)
 DENOISING_QUERIES = 100
-"""Noised true boxes of one kind an image, as far as whole groups of all its objects fit in."""
+"""Noised boxes to restore an image, at most; a group holds all its objects, and only whole groups are used."""
 LABEL_NOISE = 0.5
-"""Twice the share of noised queries that get a class by chance."""
+"""Twice the share of noised queries with a random class."""
 BOX_NOISE = 1.0
-"""Corners move by up to so many half sides in queries to restore, by one to two times that in queries to reject."""
+"""Largest shift of a corner in half sides in queries to restore; one to two times that in queries to reject."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What differs between the models. The defaults are those of the L model."""
+    """The settings of one model; the defaults are those of L."""
 
     depth: int = 50
     """Of the ResNet."""
@@ -163,7 +157,7 @@ class QueryDecoder(nn.Module):
     """P3, P4, P5 to logits and boxes of 300 queries (fewer where the maps have fewer cells).
 
     Raw: ``logits`` ``[b, 300, classes]``; ``boxes`` ``[b, 300, 4]`` cx, cy, w, h in 0..1. In training mode these are of
-    the last layer, and there are besides ``layer_logits`` and ``layer_boxes``, lists of the same for every layer from
+    the last layer, and there are also ``layer_logits`` and ``layer_boxes``, lists of the same for every layer from
     first to last, and ``selected_logits`` and ``selected_boxes`` of the encoder's cells that became queries.
     Queries are ordered by the best class logit of their cell. Given the true boxes in training mode, there are also
     ``denoising_logits`` and ``denoising_boxes``, lists as of the layers, of the noised queries
@@ -206,23 +200,24 @@ class QueryDecoder(nn.Module):
         cells, logits, odds = self.select(memory, sizes)
         if not (self.training and self.auxiliary):
             return self.refine(cells, odds, memory, sizes)
-        queries, start, sees, extra = cells.detach(), odds.detach(), None, 0
+        queries, start, attn_mask, extra = cells.detach(), odds.detach(), None, 0
         if noised is not None:
             groups, extra = noised[0].shape[1], noised[0][0].numel()
             queries = torch.cat([self.denoising_classes(noised[0].flatten(1)).to(queries.dtype), queries], 1)
             start = torch.cat([log_odds(noised[1].flatten(1, 3)).to(start.dtype), start], 1)
-            sees = visibility(groups, extra, cells.shape[1], cells.device)
-        raw = self.refine_all(queries, start, memory, sizes, sees)
+            attn_mask = attention_mask(groups, extra, cells.shape[1], cells.device)
+        raw = self.refine_all(queries, start, memory, sizes, attn_mask)
         selected = {"selected_logits": logits, "selected_boxes": odds.sigmoid()}
         if noised is None:
             return raw | selected
         restored = {f"denoising_{name}": [x[:, :extra] for x in raw[f"layer_{name}"]] for name in ("logits", "boxes")}
         layers = {name: [x[:, extra:] for x in raw[name]] for name in ("layer_logits", "layer_boxes")}
-        return {"logits": layers["layer_logits"][-1], "boxes": layers["layer_boxes"][-1], **layers, **selected, **restored}
+        last = {name: layers[f"layer_{name}"][-1] for name in ("logits", "boxes")}
+        return {**last, **layers, **selected, **restored}
 
     def select(self, memory: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor, Tensor]:
-        """The cells of ``memory`` ``[b, n, c]`` with the best class logits: ``[b, 300, c]``, logits, boxes' log-odds."""
-        # the precision of the weights: under autocast that of the maps is too coarse for boxes
+        """The cells ``[b, 300, c]`` of ``memory`` ``[b, n, c]`` with the best logits; these, boxes' log-odds."""
+        # in the precision of the weights: under autocast that of the maps is too coarse for boxes
         anchors, used = anchor_boxes(sizes, self.cell_scores.weight)
         cells = self.cell_norm(self.cell_projection(used * memory))
         logits = self.cell_scores(cells)
@@ -240,13 +235,13 @@ class QueryDecoder(nn.Module):
         return {"logits": self.scores[self.used_layers - 1](queries), "boxes": boxes}
 
     def refine_all(
-        self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes, sees: Tensor | None = None
+        self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes, attn_mask: Tensor | None = None
     ) -> Raw:
         """Logits and boxes of every layer. A layer's boxes teach itself and the layer before it, no others."""
         before = boxes = odds.sigmoid()
         all_logits, all_boxes = [], []
         for layer, scores, shifts in zip(self.layers, self.scores, self.boxes, strict=True):
-            queries = layer(queries, self.query_position(boxes), boxes, memory, sizes, sees)
+            queries = layer(queries, self.query_position(boxes), boxes, memory, sizes, attn_mask)
             shift = shifts(queries)
             all_logits.append(scores(queries))
             all_boxes.append((shift + log_odds(before)).sigmoid())
@@ -265,9 +260,10 @@ class QueryDecoder(nn.Module):
         del self.denoising_classes
 
 
-def visibility(groups: int, noised: int, ordinary: int, device: torch.device) -> Tensor:
-    """Which query looks at which, bool ``[noised + ordinary] * 2``: noised ones at their group and at ordinary ones, these
-    only at each other.
+def attention_mask(groups: int, noised: int, ordinary: int, device: torch.device) -> Tensor:
+    """Attention mask, bool ``[q, q]`` for q = ``noised`` + ``ordinary`` queries.
+
+    Noised queries attend to their group and to the ordinary ones, which attend only to each other.
     """
     group = torch.arange(noised, device=device) // max(noised // groups, 1)
     group = torch.cat([group, group.new_full((ordinary,), groups)])
@@ -277,43 +273,47 @@ def visibility(groups: int, noised: int, ordinary: int, device: torch.device) ->
 def noised_queries(
     targets: Targets, size: tuple[int, int], classes: int, queries: int = DENOISING_QUERIES
 ) -> tuple[Tensor, Tensor] | None:
-    """Classes ``[b, groups, 2, m]`` and boxes ``[b, groups, 2, m, 4]`` (cx, cy, w, h in 0..1) near the true ones.
+    """Classes ``[b, groups, 2, m]`` and boxes ``[b, groups, 2, m, 4]`` (cx, cy, w, h in 0..1) near the ground truth.
 
-    Of each pair the first is to be restored and the second to be rejected. An image with fewer objects than another has
-    the class ``classes`` ("no object") in the places left. ``size`` is the input's (height, width) in pixels. None where
-    no image has an object. Randomness comes from torch's global generator.
+    Of each pair the first is to be restored and the second to be rejected. Images with fewer than m objects are padded
+    with the class ``classes`` ("no object"). ``size`` is the input's (height, width) in pixels. None if no image has an
+    object. Randomness comes from torch's global generator.
     """
     m = max_over_batch(targets.most_objects)
     if m == 0:
         return None
-    boxes, labels, there = targets.padded(m)
+    boxes, labels, valid = targets.padded(m)
     b = len(labels)
     groups = max(queries // m, 1)
     shape = (b, groups, 2, m)
-    there = there[:, None, None].expand(shape)
-    labels = labels[:, None, None].expand(shape).masked_fill(~there, classes)
+    valid = valid[:, None, None].expand(shape)
+    labels = labels[:, None, None].expand(shape).masked_fill(~valid, classes)
     wrong = sample_for_batch(lambda n: torch.rand(n, *shape[1:], device=boxes.device), b) < LABEL_NOISE / 2
-    labels = torch.where(wrong & there, sample_for_batch(lambda n: torch.randint(classes, (n, *shape[1:]), device=boxes.device), b), labels)
+    device = boxes.device
+    random_labels = sample_for_batch(lambda n: torch.randint(classes, (n, *shape[1:]), device=device), b)
+    labels = torch.where(wrong & valid, random_labels, labels)
 
     boxes = (to_float32(boxes) / boxes.new_tensor([size[1], size[0]] * 2))[:, None, None].expand(*shape, 4)
     half = (boxes[..., 2:] - boxes[..., :2]) / 2
-    signs = sample_for_batch(lambda n: torch.randint(2, (n, *boxes.shape[1:]), device=boxes.device, dtype=boxes.dtype), b) * 2 - 1
-    shares = sample_for_batch(lambda n: torch.rand(n, *boxes.shape[1:], device=boxes.device, dtype=boxes.dtype), b)
+    corner_shape, dtype = boxes.shape[1:], boxes.dtype
+    bits = sample_for_batch(lambda n: torch.randint(2, (n, *corner_shape), device=device, dtype=dtype), b)
+    signs = bits * 2 - 1
+    shares = sample_for_batch(lambda n: torch.rand(n, *corner_shape, device=device, dtype=dtype), b)
     shares = shares + shares.new_tensor([0.0, 1.0])[:, None, None]
     moved = boxes + signs * shares * BOX_NOISE * torch.cat([half, half], -1)
-    return labels, centres_from_boxes(moved.clamp(0, 1))
+    return labels, xyxy_to_cxcywh(moved.clamp(0, 1))
 
 
-def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> Pairs:
-    """Which noised query is to restore which object, in every layer; there are places for ``m`` objects an image."""
-    labels, there = targets.padded(m)[1:]
+def restored_pairs(targets: Targets, layers: int, groups: int, m: int | None = None) -> MatchedPairs:
+    """Pairs of noised queries and the objects that they restore, in every layer; images are padded to ``m`` objects."""
+    labels, valid = targets.padded(m)[1:]
     m, device = labels.shape[1], labels.device
     group = torch.arange(groups, device=device)
     order = torch.arange(layers, device=device)
-    images, places = there.nonzero(as_tuple=True)
+    images, places = valid.nonzero(as_tuple=True)
     objects = torch.arange(len(images), device=device)
     grid = torch.cartesian_prod(order, objects, group)
-    return Pairs(grid[:, 0], images[grid[:, 1]], grid[:, 2] * 2 * m + places[grid[:, 1]], grid[:, 1])
+    return MatchedPairs(grid[:, 0], images[grid[:, 1]], grid[:, 2] * 2 * m + places[grid[:, 1]], grid[:, 1])
 
 
 class RTDETRv2(Detector):
@@ -355,34 +355,35 @@ class RTDETRv2(Detector):
         """
         logits = torch.stack([raw["selected_logits"], *raw["layer_logits"]])
         boxes = torch.stack([to_float32(raw["selected_boxes"]), *map(to_float32, raw["layer_boxes"])])
-        truth = self._normalised(targets.boxes, size)
+        truth = self._normalized(targets.boxes, size)
         pairs = MATCH(logits.detach(), boxes.detach(), targets.labels, truth)
-        found = self._set_losses(logits, boxes, pairs, targets, size)
-        losses = {name: values[-1] for name, values in found.items()}
+        by_layer = self._set_losses(logits, boxes, pairs, targets, size)
+        losses = {name: values[-1] for name, values in by_layer.items()}
         if len(raw["layer_logits"]) > 1:
-            losses |= {f"layers_{name}": values[1:-1].sum() for name, values in found.items()}
-        losses |= {f"selected_{name}": values[0] for name, values in found.items()}
+            losses |= {f"layers_{name}": values[1:-1].sum() for name, values in by_layer.items()}
+        losses |= {f"selected_{name}": values[0] for name, values in by_layer.items()}
         if "denoising_logits" in raw:
-            logits, boxes = torch.stack(raw["denoising_logits"]), torch.stack([to_float32(x) for x in raw["denoising_boxes"]])
+            logits = torch.stack(raw["denoising_logits"])
+            boxes = torch.stack([to_float32(x) for x in raw["denoising_boxes"]])
             m = max_over_batch(targets.most_objects)
             groups = logits.shape[2] // (2 * m)
             pairs = restored_pairs(targets, len(logits), groups, m)
-            found = self._set_losses(logits, boxes, pairs, targets, size)
-            losses |= {f"denoising_{name}": values.sum() / groups for name, values in found.items()}
+            by_layer = self._set_losses(logits, boxes, pairs, targets, size)
+            losses |= {f"denoising_{name}": values.sum() / groups for name, values in by_layer.items()}
         else:
-            # without objects there are no noised queries: what they start from then has a gradient of 0, as it is part of training
+            # without objects there are no noised queries: their embedding gets a gradient of 0, so that it has one
             losses["classes"] = losses["classes"] + 0.0 * self.head.denoising_classes.weight.sum()
         return losses
 
     def _set_losses(
-        self, logits: Tensor, boxes: Tensor, pairs: Pairs, targets: Targets, size: tuple[int, int]
+        self, logits: Tensor, boxes: Tensor, pairs: MatchedPairs, targets: Targets, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Weighted losses ``[k]`` of k layers: ``logits`` ``[k, b, q, classes]``, ``boxes`` ``[k, b, q, 4]``."""
         logits, objects = to_float32(logits), max(count_over_batch(targets.objects), 1)
-        truth = torch.cat(self._normalised(targets.boxes, size))[pairs.objects]
+        truth = torch.cat(self._normalized(targets.boxes, size))[pairs.objects]
         at = (pairs.layers, pairs.images, pairs.queries)
         chosen = boxes[at]
-        corners, true_corners = boxes_from_centres(chosen), boxes_from_centres(truth)
+        corners, true_corners = cxcywh_to_xyxy(chosen), cxcywh_to_xyxy(truth)
 
         quality, positive = torch.zeros_like(logits), torch.zeros_like(logits, dtype=torch.bool)
         place = (*at, torch.cat(targets.labels)[pairs.objects])
@@ -403,19 +404,19 @@ class RTDETRv2(Detector):
         }
 
     @staticmethod
-    def _normalised(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
+    def _normalized(boxes: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Boxes in pixels as cx, cy, w, h in 0..1."""
-        return tuple(centres_from_boxes(one / one.new_tensor([size[1], size[0]] * 2)) for one in boxes)
+        return tuple(xyxy_to_cxcywh(rows / rows.new_tensor([size[1], size[0]] * 2)) for rows in boxes)
 
     @staticmethod
     def _in_ignored(boxes: Tensor, targets: Targets, size: tuple[int, int]) -> Tensor:
-        """Whose centre lies in an ignored region: bool ``[k, b, q]`` from boxes ``[k, b, q, 4]`` in 0..1."""
-        centres = boxes[..., :2] * boxes.new_tensor([size[1], size[0]])
-        found = [
-            inside(centres[:, i].flatten(0, 1), regions).reshape(centres.shape[0], -1)
+        """Mask ``[k, b, q]`` of the boxes ``[k, b, q, 4]`` (0..1) with their center in an ignored region."""
+        centers = boxes[..., :2] * boxes.new_tensor([size[1], size[0]])
+        masks = [
+            inside(centers[:, i].flatten(0, 1), regions).reshape(centers.shape[0], -1)
             for i, regions in enumerate(targets.ignored)
         ]
-        return torch.stack(found, 1)
+        return torch.stack(masks, 1)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         c = self.backbone(image)
@@ -448,7 +449,6 @@ FAMILY = Family(
     title="RT-DETRv2",
     sizes=SIZES,
     make=RTDETRv2,
-    weights_licence="Apache-2.0",
     landmark=r"decoder\.dec_score_head\.0\.weight",
     count_classes=lambda shapes: shapes["decoder.enc_score_head.weight"][0],
     renames=(
@@ -487,4 +487,5 @@ FAMILY = Family(
         r"backbone\..+\.norm\.num_batches_tracked": lambda value: value.numel() == 1,
     },
     inf_allowed=("decoder.anchors",),
+    recipe="rtdetrv2",
 )

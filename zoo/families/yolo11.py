@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, centres_from_boxes, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_cxcywh, xyxy_to_ltrb
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
@@ -23,26 +25,24 @@ from zoo.families.parts.yolo import (
     Neck,
     Size,
     count_classes,
-    distances_to_sides,
     set_norms,
-    task_aligned_targets,
+    task_aligned_losses,
 )
 from zoo.images import Preprocess
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.losses import distribution_focal, to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
 BINS = 16
-"""Distances of a box side that are told apart: 0 to 15 strides."""
+"""Bins of the distance of a box side: 0 to 15 strides."""
 BOX_WEIGHT, CLASS_WEIGHT, DISTRIBUTION_WEIGHT = 7.5, 0.5, 1.5
 
 
 class ExpectedDistance(nn.Module):
     """Logits over the bins ``[b, 4 * BINS, n]`` to expected distances ``[b, 4, n]``.
 
-    The official code stores the bins' distances as the weight of a convolution that is never trained, so they are
-    stored here too.
+    As in the official code, the distances of the bins are the weight of a convolution that is never trained.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class ExpectedDistance(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         bins = logits.reshape(logits.shape[0], 4, BINS, logits.shape[2]).transpose(1, 2).softmax(1)
-        # a head in half precision may be asked for distances from logits in float32
+        # the logits may be float32 where the head has half precision
         return self.conv(bins.to(self.conv.weight.dtype)).flatten(1, 2)
 
 
@@ -73,10 +73,10 @@ class YOLO11(Detector):
 
     family = "yolo11"
     anchor_offset = 0.5
-    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-center", 114)
     selections: Mapping[str, Selection] = {"one_to_many": Selection(0.001, 0.7, True, 30000, 300)}
     loss_counts_images = True
-    assign = TaskAligned(topk=10, alpha=0.5, beta=6.0)
+    assign = TaskAlignedAssigner(topk=10, alpha=0.5, beta=6.0)
     head: Head
 
     def __init__(self, recipe: Recipe) -> None:
@@ -101,29 +101,29 @@ class YOLO11(Detector):
     def _boxes(self, maps: Sequence[Tensor]) -> Tensor:
         """x1, y1, x2, y2 in pixels ``[b, n, 4]`` from the raw box maps."""
         distances = self.head.distance(torch.cat([level.flatten(2) for level in maps], 2)).transpose(1, 2)
-        centres, strides = points(maps, self.strides, 0.5)
-        return boxes_from_distances(distances, centres) * strides
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(distances, centers) * strides
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``distribution`` (of the distances of the box sides)."""
         maps = [to_float32(level) for level in raw["boxes"]]
         with torch.autocast(maps[0].device.type, enabled=False):  # the expected distance is a convolution
             boxes = self._boxes(maps)
-        centres, strides = points(maps, self.strides, 0.5)
-        lesson = task_aligned_targets(flatten_levels(raw["classes"]), boxes, centres * strides, targets, self.assign)
-        bins = flatten_levels(maps)[lesson.images, lesson.cells].reshape(-1, 4, BINS)
-        reach = distances_to_sides(centres[lesson.cells], lesson.truth / strides[lesson.cells]).clamp(0, BINS - 1)
-        distribution_loss = (distribution_focal(bins, reach).mean(-1) * lesson.shares).sum()
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        aligned = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centers * strides, targets, self.assign)
+        bins = flatten_levels(maps)[aligned.images, aligned.cells].reshape(-1, 4, BINS)
+        distances = xyxy_to_ltrb(centers[aligned.cells], aligned.truth / strides[aligned.cells]).clamp(0, BINS - 1)
+        distribution_loss = (distribution_focal(bins, distances).mean(-1) * aligned.shares).sum()
         return {
-            "box": BOX_WEIGHT * len(targets) * lesson.box_loss,
-            "classes": CLASS_WEIGHT * len(targets) * lesson.class_loss,
+            "box": BOX_WEIGHT * len(targets) * aligned.box_loss,
+            "classes": CLASS_WEIGHT * len(targets) * aligned.class_loss,
             "distribution": DISTRIBUTION_WEIGHT * len(targets) * distribution_loss,
         }
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
         maps = self.features(image)
         boxes, scores = self.decode(self.head(maps), (image.shape[-2], image.shape[-1]))
-        decoded = torch.cat([centres_from_boxes(boxes), scores], 2).transpose(1, 2)
+        decoded = torch.cat([xyxy_to_cxcywh(boxes), scores], 2).transpose(1, 2)
         return {**dict(zip(("neck_p3", "neck_p4", "neck_p5"), maps, strict=True)), "decoded": decoded}
 
 
@@ -132,7 +132,6 @@ FAMILY = Family(
     title="YOLO11",
     sizes={f"yolo11{letter}": size for letter, size in SIZES.items()},
     make=YOLO11,
-    weights_licence="AGPL-3.0",
     landmark=r"model\.22\.m\.0\.cv3\.conv\.weight",
     count_classes=count_classes,
     renames=(
@@ -141,4 +140,5 @@ FAMILY = Family(
         (r"^head\.distance\.", "model.23.dfl."),
         *RENAMES,
     ),
+    recipe="yolo11",
 )

@@ -1,7 +1,7 @@
-"""YOLO26 (Jocher and Qiu, 2025), sizes n to x: plain box distances, and a one-to-one head beside the one-to-many.
+"""YOLO26 (Jocher and Qiu, 2025), sizes n to x: plain box distances, a one-to-many and a one-to-one head.
 
-The one-to-many head teaches the network, the one-to-one head needs no NMS. One of them is in use (``branch``), and only
-that one is left in the deploy form.
+The one-to-many head trains the features, the one-to-one head needs no NMS. One of them is in use (``branch``), and
+only that one is in the deploy form.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_distances, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
@@ -21,27 +23,26 @@ from zoo.families.parts.yolo import (
     Size,
     bottleneck_with_attention,
     count_classes,
-    distances_to_sides,
     set_norms,
-    task_aligned_targets,
+    task_aligned_losses,
 )
 from zoo.images import Preprocess
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.losses import to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection, best_of_all
 
 BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
-"""Branch names here to the official ones."""
+"""Our branch names to the official ones."""
 BOX_WEIGHT, CLASS_WEIGHT, L1_WEIGHT = 7.5, 0.5, 1.5
 ONE_TO_MANY_WEIGHT = (0.8, 0.1)
-"""Share of the one-to-many losses at the start of training and at its end; the one-to-one losses have the rest."""
+"""Weight of the one-to-many losses at the start and the end of training; the one-to-one losses have the rest."""
 LEAST_PX = 16.0
 ASSIGN = {
-    "one_to_many": TaskAligned(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
-    "one_to_one": TaskAligned(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
+    "one_to_many": TaskAlignedAssigner(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
+    "one_to_one": TaskAlignedAssigner(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
 }
-"""Branch to how its cells are assigned."""
+"""Branch to its assigner."""
 
 
 class Head(nn.Module):
@@ -67,11 +68,11 @@ class Head(nn.Module):
             only = self.one_to_many or self.one_to_one
             assert only is not None
             return only(maps)
-        # The one-to-many branch alone shapes the features; the other learns to read them.
-        read = [x.detach() for x in maps] if self.training else maps
+        # only the one-to-many branch trains the features
+        detached = [x.detach() for x in maps] if self.training else maps
         return {
             **self.one_to_many(maps),
-            **{f"one_to_one_{name}": levels for name, levels in self.one_to_one(read).items()},
+            **{f"one_to_one_{name}": levels for name, levels in self.one_to_one(detached).items()},
         }
 
 
@@ -80,7 +81,7 @@ class YOLO26(Detector):
 
     family = "yolo26"
     anchor_offset = 0.5
-    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-centre", 114)
+    preprocess = Preprocess("rgb", 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "letterbox-center", 114)
     selections: Mapping[str, Selection] = {
         "one_to_one": Selection(0.001, None, True, None, 300),
         "one_to_many": Selection(0.001, 0.7, True, 30000, 300),
@@ -101,14 +102,14 @@ class YOLO26(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         maps = raw_of(raw, self.branch)["boxes"]
-        centres, strides = points(maps, self.strides, 0.5)
-        return boxes_from_distances(flatten_levels(maps), centres) * strides
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        return ltrb_to_xyxy(flatten_levels(maps), centers) * strides
 
     def scores(self, raw: Raw) -> Tensor:
         return flatten_levels(raw_of(raw, self.branch)["classes"]).sigmoid()
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
-        """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, by the names ``one_to_many_box`` and so on."""
+        """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, named ``one_to_many_box`` etc."""
         start, end = ONE_TO_MANY_WEIGHT
         many = start + (end - start) * phase.progress
         losses = {}
@@ -117,33 +118,35 @@ class YOLO26(Detector):
                 losses[f"{branch}_{name}"] = weight * len(targets) * value
         return losses
 
-    def _branch_losses(self, own: Raw, targets: Targets, size: tuple[int, int], assign: TaskAligned) -> dict[str, Tensor]:
-        """The weighted losses of one branch, as for one image."""
-        maps = [to_float32(level) for level in own["boxes"]]
-        centres, strides = points(maps, self.strides, 0.5)
-        reach = flatten_levels(maps) * strides
-        centres = centres * strides
-        boxes = boxes_from_distances(reach, centres)
-        lesson = task_aligned_targets(flatten_levels(own["classes"]), boxes, centres, targets, assign)
-        wanted = distances_to_sides(centres[lesson.cells], lesson.truth)
-        sides_px = wanted.new_tensor([size[1], size[0]] * 2)
-        apart = ((reach[lesson.images, lesson.cells] - wanted).abs() / sides_px).mean(-1)
+    def _branch_losses(
+        self, raw: Raw, targets: Targets, size: tuple[int, int], assign: TaskAlignedAssigner
+    ) -> dict[str, Tensor]:
+        """The weighted losses of one branch with its ``raw`` maps, not yet times the number of images."""
+        maps = [to_float32(level) for level in raw["boxes"]]
+        centers, strides = anchor_points(maps, self.strides, 0.5)
+        distances = flatten_levels(maps) * strides
+        centers = centers * strides
+        boxes = ltrb_to_xyxy(distances, centers)
+        aligned = task_aligned_losses(flatten_levels(raw["classes"]), boxes, centers, targets, assign)
+        target_distances = xyxy_to_ltrb(centers[aligned.cells], aligned.truth)
+        sides_px = target_distances.new_tensor([size[1], size[0]] * 2)
+        errors = ((distances[aligned.images, aligned.cells] - target_distances).abs() / sides_px).mean(-1)
         return {
-            "box": BOX_WEIGHT * lesson.box_loss,
-            "classes": CLASS_WEIGHT * lesson.class_loss,
-            "l1": L1_WEIGHT * (apart * lesson.shares).sum(),
+            "box": BOX_WEIGHT * aligned.box_loss,
+            "classes": CLASS_WEIGHT * aligned.class_loss,
+            "l1": L1_WEIGHT * (errors * aligned.shares).sum(),
         }
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
-        """The fixture's outputs; once folded, only those of the branch that was kept."""
+        """The outputs by their names; once folded, only those of the branch in use."""
         maps = self.features(image)
         raw = self.head(maps)
         outputs = dict(zip(("neck_p3", "neck_p4", "neck_p5"), maps, strict=True))
         for branch, official in BRANCHES.items():
             if getattr(self.head, branch) is not None:
-                own = raw_of(raw, branch)
-                outputs[f"{official}.boxes"] = flatten_levels(own["boxes"]).transpose(1, 2)
-                outputs[f"{official}.scores"] = flatten_levels(own["classes"]).transpose(1, 2)
+                branch_raw = raw_of(raw, branch)
+                outputs[f"{official}.boxes"] = flatten_levels(branch_raw["boxes"]).transpose(1, 2)
+                outputs[f"{official}.scores"] = flatten_levels(branch_raw["classes"]).transpose(1, 2)
         if self.end2end:
             boxes, scores = self.decode(raw, (image.shape[-2], image.shape[-1]))
             outputs["end2end"] = best_of_all(boxes, scores, 300)
@@ -151,7 +154,7 @@ class YOLO26(Detector):
 
 
 def raw_of(raw: Raw, branch: str) -> Raw:
-    """``boxes`` and ``classes`` of one branch, from raw maps that hold it alone or both."""
+    """``boxes`` and ``classes`` of one branch, from the raw maps of this branch or of both."""
     if branch == "one_to_one" and "one_to_one_boxes" in raw:
         return {name: raw[f"one_to_one_{name}"] for name in ("boxes", "classes")}
     return {name: raw[name] for name in ("boxes", "classes")}
@@ -162,7 +165,6 @@ FAMILY = Family(
     title="YOLO26",
     sizes={f"yolo26{letter}": size for letter, size in SIZES.items()},
     make=YOLO26,
-    weights_licence="AGPL-3.0",
     landmark=r"model\.22\.m\.0\.1\.attn\.qkv\.conv\.weight",
     count_classes=count_classes,
     renames=(
@@ -172,4 +174,5 @@ FAMILY = Family(
         (r"^head\.one_to_one\.classes\.", "model.23.one2one_cv3."),
         *RENAMES,
     ),
+    recipe="yolo26",
 )

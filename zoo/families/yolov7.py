@@ -4,13 +4,13 @@ Written from the papers (Wang et al., "YOLOv7: Trainable bag-of-freebies", 2022;
 2021), from the names and shapes of the published tensors and from the published layer graphs.
 
 The official files number all layers in order of execution, those without weights too. Our modules stand at the same
-numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), drawn one after another while building.
+numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), taken one after another while building.
 
 Training. Published (the YOLOv7, YOLOX and YOLOv4 papers, the published settings and descriptions of them): an object's
-candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its centre and in the
+candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its center and in the
 two cells nearest to it; SimOTA chooses among them with the 20 best overlaps; losses are means over cells, weighted 0.05
 (CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for 640 px and 80 classes. Our choice: an
-object takes its own candidates only, which its anchor can reach; the true class is taught to a network of one class too.
+object takes only its own candidates, which its anchor can reach; a network of one class has a class loss too.
 These sizes have no auxiliary head.
 """
 
@@ -27,7 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.detector import Detector, Family, Raw, Recipe, boxes_from_centres, points
+from zoo.boxes import anchor_points, cxcywh_to_xyxy
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
 from zoo.learning.assign_ota import topk_smallest
@@ -51,11 +53,11 @@ BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 0.7, 0.3
 LEVEL_WEIGHTS = (4.0, 1.0, 0.4)
 """Of the objectness of P3, P4, P5."""
 WEIGHTS_PX, WEIGHTS_CLASSES = 640, 80
-"""Input side and classes that the weights are published for: objectness goes with the area, classes with their number."""
+"""Input side and number of classes of the published weights: objectness scales with the area, classes with number."""
 ANCHOR_FACTOR = 4.0
-"""Anchors fit an object whose sides are less than so many times theirs and more than the same part of them."""
+"""An anchor fits an object if the ratio of their sides is less than this, both ways."""
 OVERLAPS_SUMMED = 20
-"""So many of an object's best overlaps are summed to say how many candidates it takes."""
+"""Number of an object's best IoUs whose sum is its number of candidates (dynamic k)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ BACKBONE_BRANCHES = (64, 128, 256, 256)
 """Width of the branches of stages 2 to 5."""
 
 Numbers = Iterator[int]
-"""The official numbers that are still to be given out."""
+"""The next official layer numbers."""
 
 
 def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
@@ -98,7 +100,7 @@ def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
 
 
 class Aggregation(nn.ModuleDict):
-    """E-ELAN: two 1x1 branches, a row of 3x3 convolutions on the second, concatenated and mixed; ``cin`` to ``cout``."""
+    """E-ELAN: two 1x1 branches, 3x3 convolutions on the second, concatenation, 1x1; ``cin`` to ``cout``."""
 
     def __init__(self, numbers: Numbers, elan: Elan, cin: int, branch: int, cout: int) -> None:
         inner = int(branch * elan.ratio)
@@ -287,7 +289,7 @@ class Predictions(nn.Module):
 class Head(nn.Module):
     """P3, P4, P5 to ``maps``: one ``[b, 3 * (5 + classes), h, w]`` a level, before the sigmoid.
 
-    For each of the three anchors in turn: offset of the centre (x, y), size (w, h), objectness, classes.
+    For each of the three anchors in turn: offset of the center (x, y), size (w, h), objectness, classes.
     """
 
     def __init__(self, numbers: Numbers, size: Size, classes: int, strides: Sequence[int]) -> None:
@@ -307,7 +309,7 @@ class Head(nn.Module):
 
 
 class Candidates(NamedTuple):
-    """Predictions that may learn an object: one row for each of a batch's o objects, c = 9 (anchor by cell) a level."""
+    """Candidate predictions of the o objects of a batch: c = 9 (anchors by cells) for each object and level."""
 
     values: Tensor
     """Raw ``[o, c, 5 + classes]``."""
@@ -321,10 +323,10 @@ class Candidates(NamedTuple):
 
 @torch.no_grad()
 def dynamic_choice(costs: Tensor, overlaps: Tensor, slots: Tensor, usable: Tensor, count: int) -> Tensor:
-    """SimOTA among each object's own candidates: all ``[o, c]``, gives bool ``[o, c]``.
+    """SimOTA among each object's own candidates; all arguments ``[o, c]``, the result a mask ``[o, c]``.
 
-    An object takes its cheapest candidates, as many as its best overlaps add up to, at least one. ``slots`` (0 to
-    ``count - 1``) say which prediction a candidate is; one that several objects take stays with the cheapest.
+    An object takes its k cheapest candidates, k being the sum of its best IoUs, at least one. ``slots`` (0 to
+    ``count - 1``) number the predictions; one that several objects take stays with the one it is cheapest for.
     """
     most = min(OVERLAPS_SUMMED, costs.shape[1])
     wanted = overlaps.masked_fill(~usable, 0).topk(most, 1).values.sum(1).floor().clamp(1, most).long()
@@ -339,7 +341,7 @@ class YOLOv7(Detector):
     """YOLOv7 and YOLOv7-X."""
 
     family = "yolov7"
-    preprocess = Preprocess(order="rgb", scale=1 / 255, resize="letterbox-centre")
+    preprocess = Preprocess(order="rgb", scale=1 / 255, resize="letterbox-center")
     selections: Mapping[str, Selection] = {
         "one_to_many": Selection(
             score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30000, max_detections=300
@@ -358,29 +360,29 @@ class YOLOv7(Detector):
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
         """Three boxes a cell, anchor by anchor."""
-        return _located(self._predictions(raw))
+        return _boxes_of(self._predictions(raw))
 
     def scores(self, raw: Raw) -> Tensor:
-        return _scored(self._predictions(raw))
+        return _scores_of(self._predictions(raw))
 
     def decode(self, raw: Raw, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         predictions = self._predictions(raw)
-        return _located(predictions), _scored(predictions)
+        return _boxes_of(predictions), _scores_of(predictions)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
-        """``head_in_p3`` to ``head_in_p5``, and ``decoded`` ``[b, n, 5 + classes]``: cx, cy, w, h, objectness, classes."""
+        """``head_in_p3`` to ``head_in_p5``, and ``decoded`` ``[b, n, 5 + classes]`` as ``_predictions``."""
         features = self.features(image)
         named = {f"head_in_p{level}": feature for level, feature in zip((3, 4, 5), features, strict=True)}
         return {**named, "decoded": self._predictions(self.head(features))}
 
     def _predictions(self, raw: Raw) -> Tensor:
-        """cx, cy, w, h in input pixels, objectness and classes ``[b, n, 5 + classes]``; n counts level, anchor, cell."""
+        """``[b, n, 5 + classes]``: cx, cy, w, h in input pixels, objectness, classes; n is level by anchor by cell."""
         levels = []
         for i, (level, stride) in enumerate(zip(raw["maps"], self.strides, strict=True)):
             batch, rows, h, w = level.shape
             anchors = self.head.anchors[i][:, None]  # [3, 1, 2]
             values = level.reshape(batch, 3, rows // 3, h * w).transpose(2, 3).sigmoid()  # [b, 3, h * w, 5 + classes]
-            corners, _ = points([level], [stride], -0.5)
+            corners, _ = anchor_points([level], [stride], -0.5)
             boxes = _boxes(values, corners, anchors, stride)
             levels.append(torch.cat([boxes, values[..., 4:]], -1).reshape(batch, 3 * h * w, rows // 3))
         return torch.cat(levels, 1)
@@ -406,11 +408,12 @@ class YOLOv7(Detector):
             objectness = values[:, :, 4]
             wanted = torch.zeros_like(objectness).flatten()
             wanted[places] = overlaps.detach().clamp(min=0)
-            centres, _ = points([objectness], [stride], 0.5)
-            learned = ~in_ignored(centres * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
+            centers, _ = anchor_points([objectness], [stride], 0.5)
+            learned = ~in_ignored(centers * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
-            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / sum_over_batch(learned.sum()).clamp(min=1)
+            supervised = sum_over_batch(learned.sum()).clamp(min=1)
+            sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / supervised
         area = size[0] * size[1] / WEIGHTS_PX**2
         return {
             "box": BOX_WEIGHT * len(targets) * sums["box"],
@@ -423,14 +426,14 @@ class YOLOv7(Detector):
         stride, anchors = self.strides[level], to_float32(self.head.anchors[level])
         h, w = values.shape[-2:]
         boxes = torch.cat(targets.boxes) / stride
-        counts = torch.tensor([len(one) for one in targets.labels], device=boxes.device)
+        counts = torch.tensor([len(labels) for labels in targets.labels], device=boxes.device)
         images = torch.arange(len(targets), device=boxes.device).repeat_interleave(counts, output_size=len(boxes))
         ratios = (boxes[:, None, 2:] - boxes[:, None, :2]) / anchors
         fits = torch.maximum(ratios, 1 / ratios).amax(-1) < ANCHOR_FACTOR  # [o, 3]
 
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        cells = centres.floor().clamp(min=0).minimum(centres.new_tensor([w - 1, h - 1]))
-        steps = torch.where(centres - cells < 0.5, -1.0, 1.0)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        cells = centers.floor().clamp(min=0).minimum(centers.new_tensor([w - 1, h - 1]))
+        steps = torch.where(centers - cells < 0.5, -1.0, 1.0)
         still = torch.zeros_like(steps[:, 0])
         offsets = torch.stack([still, still, steps[:, 0], still, still, steps[:, 1]], -1).reshape(-1, 3, 2)
         around = (cells[:, None] + offsets).long()  # [o, 3, 2]
@@ -442,7 +445,7 @@ class YOLOv7(Detector):
         image, x, y = images[:, None, None], x[:, None], y[:, None]
         picked = values[image, which, :, y, x]  # [o, 3, 3, 5 + classes]
         corners = torch.stack([x, y], -1) - 0.5
-        predicted = boxes_from_centres(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
+        predicted = cxcywh_to_xyxy(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
         places = ((image * 3 + which) * h + y) * w + x
         usable = fits[:, :, None] & exists[:, None]
         return Candidates(picked.flatten(1, 2), predicted.flatten(1, 2), places.flatten(1, 2), usable.flatten(1, 2))
@@ -469,17 +472,17 @@ class YOLOv7(Detector):
 
 def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Tensor:
     """cx, cy, w, h in pixels from ``values`` after the sigmoid; ``corners`` and ``anchors`` are in cells."""
-    centre = (values[..., :2] * 2 + corners) * stride
+    center = (values[..., :2] * 2 + corners) * stride
     extent = (values[..., 2:4] * 2) ** 2 * (anchors * stride)
-    return torch.cat([centre, extent], -1)
+    return torch.cat([center, extent], -1)
 
 
-def _located(predictions: Tensor) -> Tensor:
+def _boxes_of(predictions: Tensor) -> Tensor:
     """Boxes ``[b, n, 4]`` of decoded ``predictions`` ``[b, n, 5 + classes]``."""
-    return boxes_from_centres(predictions[..., :4])
+    return cxcywh_to_xyxy(predictions[..., :4])
 
 
-def _scored(predictions: Tensor) -> Tensor:
+def _scores_of(predictions: Tensor) -> Tensor:
     """Objectness times class probability ``[b, n, classes]`` of the same."""
     return predictions[..., 4:5] * predictions[..., 5:]
 
@@ -495,7 +498,6 @@ FAMILY = Family(
     title="YOLOv7",
     sizes=SIZES,
     make=YOLOv7,
-    weights_licence="GPL-3.0",
     landmark=r"model\.\d+\.ia\.0\.implicit",
     count_classes=_count_classes,
     renames=(
@@ -509,4 +511,5 @@ FAMILY = Family(
         (r"\.point\.bn\.", ".rbr_1x1.1."),
     ),
     constants={r"model\.\d+\.anchor_grid": lambda value: bool((value > 0).all())},
+    recipe="yolov7",
 )

@@ -13,16 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.detector import (
-    Detector,
-    Family,
-    Raw,
-    Recipe,
-    boxes_from_centres,
-    centres_from_boxes,
-    flatten_levels,
-    points,
-)
+from zoo.boxes import anchor_points, cxcywh_to_xyxy, flatten_levels, xyxy_to_cxcywh
+from zoo.detector import Detector, Raw, Recipe
+from zoo.families.family import Family
 from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
 from zoo.learning.assign_ota import sim_ota
@@ -32,7 +25,7 @@ from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
 PRIOR = 0.01
-"""Objectness and class probability that a fresh head gives."""
+"""Initial objectness and class probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ class Size:
 
     @property
     def conv(self) -> Callable[..., nn.Module]:
-        """What makes the 3x3 convolutions, called as ``(cin, cout, k, s)``."""
+        """Maker of the 3x3 convolutions, called as ``(cin, cout, k, s)``."""
         return DepthwiseConv if self.depthwise else ConvBNAct
 
 
@@ -70,7 +63,7 @@ SIZES = {
 
 
 class DepthwiseConv(nn.Sequential):
-    """kxk convolution of every channel for itself, then 1x1; batch norm and SiLU after both."""
+    """Depth-wise kxk convolution, then 1x1; batch norm and SiLU after both."""
 
     def __init__(self, cin: int, cout: int, k: int, s: int = 1) -> None:
         super().__init__()
@@ -145,15 +138,15 @@ class Neck(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         c3, c4, c5 = features
         side5 = self.lateral5(c5)
-        side4 = self.lateral4(self.top_down4(torch.cat([_doubled(side5), c4], 1)))
-        p3 = self.top_down3(torch.cat([_doubled(side4), c3], 1))
+        side4 = self.lateral4(self.top_down4(torch.cat([_upsample(side5), c4], 1)))
+        p3 = self.top_down3(torch.cat([_upsample(side4), c3], 1))
         p4 = self.bottom_up4(torch.cat([self.down3(p3), side4], 1))
         p5 = self.bottom_up5(torch.cat([self.down4(p4), side5], 1))
         return [p3, p4, p5]
 
 
 class Head(nn.Module):
-    """P3, P4, P5 to lists of one map a level: ``boxes`` ``[b, 4, h, w]`` (offsets of the centre from the cell's corner
+    """P3, P4, P5 to lists of one map a level: ``boxes`` ``[b, 4, h, w]`` (offsets of the center from the cell's corner
     in cells, logarithms of width and height in cells), ``objectness`` ``[b, 1, h, w]`` and ``classes``
     ``[b, classes, h, w]``, both before the sigmoid.
     """
@@ -207,42 +200,44 @@ class YOLOX(Detector):
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
-        return boxes_from_centres(self._centred(raw))
+        return cxcywh_to_xyxy(self._cxcywh(raw))
 
     def scores(self, raw: Raw) -> Tensor:
         """Objectness times class probability."""
-        objectness, classes = self._chances(raw)
+        objectness, classes = self._probabilities(raw)
         return objectness * classes
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (1 - IoU squared, weight 5), ``objectness`` and ``classes`` (binary cross entropy) and, while
         ``phase.closing``, ``l1`` (L1 on the raw boxes).
 
-        SimOTA says which cells learn which object; a true class counts as much as the predicted box overlaps. All
-        are sums divided by the number of these cells, at least 1.
+        Cells are assigned by SimOTA; the target score of the true class is the IoU of the predicted box. All losses are
+        sums divided by the number of positive cells, at least 1.
         """
         maps = {name: [level.float() for level in levels] for name, levels in raw.items()}
-        corners, cell = points(maps["boxes"], self.strides, 0.0)
+        corners, cell = anchor_points(maps["boxes"], self.strides, 0.0)
         offsets, objectness, logits = (flatten_levels(maps[name]) for name in ("boxes", "objectness", "classes"))
-        boxes = boxes_from_centres(_in_pixels(offsets, corners, cell))
-        centres = (corners + 0.5) * cell
-        assignment = sim_ota(boxes, logits, objectness, centres, cell, targets)
-        found = assignment.found(targets)
-        count = max(count_over_batch(len(found)), 1)
+        boxes = cxcywh_to_xyxy(_in_pixels(offsets, corners, cell))
+        centers = (corners + 0.5) * cell
+        assignment = sim_ota(boxes, logits, objectness, centers, cell, targets)
+        positives = assignment.positives(targets)
+        count = max(count_over_batch(len(positives)), 1)
 
-        taught = assignment.positive | ~in_ignored(centres, targets)
+        supervised = assignment.positive | ~in_ignored(centers, targets)
         entropy = F.binary_cross_entropy_with_logits(objectness[..., 0], assignment.positive.float(), reduction="none")
-        goals = F.one_hot(found.labels, self.classes) * found.ious[:, None]
+        overlaps = box_iou(positives.select(boxes), positives.boxes)
+        target_scores = F.one_hot(positives.labels, self.classes) * positives.ious[:, None]
+        class_entropy = F.binary_cross_entropy_with_logits(positives.select(logits), target_scores, reduction="sum")
         losses = {
-            "box": 5 * (1 - box_iou(found.of(boxes), found.boxes).square()).sum() / count + zero_if_finite(offsets, logits),
-            "objectness": (entropy * taught).sum() / count,
-            "classes": F.binary_cross_entropy_with_logits(found.of(logits), goals, reduction="sum") / count,
+            "box": 5 * (1 - overlaps.square()).sum() / count + zero_if_finite(offsets, logits),
+            "objectness": (entropy * supervised).sum() / count,
+            "classes": class_entropy / count,
         }
         if phase.closing:
-            own_cell = cell[found.cells]
-            true = centres_from_boxes(found.boxes) / own_cell
-            wanted = torch.cat([true[:, :2] - corners[found.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
-            losses["l1"] = (found.of(offsets) - wanted).abs().sum() / count
+            positive_cell = cell[positives.cells]
+            true = xyxy_to_cxcywh(positives.boxes) / positive_cell
+            target_offsets = torch.cat([true[:, :2] - corners[positives.cells], true[:, 2:].clamp(min=1e-8).log()], -1)
+            losses["l1"] = (positives.select(offsets) - target_offsets).abs().sum() / count
         return losses
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
@@ -250,15 +245,15 @@ class YOLOX(Detector):
         features = self.features(image)
         raw = self.head(features)
         named = {f"neck_p{level}": feature for level, feature in zip((3, 4, 5), features, strict=True)}
-        return {**named, "decoded": torch.cat([self._centred(raw), *self._chances(raw)], -1)}
+        return {**named, "decoded": torch.cat([self._cxcywh(raw), *self._probabilities(raw)], -1)}
 
-    def _centred(self, raw: Raw) -> Tensor:
+    def _cxcywh(self, raw: Raw) -> Tensor:
         """Boxes cx, cy, w, h ``[b, n, 4]`` in input pixels."""
-        corners, strides = points(raw["boxes"], self.strides, 0.0)
+        corners, strides = anchor_points(raw["boxes"], self.strides, 0.0)
         return _in_pixels(flatten_levels(raw["boxes"]), corners, strides)
 
     @staticmethod
-    def _chances(raw: Raw) -> tuple[Tensor, Tensor]:
+    def _probabilities(raw: Raw) -> tuple[Tensor, Tensor]:
         """Objectness ``[b, n, 1]`` and classes ``[b, n, classes]``."""
         return flatten_levels(raw["objectness"]).sigmoid(), flatten_levels(raw["classes"]).sigmoid()
 
@@ -268,7 +263,8 @@ def _in_pixels(offsets: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
     return torch.cat([(offsets[..., :2] + corners) * strides, offsets[..., 2:].exp() * strides], -1)
 
 
-def _doubled(x: Tensor) -> Tensor:
+def _upsample(x: Tensor) -> Tensor:
+    """Twice the height and width."""
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
@@ -277,7 +273,6 @@ FAMILY = Family(
     title="YOLOX",
     sizes=SIZES,
     make=YOLOX,
-    weights_licence="Apache-2.0",
     landmark=r"backbone\.backbone\.stem\.conv\.conv\.weight",
     count_classes=lambda shapes: shapes["head.cls_preds.0.weight"][0],
     renames=(
@@ -295,5 +290,5 @@ FAMILY = Family(
         (r"\.box_", ".reg_"),
         (r"\.objectness_", ".obj_"),
     ),
-    input_px={"yolox-nano": 416, "yolox-tiny": 416},
+    recipe="yolox",
 )

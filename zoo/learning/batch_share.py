@@ -1,10 +1,11 @@
-"""One batch in the hands of several processes: what a loss, a norm or a draw must know of the images that the others have.
+"""Sums, counts and random numbers over a batch that several processes share.
 
-A process alone has the whole batch, and everything here leaves its numbers as they are. Where several share a batch
-(``distill.train.parallel``), each has as many images, and its losses are its part of those of the whole batch: summed over the processes
-they are what one process would have found. So a sum is divided by a number that counts the whole batch (``sum_over_batch``,
-``count_over_batch``), a mean is divided by ``batch_shares`` besides, and random numbers are drawn for all images, of which each process
-takes its own (``sample_for_batch``). All processes must call these functions equally often and in the same order.
+Alone, a process has the whole batch, and these functions change nothing. Where processes share a batch
+(``distill.train.parallel``), each has equally many images, and its loss is its part of the whole batch's: summed over
+the processes, the losses equal those of one process. So a sum is divided by a number counted over the whole batch
+(``sum_over_batch``, ``count_over_batch``), a mean over images is also divided by ``batch_shares``, and random numbers
+are drawn for all images, of which each process takes its rows (``sample_for_batch``). All processes must call these
+functions equally often and in the same order.
 """
 
 from __future__ import annotations
@@ -16,63 +17,63 @@ from torch import Tensor
 
 
 class BatchShare:
-    """What a process has of every batch: part ``rank`` of ``world``. This one has all of it."""
+    """The share of every batch that a process has: part ``rank`` of ``world``. This class has all of it."""
 
     rank = 0
     world = 1
 
     def total(self, x: Tensor) -> Tensor:
-        """The sum of every process's ``x``, whose gradient reaches all of them."""
+        """The sum of ``x`` over the processes; its gradient reaches all of them."""
         return x
 
     def count(self, number: int) -> int:
-        """The sum of every process's ``number``."""
+        """The sum of ``number`` over the processes."""
         return number
 
     def most(self, number: int) -> int:
-        """The largest of every process's ``number``."""
+        """The maximum of ``number`` over the processes."""
         return number
 
 
-_part = BatchShare()
+_share = BatchShare()
 
 
 def batch_share() -> BatchShare:
-    """What this process has of every batch."""
-    return _part
+    """The share of every batch that this process has."""
+    return _share
 
 
 @contextmanager
-def use_batch_share(mine: BatchShare) -> Iterator[None]:
-    """Inside, this process has ``mine`` of every batch."""
-    global _part
-    before, _part = _part, mine
+def use_batch_share(share: BatchShare) -> Iterator[None]:
+    """Inside the block, this process has ``share`` of every batch."""
+    global _share
+    previous, _share = _share, share
     try:
         yield
     finally:
-        _part = before
+        _share = previous
 
 
 def sum_over_batch(x: Tensor) -> Tensor:
     """``x`` summed over the processes that share the batch."""
-    return _part.total(x)
+    return _share.total(x)
 
 
 def count_over_batch(number: int) -> int:
-    """``number`` summed over them."""
-    return _part.count(number)
+    """``number`` summed over the processes that share the batch."""
+    return _share.count(number)
 
 
 def max_over_batch(number: int) -> int:
-    """The largest of their ``number``."""
-    return _part.most(number)
+    """The maximum of ``number`` over the processes that share the batch."""
+    return _share.most(number)
 
 
 def batch_shares() -> int:
-    """How many processes share the batch: what divides a mean over the images of one of them."""
-    return _part.world
+    """Number of processes that share the batch; divides a mean over the images of one of them."""
+    return _share.world
 
 
-def sample_for_batch(draw: Callable[[int], Tensor], images: int) -> Tensor:
-    """Random numbers for ``images`` of this process, ``[images, ...]``: its rows of what ``draw`` gives for the whole batch."""
-    return draw(images * _part.world)[_part.rank * images : (_part.rank + 1) * images]
+def sample_for_batch(sample: Callable[[int], Tensor], images: int) -> Tensor:
+    """Random numbers ``[images, ...]`` for this process: its rows of what ``sample`` gives for the whole batch."""
+    return sample(images * _share.world)[_share.rank * images : (_share.rank + 1) * images]

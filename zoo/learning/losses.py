@@ -1,6 +1,6 @@
-"""What losses are made of: overlaps of boxes and the focal losses, each element for itself; the family sums and weighs.
+"""Elementwise losses: box overlaps and focal losses. The family sums and weights them.
 
-Everything is computed in float32 (float64 stays), whatever precision the network runs in. Boxes are x1, y1, x2, y2.
+Computed in float32 (float64 stays), whatever precision the network runs in. Boxes are x1, y1, x2, y2.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from zoo.nms import iou_matrix
 Overlap: TypeAlias = Literal["iou", "giou", "ciou"]
 
 AREA_EPS = 1e-9
-"""Least divisor of an overlap, in squared units of the boxes: keeps gradients of empty boxes finite."""
+"""Smallest divisor of an overlap, in squared units of the boxes: keeps gradients of empty boxes finite."""
 
 
 def to_float32(x: Tensor) -> Tensor:
-    """``x`` in float32, or in float64 if it has it."""
+    """``x`` in float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def box_iou(a: Tensor, b: Tensor, kind: Overlap = "iou") -> Tensor:
-    """Overlap of each box of ``a`` ``[..., 4]`` with the one of ``b`` ``[..., 4]`` at its place (broadcast): ``[...]``.
+    """Elementwise overlap ``[...]`` of boxes ``a`` ``[..., 4]`` and ``b`` ``[..., 4]`` (broadcast).
 
-    ``iou`` is intersection over union, 0..1. ``giou`` takes off the share of the smallest enclosing box that the union
-    leaves empty, down to -1 (Rezatofighi et al. 2019). ``ciou`` takes off the distance of the centres and the difference
-    of the aspect ratios, whose weight is held constant in the gradient (Zheng et al. 2020).
+    ``iou`` is intersection over union, 0..1. ``giou`` subtracts the share of the smallest enclosing box that the union
+    leaves empty, down to -1 (Rezatofighi et al. 2019). ``ciou`` subtracts the distance of the centers and the
+    difference of the aspect ratios, whose weight has no gradient (Zheng et al. 2020).
     """
     if kind not in get_args(Overlap):
         raise unknown_name("overlap", kind, get_args(Overlap))
@@ -44,21 +44,21 @@ def box_iou(a: Tensor, b: Tensor, kind: Overlap = "iou") -> Tensor:
     iou = inter / union.clamp(min=AREA_EPS)
     if kind == "iou":
         return iou
-    around = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    enclosing = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     if kind == "giou":
-        area = around.prod(-1).clamp(min=AREA_EPS)
+        area = enclosing.prod(-1).clamp(min=AREA_EPS)
         return iou - (area - union) / area
-    apart = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2).square().sum(-1)
-    diagonal = around.square().sum(-1).clamp(min=AREA_EPS)
-    turn = _angle(size_a) - _angle(size_b)
-    aspect = 4 / math.pi**2 * turn.square()
+    distance = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2).square().sum(-1)
+    diagonal = enclosing.square().sum(-1).clamp(min=AREA_EPS)
+    angle = _angle(size_a) - _angle(size_b)
+    aspect = 4 / math.pi**2 * angle.square()
     with torch.no_grad():
         weight = aspect / (1 - iou + aspect).clamp(min=1e-7)
-    return iou - apart / diagonal - weight * aspect
+    return iou - distance / diagonal - weight * aspect
 
 
 def _angle(size: Tensor) -> Tensor:
-    """The angle whose tangent is width over height, from sizes ``[..., 2]``."""
+    """Arctangent of width over height, from sizes ``[..., 2]``."""
     width, height = size.clamp(min=0).unbind(-1)
     return torch.atan(width / height.clamp(min=1e-7))
 
@@ -66,7 +66,7 @@ def _angle(size: Tensor) -> Tensor:
 def iou_pairwise(a: Tensor, b: Tensor, kind: Overlap = "iou") -> Tensor:
     """Overlap of every box of ``a`` ``[..., n, 4]`` with every box of ``b`` ``[..., m, 4]``: ``[..., n, m]``.
 
-    ``iou`` has no gradient: it serves assignment.
+    ``iou`` has no gradient: it is for assignment.
     """
     if kind == "iou":
         return iou_matrix(a, b)
@@ -74,9 +74,9 @@ def iou_pairwise(a: Tensor, b: Tensor, kind: Overlap = "iou") -> Tensor:
 
 
 def quality_focal(logits: Tensor, qualities: Tensor, beta: float = 2.0) -> Tensor:
-    """Quality focal loss of every ``logits`` ``[...]`` for a true quality 0..1 of the same shape (Li et al. 2020).
+    """Quality focal loss ``[...]`` of ``logits`` ``[...]`` for target ``qualities`` ``[...]`` in 0..1 (Li et al. 2020).
 
-    Binary cross entropy times the difference of score and quality to the power ``beta``; background has quality 0.
+    Binary cross entropy times the distance of score and quality to the power ``beta``; background has quality 0.
     """
     logits = to_float32(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, qualities, reduction="none")
@@ -84,10 +84,9 @@ def quality_focal(logits: Tensor, qualities: Tensor, beta: float = 2.0) -> Tenso
 
 
 def distribution_focal(logits: Tensor, distances: Tensor) -> Tensor:
-    """Distribution focal loss ``[...]`` of ``logits`` ``[..., bins]`` for true ``distances`` ``[...]`` in bins (Li et al. 2020).
+    """Distribution focal loss ``[...]`` of ``logits`` ``[..., bins]`` for ``distances`` ``[...]`` (Li et al. 2020).
 
-    Cross entropy to the two bins beside the distance, each with the share that the nearness to it gives. A distance is
-    0 to bins - 1.
+    Cross entropy to the two bins next to the distance, weighted by linear interpolation. Distances are 0 to bins - 1.
     """
     scores = F.log_softmax(to_float32(logits), -1)
     distances = to_float32(distances)
@@ -99,25 +98,25 @@ def distribution_focal(logits: Tensor, distances: Tensor) -> Tensor:
 
 
 def varifocal(logits: Tensor, qualities: Tensor, positive: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """Varifocal loss of every ``logits`` ``[...]`` (Zhang et al. 2021).
+    """Varifocal loss ``[...]`` of ``logits`` ``[...]`` (Zhang et al. 2021).
 
-    Where ``positive`` (bool, same shape) the binary cross entropy to the true quality 0..1, times that quality; elsewhere
-    that to 0, times ``alpha`` and the score to the power ``gamma``. Weights are held constant in the gradient.
+    Where ``positive`` (bool, same shape): binary cross entropy to the target quality 0..1, times that quality.
+    Elsewhere: to 0, times ``alpha`` and the score to the power ``gamma``. The weights have no gradient.
     """
     logits = to_float32(logits)
-    goal = torch.where(positive, qualities, torch.zeros_like(logits))
-    weight = torch.where(positive, goal, alpha * logits.detach().sigmoid().pow(gamma))
-    return F.binary_cross_entropy_with_logits(logits, goal, reduction="none") * weight
+    target = torch.where(positive, qualities, torch.zeros_like(logits))
+    weight = torch.where(positive, target, alpha * logits.detach().sigmoid().pow(gamma))
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight
 
 
-def in_ignored(centres: Tensor, targets: Targets) -> Tensor:
-    """Which cells are not to be taught as background, bool ``[b, n]``: those with their centre in an ignored region.
+def in_ignored(centers: Tensor, targets: Targets) -> Tensor:
+    """Mask ``[b, n]`` of the cells whose center is in an ignored region; they are no background.
 
-    ``centres`` ``[n, 2]`` are x, y in pixels of the input.
+    ``centers`` ``[n, 2]`` are x, y in pixels of the input.
     """
-    return torch.stack([inside(centres, regions) for regions in targets.ignored])
+    return torch.stack([inside(centers, regions) for regions in targets.ignored])
 
 
 def zero_if_finite(*raw: Tensor) -> Tensor:
-    """0, or not a number if any element is infinite or not a number: no assignment can hide an overflow then."""
-    return torch.stack([to_float32(one.detach()).sum() * 0 for one in raw]).sum()
+    """0, or NaN if any element is not finite: added to a loss, it keeps the assignment from hiding an overflow."""
+    return torch.stack([to_float32(tensor.detach()).sum() * 0 for tensor in raw]).sum()

@@ -1,4 +1,4 @@
-"""What a detector learns from: the true boxes of a batch, and how far training has come."""
+"""Ground truth of a batch, and the progress of training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """True boxes of a batch, one entry an image; boxes are x1, y1, x2, y2 in pixels of the network's input.
+    """Ground truth of a batch, one entry an image; boxes are x1, y1, x2, y2 in pixels of the network's input.
 
-    ``ignored`` are regions (crowds) where a detector is neither taught an object nor background.
+    ``ignored`` are regions (crowds) that count neither as object nor as background.
     """
 
     boxes: tuple[Tensor, ...]
-    """float32 ``[objects, 4]`` an image, inside the input and wider and higher than 0."""
+    """float32 ``[objects, 4]`` an image, inside the input, of positive width and height."""
     labels: tuple[Tensor, ...]
     """int64 ``[objects]`` an image, contiguous class numbers."""
     ignored: tuple[Tensor, ...]
@@ -28,37 +28,42 @@ class Targets:
 
     @property
     def objects(self) -> int:
-        """Objects of the whole batch."""
+        """Number of objects in the batch."""
         return sum(len(labels) for labels in self.labels)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same on another device."""
-        return Targets(*(tuple(one.to(device, non_blocking=True) for one in column) for column in (self.boxes, self.labels, self.ignored)))
+        columns = (self.boxes, self.labels, self.ignored)
+        return Targets(*(tuple(tensor.to(device, non_blocking=True) for tensor in column) for column in columns))
 
     @property
     def most_objects(self) -> int:
-        """Objects of the image that has the most."""
+        """Largest number of objects in an image."""
         return max((len(labels) for labels in self.labels), default=0)
 
-    def padded(self, most: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes ``[b, m, 4]``, labels ``[b, m]`` and which of them are there, bool ``[b, m]``; m is ``most``, or the most of any image."""
-        most = self.most_objects if most is None else most
-        boxes = torch.stack([_lengthened(one, most) for one in self.boxes])
-        labels = torch.stack([_lengthened(one, most) for one in self.labels])
-        there = torch.stack([torch.arange(most, device=one.device) < len(one) for one in self.labels])
-        return boxes, labels, there
+    def padded(self, length: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes ``[b, m, 4]``, labels ``[b, m]`` and a mask of the valid ones, bool ``[b, m]``.
+
+        m is ``length``, by default ``most_objects``.
+        """
+        m = self.most_objects if length is None else length
+        boxes = torch.stack([_padded(rows, m) for rows in self.boxes])
+        labels = torch.stack([_padded(rows, m) for rows in self.labels])
+        valid = torch.stack([torch.arange(m, device=rows.device) < len(rows) for rows in self.labels])
+        return boxes, labels, valid
 
 
-def _lengthened(values: Tensor, length: int) -> Tensor:
+def _padded(values: Tensor, length: int) -> Tensor:
+    """``values`` ``[n, ...]`` with zeros up to ``[length, ...]``."""
     return torch.cat([values, values.new_zeros(length - len(values), *values.shape[1:])])
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How far training has come."""
+    """The progress of training."""
 
     progress: float = 0.0
-    """Share of all steps that are done, 0 to 1."""
+    """Share of all steps done, 0 to 1."""
     closing: bool = False
     """Whether these are the last epochs, without strong augmentation."""
 
@@ -73,6 +78,6 @@ def inside(points: Tensor, regions: Tensor) -> Tensor:
 
 
 def total(losses: dict[str, Tensor] | Sequence[Tensor]) -> Tensor:
-    """The sum of named losses, which training minimises."""
+    """The sum of named losses, which training minimizes."""
     values = list(losses.values()) if isinstance(losses, dict) else list(losses)
     return torch.stack([value.reshape(()) for value in values]).sum()

@@ -1,7 +1,7 @@
-"""The tensors of anyone's detector checkpoint, read without running anything in it.
+"""Tensors of other projects' detector checkpoints, read without executing anything in the file.
 
-Torch files (zip and legacy), .safetensors and .npz; pickles go through ``zoo.weights.safe_pickle``, so the packages that wrote
-them are not needed and nothing in them runs. Every claimed size is checked against the file first.
+Reads torch files (zip and legacy), .safetensors and .npz. Pickles go through ``zoo.weights.safe_pickle``: nothing in
+them runs, and the packages that wrote them are not needed. Every claimed size is checked against the file first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,40 +24,44 @@ from numpy.lib import format as npy
 
 from workbench.errors import BadInput
 from zoo.weights.safe_pickle import DTYPES, MAX_DIMS, InertObject, InertUnpickler, Stored, listed, shown
+from zoo.weights.text import one_line
 
 MAX_FILE_BYTES = 16 * 2**30
-MAX_NAMES = 20_000
-"""Tensors, and modules walked, in one file."""
+MAX_TENSORS = 20_000
+"""Tensors, and modules visited, in one file."""
 MAX_NAME_LENGTH = 1_000
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 """First pickle of a torch file older than the zip layout; the second is its version, 1001."""
 
 BIG_ENDIAN = "written on a big-endian machine, whose numbers this one would misread: save it on a little-endian one"
 SAFETENSORS = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
     "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
-FAULTS = (
-    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, LookupError, ValueError, TypeError,
-    AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError,
+"""Data type of the safetensors format to torch's name of it."""
+READ_ERRORS = (
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, LookupError, ValueError,
+    TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError,
 )  # fmt: skip
-"""What a damaged or hostile file can make the standard readers raise; RecursionError is a RuntimeError."""
+"""Exceptions of the standard readers on damaged or hostile files; RecursionError is a RuntimeError."""
 
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """What a checkpoint holds: tensors on the CPU in their stored type, by the names its authors gave them."""
+    """Tensors on the CPU in their stored data type, by their official names, and what else the file says."""
 
     tensors: dict[str, torch.Tensor]
     source: str
-    """Where in the file they lay: ``ema.module``, ``ema``, ``model``, ``state_dict`` or ``(top level)``."""
+    """Key under which the tensors were: ``ema.module``, ``ema``, ``model``, ``state_dict`` or ``(top level)``."""
     classes: tuple[str, ...] | None
-    """Class names, if a pickled model carries them."""
+    """Class names, if a pickled model has them."""
     facts: dict[str, Any]
     """Plain scalars at the file's top level: epoch, date, version, licence."""
     sha256: str
-    """Of the whole file, in hexadecimal."""
+    """Digest of the whole file, hexadecimal."""
 
 
 def read_foreign(path: str | Path) -> ForeignCheckpoint:
@@ -66,13 +70,14 @@ def read_foreign(path: str | Path) -> ForeignCheckpoint:
     try:
         return _read(path)
     except BadInput as error:
-        raise BadInput(_one_line(f"{path}: {error}")) from None
-    except FAULTS as error:
-        raise BadInput(_one_line(f"{path}: damaged, or not what it claims to be ({type(error).__name__} {error})")) from error
+        raise BadInput(one_line(f"{path}: {error}")) from None
+    except READ_ERRORS as error:
+        reason = f"{type(error).__name__} {error}"
+        raise BadInput(one_line(f"{path}: damaged, or not what it claims to be ({reason})")) from error
 
 
 def check_finite(tensors: dict[str, torch.Tensor], except_for: Container[str] = ()) -> None:
-    """Refuses NaN, and infinity in tensors whose name is not in ``except_for``; names the first offender."""
+    """Refuse NaN, and infinity in tensors whose name is not in ``except_for``; the error names the first one."""
     for name, tensor in tensors.items():
         if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
@@ -90,7 +95,7 @@ def _read(path: Path) -> ForeignCheckpoint:
         raise BadInput("not a regular file: pass the checkpoint itself")
     if not 0 < path.stat().st_size <= MAX_FILE_BYTES:
         raise BadInput(f"{path.stat().st_size} bytes long, where a checkpoint has 1 to {MAX_FILE_BYTES}")
-    # Held whole, so that what is hashed is what is read, and so that no claimed length can ask for more than is there.
+    # Read at once: the digest is of the very bytes that are parsed, and no claimed length can exceed them.
     data = path.read_bytes()
     classes: tuple[str, ...] | None = None
     facts: dict[str, Any] = {}
@@ -114,10 +119,6 @@ def _read(path: Path) -> ForeignCheckpoint:
     return ForeignCheckpoint(tensors, source, classes, facts, hashlib.sha256(data).hexdigest())
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 # ---- torch files
 
 
@@ -125,19 +126,20 @@ def _read_torch(
     content: Any, sizes: dict[str, int], fetch: Callable[[str], bytes]
 ) -> tuple[dict[str, torch.Tensor], str, tuple[str, ...] | None, dict[str, Any]]:
     """Tensors, source, classes and facts of an unpickled file; ``sizes`` of its storages in bytes, ``fetch`` by key."""
-    for source, value in _places(content):
+    for source, value in _weight_locations(content):
         stored = _tensors_in(value)
         if stored:
-            buffers: dict[str, bytearray] = {}
-            tensors = {name: _materialise(name, tensor, sizes, fetch, buffers) for name, tensor in stored.items()}
-            facts = {k: v for k, v in content.items() if isinstance(k, str) and _is_scalar(v)} if isinstance(content, dict) else {}
+            storages = _Storages(sizes, fetch)
+            tensors = {name: storages.tensor(name, tensor) for name, tensor in stored.items()}
+            entries = content.items() if isinstance(content, dict) else ()
+            facts = {key: value for key, value in entries if isinstance(key, str) and _is_scalar(value)}
             return tensors, source, _class_names(value), facts
     keys = listed(list(content)) if isinstance(content, dict) else f"a {type(content).__name__.strip('_')}"
     raise BadInput(f"no weights at ema.module, ema, model, state_dict or the top level, which holds {keys}")
 
 
-def _places(content: Any) -> Iterator[tuple[str, Any]]:
-    """Where weights may lie, best first: an averaged model is what its authors publish."""
+def _weight_locations(content: Any) -> Iterator[tuple[str, Any]]:
+    """Keys under which weights may be, best first: authors publish the averaged model (EMA)."""
     if isinstance(content, dict):
         if isinstance(content.get("ema"), dict):
             yield "ema.module", content["ema"].get("module")
@@ -151,66 +153,82 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _tensors_in(value: Any) -> dict[str, Stored]:
-    """Tensors of a pickled module, or of a dict that holds tensors and scalars only; else none."""
+    """Tensors of a pickled module, or of a dict of tensors and scalars only; empty for anything else."""
     if isinstance(value, InertObject):
         return _module_tensors(value) if isinstance(value.get("_modules"), dict) else {}
-    if not isinstance(value, dict) or len(value) > MAX_NAMES:
+    if not isinstance(value, dict) or len(value) > MAX_TENSORS:
         return {}
-    found = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, Stored)}
-    rest = [item for key, item in value.items() if key not in found and not str(key).endswith("_extra_state")]
-    return found if all(item is None or _is_scalar(item) or isinstance(item, InertObject) for item in rest) else {}
+    tensors = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, Stored)}
+    others = [item for key, item in value.items() if key not in tensors and not str(key).endswith("_extra_state")]
+    return tensors if all(item is None or _is_scalar(item) or isinstance(item, InertObject) for item in others) else {}
 
 
 def _module_tensors(top: InertObject) -> dict[str, Stored]:
-    """Named as ``state_dict`` would: parameters and persistent buffers, then children, depth first."""
-    found: dict[str, Stored] = {}
-    todo, walked = [("", top)], 0
-    while todo:
-        prefix, module = todo.pop()
-        walked += 1
+    """Tensors by their ``state_dict`` names: parameters and persistent buffers, then children, depth first."""
+    tensors: dict[str, Stored] = {}
+    stack, visited = [("", top)], 0
+    while stack:
+        prefix, module = stack.pop()
+        visited += 1
         skipped = module.get("_non_persistent_buffers_set") or ()
         children: list[tuple[str, InertObject]] = []
         for group in ("_parameters", "_buffers", "_modules"):
             for name, item in (module.get(group) or {}).items():
                 if item is None or (group == "_buffers" and name in skipped):
                     continue
-                if type(name) is not str or len(prefix) + len(name) > MAX_NAME_LENGTH or walked + len(found) > MAX_NAMES:
-                    raise BadInput(f"its modules nest without end, or there are over {MAX_NAMES}: refused")
+                too_many = visited + len(tensors) > MAX_TENSORS
+                if type(name) is not str or len(prefix) + len(name) > MAX_NAME_LENGTH or too_many:
+                    raise BadInput(f"its modules nest without end, or there are over {MAX_TENSORS}: refused")
                 if group == "_modules" and isinstance(item, InertObject):
                     children.append((f"{prefix}{name}.", item))
                 elif group != "_modules" and isinstance(item, Stored):
-                    found[prefix + name] = item
+                    tensors[prefix + name] = item
                 else:
-                    raise BadInput(f"{shown(prefix)} has {shown(name)} in {group}, a {type(item).__name__.strip('_')}: refused")
-        todo += reversed(children)
-    return found
+                    kind = type(item).__name__.strip("_")
+                    raise BadInput(f"{shown(prefix)} has {shown(name)} in {group}, a {kind}: refused")
+        stack += reversed(children)
+    return tensors
 
 
 def _class_names(model: Any) -> tuple[str, ...] | None:
-    """The ``names`` of a pickled model: a list, or a dict from 0 on."""
+    """The ``names`` of a pickled model: a list, or a dict with the keys 0, 1, 2, ..."""
     names = model.get("names") if isinstance(model, InertObject) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
-    return tuple(names) if isinstance(names, (list, tuple)) and names and all(type(name) is str for name in names) else None
+    if isinstance(names, (list, tuple)) and names and all(type(name) is str for name in names):
+        return tuple(names)
+    return None
 
 
-def _materialise(
-    name: str, tensor: Stored, sizes: dict[str, int], fetch: Callable[[str], bytes], buffers: dict[str, bytearray]
-) -> torch.Tensor:
-    """The tensor itself; tensors that share a storage in the file share it here, through ``buffers``."""
-    key, claimed = tensor.storage.key, tensor.storage.numel * tensor.storage.dtype.itemsize
-    if claimed > sizes.get(key, 0):
-        raise BadInput(f"tensor {shown(name)}: its storage {shown(key)} claims {claimed} bytes, the file has {sizes.get(key, 0)}")
-    room, numel = claimed // tensor.dtype.itemsize, math.prod(tensor.size)
-    if numel == 0:
-        return torch.empty(tensor.size, dtype=tensor.dtype)
-    start = tensor.storage.start + tensor.offset
-    last = start + sum((n - 1) * step for n, step in zip(tensor.size, tensor.stride, strict=True))
-    if last >= room or numel > room:
-        raise BadInput(f"tensor {shown(name)}: {numel} elements up to element {last} of a storage that has {room}")
-    if key not in buffers:
-        buffers[key] = bytearray(fetch(key))
-    return torch.frombuffer(buffers[key], dtype=tensor.dtype, count=room).as_strided(tensor.size, tensor.stride, start)
+class _Storages:
+    """The storages of a torch file; tensors that share a storage in the file share its memory here.
+
+    ``sizes`` are in bytes, ``fetch`` reads a storage's content, both by key.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], fetch: Callable[[str], bytes]) -> None:
+        self.sizes, self.fetch = sizes, fetch
+        self.buffers: dict[str, bytearray] = {}
+
+    def tensor(self, name: str, stored: Stored) -> torch.Tensor:
+        """The tensor itself; sizes that exceed the file are refused under its ``name``."""
+        key, dtype = stored.storage.key, stored.dtype
+        claimed, available = stored.storage.numel * stored.storage.dtype.itemsize, self.sizes.get(key, 0)
+        if claimed > available:
+            what = f"tensor {shown(name)}: its storage {shown(key)}"
+            raise BadInput(f"{what} claims {claimed} bytes, the file has {available}")
+        count, numel = claimed // dtype.itemsize, math.prod(stored.size)
+        if numel == 0:
+            return torch.empty(stored.size, dtype=dtype)
+        start = stored.storage.start + stored.offset
+        last = start + sum((n - 1) * step for n, step in zip(stored.size, stored.stride, strict=True))
+        if last >= count or numel > count:
+            what = f"{numel} elements up to element {last} of a storage that has {count}"
+            raise BadInput(f"tensor {shown(name)}: {what}")
+        if key not in self.buffers:
+            self.buffers[key] = bytearray(self.fetch(key))
+        storage = torch.frombuffer(self.buffers[key], dtype=dtype, count=count)
+        return storage.as_strided(stored.size, stored.stride, start)
 
 
 def _open_zip(data: bytes) -> zipfile.ZipFile:
@@ -221,11 +239,14 @@ def _open_zip(data: bytes) -> zipfile.ZipFile:
         if name.startswith("/") or "\\" in name or name[1:2] == ":" or "\0" in name or ".." in name.split("/"):
             raise BadInput(f"archive entry {shown(name)} points outside the archive: refused")
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise BadInput(f"archive entry {shown(name)} is compressed, where torch.save and numpy.savez store: save it anew")
+            what = f"archive entry {shown(name)} is compressed"
+            raise BadInput(f"{what}, where torch.save and numpy.savez store: save it anew")
     if len(set(names)) < len(names) or sum(entry.file_size for entry in entries) > len(data):
         raise BadInput("its archive entries overlap: refused")
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
-        raise BadInput("a TorchScript program, whose code would have to be run: pass the checkpoint that it was made from")
+        raise BadInput(
+            "a TorchScript program, whose code would have to be run: pass the checkpoint that it was made from"
+        )
     return archive
 
 
@@ -279,17 +300,19 @@ def _read_safetensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, A
     if not isinstance(header, dict):
         raise BadInput("its header is no table of tensors")
     facts = {key: value for key, value in dict(header.pop("__metadata__", {})).items() if _is_scalar(value)}
-    if len(header) > MAX_NAMES:
-        raise BadInput(f"{len(header)} tensors, the most is {MAX_NAMES}")
+    if len(header) > MAX_TENSORS:
+        raise BadInput(f"{len(header)} tensors, the most is {MAX_TENSORS}")
     tensors, covered = {}, 0
     for name, entry in header.items():
         if entry["dtype"] not in SAFETENSORS:
             raise BadInput(f"tensor {shown(name)} has type {shown(entry['dtype'])}; known: {', '.join(SAFETENSORS)}")
         dtype, shape, (begin, end) = DTYPES[SAFETENSORS[entry["dtype"]]], entry["shape"], entry["data_offsets"]
         if len(shape) > MAX_DIMS or not all(type(n) is int and 0 <= n < 2**62 for n in (*shape, begin, end)):
-            raise BadInput(f"tensor {shown(name)} has shape {listed(shape)} at bytes {shown(begin)} to {shown(end)}: refused")
+            place = f"at bytes {shown(begin)} to {shown(end)}"
+            raise BadInput(f"tensor {shown(name)} has shape {listed(shape)} {place}: refused")
         if end > len(body) or end - begin != math.prod(shape) * dtype.itemsize:
-            raise BadInput(f"tensor {shown(name)} of shape {listed(shape)} lies at bytes {begin} to {end} of {len(body)}: refused")
+            place = f"lies at bytes {begin} to {end} of {len(body)}"
+            raise BadInput(f"tensor {shown(name)} of shape {listed(shape)} {place}: refused")
         tensors[name] = _from_bytes(body[begin:end], dtype, shape)
         covered += end - begin
         if covered > len(body):
@@ -316,4 +339,6 @@ def _read_npz(archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
 def _from_bytes(body: bytes | memoryview, dtype: torch.dtype, shape: Iterable[int]) -> torch.Tensor:
     """A tensor of ``shape`` that owns its elements."""
     shape = tuple(shape)
-    return torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape) if len(body) else torch.empty(shape, dtype=dtype)
+    if not len(body):
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(body), dtype=dtype).reshape(shape)

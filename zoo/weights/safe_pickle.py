@@ -1,7 +1,7 @@
-"""A pickle played back inertly: nothing that it names is imported, nothing in it is called.
+"""A pickle reader that imports nothing the pickle names and calls nothing in it.
 
-A name is one of the builders below, a storage or element type, or gives an inert ``InertObject`` that keeps its attributes
-unread; any other name is refused. Sizes that a pickle claims are checked before anything is allocated for them.
+A name is one of the builders below, a storage or data type, or a known model class, whose objects become
+``InertObject`` with their attributes; any other name is refused. Claimed sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from typing import Any, ClassVar
 import torch
 
 from workbench.errors import BadInput
+from zoo.weights.text import shorten
 
 STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
-    "BoolStorage": "bool", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
 }  # fmt: skip
-"""Element type of each storage class; an untyped storage counts bytes."""
+"""Data type of each storage class; the size of an untyped storage is in bytes."""
 
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name)
     for name in {*STORAGES.values(), "float8_e4m3fn", "float8_e5m2", "uint64", "uint32", "uint16"}
 }
-"""Element types by their torch name."""
+"""Data types by their torch name."""
 
 MAX_DIMS = 16
 
-# Where model classes, and what rides along with them in a checkpoint, are known to live. None of it is loaded, so that the list
-# bars no attack by itself: it tells a checkpoint from a file that carries something else.
+# Packages of model classes and of other objects in checkpoints. Nothing of them is loaded, so the list is no security
+# measure by itself: it distinguishes a checkpoint from a file with other content.
 INERT_PREFIXES = (
-    "torch.nn.", "torch.optim.", "torchvision.", "timm.", "pytorch_lightning.", "lightning.", "omegaconf.", "easydict.", "yacs.",
-    "models.", "utils.", "src.", "ultralytics.", "yolox.", "yolo.", "yolov5.", "yolov6.", "yolov7.", "damo.", "nanodet.", "mmcv.",
-    "mmdet.", "mmengine.", "mmyolo.", "__main__.",
+    "torch.nn.", "torch.optim.", "torchvision.", "timm.", "pytorch_lightning.", "lightning.", "omegaconf.", "easydict.",
+    "yacs.", "models.", "utils.", "src.", "ultralytics.", "yolox.", "yolo.", "yolov5.", "yolov6.", "yolov7.", "damo.",
+    "nanodet.", "mmcv.", "mmdet.", "mmengine.", "mmyolo.", "__main__.",
 )  # fmt: skip
 INERT_NAMES = frozenset(
     [f"builtins.{name}" for name in ("object", "int", "float", "str", "bool", "type")]
@@ -47,15 +49,15 @@ INERT_NAMES = frozenset(
     + [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
     + [f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")]
     + [f"numpy.{name}" for name in ("dtype", "ndarray", "float64", "float32", "int64", "int32", "bool_")]
-    + ["argparse.Namespace", "types.SimpleNamespace", "collections.deque", "copyreg._reconstructor", "enum.Enum", "torch.device"]
-    + ["torch.Tensor", "torch.torch_version.TorchVersion"]
+    + ["argparse.Namespace", "types.SimpleNamespace", "collections.deque", "copyreg._reconstructor", "enum.Enum"]
+    + ["torch.device", "torch.Tensor", "torch.torch_version.TorchVersion"]
 )
 PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """A run of ``numel`` elements in the file, of which a view begins at element ``start``."""
+    """A storage of ``numel`` elements in the file; a view of it begins at element ``start``."""
 
     dtype: torch.dtype
     key: str
@@ -65,7 +67,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A tensor not yet read: elements of a storage, with offset and strides in elements."""
+    """A tensor not yet read: a strided view of a storage, offset and strides in elements."""
 
     storage: Storage
     offset: int
@@ -76,14 +78,14 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class InertName:
-    """A class or function that a pickle names. ``build`` makes its value; without it calls give an inert thing."""
+    """A class or function that a pickle names. ``build`` makes its value, by default an ``InertObject``."""
 
     text: str
     build: Callable[..., Any] | None = None
 
 
 class InertObject:
-    """An object of a class that is not loaded: its attributes are kept, unread and unrun."""
+    """An object of a class that is not loaded; its attributes are stored, not interpreted."""
 
     def __init__(self, name: InertName) -> None:
         self.name = name
@@ -94,7 +96,7 @@ class InertObject:
 
 
 def _key(key: Any, depth: int = 0) -> Any:
-    """A dict key or set member whose hash cannot recurse without end: the interpreter does not survive that."""
+    """A dict key or set member of bounded nesting: hashing an endless one would crash the interpreter."""
     if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
         for part in key:
             _key(part, depth + 1)
@@ -135,14 +137,16 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any, dtype
     return Stored(storage, offset, tuple(size), tuple(stride), dtype or storage.dtype)
 
 
-def _tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *rest: Any) -> Stored:
+def _tensor_v3(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *rest: Any
+) -> Stored:
     if not isinstance(dtype, torch.dtype):
         raise BadInput(f"a tensor of type {shown(dtype)}: refused")
     return _tensor(storage, offset, size, stride, grad, hooks, *rest, dtype=dtype)
 
 
 def _tensor_of_type(build: Any, kind: Any, args: Any, state: Any = None) -> Stored:
-    """``torch._tensor._rebuild_from_type_v2``: a tensor that had attributes of its own."""
+    """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes."""
     if build is not BUILDERS["torch._utils._rebuild_tensor_v2"]:
         raise BadInput(f"a tensor rebuilt by {shown(getattr(build, 'text', build))}: refused")
     return _tensor(*args)
@@ -156,8 +160,9 @@ def _parameter(tensor: Any, *rest: Any) -> Stored:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _dict, "collections.Counter": _dict, "collections.defaultdict": _default_dict,
-    "builtins.dict": _dict, "builtins.set": _set, "builtins.frozenset": _set, "builtins.list": list, "builtins.tuple": tuple,
-    "builtins.slice": slice, "builtins.complex": complex, "builtins.bytes": _bytes, "builtins.bytearray": _bytes,
+    "builtins.dict": _dict, "builtins.set": _set, "builtins.frozenset": _set, "builtins.list": list,
+    "builtins.tuple": tuple, "builtins.slice": slice, "builtins.complex": complex, "builtins.bytes": _bytes,
+    "builtins.bytearray": _bytes,
     "_codecs.encode": _bytes, "torch.Size": tuple, "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor, "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._utils._rebuild_parameter": _parameter, "torch._utils._rebuild_parameter_with_state": _parameter,
@@ -167,14 +172,14 @@ BUILDERS = {text: InertName(text, build) for text, build in FUNCTIONS.items()}
 
 
 class InertUnpickler(pickle._Unpickler):
-    """Plays a pickle back into plain containers, ``Stored`` tensors and inert things.
+    """Reads a pickle into plain containers, ``Stored`` tensors and inert objects.
 
-    It is the standard library's reader in Python: the one in C can be made to reserve memory by a memo index alone.
-    ``length`` is the pickle's in bytes, or its file's; nothing honest copies more list entries than that.
+    It extends the standard library's reader in Python: the one in C can be made to reserve memory by a memo index
+    alone. ``length`` is that of the pickle or its file in bytes; a valid pickle never copies more list entries.
     """
 
     dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
-    # The standard reader's, which its stubs leave out.
+    # attributes of the standard reader that its stubs leave out
     stack: list[Any]
     pop_mark: Callable[[], list]
     read: Callable[[int], bytes]
@@ -183,7 +188,7 @@ class InertUnpickler(pickle._Unpickler):
         super().__init__(stream, encoding="utf-8")
         self.copies_left = length
         self.item_bytes: dict[str, int] = {}
-        """Element size of each storage met, by key."""
+        """Element size in bytes of each storage read, by key."""
 
     def find_class(self, module: str, name: str) -> Any:
         text = f"{PYTHON_2.get(module, module)}.{name}"
@@ -197,30 +202,32 @@ class InertUnpickler(pickle._Unpickler):
             if text in INERT_NAMES or text.startswith(INERT_PREFIXES):
                 return InertName(text)
         raise BadInput(
-            f"its pickle names {shown(f'{module}.{name}')}, which is neither a tensor builder nor a model class: refused, and nothing "
-            "was run; pass the weights alone, as a dict of tensors or .safetensors"
+            f"its pickle names {shown(f'{module}.{name}')}, which is neither a tensor builder nor a model class: "
+            "refused, and nothing was run; pass the weights alone, as a dict of tensors or .safetensors"
         )
 
     def persistent_load(self, pid: Any) -> Any:
-        if isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) == 4:  # legacy: class, its file, its source text
+        if isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) == 4:  # legacy: class, file, source text
             return pid[1]
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
             raise BadInput("its pickle refers to something outside it that is no storage: refused")
         kind, key, _, numel, *views = pid[1:]
         view = views[0] if views and views[0] is not None else (None, 0, 0)
         dtype = DTYPES.get(STORAGES.get(getattr(kind, "text", ""), ""))
-        if dtype is None or type(key) is not str or not all(type(n) is int and 0 <= n < 2**62 for n in (numel, view[1])):
+        valid = all(type(n) is int and 0 <= n < 2**62 for n in (numel, view[1]))
+        if dtype is None or type(key) is not str or not valid:
             raise BadInput(f"a storage of {shown(numel)} {shown(getattr(kind, 'text', kind))} elements: refused")
         self.item_bytes[key] = dtype.itemsize
         return Storage(dtype, key, numel, view[1])
 
     def make(self, named: Any, args: Any) -> Any:
-        """What calling ``named`` gives."""
+        """The value of calling ``named``."""
         if not isinstance(named, InertName) or not isinstance(args, tuple):
             raise BadInput(f"its pickle calls a {type(named).__name__}: refused")
         if named.build is None:
             return InertObject(named)
-        self.copies_left -= sum(len(arg) for arg in args if isinstance(arg, (str, bytes, bytearray, list, tuple, dict, set)))
+        containers = (str, bytes, bytearray, list, tuple, dict, set)
+        self.copies_left -= sum(len(arg) for arg in args if isinstance(arg, containers))
         if self.copies_left < 0:
             raise BadInput("its pickle copies more than it holds: refused")
         return named.build(*args)
@@ -240,13 +247,14 @@ class InertUnpickler(pickle._Unpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], InertObject):
-            # Attributes, or a pair of attributes and slots.
-            self.stack[-1].states += [part for part in (state if isinstance(state, tuple) else (state,)) if isinstance(part, dict)]
-        elif not isinstance(self.stack[-1], dict):  # a state_dict's own attribute, _metadata, is let go
+            # attributes, or a pair of attributes and slots
+            parts = state if isinstance(state, tuple) else (state,)
+            self.stack[-1].states += [part for part in parts if isinstance(part, dict)]
+        elif not isinstance(self.stack[-1], dict):  # the attribute _metadata of a state_dict is ignored
             raise BadInput(f"its pickle sets attributes of a {type(self.stack[-1]).__name__}: refused")
 
     def extend(self, items: list) -> None:
-        """Adds to the container on top. What a thing contains besides its attributes is let go."""
+        """Extend the container on top of the stack; items of an ``InertObject`` are ignored."""
         target = self.stack[-1]
         if isinstance(target, dict):
             target.update(_dict(zip(items[::2], items[1::2], strict=True)))
@@ -282,14 +290,18 @@ class InertUnpickler(pickle._Unpickler):
     def load_refused(self) -> None:
         raise BadInput("its pickle uses an instruction that no checkpoint needs: refused")
 
-    # The standard reader's own handlers stay for numbers, text, tuples and the memo alone.
+    # Only the standard reader's handlers of numbers, text, tuples and the memo remain.
     for _codes, _handler in (
-        ((pickle.REDUCE, pickle.NEWOBJ), load_reduce), ((pickle.NEWOBJ_EX,), load_newobj_ex), ((pickle.INST,), load_inst),
+        ((pickle.REDUCE, pickle.NEWOBJ), load_reduce), ((pickle.NEWOBJ_EX,), load_newobj_ex),
+        ((pickle.INST,), load_inst),
         ((pickle.BUILD,), load_build), ((pickle.APPENDS, pickle.SETITEMS, pickle.ADDITEMS), load_extend),
         ((pickle.APPEND,), load_append), ((pickle.SETITEM,), load_setitem), ((pickle.DICT,), load_dict),
         ((pickle.FROZENSET,), load_frozenset), ((pickle.BYTEARRAY8,), load_bytearray8),
         (
-            (pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+            (
+                pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.NEXT_BUFFER,
+                pickle.READONLY_BUFFER,
+            ),
             load_refused,
         ),
     ):  # fmt: skip
@@ -298,10 +310,10 @@ class InertUnpickler(pickle._Unpickler):
 
 
 def shown(value: object) -> str:
-    """Text from a file, fit for an error line."""
-    text = ascii(value) if isinstance(value, (str, int, bytes)) else type(value).__name__
-    return text if len(text) <= 120 else text[:117] + "..."
+    """A value of a file for an error message."""
+    return shorten(ascii(value) if isinstance(value, (str, int, bytes)) else type(value).__name__)
 
 
 def listed(numbers: Any) -> str:
+    """The first values of a sequence for an error message."""
     return f"({', '.join(shown(n) for n in numbers[:8])})" if isinstance(numbers, (tuple, list)) else shown(numbers)

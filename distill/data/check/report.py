@@ -11,7 +11,7 @@ from distill.data.check.image_check import ImageCheck
 from distill.data.formats.findings import Finding
 from distill.data.formats.raw import RawAnnotations
 from workbench.console import table
-from zoo.weights.checkpoint import plain
+from zoo.weights.text import printable
 
 FORMAT = "nas-doctor-1"
 
@@ -71,5 +71,5 @@ class Report:
         return ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items())
 
     def __str__(self) -> str:
-        rows = [[f.rule.severity, f.code, f.split or None, f.count, plain(f.examples[0])] for f in self.findings]
+        rows = [[f.rule.severity, f.code, f.split or None, f.count, printable(f.examples[0])] for f in self.findings]
         return f"{self.path}: {self.summary()}\n{table(['severity', 'finding', 'split', 'times', 'example'], rows)}"

@@ -94,7 +94,7 @@ class Sample:
         width, height = (max(round(side * ratio), 1) for side in (window.width, window.height))
         matrix = compose(scale_shift(width / window.width, height / window.height), to_corner)
         inner = warp(self.scene, matrix, height, width, fill)
-        centered = how.resize == "letterbox-centre"
+        centered = how.resize == "letterbox-center"
         left, top = ((side_px - width) // 2, (side_px - height) // 2) if centered else (0, 0)
         return pad(inner, left, top, side_px, how.pad)
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from distill.teach.responses.base import Pair
 from distill.teach.responses.soft_targets import Match, SoftTargetMethod, SoftTargets, overlaps_any
-from zoo.detector import centres_from_boxes
-from zoo.learning.assign_set import SetMatch
+from zoo.boxes import xyxy_to_cxcywh
+from zoo.learning.assign_set import HungarianMatcher
 from zoo.learning.losses import iou_pairwise
 
 CANDIDATES = 10
@@ -21,7 +21,7 @@ class Hungarian(SoftTargetMethod):
     The quality of a match is its overlap.
     """
 
-    assign = SetMatch()
+    assign = HungarianMatcher()
 
     @classmethod
     def is_default(cls, pair: Pair) -> bool:
@@ -30,8 +30,8 @@ class Hungarian(SoftTargetMethod):
     def match(self, boxes: Tensor, scores: Tensor, soft: SoftTargets, size: tuple[int, int]) -> Match:
         overlaps = iou_pairwise(soft.boxes, boxes)
         unit = boxes.new_tensor([size[1], size[0]] * 2)
-        logits, centers = scores.logit(eps=1e-6), centres_from_boxes(boxes / unit)
-        labels, target_centers = soft.scores.argmax(-1), centres_from_boxes(soft.boxes / unit)
+        logits, centers = scores.logit(eps=1e-6), xyxy_to_cxcywh(boxes / unit)
+        labels, target_centers = soft.scores.argmax(-1), xyxy_to_cxcywh(soft.boxes / unit)
         rows = torch.arange(len(boxes), device=boxes.device)
         if len(target_centers) and len(boxes) > CANDIDATES * len(target_centers):
             # the cost matrix of a whole dense head takes SciPy longer than the training step

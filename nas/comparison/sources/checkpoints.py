@@ -20,7 +20,7 @@ from zoo.weights.licence import NOT_STATED, OWN, own_licence
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
     from search_spaces.graph import Graph
-    from zoo.weights.checkpoint import Manifest
+    from zoo.weights.manifest import Manifest
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -70,7 +70,7 @@ def _network(manifest: Manifest) -> tuple[Graph, str, str]:
     """Graph, family and NMS of a checkpoint's network."""
     import torch
 
-    from zoo.families import build_recipe, family_of
+    from zoo.factory import build_recipe, family_of
 
     recipe = manifest.recipe
     if recipe.architecture is not None:

@@ -76,7 +76,7 @@ def _card_network(card: Card) -> tuple[Graph, str, str]:
     except ModuleNotFoundError as error:
         task = f"tracing {card.model} (--only damo-yolo needs none)"
         raise missing_package(task, error.name, "torch") from error
-    from zoo.families import build
+    from zoo.factory import build
 
     with torch.device("meta"):
         detector = build(card.model)

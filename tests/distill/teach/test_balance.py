@@ -20,7 +20,7 @@ from distill.train.recipe import load_recipe
 from distill.train.task import Task, own_losses
 from tests.distill.tiny import PX, batches, tiny_detector
 from workbench.errors import BadInput
-from zoo.families import build
+from zoo.factory import build
 from zoo.learning.targets import Phase, Targets, total
 
 START = Phase(0.0)

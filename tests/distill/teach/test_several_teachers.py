@@ -19,7 +19,7 @@ from distill.train.recipe import load_recipe
 from distill.train.task import Task
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
 from workbench.errors import BadInput
-from zoo.families import build
+from zoo.factory import build
 from zoo.learning.targets import Phase
 
 CONSTANT = Schedule(1.0, 1.0, 0.0)

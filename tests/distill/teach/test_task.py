@@ -22,7 +22,7 @@ from distill.train.recipe import load_recipe
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
 from workbench.errors import BadInput
 from zoo.detector import Detector
-from zoo.families import build
+from zoo.factory import build
 from zoo.images import Preprocess, prepare
 
 TEACHERS = ("damo-yolo-ns", "yolox-nano", "yolo11n", "yolo26n", "rtdetrv2-s", "yolov7")

@@ -13,7 +13,7 @@ from torch import nn
 from distill.train.ema import ModelEma
 from distill.train.optimizer import MuonSGD, build_optimizer, lr_factor, orthogonal, parameter_groups, set_lr
 from distill.train.recipe import TrainRecipe, load_recipe
-from zoo.families import build
+from zoo.factory import build
 
 
 class Net(nn.Module):

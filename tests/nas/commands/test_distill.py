@@ -24,7 +24,7 @@ from distill.train.transfer import adapt_classes
 from nas.cli import main
 from tests.distill.tiny import furnish
 from tests.nas.process import nas
-from zoo.families import build
+from zoo.factory import build
 from zoo.weights.checkpoint import read_manifest, save
 
 EPOCHS = 4

@@ -22,7 +22,7 @@ from search_spaces.published import PUBLISHED
 from tests.zoo.export.lively import CLASSES, environment, lively
 from zoo.detector import Recipe
 from zoo.export.options import TOLERANCE
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.weights.checkpoint import save
 
 NAS = [sys.executable, "-m", "nas.cli"]

@@ -25,7 +25,8 @@ from nas.cli import main
 from search_spaces.published import PUBLISHED
 from tests.zoo.weights import official_files
 from zoo.detector import Detector, Info, Recipe
-from zoo.families import build, build_recipe, family
+from zoo.factory import build, build_recipe
+from zoo.families import find_family
 from zoo.images import prepare
 from zoo.weights.checkpoint import load, save
 
@@ -52,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def official(detector: Detector) -> dict[str, Tensor]:
     """Weights by their official names."""
-    one = family(detector.family)
+    one = find_family(detector.family)
     return {one.official_name(name): value for name, value in detector.state_dict().items()}
 
 

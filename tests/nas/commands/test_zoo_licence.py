@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from distill.teach.teacher import student_lineage
 from nas.cli import main
 from tests.distill.tiny import tiny_detector
-from zoo.families import build
+from zoo.factory import build
 from zoo.weights.checkpoint import save
 
 

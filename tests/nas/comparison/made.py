@@ -23,7 +23,7 @@ def trained(
 ) -> Path:
     """A training run's folder with a true checkpoint that says it reached ``ap`` (0..1)."""
     pytest.importorskip("torch")
-    from zoo.families import build
+    from zoo.factory import build
     from zoo.weights.checkpoint import save
 
     recipe = load_recipe("small", {"epochs": changes.pop("epochs", 12)})

@@ -19,7 +19,7 @@ from nas.scores.synflow import synflow, synflow_of
 from nas.scores.zen import zen_of
 from nas.scores.zico import BATCHES, zico_of
 from search_spaces.ops import CONV_KINDS
-from zoo.families import build
+from zoo.factory import build
 from zoo.graphs.to_torch import ACTIVATIONS
 
 MODELS = ("yolox-nano", "damo-yolo-ns", pytest.param("yolov7", marks=pytest.mark.slow))

@@ -21,7 +21,7 @@ from tests.zoo.families.checks import disturb
 from zoo.detector import Detector, Recipe
 from zoo.export.scenes import prepared_scenes
 from zoo.export.write import ExportedFile
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 
 PX, CLASSES = 128, 8
 

@@ -18,7 +18,7 @@ from zoo.export.gap import (
     worst,
 )
 from zoo.export.scenes import prepared_scenes, sample_images
-from zoo.families import build
+from zoo.factory import build
 
 SIDE = 640
 

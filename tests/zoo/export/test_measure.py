@@ -19,7 +19,7 @@ from zoo.export.formats import FORMATS
 from zoo.export.measure import measure_gap
 from zoo.export.options import TOLERANCE, ExportOptions
 from zoo.export.write import ExportedFile, export
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from workbench.errors import BadInput
 from zoo.detector import Recipe
 from zoo.export.options import ExportOptions
 from zoo.export.write import export
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 
 
 def test_the_file_says_what_it_needs(tmp_path: Path) -> None:

@@ -1,22 +1,22 @@
-"""Checks that the test of every family makes: sizes, wiring against the official graphs, folding, prediction."""
+"""Checks and measurements of detectors that the tests of the families share."""
 
 from __future__ import annotations
 
 import dataclasses
 import gzip
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
-from zoo.detector import Detector, Family, Recipe
-from zoo.families import families
+from zoo.detector import Detector, Recipe
+from zoo.families import find_family
+from zoo.families.family import Family
 
 
 def on_meta(family: Family, model: str, classes: int = 80) -> Detector:
@@ -25,26 +25,51 @@ def on_meta(family: Family, model: str, classes: int = 80) -> Detector:
         return family.make(Recipe(model, classes)).eval()
 
 
+def official_state(detector: Detector) -> dict[str, Tensor]:
+    """A detector's tensors by their official names."""
+    family = find_family(detector.family)
+    return {family.official_name(name): value.clone() for name, value in detector.state_dict().items()}
+
+
+def outputs(detector: Detector) -> tuple[Tensor, Tensor]:
+    """Boxes and scores of a fixed batch."""
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 255
+    with torch.no_grad():
+        return detector.decode(detector(image), (64, 96))
+
+
+def assert_same_detector(back: Detector, detector: Detector) -> None:
+    """Recipe, form, info and every bit of the output are equal; ``back`` is in evaluation mode."""
+    assert (back.recipe, back.fused, back.branch) == (detector.recipe, detector.fused, detector.branch)
+    assert back.info == detector.info
+    assert not back.training
+    assert [(name, value.requires_grad) for name, value in back.named_parameters()] == [
+        (name, value.requires_grad) for name, value in detector.named_parameters()
+    ]
+    for ours, expected in zip(outputs(back), outputs(detector), strict=True):
+        assert torch.equal(ours, expected)
+
+
 def parameters(detector: nn.Module) -> int:
-    """How many numbers are learned."""
+    """Number of learned parameters."""
     return sum(value.numel() for value in detector.parameters())
 
 
 def official_graph(shared_dir: Path, name: str) -> Graph:
     """The bare network traced from the official code, deploy form at 640 px."""
     with gzip.open(shared_dir / "t4" / "graphs.jsonl.gz", "rt") as lines:
-        found = next(data for data in map(json.loads, lines) if data["name"] == name)
-    return Graph.from_json(found).without_part("decode")
+        graph = next(data for data in map(json.loads, lines) if data["name"] == name)
+    return Graph.from_json(graph).without_part("decode")
 
 
 def convolutions(detector: Detector, input_px: int = 640) -> tuple[int, Counter[tuple[int, ...]]]:
     """MACs of all convolutions, and how often each (cin, cout, kernel, stride, groups, height) occurs."""
     macs, seen = 0, Counter[tuple[int, ...]]()
 
-    def hook(conv: nn.Conv2d, given: object, made: torch.Tensor) -> None:
+    def hook(conv: nn.Conv2d, inputs: object, output: torch.Tensor) -> None:
         nonlocal macs
-        macs += made.numel() * conv.weight[0].numel()
-        seen[conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.groups, made.shape[2]] += 1
+        macs += output.numel() * conv.weight[0].numel()
+        seen[conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.groups, output.shape[2]] += 1
 
     handles = [part.register_forward_hook(hook) for part in detector.modules() if isinstance(part, nn.Conv2d)]
     with torch.no_grad():
@@ -95,13 +120,13 @@ def assert_folding_and_prediction(detector: Detector, image: torch.Tensor) -> No
     assert after[1].shape[2] == detector.classes
     assert float(after[1].min()) >= 0 and float(after[1].max()) <= 1
     selection = dataclasses.replace(detector.selection, score_threshold=0.0, max_candidates=100, max_detections=20)
-    found = detector.predict(image, selection)
-    assert len(found) == len(image)
-    for one in found:
-        assert 0 < len(one) <= 20
-        assert (one.scores.diff() <= 0).all()
-        assert set(one.labels.tolist()) <= set(range(detector.classes))
-        assert (one.boxes[:, 2:] > one.boxes[:, :2]).all()
+    detections = detector.predict(image, selection)
+    assert len(detections) == len(image)
+    for best in detections:
+        assert 0 < len(best) <= 20
+        assert (best.scores.diff() <= 0).all()
+        assert set(best.labels.tolist()) <= set(range(detector.classes))
+        assert (best.boxes[:, 2:] > best.boxes[:, :2]).all()
 
 
 def rows(graph: Graph) -> list[tuple[object, ...]]:
@@ -126,26 +151,3 @@ def assert_deploy_form_equals(detector: Detector, official: Graph) -> None:
     assert int(ours.table(640).params.sum()) == int(table.params.sum())
     assert rows(ours) == rows(official)
     assert sorted(ours.outputs) == sorted(official.outputs)
-
-
-def assert_sizes(family: Family, model: str, known: tuple[int, int, str], gflops: str) -> None:
-    """Parameters as known and as published, computation as published, no batch norm left."""
-    detector = on_meta(family, model)
-    training, deployed, published = known
-    assert parameters(detector) == training
-    detector.fuse()
-    assert parameters(detector) == deployed
-    assert f"{deployed / 1e6:.1f}" == published
-    assert f"{2 * convolutions(detector)[0] / 1e9:.1f}" == gflops
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in detector.modules())
-
-
-def assert_own_landmark(family: Family) -> None:
-    """Every size has the family's landmark, and no size of another family has it."""
-
-    for one in families():
-        for model in one.sizes:
-            names = [one.official_name(name) for name in on_meta(one, model).state_dict()]
-            assert len(set(names)) == len(names)
-            found = any(re.fullmatch(family.landmark, name) for name in names)
-            assert found == (one.name == family.name), model

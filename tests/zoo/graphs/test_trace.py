@@ -21,7 +21,7 @@ from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from workbench.errors import BadInput
 from zoo.detector import Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.families.parts.backbones import build_backbone
 from zoo.graphs.trace import trace
 from zoo.layers import fold_all

@@ -14,11 +14,18 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from tests.zoo.learning.loss_cases import random_targets
-from tests.zoo.learning.loss_checks import targets_of
-from zoo.detector import points
+from tests.zoo.families.loss_cases import random_targets
+from tests.zoo.families.loss_checks import targets_of
+from zoo.boxes import anchor_points
 from zoo.learning import assign_ota as assign
-from zoo.learning.assign_ota import Assignment, aligned_ota, cheapest_few, one_each, sim_ota, topk_smallest
+from zoo.learning.assign_ota import (
+    Assignment,
+    aligned_ota,
+    dynamic_k_assignment,
+    one_to_one_assignment,
+    sim_ota,
+    topk_smallest,
+)
 from zoo.learning.targets import Targets
 
 CLASSES = 3
@@ -53,7 +60,7 @@ def predicted(seed: int, images: int, size: tuple[int, int], same: bool = False)
     """Random predictions; ``same`` gives every cell the one of the first, so that costs are equal."""
     random = np.random.RandomState(seed)
     levels = [torch.zeros(images, 1, size[0] // stride, size[1] // stride) for stride in (8, 16, 32)]
-    cells, strides = points(levels, (8, 16, 32), 0.0)
+    cells, strides = anchor_points(levels, (8, 16, 32), 0.0)
 
     def drawn(channels: int) -> Tensor:
         values = torch.from_numpy(random.standard_normal((images, len(cells), channels)).astype(np.float32))
@@ -237,7 +244,7 @@ def test_matching_of_many_equal_costs(seed: int) -> None:
     cost = torch.from_numpy(random.randint(0, 5, (2, objects, cells)).astype(np.float32))
     cost = cost.masked_fill(torch.from_numpy(random.rand(2, 1, cells) < 0.3), torch.inf)
     ious = torch.from_numpy(random.randint(0, 5, (2, objects, cells)).astype(np.float32) / 4).masked_fill(cost.isinf(), 0)
-    few, single = cheapest_few(cost, ious), one_each(cost)
+    few, single = dynamic_k_assignment(cost, ious), one_to_one_assignment(cost)
     for at in range(2):
         plain: Costs = [[None if math.isinf(v) else (False, v) for v in row] for row in cost[at].tolist()]
         for taken, expected in ((few[at], plain_few(plain, ious[at].tolist())), (single[at], plain_one_each(plain))):
@@ -248,7 +255,7 @@ def test_matching_of_many_equal_costs(seed: int) -> None:
 def test_one_each_is_the_cheapest_first_whatever_the_order() -> None:
     """Small cases against every order of the objects that lets each choose its cheapest free cell: the best pair is in one."""
     cost = torch.rand(1, 4, 5, generator=torch.Generator().manual_seed(0))
-    taken = one_each(cost)[0]
+    taken = one_to_one_assignment(cost)[0]
     assert taken.sum(1).tolist() == [1, 1, 1, 1] and taken.sum(0).max() == 1
     for a, b in itertools.permutations(range(4), 2):
         # no object and cell would both rather have one another
@@ -288,9 +295,9 @@ def test_ignored_regions_do_not_move_the_assignment() -> None:
 def test_found_cells_carry_their_objects() -> None:
     predictions, targets = case(1)
     assignment = predictions.aligned(targets)
-    found = assignment.found(targets)
+    found = assignment.positives(targets)
     assert len(found) == int(assignment.positive.sum()) > 0
-    assert torch.equal(found.of(assignment.ious), found.ious)
+    assert torch.equal(found.select(assignment.ious), found.ious)
     for row, cell, box, label in zip(found.rows.tolist(), found.cells.tolist(), found.boxes, found.labels, strict=True):
         which = int(assignment.objects[row, cell])
         assert torch.equal(box, targets.boxes[row][which]) and int(label) == int(targets.labels[row][which])

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from zoo.learning.assign_set import Pairs, SetMatch
+from zoo.learning.assign_set import HungarianMatcher, MatchedPairs
 
 
 def drawn(seed: int, layers: int, queries: int, counts: list[int], coarse: bool) -> tuple[Tensor, ...]:
@@ -59,7 +59,7 @@ def table(given: tuple[Tensor, ...], layer: int, image: int) -> list[list[float]
 def test_least_total_cost(counts: list[int], coarse: bool) -> None:
     """Every one-to-one choice is tried; where there are more objects than queries, every choice of objects too."""
     given = drawn(sum(counts), 2, 4, counts, coarse)
-    pairs = SetMatch()(*given)
+    pairs = HungarianMatcher()(*given)
     assert len(pairs.layers) == 2 * sum(min(4, count) for count in counts)
     before = 0
     for image, count in enumerate(counts):
@@ -83,7 +83,7 @@ def test_least_total_cost(counts: list[int], coarse: bool) -> None:
 def test_costs_by_hand() -> None:
     given = drawn(9, 1, 5, [4], False)
     logits, boxes, labels, truth = given
-    found = SetMatch().cost(logits[:, 0], boxes[:, 0], labels[0], truth[0])
+    found = HungarianMatcher().cost(logits[:, 0], boxes[:, 0], labels[0], truth[0])
     torch.testing.assert_close(found[0], torch.tensor(table(given, 0, 0)), rtol=1e-4, atol=1e-5)
 
 
@@ -91,14 +91,14 @@ def test_numbers_that_are_not_finite_are_taken_last() -> None:
     logits, boxes, labels, truth = drawn(3, 1, 4, [3], False)
     boxes[0, 0, 1] = torch.nan
     logits[0, 0, 2] = torch.inf
-    pairs = SetMatch()(logits, boxes, labels, truth)
-    assert isinstance(pairs, Pairs)
+    pairs = HungarianMatcher()(logits, boxes, labels, truth)
+    assert isinstance(pairs, MatchedPairs)
     assert 1 not in pairs.queries.tolist()
     assert sorted(pairs.objects.tolist()) == [0, 1, 2]
 
 
 def test_half_precision_is_matched_in_single() -> None:
     logits, boxes, labels, truth = drawn(4, 2, 6, [3, 2], False)
-    half = SetMatch()(logits.half(), boxes.half(), labels, truth)
-    whole = SetMatch()(logits.half().float(), boxes.half().float(), labels, truth)
+    half = HungarianMatcher()(logits.half(), boxes.half(), labels, truth)
+    whole = HungarianMatcher()(logits.half().float(), boxes.half().float(), labels, truth)
     assert all(torch.equal(a, b) for a, b in zip(half, whole, strict=True))

@@ -10,15 +10,15 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from zoo.learning.assign_task import TaskAligned, best_of, largest
+from zoo.learning.assign_task import TaskAlignedAssigner, best_of, largest
 from zoo.learning.targets import Targets
 
 RULES = {
-    "yolo11": TaskAligned(),
-    "few": TaskAligned(topk=3, alpha=1.0, beta=2.0),
-    "one": TaskAligned(beta=2.0, one_to_one=True),
-    "small": TaskAligned(topk=5, least_px=12.0),
-    "one, small": TaskAligned(least_px=16.0, one_to_one=True),
+    "yolo11": TaskAlignedAssigner(),
+    "few": TaskAlignedAssigner(topk=3, alpha=1.0, beta=2.0),
+    "one": TaskAlignedAssigner(beta=2.0, one_to_one=True),
+    "small": TaskAlignedAssigner(topk=5, least_px=12.0),
+    "one, small": TaskAlignedAssigner(least_px=16.0, one_to_one=True),
 }
 
 
@@ -56,7 +56,7 @@ def overlap(a: list[float], b: list[float]) -> Tensor:
     return inter / ((p[2:] - p[:2]).prod() + (q[2:] - q[:2]).prod() - inter).clamp(min=1e-9)
 
 
-def by_loops(rule: TaskAligned, scores: Tensor, boxes: Tensor, centres: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def by_loops(rule: TaskAlignedAssigner, scores: Tensor, boxes: Tensor, centres: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """The same, one image, object and cell after the other."""
     objects, qualities = torch.full(scores.shape[:2], -1), torch.zeros(scores.shape[:2])
     before = 0
@@ -112,7 +112,7 @@ def test_equals_loops(name: str, coarse: bool) -> None:
 
 
 def test_no_object_is_all_background() -> None:
-    found = TaskAligned()(*drawn(0, [0, 0], False))
+    found = TaskAlignedAssigner()(*drawn(0, [0, 0], False))
     assert found.objects.unique().tolist() == [-1]
     assert not found.qualities.any()
 
@@ -122,7 +122,7 @@ def test_one_to_one_gives_every_object_of_a_crowd_its_own_cell() -> None:
     scores, boxes, centres, _ = drawn(1, [0], False)
     truth = torch.tensor([[4.0, 4, 40, 40], [5, 4, 40, 40], [4, 5, 40, 40]])
     targets = Targets((truth,), (torch.zeros(3, dtype=torch.int64),), (torch.zeros(0, 4),))
-    found = TaskAligned(one_to_one=True)(scores, boxes, centres, targets)
+    found = TaskAlignedAssigner(one_to_one=True)(scores, boxes, centres, targets)
     assert sorted(found.objects[found.objects >= 0].tolist()) == [0, 1, 2]
 
 
@@ -133,9 +133,9 @@ def test_tiny_objects_have_cells_when_sides_are_lengthened() -> None:
     for corner in corners:
         truth = torch.cat([corner, corner + 2])[None]
         targets = Targets((truth,), (torch.zeros(1, dtype=torch.int64),), (torch.zeros(0, 4),))
-        sure = TaskAligned(least_px=16.0)(scores, boxes, centres, targets)
+        sure = TaskAlignedAssigner(least_px=16.0)(scores, boxes, centres, targets)
         assert (sure.objects == 0).any()
-    unsure = TaskAligned()(scores, boxes, centres, targets)
+    unsure = TaskAlignedAssigner()(scores, boxes, centres, targets)
     assert not (unsure.objects == 0).any()
 
 
@@ -145,21 +145,21 @@ def test_qualities_by_hand() -> None:
     boxes = torch.tensor([[[0.0, 0, 16, 8], [0, 0, 16, 4]]])  # overlaps 1 and 1/2
     scores = torch.tensor([[[0.25], [1.0]]])
     targets = Targets((torch.tensor([[0.0, 0, 16, 8]]),), (torch.tensor([0]),), (torch.zeros(0, 4),))
-    found = TaskAligned(alpha=0.5, beta=1.0)(scores, boxes, centres, targets)  # alignments 1/2 and 1/2
+    found = TaskAlignedAssigner(alpha=0.5, beta=1.0)(scores, boxes, centres, targets)  # alignments 1/2 and 1/2
     assert found.qualities.tolist() == [[1.0, 1.0]]
-    found = TaskAligned(alpha=0.5, beta=2.0)(scores, boxes, centres, targets)  # 1/2 and 1/4
+    found = TaskAlignedAssigner(alpha=0.5, beta=2.0)(scores, boxes, centres, targets)  # 1/2 and 1/4
     assert found.qualities.tolist() == [[1.0, 0.5]]
 
 
 def test_half_precision_and_broken_predictions_do_not_stop_it() -> None:
     scores, boxes, centres, targets = drawn(4, [4, 2], False)
-    whole = TaskAligned()(scores.half().float(), boxes.half().float(), centres, targets)
-    half = TaskAligned()(scores.half(), boxes.half(), centres.half(), targets)
+    whole = TaskAlignedAssigner()(scores.half().float(), boxes.half().float(), centres, targets)
+    half = TaskAlignedAssigner()(scores.half(), boxes.half(), centres.half(), targets)
     assert torch.equal(whole.objects, half.objects)
     assert half.qualities.dtype == torch.float32
     scores[0] = torch.nan
     boxes[1] = torch.inf
-    assert TaskAligned()(scores, boxes, centres, targets).objects.shape == scores.shape[:2]
+    assert TaskAlignedAssigner()(scores, boxes, centres, targets).objects.shape == scores.shape[:2]
 
 
 def test_largest_and_best_of_prefer_the_first() -> None:

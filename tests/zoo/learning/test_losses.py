@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from tests.zoo.learning.loss_checks import targets_of
+from tests.zoo.families.loss_checks import targets_of
 from workbench.errors import BadInput
 from zoo.learning.losses import box_iou, distribution_focal, in_ignored, iou_pairwise, quality_focal, varifocal
 

@@ -10,7 +10,7 @@ import sys
 import types
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,3 +163,8 @@ def _shell(tree: Mapping[str, Any]) -> nn.Module:
     if not leaves and all(name.isdigit() for name in tree):
         return nn.Sequential()
     return nn.Module()
+
+
+def pickled(**options: Any) -> Callable[[Path, Tensors], None]:
+    """``save_pickled_model`` with options."""
+    return lambda path, tensors: save_pickled_model(path, tensors, **options)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,9 @@ from search_spaces.space_file import load_space
 from tests.zoo.families.checks import disturb
 from tests.zoo.weights import official_files
 from workbench.errors import BadInput
-from zoo.coco_names import COCO_NAMES
 from zoo.detector import Detector, Recipe
-from zoo.families import build_recipe, family
-from zoo.families.rtdetrv2 import anchor_boxes
+from zoo.factory import build_recipe
+from zoo.families import find_family
 from zoo.weights.checkpoint import load, save
 from zoo.weights.official import identify, import_official
 
@@ -52,7 +49,7 @@ def detector_of(recipe: Recipe) -> Detector:
 
 def official_tensors(detector: Detector) -> Tensors:
     """Its weights by their official names."""
-    one = family(detector.family)
+    one = find_family(detector.family)
     return {one.official_name(name): value.clone() for name, value in detector.state_dict().items()}
 
 
@@ -69,89 +66,9 @@ def refused(path: Path, *args: object) -> str:
     return line
 
 
-def with_grid(tensors: Tensors) -> Tensors:
-    """And the constant that the official YOLOv7 stores beside its anchors."""
-    name = next(name for name in tensors if name.endswith(".anchors"))
-    return {**tensors, name.replace("anchors", "anchor_grid"): torch.ones(3, 1, 3, 1, 1, 2)}
-
-
 def with_project(tensors: Tensors) -> Tensors:
     """And the constant that the official DAMO-YOLO stores."""
     return {**tensors, "head.integral.project": torch.arange(17.0)}
-
-
-def with_anchors(tensors: Tensors) -> Tensors:
-    """And the constants that the official RT-DETRv2 stores, infinities among them."""
-    anchors, used = anchor_boxes([(80, 80), (40, 40), (20, 20)], torch.empty(0))
-    assert anchors.isinf().any()
-    return {**tensors, "decoder.anchors": anchors, "decoder.valid_mask": used.bool()}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One official file: its model, and ``write`` for its layout, which keeps the weights at ``place``."""
-
-    model: str
-    classes: int
-    write: Callable[[Path, Tensors], None]
-    place: str = "model"
-    half: bool = False
-    named: bool = False
-    """Whether the file holds class names."""
-    suffix: str = ".pt"
-
-
-def pickled(**options: Any) -> Callable[[Path, Tensors], None]:
-    """The writer of a whole pickled model."""
-    return lambda path, tensors: official_files.save_pickled_model(path, tensors, **options)
-
-
-WHOLE: dict[str, Any] = {"half": True, "named": True}
-CASES: dict[str, Case] = {
-    "damo-yolo": Case("damo-yolo-ns", 80, lambda p, t: official_files.save_plain(p, with_project(t))),
-    "damo-yolo legacy": Case("damo-yolo-ns", 3, lambda p, t: official_files.save_plain(p, with_project(t), legacy=True)),
-    "yolox": Case("yolox-nano", 80, lambda p, t: official_files.save_plain(p, t, start_epoch=300)),
-    "yolox parallel": Case("yolox-nano", 1, lambda p, t: official_files.save_plain(p, {f"module.{k}": v for k, v in t.items()})),
-    "yolox npz": Case("yolox-nano", 3, official_files.save_npz, "(top level)", suffix=".npz"),
-    "yolov7": Case("yolov7", 3, lambda p, t: pickled(module="models.yolo", cls="Model", names=NAMES, legacy=True)(p, with_grid(t)), **WHOLE),
-    "yolo11": Case("yolo11n", 3, pickled(names=dict(enumerate(NAMES))), **WHOLE),
-    "yolo11 averaged": Case("yolo11s", 3, pickled(names=NAMES, ema=True), "ema", **WHOLE),
-    "yolo11 safetensors": Case("yolo11n", 80, official_files.save_safetensors, "(top level)", suffix=".safetensors"),
-    "yolo26": Case("yolo26n", 3, pickled(names=NAMES), **WHOLE),
-    "rtdetrv2": Case("rtdetrv2-s", 3, lambda p, t: official_files.save_rtdetr(p, with_anchors(t)), "ema.module"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_family_in_its_official_layout(case: Case, tmp_path: Path) -> None:
-    detector = detector_of(Recipe(case.model, case.classes))
-    path = tmp_path / f"official{case.suffix}"
-    case.write(path, official_tensors(detector))
-    found = import_official(path)
-    assert (found.family, found.recipe, found.fused, found.training) == (detector.family, detector.recipe, False, False)
-    wanted = detector.state_dict()
-    if case.half:
-        wanted = {name: value.half().float() if value.is_floating_point() else value for name, value in wanted.items()}
-    assert set(found.state_dict()) == set(wanted)
-    for name, value in found.state_dict().items():
-        assert value.dtype == wanted[name].dtype and torch.equal(value, wanted[name]), name
-    numbered = tuple(f"class {i}" for i in range(case.classes))
-    assert found.info.class_names == (NAMES if case.named else COCO_NAMES if case.classes == 80 else numbered)
-    assert found.info.input_px == (416 if case.model in ("yolox-nano", "damo-yolo-ns") else 640)
-    digest, licence = hashlib.sha256(path.read_bytes()).hexdigest(), family(detector.family).weights_licence
-    assert {key: found.info.provenance[key] for key in ("sha256", "licence", "read_from")} == {
-        "sha256": digest, "licence": licence, "read_from": case.place,
-    }  # fmt: skip
-    assert found.info.lineage == ({"model": case.model, "licence": licence, "sha256": digest},)
-    save(found, tmp_path / "ours.safetensors")
-    assert load(tmp_path / "ours.safetensors").info == found.info
-
-
-def test_licences_are_those_of_the_published_weights() -> None:
-    licences = {name: family(name).weights_licence for name in ("damo-yolo", "yolox", "yolov7", "yolo11", "yolo26", "rtdetrv2")}
-    assert licences == {
-        "damo-yolo": "Apache-2.0", "yolox": "Apache-2.0", "yolov7": "GPL-3.0", "yolo11": "AGPL-3.0", "yolo26": "AGPL-3.0", "rtdetrv2": "Apache-2.0",
-    }  # fmt: skip
 
 
 def test_searched_architecture(tmp_path: Path) -> None:

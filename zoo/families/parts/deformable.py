@@ -55,19 +55,19 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, position: Tensor, sees: Tensor | None = None) -> Tensor:
-        """``sees`` bool ``[n, n]`` says which token (row) looks at which, in the training form only; None is all."""
+    def forward(self, x: Tensor, position: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """``attn_mask`` bool ``[n, n]``: the tokens each token (row) attends to, training form only; None is all."""
         placed = x + position
         inputs = (placed, placed, x)
         if self.folded is not None:
-            projected = [layer(given) for layer, given in zip(self.folded, inputs, strict=True)]
+            projected = [layer(value) for layer, value in zip(self.folded, inputs, strict=True)]
         else:
             shares = zip(inputs, self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
-            projected = [F.linear(given, weight, bias) for given, weight, bias in shares]
+            projected = [F.linear(value, weight, bias) for value, weight, bias in shares]
         b, n, width = x.shape
         q, k, v = (y.reshape(b, n, self.heads, width // self.heads).transpose(1, 2) for y in projected)
         if self.folded is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=sees)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         else:
             weights = torch.matmul(q * (width // self.heads) ** -0.5, k.transpose(2, 3))
             mixed = torch.matmul(torch.softmax(weights, -1), v)
@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
 
 class DeformableAttention(nn.Module):
-    """Every query looks at a few learned points around its box, ``points[l]`` of them on level l, bilinearly sampled."""
+    """Every query attends to learned points around its box, ``points[l]`` of them on level l, bilinearly sampled."""
 
     def __init__(self, width: int, heads: int, points: Sequence[int]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class DeformableAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a two-layer GELU network on ``[b, n, c]``, each added to its input and then normalised."""
+    """Self-attention and a two-layer GELU network on ``[b, n, c]``, each added to its input and then normalized."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -171,9 +171,9 @@ class DecoderLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(
-        self, x: Tensor, position: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes, sees: Tensor | None = None
+        self, x: Tensor, position: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes, attn_mask: Tensor | None = None
     ) -> Tensor:
         """Queries ``x`` and their ``position`` ``[b, q, c]``; the rest as in the two attentions."""
-        x = self.norm1(x + self.self_attn(x, position, sees))
+        x = self.norm1(x + self.self_attn(x, position, attn_mask))
         x = self.norm2(x + self.cross_attn(x + position, boxes, memory, sizes))
         return self.norm3(x + self.linear2(F.relu(self.linear1(x))))

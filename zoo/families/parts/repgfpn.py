@@ -87,7 +87,9 @@ class RepGFPN(nn.Module):
         n3, n4, n5 = neck.out
 
         def down(channels: int) -> nn.Module:
-            return DepthwiseDown(channels, neck.act) if neck.depthwise else ConvBNAct(channels, channels, 3, 2, act=neck.act)
+            if neck.depthwise:
+                return DepthwiseDown(channels, neck.act)
+            return ConvBNAct(channels, channels, 3, 2, act=neck.act)
 
         self.bu_conv13, self.merge_3 = down(c4), Merge(c4 + c5, c5, neck)
         self.bu_conv24, self.merge_4 = down(c3), Merge(c3 + c4 + c5, c4, neck)

@@ -1,7 +1,7 @@
-"""What YOLO11 and YOLO26 are both made of: C3k2 blocks, pooling, attention, backbone, neck and head branch; their losses.
+"""Modules and losses that YOLO11 and YOLO26 share: C3k2 blocks, pooling, attention, backbone, neck, head branch.
 
 The networks are built from the published descriptions and from the tensor names and operation graphs of the official
-models. ``RENAMES`` leads from the names here to the official ones, which number the layers from 0 to 23.
+models. ``RENAMES`` turns our tensor names into the official ones, which number the layers from 0 to 23.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
-from zoo.learning.assign_task import TaskAligned
+from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.batch_share import sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Targets
@@ -57,7 +57,7 @@ RENAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What tells the sizes of a family apart."""
+    """The settings of one size."""
 
     width: float
     """Factor on all channels."""
@@ -66,7 +66,7 @@ class Size:
     max_channels: int
     """Most channels before ``width``."""
     nested: bool
-    """Whether C3k blocks stand everywhere, or only where the small sizes have them too."""
+    """Whether all blocks are C3k, or only those that are C3k in the small sizes too."""
 
     def channels(self, base: int) -> int:
         """Channels of a layer that has ``base`` at width 1, in eights."""
@@ -117,7 +117,7 @@ class C3k(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention between all places of ``[b, c, h, w]``, with a depth-wise convolution of the values as position."""
+    """Self-attention over the cells of ``[b, c, h, w]``; a depth-wise convolution of the values encodes position."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Attention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention, then a two-layer network at every place, each with a shortcut. Keeps ``[b, c, h, w]``."""
+    """Attention, then a two-layer network at every position, each with a shortcut. Keeps ``[b, c, h, w]``."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -316,7 +316,7 @@ class Branch(nn.Module):
 
 
 def set_norms(module: nn.Module) -> None:
-    """Batch norms as both families have them."""
+    """Set the batch norm options of both families."""
     set_batch_norms(module, eps=1e-3, momentum=0.03)
 
 
@@ -326,8 +326,8 @@ def count_classes(shapes: Mapping[str, Sequence[int]]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAlignedTargets:
-    """The class and box losses of one branch, not yet weighted, and which cells learned which boxes (p of them)."""
+class TaskAlignedLosses:
+    """The unweighted class and box losses of one branch, and its p positive cells with their boxes."""
 
     class_loss: Tensor
     box_loss: Tensor
@@ -336,37 +336,36 @@ class TaskAlignedTargets:
     cells: Tensor
     """int64 ``[p]``."""
     truth: Tensor
-    """``[p, 4]``: the boxes they learn, in pixels."""
+    """``[p, 4]``: their ground-truth boxes, in pixels."""
     shares: Tensor
-    """``[p]``: what part of the box losses each cell has; they add up to 1, or to less where qualities are small."""
+    """``[p]``: weight of each cell in the box losses; they sum to 1, or to less where qualities are small."""
 
 
-def task_aligned_targets(logits: Tensor, boxes: Tensor, centres: Tensor, targets: Targets, assign: TaskAligned) -> TaskAlignedTargets:
-    """Assign cells to objects and compare: ``logits`` ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` (pixels).
+def task_aligned_losses(
+    logits: Tensor, boxes: Tensor, centers: Tensor, targets: Targets, assign: TaskAlignedAssigner
+) -> TaskAlignedLosses:
+    """Assign cells to objects and compute class and box loss.
+
+    ``logits`` are ``[b, n, classes]``, ``boxes`` ``[b, n, 4]`` in pixels.
 
     Class loss: binary cross entropy to the assigned quality, summed over all cells and classes but those that lie in
     ignored regions. Box loss: 1 - CIoU, weighted by quality. Both are over the sum of the qualities, at least 1.
-    ``centres`` ``[n, 2]`` are in pixels.
+    ``centers`` ``[n, 2]`` are in pixels.
     """
     logits, boxes = to_float32(logits), to_float32(boxes)
-    found = assign(logits.detach().sigmoid(), boxes.detach(), centres, targets)
-    positive = found.objects >= 0
+    assignment = assign(logits.detach().sigmoid(), boxes.detach(), centers, targets)
+    positive = assignment.objects >= 0
     images, cells = positive.nonzero(as_tuple=True)
-    objects, qualities = found.objects[images, cells], found.qualities[images, cells]
+    objects, qualities = assignment.objects[images, cells], assignment.qualities[images, cells]
     total = sum_over_batch(qualities.sum()).clamp(min=1)
 
-    goal = torch.zeros_like(logits)
-    goal[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(goal.dtype)
-    learned = positive | ~in_ignored(centres, targets)
-    entropy = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(-1)
+    target_scores = torch.zeros_like(logits)
+    target_scores[images, cells, torch.cat(targets.labels)[objects]] = qualities.to(target_scores.dtype)
+    supervised = positive | ~in_ignored(centers, targets)
+    entropy = F.binary_cross_entropy_with_logits(logits, target_scores, reduction="none").sum(-1)
 
     truth, shares = torch.cat(targets.boxes)[objects], qualities / total
     box_loss = ((1 - box_iou(boxes[images, cells], truth, "ciou")) * shares).sum()
-    # where, not a product: 0 times infinity is not 0
-    class_loss = torch.where(learned, entropy, torch.zeros_like(entropy)).sum() / total
-    return TaskAlignedTargets(class_loss, box_loss, images, cells, truth, shares)
-
-
-def distances_to_sides(centres: Tensor, boxes: Tensor) -> Tensor:
-    """Left, top, right, bottom ``[p, 4]`` from ``centres`` ``[p, 2]`` to the sides of ``boxes`` ``[p, 4]``."""
-    return torch.cat([centres - boxes[:, :2], boxes[:, 2:] - centres], -1)
+    # not a product, because 0 times infinity is not 0
+    class_loss = torch.where(supervised, entropy, torch.zeros_like(entropy)).sum() / total
+    return TaskAlignedLosses(class_loss, box_loss, images, cells, truth, shares)

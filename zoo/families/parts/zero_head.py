@@ -1,8 +1,8 @@
 """ZeroHead: one classification and one box convolution a level, boxes as distributions; optionally NMS-free.
 
-The NMS-free form has a second pair of convolutions a level that is trained with one box for one object, while the first
-pair learns with many (consistent dual assignment). Both shape the features: one convolution alone cannot tell an
-object's best cell from its neighbours. Deployed, one pair remains.
+The NMS-free form has a second pair of convolutions a level that is trained with one cell an object, while the first
+pair is trained with many (consistent dual assignment). Both train the features: one convolution alone cannot tell an
+object's best cell from its neighbors. One pair remains in the deploy form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Head
-from zoo.detector import Raw, boxes_from_distances, flatten_levels, points
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
+from zoo.detector import Raw
 from zoo.learning.assign_ota import aligned_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
@@ -22,9 +23,9 @@ from zoo.learning.targets import Targets
 
 ONE_TO_MANY, ONE_TO_ONE = "one_to_many", "one_to_one"
 PRIOR = 0.01
-"""Score of every class at the start of training."""
+"""Initial score of every class."""
 LAST_BIN_MARGIN = 0.1
-"""True distances end so many cells before the last bin."""
+"""Target distances are clamped to this many cells before the last bin."""
 
 
 class Scale(nn.Module):
@@ -80,9 +81,9 @@ def distances(boxes: Tensor, reg_max: int) -> Tensor:
 
 def zero_head_boxes(boxes: Sequence[Tensor], strides: Sequence[int], reg_max: int) -> Tensor:
     """Boxes ``[b, n, 4]`` (x1, y1, x2, y2 in pixels) from the raw box maps; cells are anchored at their corner."""
-    corners, cell = points(boxes, strides, 0.0)
+    corners, cell = anchor_points(boxes, strides, 0.0)
     reach = distances(flatten_levels(boxes), reg_max) * cell
-    return boxes_from_distances(reach, corners * cell)
+    return ltrb_to_xyxy(reach, corners * cell)
 
 
 def zero_head_losses(
@@ -92,31 +93,32 @@ def zero_head_losses(
     """Losses of one ZeroHead from its raw maps: ``quality`` (quality focal loss, weight 1), ``box`` (GIoU, 2) and
     ``distribution`` (distribution focal loss, 0.25).
 
-    AlignedOTA says which cells learn which object. The first loss is a mean over these cells, the others one weighted by
-    the best class score of each, and no sum is divided by less than 1.
+    Cells are assigned by AlignedOTA. The first loss is a mean over the positive cells, the others are means weighted by
+    the best class score of each; no sum is divided by less than 1.
     """
     boxes, classes = [level.float() for level in boxes], [level.float() for level in classes]
-    corners, cell = points(boxes, strides, 0.0)
+    corners, cell = anchor_points(boxes, strides, 0.0)
     anchors = corners * cell
     logits, sides = flatten_levels(classes), flatten_levels(boxes)
     with torch.no_grad():
-        predicted = boxes_from_distances(distances(sides, reg_max) * cell, anchors)
+        predicted = ltrb_to_xyxy(distances(sides, reg_max) * cell, anchors)
     assignment = aligned_ota(predicted, logits, anchors, cell, targets, one_to_one)
-    found = assignment.found(targets)
+    positives = assignment.positives(targets)
 
     qualities = torch.zeros_like(logits)
-    qualities[found.rows, found.cells, found.labels] = found.ious
-    taught = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
-    quality = (quality_focal(logits, qualities).sum(-1) * taught).sum() / max(count_over_batch(len(found)), 1)
+    qualities[positives.rows, positives.cells, positives.labels] = positives.ious
+    supervised = assignment.positive | ~in_ignored(anchors + cell / 2, targets)
+    quality = (quality_focal(logits, qualities).sum(-1) * supervised).sum() / max(count_over_batch(len(positives)), 1)
 
-    weight = found.of(logits.detach()).amax(-1).sigmoid()
+    weight = positives.select(logits.detach()).amax(-1).sigmoid()
     norm = sum_over_batch(weight.sum()).clamp(min=1)
-    own_sides, own_corners, own_cell = found.of(sides), corners[found.cells], cell[found.cells]
-    own_boxes = boxes_from_distances(distances(own_sides[None], reg_max)[0], own_corners) * own_cell
-    giou = box_iou(own_boxes, found.boxes, "giou")
-    true = found.boxes / own_cell
-    reach = torch.cat([own_corners - true[:, :2], true[:, 2:] - own_corners], -1).clamp(0, reg_max - LAST_BIN_MARGIN)
-    entropy = distribution_focal(own_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
+    positive_sides = positives.select(sides)
+    positive_corners, positive_cell = corners[positives.cells], cell[positives.cells]
+    positive_boxes = ltrb_to_xyxy(distances(positive_sides[None], reg_max)[0], positive_corners) * positive_cell
+    giou = box_iou(positive_boxes, positives.boxes, "giou")
+    true = positives.boxes / positive_cell
+    reach = xyxy_to_ltrb(positive_corners, true).clamp(0, reg_max - LAST_BIN_MARGIN)
+    entropy = distribution_focal(positive_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
     return {
         "quality": quality,
         "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides),

@@ -37,7 +37,7 @@ from zoo.images import Preprocess, prepare, read_image
 
 SIDE_PX = 96
 EVERYTHING = BoxFilter(0.0, 0.0)
-BLACK_LETTERBOX = Preprocess(resize="letterbox-centre", pad=0)
+BLACK_LETTERBOX = Preprocess(resize="letterbox-center", pad=0)
 seeds = st.integers(0, 10**6)
 
 
@@ -52,7 +52,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pictures]:
         boxes = random_boxes(draw, w, h) if number != 4 else []
         scenes.append(painted(boxes, w, h, [number % 3 == 0]))
     data = write_set(tmp_path_factory.mktemp("painted"), scenes)
-    ways = ("letterbox-centre", "letterbox-corner", "stretch")
+    ways = ("letterbox-center", "letterbox-corner", "stretch")
     return {way: Pictures(data, SIDE_PX, Preprocess(resize=way, pad=0), cache_bytes=0) for way in ways}
 
 
@@ -107,7 +107,7 @@ def test_mosaic_boxes_are_exact(count: int, lay: object, seed: int) -> None:
     follows(EVERYTHING.apply(out), 0)
 
 
-@pytest.mark.parametrize("way", ["letterbox-centre", "letterbox-corner", "stretch"])
+@pytest.mark.parametrize("way", ["letterbox-center", "letterbox-corner", "stretch"])
 @pytest.mark.parametrize("side_px", [SIDE_PX, 64, 128])
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_boxes_follow_pixels_through_every_preset(
@@ -139,7 +139,7 @@ def test_boxes_follow_pixels_through_every_preset(
     assert found > 10
 
 
-@pytest.mark.parametrize("way", ["letterbox-centre", "stretch"])
+@pytest.mark.parametrize("way", ["letterbox-center", "stretch"])
 def test_cropped_objects_are_those_with_their_centre_inside(pictures: dict[str, Pictures], way: str) -> None:
     preset = Preset("crop", "", {"crop": Crop(1.0)}, box_filter=EVERYTHING)
     sampler = Sampler(pictures[way])
@@ -298,7 +298,7 @@ def test_every_stage_takes_a_new_augmentation(
     assert out.image.shape == (SIDE_PX, SIDE_PX, 3) and (out.image == 7).all()
 
 
-@pytest.mark.parametrize("way", ["letterbox-centre", "letterbox-corner", "stretch"])
+@pytest.mark.parametrize("way", ["letterbox-center", "letterbox-corner", "stretch"])
 def test_none_is_the_picture_as_evaluation_sees_it(pictures: dict[str, Pictures], way: str) -> None:
     shelf = pictures[way]
     how = Preprocess(scale=1.0, resize=way, pad=0)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from tests.distill.data.painted import painted, synthetic_set, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare
 
-HOW = Preprocess(resize="letterbox-centre")
+HOW = Preprocess(resize="letterbox-center")
 SIDE_PX = 128
 
 

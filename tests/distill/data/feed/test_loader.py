@@ -30,7 +30,7 @@ from tests.distill.data.painted import painted, synthetic_set, write_set
 from workbench.errors import BadInput
 from zoo.images import Preprocess, prepare, read_image
 
-HOW = Preprocess("bgr", 1.0, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5), resize="letterbox-centre")
+HOW = Preprocess("bgr", 1.0, (1.0, 2.0, 3.0), (2.0, 1.0, 0.5), resize="letterbox-center")
 SIDE_PX = 96
 ROOT = Path(__file__).resolve().parents[4]
 

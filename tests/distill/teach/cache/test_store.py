@@ -37,7 +37,7 @@ from distill.train.loop import Loop
 from distill.train.recipe import load_recipe
 from tests.distill.tiny import CLASSES, PX, tiny_detector
 from workbench.errors import BadInput
-from zoo.families import build
+from zoo.factory import build
 
 PICTURES, BATCH = 10, 4
 SIZED = dataclasses.replace(PRESETS["light"], sizes=Sizes(0.5, 1.5))

@@ -20,7 +20,7 @@ from distill.train.optimizer import build_optimizer
 from distill.train.recipe import TrainRecipe
 from tests.distill.tiny import PX, batches, tiny_detector
 from workbench.errors import BadInput
-from zoo.families import build
+from zoo.factory import build
 from zoo.learning.targets import Targets
 
 SIZE = (PX, PX)

@@ -25,7 +25,7 @@ from search_spaces.published import PUBLISHED
 from tests.distill.tiny import CLASSES, PX, batches, tiny_detector
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
-from zoo.families import build, build_recipe
+from zoo.factory import build, build_recipe
 from zoo.learning.losses import box_iou
 from zoo.learning.targets import Targets
 

@@ -18,7 +18,7 @@ from distill.train.recipe import load_recipe
 from distill.train.task import SupervisedTask, Task
 from tests.distill.tiny import CLASSES, PX, TinyBatch, batches, tiny_detector
 from zoo.detector import Detector, Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.learning.targets import Targets
 
 STEPS = 4

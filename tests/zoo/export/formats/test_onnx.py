@@ -26,7 +26,7 @@ from tests.zoo.export.lively import (
 from zoo.detector import Recipe
 from zoo.export.options import OPSETS, ExportOptions
 from zoo.export.write import export
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.nms import best_of_all
 
 

@@ -10,13 +10,10 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from tests.zoo.learning import loss_checks
-from tests.zoo.learning.loss_cases import CLASSES, SIZE, example, random_targets, yolox_maps
-from tests.zoo.learning.loss_checks import mapped, targets_of
-from tests.zoo.learning.overfit import CLASSES as SHAPES
-from tests.zoo.learning.overfit import overfit
+from tests.zoo.families.loss_cases import CLASSES, SIZE, example, random_targets, yolox_maps
+from tests.zoo.families.loss_checks import mapped, targets_of
 from zoo.detector import Recipe
-from zoo.families import build_recipe
+from zoo.factory import build_recipe
 from zoo.families.yolox import YOLOX
 from zoo.learning.targets import Phase, Targets, total
 
@@ -105,29 +102,3 @@ def test_overflow_shows_in_the_losses() -> None:
             spoilt = mapped(raw, Tensor.detach)
             spoilt[name] = [torch.full_like(spoilt[name][0], value), *spoilt[name][1:]]
             assert not total(detector.loss(spoilt, targets, size, Phase())).isfinite()
-
-
-def test_every_parameter_moves() -> None:
-    loss_checks.assert_every_parameter_moves(yolox(classes=3))
-
-
-def test_without_objects_background_is_learned() -> None:
-    loss_checks.assert_learns_background_without_objects(yolox(classes=3), ["objectness"])
-
-
-def test_half_precision_is_finite() -> None:
-    loss_checks.assert_finite_in_half_precision(yolox(classes=3))
-
-
-def test_losses_are_repeatable() -> None:
-    loss_checks.assert_repeatable(yolox(classes=3))
-
-
-def test_losses_are_means_over_the_batch() -> None:
-    loss_checks.assert_counts_images(yolox(classes=3))
-
-
-@pytest.mark.slow
-def test_nano_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 1.0 after 56 s of one core, torch 2.13."""
-    assert overfit(yolox(classes=SHAPES), 320) >= 0.9

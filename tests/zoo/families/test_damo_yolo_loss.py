@@ -9,19 +9,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space
-from tests.zoo.learning import loss_checks
-from tests.zoo.learning.loss_cases import CLASSES, SIZE, example, random_targets, zero_head_maps
-from tests.zoo.learning.loss_checks import mapped, raw_of, some_targets, targets_of
-from tests.zoo.learning.overfit import CLASSES as SHAPES
-from tests.zoo.learning.overfit import ap50, overfit, shapes
-from zoo.detector import Recipe, flatten_levels, points
-from zoo.families import build_recipe
+from tests.zoo.families import loss_checks
+from tests.zoo.families.loss_cases import CLASSES, SIZE, example, random_targets, zero_head_maps
+from tests.zoo.families.loss_checks import mapped, raw_of, some_targets, targets_of
+from tests.zoo.families.overfit import CLASSES as SHAPES
+from tests.zoo.families.overfit import ap50, overfit, shapes
+from zoo.boxes import anchor_points, flatten_levels
+from zoo.detector import Recipe
+from zoo.factory import build_recipe
 from zoo.families.damo_yolo import DamoYolo
 from zoo.families.parts.zero_head import ONE_TO_MANY, ONE_TO_ONE, zero_head_boxes, zero_head_losses
 from zoo.images import prepare
@@ -71,7 +72,7 @@ def test_losses_and_gradients_are_the_official_ones(name: str, reg_max: int) -> 
 
 def test_an_object_teaches_one_cell_of_the_one_to_one_head() -> None:
     raw, targets = case("random", 16)
-    corners, strides = points(raw["boxes"], STRIDES, 0.0)
+    corners, strides = anchor_points(raw["boxes"], STRIDES, 0.0)
     boxes = zero_head_boxes(raw["boxes"], STRIDES, 16)
     inputs = boxes, flatten_levels(raw["classes"]), corners * strides, strides, targets
     many, single = aligned_ota(*inputs), aligned_ota(*inputs, one_to_one=True)
@@ -132,50 +133,6 @@ def test_distances_beyond_the_last_bin_stay_before_it() -> None:
     total(losses).backward()
     assert all(value.isfinite() for value in losses.values())
     assert all(level.grad is not None and level.grad.isfinite().all() for level in raw["boxes"])
-
-
-@pytest.mark.parametrize("one_to_one", [False, True])
-def test_every_parameter_moves(one_to_one: bool) -> None:
-    """In one optimizer step. Boxes of a fresh head reach some 3 cells, so every level finds objects only in a larger input."""
-    detector = damo_yolo(one_to_one).train()
-    ends = [[[x, x, x + side, x + side, 0] for x in range(0, 320 - side, 24)] for side in (20, 50, 100, 150, 200, 280)]
-    before = {name: value.detach().clone() for name, value in detector.named_parameters()}
-    optimizer = torch.optim.Adam(detector.parameters(), lr=1e-3)
-    raw = detector.training_raw(detector.features(torch.rand(len(ends), 3, 320, 320) * 255), targets_of(*ends))
-    total(detector.loss(raw, targets_of(*ends), (320, 320), Phase())).backward()
-    grads = {name: value.grad for name, value in detector.named_parameters()}
-    assert [name for name, grad in grads.items() if grad is None or not grad.isfinite().all()] == []
-    optimizer.step()
-    assert [name for name, value in detector.named_parameters() if torch.equal(value, before[name])] == []
-
-
-@pytest.mark.parametrize("one_to_one", [False, True])
-def test_without_objects_background_is_learned(one_to_one: bool) -> None:
-    background = ["quality", f"{ONE_TO_ONE}_quality"] if one_to_one else ["quality"]
-    loss_checks.assert_learns_background_without_objects(damo_yolo(one_to_one), background)
-
-
-@pytest.mark.parametrize("one_to_one", [False, True])
-def test_half_precision_is_finite(one_to_one: bool) -> None:
-    loss_checks.assert_finite_in_half_precision(damo_yolo(one_to_one))
-
-
-def test_losses_are_repeatable() -> None:
-    loss_checks.assert_repeatable(damo_yolo(one_to_one=True))
-
-
-def test_losses_are_means_over_the_batch() -> None:
-    detector = damo_yolo()
-    for conv in detector.head.cls:  # type: ignore[union-attr]
-        # surer than a fresh head, whose scores do not sum up to the least divisor
-        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    loss_checks.assert_counts_images(detector)
-
-
-@pytest.mark.slow
-def test_the_smallest_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 0.99 after 62 s of one core, torch 2.13."""
-    assert overfit(damo_yolo(classes=SHAPES), 300, batch=4) >= 0.9
 
 
 @pytest.mark.slow

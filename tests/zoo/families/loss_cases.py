@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.zoo.learning.loss_checks import targets_of
+from tests.zoo.families.loss_checks import targets_of
 from zoo.learning.targets import Targets
 
 SIZE = (96, 128)

@@ -10,9 +10,7 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from tests.zoo.learning import loss_checks
-from tests.zoo.learning.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
-from tests.zoo.learning.overfit import CLASSES, overfit
+from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
 from zoo.detector import Detector, Recipe
 from zoo.families.yolo11 import FAMILY
 from zoo.learning.targets import Targets
@@ -113,37 +111,3 @@ def test_ignored_regions_are_not_taught_as_background(detector: Detector) -> Non
     assert 0 < learned <= 10
     in_region = [level[0, 0, level.shape[2] // 2 :, level.shape[3] // 2 :] != 0 for level in grads["classes"]]
     assert sum(int(part.sum()) for part in in_region) == learned
-
-
-def test_every_parameter_moves() -> None:
-    """Fresh boxes are 15 strides wide, too wide for the coarse levels on so small an image; these are three."""
-    torch.manual_seed(0)
-    detector = FAMILY.make(Recipe("yolo11n", 3))
-    with torch.no_grad():
-        for level in detector.head.boxes:
-            level[-1].bias.view(4, 16).sub_(torch.arange(16) / 2)
-    loss_checks.assert_every_parameter_moves(detector)
-
-
-def test_without_objects(detector: Detector) -> None:
-    loss_checks.assert_learns_background_without_objects(detector, ["classes"])
-
-
-def test_half_precision(detector: Detector) -> None:
-    loss_checks.assert_finite_in_half_precision(detector)
-
-
-def test_repeatable(detector: Detector) -> None:
-    loss_checks.assert_repeatable(detector)
-
-
-def test_grows_with_the_number_of_images(detector: Detector) -> None:
-    assert detector.loss_counts_images
-    loss_checks.assert_counts_images(detector)
-
-
-@pytest.mark.slow
-def test_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 on the very same pictures."""
-    torch.manual_seed(0)
-    assert overfit(FAMILY.make(Recipe("yolo11n", CLASSES)), steps=200, rate=4e-3, batch=16) >= 0.9

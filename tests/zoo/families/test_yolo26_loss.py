@@ -6,10 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.zoo.learning import loss_checks
-from tests.zoo.learning.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
-from tests.zoo.learning.overfit import CLASSES, overfit
-from zoo.detector import Detector, Recipe, boxes_from_distances, flatten_levels, points
+from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, mapped, raw_of, some_targets, targets_of
+from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy
+from zoo.detector import Detector, Recipe
 from zoo.families.yolo26 import ASSIGN, FAMILY
 from zoo.families.yolo26 import raw_of as branch_of
 from zoo.learning.losses import box_iou
@@ -30,10 +29,10 @@ def test_box_losses_by_loops(detector: Detector, branch: str) -> None:
     targets = some_targets()
     raw = mapped(raw_of(detector, targets), lambda x: x.detach() * 1.5)
     own = branch_of(raw, branch)
-    centres, strides = points(own["boxes"], (8, 16, 32), 0.5)
+    centres, strides = anchor_points(own["boxes"], (8, 16, 32), 0.5)
     centres = centres * strides
     reach = flatten_levels(own["boxes"]) * strides
-    boxes, scores = boxes_from_distances(reach, centres), flatten_levels(own["classes"]).sigmoid()
+    boxes, scores = ltrb_to_xyxy(reach, centres), flatten_levels(own["classes"]).sigmoid()
     found = ASSIGN[branch](scores, boxes, centres, targets)
     truth, box_sum, l1_sum = torch.cat(targets.boxes), 0.0, 0.0
     for image, cell in (found.objects >= 0).nonzero().tolist():
@@ -114,32 +113,3 @@ def test_ignored_regions_are_not_taught_as_background(detector: Detector) -> Non
         finest = grads[name][0][0].abs().sum(0)
         assert not finest[8:, 8:].any()
         assert (finest[:8] > 0).all() and (finest[:, :8] > 0).all()
-
-
-def test_every_parameter_moves() -> None:
-    torch.manual_seed(0)
-    loss_checks.assert_every_parameter_moves(FAMILY.make(Recipe("yolo26n", 3)))
-
-
-def test_without_objects(detector: Detector) -> None:
-    loss_checks.assert_learns_background_without_objects(detector, ["one_to_many_classes", "one_to_one_classes"])
-
-
-def test_half_precision(detector: Detector) -> None:
-    loss_checks.assert_finite_in_half_precision(detector)
-
-
-def test_repeatable(detector: Detector) -> None:
-    loss_checks.assert_repeatable(detector)
-
-
-def test_grows_with_the_number_of_images(detector: Detector) -> None:
-    assert detector.loss_counts_images
-    loss_checks.assert_counts_images(detector)
-
-
-@pytest.mark.slow
-def test_learns_sixteen_pictures_by_heart() -> None:
-    """AP50 on the very same pictures."""
-    torch.manual_seed(0)
-    assert overfit(FAMILY.make(Recipe("yolo26n", CLASSES)), steps=200, rate=4e-3, batch=16) >= 0.9
