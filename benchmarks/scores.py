@@ -83,17 +83,19 @@ def main() -> None:
         write_page(args.page, text)
         drawn = [name for name in DRAWN if any(accuracy.name == name for accuracy in whole.accuracies)]
         write_atomic(args.page.with_name("scores-equal-latency.png"), equal_latency_png(whole))
-        write_atomic(args.page.with_name("scores-picks.png"), selection_png(whole, "raspberrypi4_cpu_tflite_fp32", drawn))
+        write_atomic(
+            args.page.with_name("scores-picks.png"), selection_png(whole, "raspberrypi4_cpu_tflite_fp32", drawn)
+        )
 
 
 def about(benchmark: ScoreBenchmark) -> str:
     """What the first tables rest on."""
     facts = benchmark.figures()
     return (
-        f"{datetime.date.today()}: {facts['points']} points, {facts['architectures']} architectures of "
-        f"{len(facts['families'])} families at "
-        f"{len(facts['input_px'])} input sizes, `{benchmark.target}`; {benchmark.options.bins} latency bins a device, {benchmark.options.draws:,} "
-        f"bootstrap draws, seed {benchmark.options.seed}."
+        f"{datetime.date.today()}: {facts['points']} points, {facts['architectures']} architectures of"
+        f" {len(facts['families'])} families at {len(facts['input_px'])} input sizes, `{benchmark.target}`;"
+        f" {benchmark.options.bins} latency bins a device, {benchmark.options.draws:,} bootstrap draws, seed"
+        f" {benchmark.options.seed}."
     )
 
 
@@ -163,7 +165,9 @@ def forward(points: TrainedDetectors, closed: Sequence[ScoreColumn], jobs: int, 
             ScoreColumn(c.name, c.values[keep])
             for c in (leave_family_out(points, name, points.target(TARGET)) for name in fitted_scores())
         ]
-        benchmark = benchmark_scores(part, same + slow, TARGET, part.devices(tuple(DEVICES)), BenchmarkOptions(bins), progress)
+        benchmark = benchmark_scores(
+            part, same + slow, TARGET, part.devices(tuple(DEVICES)), BenchmarkOptions(bins), progress
+        )
         yield f"At {' and '.join(map(str, sizes))} px: {len(part)} points, {bins} latency bins, seed 0."
         rows = [
             [
@@ -218,11 +222,13 @@ def others(points: TrainedDetectors, closed: Sequence[ScoreColumn], draws: int, 
         ["*noise ceiling*", *("" if top is None else f"{top.equal_latency:.2f}; {top.tau:.2f}" for top in tops)]
     )
     intro = (
-        f"The {benchmarks[TARGET].accuracies[0].architectures} architectures ({len(part)} points) for which all these are "
-        "known. τ at equal latency (90 %); τ over all points. *Family left out*: its terms fitted to the "
-        "column's own accuracies of the other families; plain `calibrated` is the score as it ships."
+        f"The {benchmarks[TARGET].accuracies[0].architectures} architectures ({len(part)} points) for which all these"
+        " are known. τ at equal latency (90 %); τ over all points. *Family left out*: its terms fitted to the column's"
+        " own accuracies of the other families; plain `calibrated` is the score as it ships."
     )
-    return intro + "\n\n" + markdown(["score", *(f"`{target.removesuffix('_map50_95')}`" for target in benchmarks)], rows)
+    return (
+        intro + "\n\n" + markdown(["score", *(f"`{target.removesuffix('_map50_95')}`" for target in benchmarks)], rows)
+    )
 
 
 def zoo(closed: Sequence[str], draws: int, progress: Progress) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Test processes side by side share the cores. Left to themselves torch and numpy take all of them in each, and wait for one another.
-# Read when they are imported, which no test has done yet.
+# Test processes side by side share the cores. Left to themselves torch and numpy take all of them in each, and wait for
+# one another. Read when they are imported, which no test has done yet.
 TOGETHER = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if TOGETHER > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // TOGETHER)))

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_licence_is_apache() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text and "Version 2.0, January 2004" in text
-    assert hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() == "3b83ef96387f14655fc854ddc3c6bd57", "the unchanged text"
+    assert (
+        hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() == "3b83ef96387f14655fc854ddc3c6bd57"
+    ), "the unchanged text"
     assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
@@ -56,20 +58,31 @@ def test_command_line_page_tells_the_truth() -> None:
     for name, text in sections.items():
         nested = subcommands(commands[name]).values()
         actions = [action for parser in (commands[name], *nested) for action in parser._actions]
-        known = {option for action in actions for option in action.option_strings if option.startswith("--")} - {"--help"}
+        known = {option for action in actions for option in action.option_strings if option.startswith("--")} - {
+            "--help"
+        }
         assert set(re.findall(r"--[a-z][a-z0-9-]*", text)) <= known, name
         assert known - {"--json"} <= set(re.findall(r"--[a-z][a-z0-9-]*", text)), name
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The parsers below ``parser``, by name."""
-    return {name: sub for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name, sub in action.choices.items()}
+    return {
+        name: sub
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, sub in action.choices.items()
+    }
 
 
 def test_constraints_are_exact_pins() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
-    assert [p for p in pins if not re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; python_full_version.*| ; (sys_platform|platform_).*)?", p)] == []
+    assert [
+        p
+        for p in pins
+        if not re.fullmatch(r"[a-z0-9._-]+==[a-z0-9.]+( ; python_full_version.*| ; (sys_platform|platform_).*)?", p)
+    ] == []
     assert "torch==2.13.0" in pins
 
 

@@ -28,7 +28,8 @@ def module_name(path: Path) -> str:
 
 
 def imported_names(tree: ast.AST) -> Iterator[str]:
-    """Every dotted name that ``tree`` imports, in functions and under TYPE_CHECKING too; relative imports are refused."""
+    """Every dotted name that ``tree`` imports, in functions and under TYPE_CHECKING too; relative imports are
+    refused."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -57,11 +58,17 @@ def upward(graph: Mapping[str, set[str]]) -> list[tuple[str, str]]:
     def level(module: str) -> int:
         return rank[module.partition(".")[0]]
 
-    return [(module, target) for module, targets in graph.items() for target in sorted(targets) if level(target) > level(module)]
+    return [
+        (module, target)
+        for module, targets in graph.items()
+        for target in sorted(targets)
+        if level(target) > level(module)
+    ]
 
 
 def find_circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """One circle as a list of modules whose last is its first; empty where there is none. Depth-first, three colours."""
+    """One circle as a list of modules whose last is its first; empty where there is none. Depth-first, three
+    colours."""
     done: set[str] = set()
     for start in sorted(graph):
         path: list[str] = []
@@ -101,8 +108,16 @@ def test_files_import_without_circles(graph: dict[str, set[str]]) -> None:
         ({"zoo.a": "from nas.costs import f", "nas.costs": ""}, [("zoo.a", "nas.costs")], []),
         ({"distill.a": "def f():\n    import nas.b", "nas.b": ""}, [("distill.a", "nas.b")], []),
         ({"nas.a": "import zoo.b, workbench.c", "zoo.b": "", "workbench.c": ""}, [], []),
-        ({"nas.a": "from nas import b", "nas.b": "def f():\n    from nas.a import x", "nas": ""}, [], ["nas.a", "nas.b", "nas.a"]),
-        ({"zoo.a": "import zoo.b", "zoo.b": "import zoo.c", "zoo.c": "if TYPE_CHECKING:\n    import zoo.a"}, [], ["zoo.a", "zoo.b", "zoo.c", "zoo.a"]),
+        (
+            {"nas.a": "from nas import b", "nas.b": "def f():\n    from nas.a import x", "nas": ""},
+            [],
+            ["nas.a", "nas.b", "nas.a"],
+        ),
+        (
+            {"zoo.a": "import zoo.b", "zoo.b": "import zoo.c", "zoo.c": "if TYPE_CHECKING:\n    import zoo.a"},
+            [],
+            ["zoo.a", "zoo.b", "zoo.c", "zoo.a"],
+        ),
     ],
 )
 def test_arrows_and_circles_are_seen(sources: dict[str, str], arrows: list[tuple[str, str]], circle: list[str]) -> None:
@@ -113,7 +128,9 @@ def test_arrows_and_circles_are_seen(sources: dict[str, str], arrows: list[tuple
 
 def test_every_folder_with_modules_is_a_package() -> None:
     """setuptools ships packages only; a folder without ``__init__.py`` would be missing from an installation."""
-    assert [folder for folder in sorted({path.parent for path in FILES}) if not (folder / "__init__.py").is_file()] == []
+    assert [
+        folder for folder in sorted({path.parent for path in FILES}) if not (folder / "__init__.py").is_file()
+    ] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
@@ -123,7 +140,9 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if path.relative_to(ROOT).parts[0] in ("workbench", "search_spaces")], ids=lambda path: path.name
+    "path",
+    [path for path in FILES if path.relative_to(ROOT).parts[0] in ("workbench", "search_spaces")],
+    ids=lambda path: path.name,
 )
 def test_the_ground_imports_no_heavy_library_at_top_level(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))

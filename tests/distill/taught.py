@@ -32,14 +32,25 @@ def _taught(nms_free: bool) -> Detector:
         arch = detector.recipe.architecture
         assert arch is not None and arch.head is not None
         torch.manual_seed(0)
-        detector = build_recipe(Recipe("free", CLASSES, dataclasses.replace(arch, name="free", head=dataclasses.replace(arch.head, one_to_one=True))))
+        detector = build_recipe(
+            Recipe(
+                "free",
+                CLASSES,
+                dataclasses.replace(arch, name="free", head=dataclasses.replace(arch.head, one_to_one=True)),
+            )
+        )
     fed, rate = batches(2, 8, FED_SEED), 4e-3
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     detector.train()
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 20) * (1 - step / STEPS)
         batch = fed[step % 2]
-        losses = detector.loss(detector.training_raw(detector.features(batch.image), batch.targets), batch.targets, (PX, PX), Phase(step / STEPS))
+        losses = detector.loss(
+            detector.training_raw(detector.features(batch.image), batch.targets),
+            batch.targets,
+            (PX, PX),
+            Phase(step / STEPS),
+        )
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(detector.parameters(), 10)
@@ -83,11 +94,20 @@ def write_pictures(folder: Path) -> Path:
                 place = 8 * number + at + 1
                 Image.fromarray(pixels.permute(1, 2, 0).byte().numpy()).save(folder / "images" / split / f"{place}.png")
                 images.append({"id": place, "file_name": f"{place}.png", "width": PX, "height": PX})
-                for (x1, y1, x2, y2), label in zip(batch.targets.boxes[at].tolist(), batch.targets.labels[at].tolist(), strict=True):
+                for (x1, y1, x2, y2), label in zip(
+                    batch.targets.boxes[at].tolist(), batch.targets.labels[at].tolist(), strict=True
+                ):
                     box = [x1, y1, x2 - x1, y2 - y1]
-                    annotations.append({
-                        "id": len(annotations) + 1, "image_id": place, "category_id": IDS[label], "bbox": box, "area": box[2] * box[3], "iscrowd": 0,
-                    })  # fmt: skip
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": place,
+                            "category_id": IDS[label],
+                            "bbox": box,
+                            "area": box[2] * box[3],
+                            "iscrowd": 0,
+                        }
+                    )
         categories = [{"id": one, "name": name} for one, name in zip(IDS, NAMES, strict=True)]
         whole = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "annotations" / f"{split}.json").write_text(json.dumps(whole))

@@ -32,11 +32,17 @@ def tiny_detector(seed: int = 0) -> Detector:
     space = load_space("res")
     arch = space.decode(space.sample(1, np.random.default_rng(0))[0], "tiny")
     assert arch.neck is not None and arch.head is not None
-    stages = tuple(dataclasses.replace(stage, out=16 * (1 + i // 2), btn=8 * (1 + i // 2), depth=1, k=3) for i, stage in enumerate(arch.stages))
+    stages = tuple(
+        dataclasses.replace(stage, out=16 * (1 + i // 2), btn=8 * (1 + i // 2), depth=1, k=3)
+        for i, stage in enumerate(arch.stages)
+    )
     arch = dataclasses.replace(
-        arch, stem=dataclasses.replace(arch.stem, out=16), stages=stages, neck=dataclasses.replace(arch.neck, out=(16, 16, 16), depth=0.34),
+        arch,
+        stem=dataclasses.replace(arch.stem, out=16),
+        stages=stages,
+        neck=dataclasses.replace(arch.neck, out=(16, 16, 16), depth=0.34),
         head=dataclasses.replace(arch.head, classes=CLASSES),
-    )  # fmt: skip
+    )
     torch.manual_seed(seed)
     return build_recipe(Recipe("tiny", CLASSES, arch))
 
@@ -64,5 +70,7 @@ def batches(count: int, images: int = 4, seed: int = 0) -> list[Batch]:
             image[i, label, y : y + side, x : x + side] = 250.0
             boxes.append(torch.tensor([[x, y, x + side, y + side]], dtype=torch.float32))
             labels.append(torch.tensor([label]))
-        found.append(TinyBatch(image, Targets(tuple(boxes), tuple(labels), tuple(torch.zeros(0, 4) for _ in range(images)))))
+        found.append(
+            TinyBatch(image, Targets(tuple(boxes), tuple(labels), tuple(torch.zeros(0, 4) for _ in range(images))))
+        )
     return found

@@ -1,4 +1,5 @@
-"""What is changed of the pages' commands when tests run them: less to do, and what cannot be done here. Nothing else is."""
+"""What is changed of the pages' commands when tests run them: less to do, and what cannot be done here. Nothing else
+is."""
 
 from __future__ import annotations
 
@@ -21,11 +22,15 @@ LIMITS = {
     "train": "--epochs 1 --input 64 --data-workers 0 --fresh",
     "tune": "--trials 2 --epochs 1 --input 64 --data-workers 0 --fresh",
 }
-"""Options that a command gets when it has all the words on the left: in place of the page's value, else behind. What a reader waits hours for is then
-done in seconds; ``--fresh`` because examples beside one another would otherwise be refused the run folder of the one before."""
+"""Options that a command gets when it has all the words on the left: in place of the page's value, else behind. What a
+reader waits hours for is then done in seconds; ``--fresh`` because examples beside one another would otherwise be
+refused the run folder of the one before."""
 
 NOT_HERE = {
-    "calibrate": "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/calibration/test_calibrate.py runs it on a small set",
+    "calibrate": (
+        "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/calibration/test_calibrate.py"
+        " runs it on a small set"
+    ),
     "--address": "joins a Ray cluster; tests/nas/searcher/test_ray.py runs searches on one of three nodes",
     "cuda": "needs a GPU",
     "--gpus-per-worker": "needs a GPU for each worker",

@@ -15,11 +15,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OPTIONAL = re.compile(r"\[([^\]]*)\]")
 AND_SO_ON = re.compile(r"\s\.\.\.(?=\s|$)")
 STANDS_FOR = {
-    "MODEL": "yolox-s", "STUDENT": "yolox-s", "M": "yolox-nano", "T": "damo-yolo-l.safetensors", "CHECKPOINT": "best.safetensors",
-    "RECIPE": "small", "R": "small", "KEY=VALUE": "lr=0.001", "FILE": "damo-yolo-l.safetensors",
-    "PATH": "my-data", "OUT": "repaired", "DATA": "../shared/t4",
-}  # fmt: skip
-"""Words of a page that a reader puts something else for, and what stands there when the command is done. NAME is a run that is called so."""
+    "MODEL": "yolox-s",
+    "STUDENT": "yolox-s",
+    "M": "yolox-nano",
+    "T": "damo-yolo-l.safetensors",
+    "CHECKPOINT": "best.safetensors",
+    "RECIPE": "small",
+    "R": "small",
+    "KEY=VALUE": "lr=0.001",
+    "FILE": "damo-yolo-l.safetensors",
+    "PATH": "my-data",
+    "OUT": "repaired",
+    "DATA": "../shared/t4",
+}
+"""Words of a page that a reader puts something else for, and what stands there when the command is done. NAME is a run
+that is called so."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,8 @@ class Shown:
 
     @property
     def words(self) -> list[str]:
-        """Without ``nas``, what stands in brackets, a redirection and a pipe; with real names in place of placeholders."""
+        """Without ``nas``, what stands in brackets, a redirection and a pipe; with real names in place of
+        placeholders."""
         return self._words(OPTIONAL.sub("", self.text))
 
     @property
@@ -51,7 +62,12 @@ class Shown:
 
 def pages() -> list[Path]:
     """What people read, the README first."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "runs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "runs" / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
 
 
 def named(page: Path) -> str:

@@ -1,4 +1,5 @@
-"""What the pages of the Python interface name is there, says what it is, and starts without torch where that is promised."""
+"""What the pages of the Python interface name is there, says what it is, and starts without torch where that is
+promised."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ import pytest
 
 from tests.docs.pages import ROOT
 
-NAMED = sorted({name for page in (ROOT / "docs" / "api").glob("*.md") for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)})
+NAMED = sorted(
+    {
+        name
+        for page in (ROOT / "docs" / "api").glob("*.md")
+        for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+)
 
 
 def found(name: str) -> object:
@@ -34,7 +41,9 @@ def test_what_is_documented_is_there_and_says_what_it_is(name: str) -> None:
     thing = found(name)
     if inspect.isclass(thing) or inspect.isfunction(thing):
         assert thing.__module__ == name.rpartition(".")[0], "document it where it is written"
-        assert inspect.getdoc(thing) and not str(inspect.getdoc(thing)).startswith(f"{thing.__name__}("), "a docstring, not the one dataclasses make"
+        assert inspect.getdoc(thing) and not str(inspect.getdoc(thing)).startswith(
+            f"{thing.__name__}("
+        ), "a docstring, not the one dataclasses make"
 
 
 def test_every_way_in_is_documented() -> None:

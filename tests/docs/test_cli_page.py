@@ -1,4 +1,5 @@
-"""``docs/cli.md`` states the defaults and the choices that the parser has. That it names every option, tests/test_foundation.py checks."""
+"""``docs/cli.md`` states the defaults and the choices that the parser has. That it names every option,
+tests/test_foundation.py checks."""
 
 from __future__ import annotations
 
@@ -12,7 +13,13 @@ from nas.cli import COMMANDS, build_parser
 from tests.docs.pages import ROOT
 from tests.test_foundation import subcommands
 
-SECTIONS = dict(re.findall(r"^## nas ([\w-]+)\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+SECTIONS = dict(
+    re.findall(
+        r"^## nas ([\w-]+)\n(.*?)(?=^## |\Z)",
+        (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
 PARSER = build_parser()
 
 
@@ -20,7 +27,9 @@ def options(command: str) -> Iterator[argparse.Action]:
     """The options of a command and of its own commands."""
     parser = subcommands(PARSER)[command]
     for one in (parser, *subcommands(parser).values()):
-        yield from (action for action in one._actions if action.option_strings and not isinstance(action, argparse._HelpAction))
+        yield from (
+            action for action in one._actions if action.option_strings and not isinstance(action, argparse._HelpAction)
+        )
 
 
 def line(command: str, option: str) -> str:
@@ -38,7 +47,9 @@ def test_defaults_are_stated(command: str) -> None:
         row, value = line(command, action.option_strings[-1]), action.default
         if not row or value is True or value in (None, False, [], "", argparse.SUPPRESS):
             continue
-        stated = ", ".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
+        stated = (
+            ", ".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
+        )
         assert re.search(rf"(?<![\w.]){re.escape(stated)}(?![\w.]\w)", row), f"{row}: the default is {stated}"
 
 
@@ -46,7 +57,9 @@ def test_defaults_are_stated(command: str) -> None:
 def test_choices_are_stated(command: str) -> None:
     for action in options(command):
         for choice in action.choices or ():
-            assert re.search(rf"\b{re.escape(str(choice))}\b", line(command, action.option_strings[-1]) or SECTIONS[command]), f"{action.option_strings[-1]} {choice}"
+            assert re.search(
+                rf"\b{re.escape(str(choice))}\b", line(command, action.option_strings[-1]) or SECTIONS[command]
+            ), f"{action.option_strings[-1]} {choice}"
 
 
 def test_rows_are_found() -> None:

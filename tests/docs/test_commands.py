@@ -1,4 +1,5 @@
-"""Every command that a page or a help text shows is one that the program takes; marked slow, all of them are done in a furnished folder."""
+"""Every command that a page or a help text shows is one that the program takes; marked slow, all of them are done in a
+furnished folder."""
 
 from __future__ import annotations
 
@@ -45,7 +46,17 @@ def test_the_tables_of_limits_speak_of_commands_that_are_shown() -> None:
 
 def test_limits_replace_and_add() -> None:
     given = ["train", "yolox-s", "--epochs", "50"]
-    assert limits.limited(given) == ["train", "yolox-s", "--epochs", "1", "--input", "64", "--data-workers", "0", "--fresh"]
+    assert limits.limited(given) == [
+        "train",
+        "yolox-s",
+        "--epochs",
+        "1",
+        "--input",
+        "64",
+        "--data-workers",
+        "0",
+        "--fresh",
+    ]
     assert given == ["train", "yolox-s", "--epochs", "50"]
     assert limits.limited(["zoo", "show", "yolo26n"]) == ["zoo", "show", "yolo26n"]
     assert limits.why_not(["calibrate"]) and not limits.why_not(["zoo"])
@@ -60,14 +71,20 @@ def test_commands_in_running_text_name_what_there_is(page: Path) -> None:
         first, options = found.split()[0], re.findall(r"--[a-z][a-z0-9-]*", found)
         for name in first.split("|"):
             assert name in parsers, found
-            known = {option for one in (parsers[name], *subcommands(parsers[name]).values()) for action in one._actions for option in action.option_strings}
+            known = {
+                option
+                for one in (parsers[name], *subcommands(parsers[name]).values())
+                for action in one._actions
+                for option in action.option_strings
+            }
             assert set(options) <= known, found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", DISTINCT, ids=str)
 def test_is_done(command: Shown, here: Path) -> None:
-    """In this process; where Ray works along in one of its own, since Ray reads its settings when it is imported, and another test may have done that."""
+    """In this process; where Ray works along in one of its own, since Ray reads its settings when it is imported, and
+    another test may have done that."""
     words = limits.limited(command.words)
     if reason := limits.why_not(words):
         pytest.skip(reason)
@@ -95,9 +112,13 @@ def serves(words: list[str], folder: Path) -> None:
     """A server says where it is; then it is stopped."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", *words], cwd=folder, env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    ) as server:  # fmt: skip
+        [sys.executable, "-m", "nas.cli", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
         try:
             assert server.stdout is not None
             assert any("http://localhost:" in line or "http://127.0.0.1:" in line for line in server.stdout)

@@ -15,10 +15,14 @@ READ = [*pages(), ROOT / "CHANGELOG.md"]
 
 
 def anchors(page: Path) -> set[str]:
-    """What headings are called in addresses: lower case, a dash for spaces, other signs dropped; objects documented from the code by their names."""
+    """What headings are called in addresses: lower case, a dash for spaces, other signs dropped; objects documented
+    from the code by their names."""
     text = without_code(page.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
-    return set(re.findall(r"^::: (\S+)$", text, re.MULTILINE)) | {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading.replace("`", "")).strip().lower()) for heading in headings}
+    return set(re.findall(r"^::: (\S+)$", text, re.MULTILINE)) | {
+        re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading.replace("`", "")).strip().lower())
+        for heading in headings
+    }
 
 
 def without_code(text: str) -> str:

@@ -1,4 +1,5 @@
-"""Lines of the pages that are no ``nas`` command: each is checked here, or stands in a table with the reason why not."""
+"""Lines of the pages that are no ``nas`` command: each is checked here, or stands in a table with the reason why
+not."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def test_every_line_is_accounted_for(page: Path, line: str) -> None:
     elif found := SCRIPT.match(line):
         assert (ROOT / found[1]).is_file()
     else:
-        assert any(line.startswith(one) for one in limits.ELSEWHERE), "run it in a test, or say in tests/docs/limits.py why not"
+        assert any(
+            line.startswith(one) for one in limits.ELSEWHERE
+        ), "run it in a test, or say in tests/docs/limits.py why not"
 
 
 def test_the_tables_speak_of_what_is_shown() -> None:
@@ -56,11 +59,21 @@ def test_benchmarks_have_the_options_that_pages_give_them(script: str) -> None:
     for package in ("torch", "cv2", "pycocotools", "onnxruntime"):
         pytest.importorskip(package)
     text = (ROOT / script).read_text(encoding="utf-8")
-    wanted = {word for name, options in SCRIPTS if name == script for word in shlex.split(options) if word.startswith("--")}
+    wanted = {
+        word for name, options in SCRIPTS if name == script for word in shlex.split(options) if word.startswith("--")
+    }
     if "argparse" not in text:
         assert not wanted
         return
-    done = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, script, "--help"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert wanted <= set(re.findall(r"--[a-z][a-z0-9-]*", done.stdout))
 
 
@@ -69,6 +82,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("code", [code for page in pages() for text in blocks(page, "") for code in PYTHON.findall(text)])
+@pytest.mark.parametrize(
+    "code", [code for page in pages() for text in blocks(page, "") for code in PYTHON.findall(text)]
+)
 def test_short_programs_run(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), timeout=120, check=True)

@@ -21,8 +21,13 @@ from zoo.families import find_family
 from zoo.weights.checkpoint import load, save
 
 CHECKPOINTS = {
-    "yolox-s": "yolox-s", "yolox_s": "yolox-s", "yolox-l": "yolox-l", "yolo26n": "yolo26n", "damo-yolo-l": "damo-yolo-l", "rtdetrv2-x": "rtdetrv2-x",
-}  # fmt: skip
+    "yolox-s": "yolox-s",
+    "yolox_s": "yolox-s",
+    "yolox-l": "yolox-l",
+    "yolo26n": "yolo26n",
+    "damo-yolo-l": "damo-yolo-l",
+    "rtdetrv2-x": "rtdetrv2-x",
+}
 """File to model. Fresh weights will do, with the classes of my-data: a teacher that shares none of them is refused."""
 SEARCHES = ("search", "pico", "A", "B")
 """Copies of the one search, which is called NAME."""
@@ -95,7 +100,8 @@ def data() -> None:
 
 def detectors(here: Path) -> None:
     """A trained network, fresh ones, and files as their authors publish them."""
-    # after one step norms measured over these 16 pictures amplify any other one, up to infinity: no file could be held against that
+    # after one step norms measured over these 16 pictures amplify any other one, up to infinity: no file could be held
+    # against that
     hardly = ("--epochs", "1", "--input", "64", "--set", "bn_calibration_images=0")
     nas("train", "yolox-nano", "--data", "my-data", *hardly, "--data-workers", "0", "--name", "first", "--quiet")
     shutil.copy("runs/first/best.safetensors", "best.safetensors")
@@ -111,6 +117,8 @@ def detectors(here: Path) -> None:
     official_files.save_plain(here / "yolox_s.pth", official(build("yolox-s")))
     shutil.copy("yolox_s.pth", "my_yolox.pth")
     (here / "classes.txt").write_text("\n".join(f"kind {i}" for i in range(80)) + "\n")
-    official_files.save_pickled_model(here / "yolo11n.pt", official(build("yolo11n")), names={i: f"kind {i}" for i in range(80)})
+    official_files.save_pickled_model(
+        here / "yolo11n.pt", official(build("yolo11n")), names={i: f"kind {i}" for i in range(80)}
+    )
     found = Architecture.load("runs/NAME/best.yaml")
     official_files.save_plain(here / "mine.pth", official(build_recipe(Recipe("mine", 80, found))))

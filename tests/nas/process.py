@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def nas(*args: str, cwd: Path, before: Callable[[], object] = lambda: None) -> subprocess.Popen[str]:
-    """Start it in ``cwd``, on one thread. It hears Ctrl-C, whatever shell runs the tests; ``before`` is done in it first."""
+    """Start it in ``cwd``, on one thread. It hears Ctrl-C, whatever shell runs the tests; ``before`` is done in it
+    first."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def start() -> None:
@@ -23,9 +24,14 @@ def nas(*args: str, cwd: Path, before: Callable[[], object] = lambda: None) -> s
         before()
 
     return subprocess.Popen(
-        [sys.executable, "-m", "nas.cli", *args], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "nas.cli", *args],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=start,
-    )  # fmt: skip
+    )
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = 300) -> dict[str, Any]:

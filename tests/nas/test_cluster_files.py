@@ -31,7 +31,9 @@ def accepted(command: str) -> Any:
     words = shlex.split(command)
     assert words[0] == "nas"
     args = build_parser().parse_args(words[1:])
-    shape = WorkerPlan.of(args.strategy, args.score is None or SCORES[args.score].additive, args.workers, args.address, args.islands)
+    shape = WorkerPlan.of(
+        args.strategy, args.score is None or SCORES[args.score].additive, args.workers, args.address, args.islands
+    )
     assert shape.islands == args.islands
     return args
 
@@ -46,7 +48,13 @@ def test_the_manifest_has_what_kuberay_wants(manifest: dict[str, dict[str, Any]]
     job, claim = manifest["RayJob"], manifest["PersistentVolumeClaim"]
     assert (job["apiVersion"], claim["apiVersion"]) == ("ray.io/v1", "v1")
     spec = job["spec"]
-    assert set(spec) <= {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
+    assert set(spec) <= {
+        "entrypoint",
+        "backoffLimit",
+        "shutdownAfterJobFinishes",
+        "ttlSecondsAfterFinished",
+        "rayClusterSpec",
+    }
     cluster = spec["rayClusterSpec"]
     assert cluster["rayVersion"] == pinned("ray")
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
@@ -99,7 +107,10 @@ def test_ray_knows_the_options_that_the_page_and_the_script_give_it() -> None:
     from ray.scripts.scripts import start
 
     known = {option for parameter in start.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    texts = [(FOLDER / "search.sbatch").read_text(encoding="utf-8").replace("\\\n", " "), (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")]
+    texts = [
+        (FOLDER / "search.sbatch").read_text(encoding="utf-8").replace("\\\n", " "),
+        (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"),
+    ]
     lines = [line for text in texts for line in re.findall(r"(?<!`)ray start (--.*)", text)]
     assert len(lines) >= 4
     for line in lines:

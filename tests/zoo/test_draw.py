@@ -56,7 +56,13 @@ def test_text_never_leaves_the_picture(shape: tuple[int, int], monkeypatch: pyte
     monkeypatch.setattr(drawing.ImageDraw, "text", text)
     random = np.random.default_rng(0)
     boxes = random.uniform(-0.2, 1.2, (40, 4)) * ([shape[1], shape[0]] * 2)
-    draw(np.zeros((*shape, 3), np.uint8), boxes, random.random(40), [33] * 40, ("a very long name that is to be cut " * 4,) * 80)
+    draw(
+        np.zeros((*shape, 3), np.uint8),
+        boxes,
+        random.random(40),
+        [33] * 40,
+        ("a very long name that is to be cut " * 4,) * 80,
+    )
     assert len(written) == 40
     for left, top, right, bottom in written:
         assert left >= 0 and top >= 0 and right <= shape[1] and bottom <= shape[0]
@@ -69,7 +75,11 @@ def test_tabs_keep_off_each_other() -> None:
     pixels = np.asarray(draw(image, boxes, [0.9, 0.8], [0, 2], ["cat"] * 3)).reshape(-1, 3)
     counts = [int((pixels == class_color(label)).all(1).sum()) for label in (0, 2)]
     alone = [
-        int((np.asarray(draw(image, [box], [0.9], [label], ["cat"] * 3)).reshape(-1, 3) == class_color(label)).all(1).sum())
+        int(
+            (np.asarray(draw(image, [box], [0.9], [label], ["cat"] * 3)).reshape(-1, 3) == class_color(label))
+            .all(1)
+            .sum()
+        )
         for box, label in zip(boxes, (0, 2), strict=True)
     ]
     assert min(have / full for have, full in zip(counts, alone, strict=True)) > 0.5

@@ -40,7 +40,9 @@ def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return upper * (1 - v) + lower * v
 
 
-@pytest.mark.parametrize(("shape", "new"), [((37, 53), (64, 64)), ((300, 211), (64, 48)), ((5, 7), (31, 3)), ((1, 1), (4, 4))])
+@pytest.mark.parametrize(
+    ("shape", "new"), [((37, 53), (64, 64)), ((300, 211), (64, 48)), ((5, 7), (31, 3)), ((1, 1), (4, 4))]
+)
 def test_resizing_is_bilinear_between_pixel_centres(shape: tuple[int, int], new: tuple[int, int]) -> None:
     image = picture(*shape)
     batch, _ = prepare([image], new, STRETCH)
@@ -74,7 +76,9 @@ def test_antialiased_is_pillow() -> None:
         ((100, 100), (64, 128), CENTER, (64, 64), (0, 32)),
     ],
 )
-def test_where_an_image_lies(shape: tuple[int, int], size: Any, how: Preprocess, new: tuple[int, int], corner: tuple[int, int]) -> None:
+def test_where_an_image_lies(
+    shape: tuple[int, int], size: Any, how: Preprocess, new: tuple[int, int], corner: tuple[int, int]
+) -> None:
     image = np.full((*shape, 3), 255, np.uint8)
     batch, (place,) = prepare([image], size, how)
     assert batch.shape[2:] == ((size, size) if isinstance(size, int) else size)
@@ -88,7 +92,9 @@ def test_where_an_image_lies(shape: tuple[int, int], size: Any, how: Preprocess,
 def test_values_and_order_of_colours() -> None:
     image = np.zeros((4, 8, 3), np.uint8)
     image[:] = 10, 20, 30
-    batch, _ = prepare([image, image], 8, Preprocess("bgr", 1.0, (1.0, 2.0, 3.0), (2.0, 4.0, 8.0), "letterbox-corner", 7))
+    batch, _ = prepare(
+        [image, image], 8, Preprocess("bgr", 1.0, (1.0, 2.0, 3.0), (2.0, 4.0, 8.0), "letterbox-corner", 7)
+    )
     assert batch.shape == (2, 3, 8, 8)
     assert batch[1, :, 0, 0].tolist() == [(30 - 1) / 2, (20 - 2) / 4, (10 - 3) / 8]
     assert batch[1, :, 7, 7].tolist() == [(7 - 1) / 2, (7 - 2) / 4, (7 - 3) / 8]
@@ -107,7 +113,12 @@ def test_arrays_of_any_layout() -> None:
         assert torch.equal(prepare([same], 8, CENTER)[0], expected)
 
 
-@given(height=st.integers(1, 400), width=st.integers(1, 400), size=st.tuples(st.integers(32, 160), st.integers(32, 160)), data=st.data())
+@given(
+    height=st.integers(1, 400),
+    width=st.integers(1, 400),
+    size=st.tuples(st.integers(32, 160), st.integers(32, 160)),
+    data=st.data(),
+)
 @settings(max_examples=60)
 def test_boxes_go_there_and_back(height: int, width: int, size: tuple[int, int], data: st.DataObject) -> None:
     how = data.draw(st.sampled_from([CENTER, CORNER, STRETCH]))
@@ -181,9 +192,13 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     good = save(Image.fromarray(picture(64, 64)), tmp_path / "good.png")
     jpeg = save(Image.fromarray(picture(64, 64)), tmp_path / "good.jpg")
     bad = {
-        "short.png": good.read_bytes()[:5000], "short.jpg": jpeg.read_bytes()[:900], "empty.png": b"", "text.jpg": b"hello",
-        "head.png": good.read_bytes()[:20], "chunk.png": good.read_bytes()[:40] + b"\xff" * 200,
-    }  # fmt: skip
+        "short.png": good.read_bytes()[:5000],
+        "short.jpg": jpeg.read_bytes()[:900],
+        "empty.png": b"",
+        "text.jpg": b"hello",
+        "head.png": good.read_bytes()[:20],
+        "chunk.png": good.read_bytes()[:40] + b"\xff" * 200,
+    }
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInput, match=name):

@@ -44,7 +44,13 @@ def iou_by_hand(a: list[float], b: list[float]) -> float:
 def _steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second time with blocks so small that a few boxes go through every loop."""
     if request.param == "small steps":
-        for name, value in {"BLOCK_CPU": 8, "KEPT_TILE": 3, "SMALLEST_GROUP": 2, "PAIRS": 32, "GROUPED_FROM": 1}.items():
+        for name, value in {
+            "BLOCK_CPU": 8,
+            "KEPT_TILE": 3,
+            "SMALLEST_GROUP": 2,
+            "PAIRS": 32,
+            "GROUPED_FROM": 1,
+        }.items():
             monkeypatch.setattr(zoo.nms, name, value)
 
 
@@ -124,7 +130,10 @@ def test_labels_far_away_do_not_shift_a_box() -> None:
 
 def rows(found: Detections) -> list[tuple[float, float, int]]:
     """Left edge, score and label of every detection."""
-    return [(round(float(b[0]), 3), round(float(s), 3), int(c)) for b, s, c in zip(found.boxes, found.scores, found.labels, strict=True)]
+    return [
+        (round(float(b[0]), 3), round(float(s), 3), int(c))
+        for b, s, c in zip(found.boxes, found.scores, found.labels, strict=True)
+    ]
 
 
 def test_selection_by_hand() -> None:
@@ -145,7 +154,9 @@ def test_selection_by_hand() -> None:
 @pytest.mark.parametrize("iou_threshold", [None, 0.6])
 @pytest.mark.parametrize("multi_label", [True, False])
 @pytest.mark.parametrize(("most_in", "most_out"), [(None, None), (50, 20), (50, None), (None, 20)])
-def test_selection_is_the_plain_one(iou_threshold: float | None, multi_label: bool, most_in: int | None, most_out: int | None) -> None:
+def test_selection_is_the_plain_one(
+    iou_threshold: float | None, multi_label: bool, most_in: int | None, most_out: int | None
+) -> None:
     generator = torch.Generator().manual_seed(5)
     boxes = torch.stack([random_boxes(60, generator) for _ in range(2)])
     scores = torch.randint(30, (2, 60, 4), generator=generator) / 29  # ties across the caps

@@ -1,4 +1,5 @@
-"""An exported file checked on real images: AP before and after, the layers that FP16 breaks, and what cannot be repaired."""
+"""An exported file checked on real images: AP before and after, the layers that FP16 breaks, and what cannot be
+repaired."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ FAITHFUL: dict[str, tuple[str, str, bool, bool, int]] = {
 SLOW = ("onnx", "torchscript end to end", "openvino end to end")
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in FAITHFUL])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in FAITHFUL]
+)
 def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path: Path) -> None:
     kind, form, half, nms_free, batch = FAITHFUL[case]
     if kind == "openvino":
@@ -66,7 +69,14 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
     detector = taught(nms_free)
     # of sixteen pictures, one box that crosses one IoU threshold moves AP by 0.006
     allowed = ONE_BOX if half else None
-    verified = export_verified(detector, tmp_path / ("x" + FORMATS[kind].suffix), kind, ExportOptions(form, PX, PX, batch, half=half), data, ap_tolerance=allowed)
+    verified = export_verified(
+        detector,
+        tmp_path / ("x" + FORMATS[kind].suffix),
+        kind,
+        ExportOptions(form, PX, PX, batch, half=half),
+        data,
+        ap_tolerance=allowed,
+    )
     assert not verified.drifts and verified.check is verified.first and not verified.repaired and not verified.note
     compared = verified.check.comparison
     assert compared.images == 16 and compared.torch.ap > 0.8
@@ -79,7 +89,12 @@ def test_a_faithful_file_has_the_ap_of_torch(case: str, data: DataSet, tmp_path:
 
 def test_pictures_of_another_shape(data: DataSet, tmp_path: Path) -> None:
     verified = export_verified(taught(), tmp_path / "x.onnx", "onnx", ExportOptions("nms", 64, 96), data)
-    assert not verified.drifts and verified.check.comparison.torch.summary != evaluate_detections(data, detect(taught(), data, DetectOptions(PX, workers=0))).summary
+    assert (
+        not verified.drifts
+        and verified.check.comparison.torch.summary != evaluate_detections(
+            data, detect(taught(), data, DetectOptions(PX, workers=0))
+        ).summary
+    )
 
 
 def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_path: Path) -> None:
@@ -87,25 +102,40 @@ def test_the_layer_that_overflows_is_found_and_put_into_fp32(data: DataSet, tmp_
     detector, path = overflowing(taught()), tmp_path / "x.onnx"
     image = torch.rand(1, 3, PX, PX) * 255
     with torch.no_grad():
-        for a, b in zip(detector.decode(detector(image), (PX, PX)), taught().decode(taught()(image), (PX, PX)), strict=True):
+        for a, b in zip(
+            detector.decode(detector(image), (PX, PX)), taught().decode(taught()(image), (PX, PX)), strict=True
+        ):
             assert torch.equal(a, b)
     verified = export_verified(detector, path, "onnx", HALF, data, log=said.append)
     assert verified.repaired == (FIRST + ".conv",)
     assert verified.first.comparison.torch.ap > 0.8 and verified.first.comparison.file.ap == 0.0
-    assert any("AP went from" in reason for reason in verified.first.reasons) and any("NaN or infinite" in reason for reason in verified.first.reasons)
+    assert any("AP went from" in reason for reason in verified.first.reasons) and any(
+        "NaN or infinite" in reason for reason in verified.first.reasons
+    )
     assert not verified.drifts and abs(verified.check.comparison.file.ap - verified.check.comparison.torch.ap) <= 0.005
     assert 3 <= verified.trials <= 20
     assert sum(text.startswith("trial ") for text in said) == verified.trials
     # The file on disk is the repaired one: that layer and its reader hold FP32 weights, all others FP16.
     model = onnx.load(str(path))
-    wide = {node.name for node in model.graph.node if node.op_type == "Conv" for one in model.graph.initializer if one.name == node.input[1] and one.data_type == 1}
+    wide = {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        for one in model.graph.initializer
+        if one.name == node.input[1] and one.data_type == 1
+    }
     assert {name.split("/")[-3] for name in wide} == {"first", "second"} and len(wide) == 2
     (held,) = (json.loads(one.value) for one in model.metadata_props if one.key == "precision")
     assert held == {"weights": "FP16", "kept_fp32": [FIRST + ".conv"]}
     report: dict[str, Any] = json.loads(json.dumps(verified.to_dict(), allow_nan=False))
     assert report["drifts"] is False and report["repaired"] == [FIRST + ".conv"] and report["trials"] == verified.trials
-    assert report["before_repair"]["ap"]["file"] == 0.0 and report["ap"]["file"] == pytest.approx(report["ap"]["torch"], abs=0.005)
-    assert report["before_repair"]["gaps"]["boxes"]["relative"] is None and "NaN" in report["before_repair"]["gaps"]["boxes"]["fault"]
+    assert report["before_repair"]["ap"]["file"] == 0.0 and report["ap"]["file"] == pytest.approx(
+        report["ap"]["torch"], abs=0.005
+    )
+    assert (
+        report["before_repair"]["gaps"]["boxes"]["relative"] is None
+        and "NaN" in report["before_repair"]["gaps"]["boxes"]["fault"]
+    )
     plain = export_verified(taught(), tmp_path / "plain.onnx", "onnx", HALF, data)
     assert not plain.drifts and not plain.repaired and (tmp_path / "plain.onnx").stat().st_size < path.stat().st_size
 
@@ -142,7 +172,9 @@ def test_an_untaught_detector_is_judged_by_its_gap(data: DataSet, tmp_path: Path
     assert any("on these images" in reason for reason in verified.first.reasons)
     assert verified.repaired and not verified.drifts
     # The same gap is no matter of AP: with nothing to go by but a tolerance of 0, rounding alone makes it drift.
-    strict = export_verified(untaught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data)
+    strict = export_verified(
+        untaught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data
+    )
     assert strict.drifts and any("scores on these images differ by" in reason for reason in strict.check.reasons)
 
 
@@ -152,7 +184,9 @@ def damaged(path: Path) -> None:
     node = next(one for one in model.graph.node if "boxes" in one.output)
     node.output[list(node.output).index("boxes")] = "whole"
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(12), "damage"))
-    model.graph.node.insert(list(model.graph.node).index(node) + 1, onnx.helper.make_node("Add", ["whole", "damage"], ["boxes"]))
+    model.graph.node.insert(
+        list(model.graph.node).index(node) + 1, onnx.helper.make_node("Add", ["whole", "damage"], ["boxes"])
+    )
     onnx.save(model, str(path))
 
 
@@ -169,7 +203,9 @@ def test_a_file_damaged_after_writing_drifts_and_is_not_repaired(data: DataSet, 
 
 
 @pytest.mark.parametrize("half", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("inside", "name"), [(FIRST + ".conv", FIRST + ".conv"), (SECOND + ".folded", SECOND), ("head.cls.1", "head.cls.1")])
+@pytest.mark.parametrize(
+    ("inside", "name"), [(FIRST + ".conv", FIRST + ".conv"), (SECOND + ".folded", SECOND), ("head.cls.1", "head.cls.1")]
+)
 def test_the_first_layer_that_differs_is_named(half: bool, inside: str, name: str, tmp_path: Path) -> None:
     detector, path, options = taught(), tmp_path / "x.onnx", dataclasses.replace(HALF, half=half)
     export(detector, path, "onnx", options)
@@ -187,8 +223,15 @@ def test_the_first_layer_that_differs_is_named(half: bool, inside: str, name: st
 def test_what_precision_cannot_repair(data: DataSet, tmp_path: Path) -> None:
     exact = export_verified(taught(), tmp_path / "x.onnx", "onnx", dataclasses.replace(HALF, tolerance=0.0), data)
     assert exact.drifts and not exact.repaired and "with every layer in FP32 the gap is still" in exact.note
-    single = export_verified(taught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data)
-    assert single.drifts and "in FP32 already, so there is none to put into a higher precision; the first layer that differs is backbone." in single.note
+    single = export_verified(
+        taught(), tmp_path / "x.onnx", "onnx", ExportOptions(height=PX, width=PX, tolerance=0.0), data
+    )
+    assert (
+        single.drifts
+        and "in FP32 already, so there is none to put into a higher precision; "
+        "the first layer that differs is backbone."
+        in single.note
+    )
     assert any("on synthetic scenes differ by" in reason for reason in single.check.reasons)
 
 
@@ -202,7 +245,11 @@ def test_bad_input_writes_nothing(data: DataSet, tmp_path: Path) -> None:
     refused("AP tolerance -1 must be", taught(), ap_tolerance=-1)
     refused("AP tolerance nan must be", taught(), ap_tolerance=math.nan)
     refused("has no pictures", taught(), of=dataclasses.replace(data, pictures=()))
-    refused("unknown layer of the folded tiny 'backbone.layers.3.0.frist'", taught(), dataclasses.replace(HALF, fp32_layers=("backbone.layers.3.0.frist",)))
+    refused(
+        "unknown layer of the folded tiny 'backbone.layers.3.0.frist'",
+        taught(),
+        dataclasses.replace(HALF, fp32_layers=("backbone.layers.3.0.frist",)),
+    )
     refused("without --half all of them are", taught(), dataclasses.replace(HALF, half=False, fp32_layers=(FIRST,)))
 
 
@@ -214,5 +261,8 @@ def test_the_search_is_bounded(data: DataSet, tmp_path: Path) -> None:
     found = search.minimal_layers()
     assert found and search.trials <= MAX_TRIALS + 2
     again = export(taught(), tmp_path / "y.onnx", "onnx", dataclasses.replace(HALF, fp32_layers=found))
-    wider, narrower = (check_file(taught(), one, "onnx", HALF, data, 0.005).comparison.gaps["boxes"].relative for one in (check.file, again))
+    wider, narrower = (
+        check_file(taught(), one, "onnx", HALF, data, 0.005).comparison.gaps["boxes"].relative
+        for one in (check.file, again)
+    )
     assert narrower < wider

@@ -17,7 +17,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_table_ranks_scores(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench-scores", "--data", data, "--score", "flops", "params", "activations", "--draws", "30", "--bins", "6"]) == 0
+    assert (
+        main(
+            [
+                "bench-scores",
+                "--data",
+                data,
+                "--score",
+                "flops",
+                "params",
+                "activations",
+                "--draws",
+                "30",
+                "--bins",
+                "6",
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "144 points, 24 architectures of 2 families, accuracy voc_scratch_map50_95" in out
     assert "tau at equal latency" in out and "dear_depth" in out and "dear_width" in out and "Noise:" in out
@@ -26,7 +43,25 @@ def test_the_table_ranks_scores(data: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_json_holds_every_figure(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench-scores", "--data", data, "--score", "flops", "--score", "activations", "--latency", "dear_d", "--px", "64", "96", "160", "--draws", "20", "--json", "--quiet"]
+    words = [
+        "bench-scores",
+        "--data",
+        data,
+        "--score",
+        "flops",
+        "--score",
+        "activations",
+        "--latency",
+        "dear_d",
+        "--px",
+        "64",
+        "96",
+        "160",
+        "--draws",
+        "20",
+        "--json",
+        "--quiet",
+    ]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert [score["score"] for score in found["scores"]] == ["flops", "activations"]
@@ -41,7 +76,24 @@ def test_json_holds_every_figure(data: str, capsys: pytest.CaptureFixture[str]) 
 def test_pictures_and_verdicts_are_written(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"
-    assert main(["bench-scores", "--data", data, "--score", "flops", "activations", "--draws", "20", "--out", str(out), "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "bench-scores",
+                "--data",
+                data,
+                "--score",
+                "flops",
+                "activations",
+                "--draws",
+                "20",
+                "--out",
+                str(out),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
     assert json.loads((out / "verdicts.json").read_text())["scores"][0]["score"] == "flops"
     for name in ("equal-latency.png", "picks.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
@@ -49,13 +101,34 @@ def test_pictures_and_verdicts_are_written(data: str, tmp_path: Path, capsys: py
 
 def test_fitted_scores_with_a_family_left_out(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("scipy")
-    assert main(["bench-scores", "--data", data, "--score", "calibrated", "--refit", "--draws", "20", "--json", "--quiet"]) == 0
-    assert [score["score"] for score in json.loads(capsys.readouterr().out)["scores"]] == ["calibrated", "calibrated, family left out"]
+    assert (
+        main(["bench-scores", "--data", data, "--score", "calibrated", "--refit", "--draws", "20", "--json", "--quiet"])
+        == 0
+    )
+    assert [score["score"] for score in json.loads(capsys.readouterr().out)["scores"]] == [
+        "calibrated",
+        "calibrated, family left out",
+    ]
 
 
 def test_forward_scores_go_on_from_their_journal(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    words = ["bench-scores", "--data", data, "--score", "nwot", "--px", "64", "--bins", "2", "--draws", "20", "--out", str(tmp_path), "--json"]
+    words = [
+        "bench-scores",
+        "--data",
+        data,
+        "--score",
+        "nwot",
+        "--px",
+        "64",
+        "--bins",
+        "2",
+        "--draws",
+        "20",
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
     assert main(words) == 0
     first = capsys.readouterr()
     assert "24 of 24 forward-pass jobs" in first.err

@@ -55,24 +55,38 @@ BAD = {
     "contradiction": (["search", "--budget", "2ms", "--budget", "3..4ms", "--device", "t4"], "contradict"),
     "impossible": (["search", "--budget", "1ms", "--device", "t4"], "least reachable is 2.0"),
     "unwritable": (["search", "--budget", "3ms", "--device", "t4", "--runs", "/proc/nope"], "cannot write run folder"),
-    "exact deepmad": (["search", "--budget", "3ms", "--device", "t4", "--score", "deepmad", "--strategy", "exact"], "not a sum over blocks"),
+    "exact deepmad": (
+        ["search", "--budget", "3ms", "--device", "t4", "--score", "deepmad", "--strategy", "exact"],
+        "not a sum over blocks",
+    ),
     "input": (["search", "--budget", "3ms", "--device", "t4", "--input", "100"], "multiple of 32"),
     "weights": (["search", "--budget", "3ms", "--device", "t4", "--weights", "x"], "weights"),
-    "weights of the default": (["search", "--budget", "3ms", "--device", "t4", "--weights", "1,1,1"], "score 'calibrated' has none"),
+    "weights of the default": (
+        ["search", "--budget", "3ms", "--device", "t4", "--weights", "1,1,1"],
+        "score 'calibrated' has none",
+    ),
     "scope": (["search", "--budget", "3ms", "--device", "t4", "--scope", "head"], "scope"),
     "name": (["search", "--budget", "3ms", "--device", "t4", "--name", "../x"], "plain folder name"),
     "other device": (["search", "--budget", "pi:3ms", "--device", "t4"], "'pi'"),
-    "which device": (["search", "--budget", "3ms", "--device", "t4", "--device", "a40"], "names no device, and there are 2: write t4:3ms"),
+    "which device": (
+        ["search", "--budget", "3ms", "--device", "t4", "--device", "a40"],
+        "names no device, and there are 2: write t4:3ms",
+    ),
     "device twice": (["search", "--budget", "t4:3ms", "--device", "t4", "--device", "t4"], "named twice"),
-    "device of parameters": (["search", "--budget", "t4:9Mparams", "--device", "t4"], "only a latency belongs to a device"),
+    "device of parameters": (
+        ["search", "--budget", "t4:9Mparams", "--device", "t4"],
+        "only a latency belongs to a device",
+    ),
     "model": (["cost", "damo-yolo-x"], "did you mean"),
     "file": (["cost", "nothing.yaml"], "no such file"),
     "spaces": (["spaces", "show"], "needs a space"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_2(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_exit_2(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     args, words = BAD[case]
     assert main(args) == 2
@@ -82,7 +96,9 @@ def test_bad_input_is_one_line_and_exit_2(case: str, tmp_path: Path, monkeypatch
     assert words in err
 
 
-def test_wrong_tinynas_text_and_corrupt_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_tinynas_text_and_corrupt_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.txt").write_text("[{'class': 'ConvKXBNRELU', 'in': 3, 'out': 8, 'kk': 3}, {}]")
     assert main(["cost", "net.txt"]) == 2
@@ -101,13 +117,26 @@ def test_search_end_to_end(tmp_path: Path) -> None:
     done = run("search", "--budget", "3ms", "--device", "t4", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert set(result) == {"format", "folder", "best", "anchor", "certificate", "front", "candidates", "seconds", "settings", "notes"}
+    assert set(result) == {
+        "format",
+        "folder",
+        "best",
+        "anchor",
+        "certificate",
+        "front",
+        "candidates",
+        "seconds",
+        "settings",
+        "notes",
+    }
     assert result["certificate"]["proved"] and result["certificate"]["front"] == "complete"
     assert result["best"]["costs"]["latency_ms"] <= 3.0
     assert result["best"]["score"] > result["anchor"]["score"]
     assert result["settings"]["score"] == "calibrated", "the default follows the evidence"
     for one in (result["best"], result["anchor"]):
-        assert list(one["scores"]) == ["calibrated", "maxent"] and one["scores"]["calibrated"] == pytest.approx(one["score"], rel=1e-9)
+        assert list(one["scores"]) == ["calibrated", "maxent"] and one["scores"]["calibrated"] == pytest.approx(
+            one["score"], rel=1e-9
+        )
     folder = tmp_path / result["folder"]
     for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json"):
         assert (folder / name).stat().st_size > 0
@@ -128,13 +157,29 @@ def test_the_search_path_needs_no_torch(tmp_path: Path) -> None:
         "assert not guests, guests; sys.exit(code)"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("strategy", ["evolution", "random"])
 def test_kill_nine_and_resume_to_the_same_answer(strategy: str, tmp_path: Path) -> None:
-    args = ["search", "--budget", "3ms", "--device", "t4", "--strategy", strategy, "--steps", "150000", "--seed", "3", "--quiet", "--no-pictures"]
+    args = [
+        "search",
+        "--budget",
+        "3ms",
+        "--device",
+        "t4",
+        "--strategy",
+        strategy,
+        "--steps",
+        "150000",
+        "--seed",
+        "3",
+        "--quiet",
+        "--no-pictures",
+    ]
     whole = run(*args, "--name", "whole", "--json", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
@@ -163,9 +208,23 @@ def hear_ctrl_c() -> None:
 
 
 def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
-    args = ["search", "--budget", "3ms", "--device", "t4", "--strategy", "random", "--steps", "100000000", "--name", "r"]
+    args = [
+        "search",
+        "--budget",
+        "3ms",
+        "--device",
+        "t4",
+        "--strategy",
+        "random",
+        "--steps",
+        "100000000",
+        "--name",
+        "r",
+    ]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    process = subprocess.Popen([*NAS, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
+    process = subprocess.Popen(
+        [*NAS, *args], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     journal = tmp_path / "runs" / "r" / "journal.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not journal.exists():
@@ -185,10 +244,23 @@ def test_budgets_without_a_device(tmp_path: Path) -> None:
 
 
 def test_a_space_that_ends_elsewhere_is_searched_by_maxent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space = yaml.safe_load((Path(__file__).parents[3] / "search_spaces" / "spaces" / "res.yaml").read_text(encoding="utf-8")) | {"name": "deeper"}
+    space = yaml.safe_load(
+        (Path(__file__).parents[3] / "search_spaces" / "spaces" / "res.yaml").read_text(encoding="utf-8")
+    ) | {"name": "deeper"}
     space["stages"][3]["stride"] = 2
     (tmp_path / "deeper.yaml").write_text(yaml.safe_dump(space))
-    args = ["search", "--budget", "20GFLOPs", "--space", str(tmp_path / "deeper.yaml"), "--grid", "32", "--runs", str(tmp_path), "--no-pictures"]
+    args = [
+        "search",
+        "--budget",
+        "20GFLOPs",
+        "--space",
+        str(tmp_path / "deeper.yaml"),
+        "--grid",
+        "32",
+        "--runs",
+        str(tmp_path),
+        "--no-pictures",
+    ]
     assert main([*args, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["settings"]["score"] == "maxent" and list(result["best"]["scores"]) == ["maxent"]

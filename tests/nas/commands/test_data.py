@@ -27,7 +27,11 @@ def test_doctor_says_1_and_fix_0(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (root / "images" / "train" / "a.png").write_bytes(b"no image")
     assert main(["data", "doctor", str(root)]) == 1
     out = capsys.readouterr().out
-    assert "error: unreadable, 1 time in train" in out and "'a.png': not an image" in out and "what to do: replace the file" in out
+    assert (
+        "error: unreadable, 1 time in train" in out
+        and "'a.png': not an image" in out
+        and "what to do: replace the file" in out
+    )
     assert main(["data", "doctor", str(root), "--fix", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert f"wrote {tmp_path / 'out'}: 1 unreadable" in out and "0 errors" in out
@@ -41,7 +45,10 @@ def test_doctor_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert data["format"] == "nas-doctor-1" and data["form"] == "coco" and data["input_px"] == 32
     assert data["splits"]["train"] == {"images": 3, "annotations": 4, "usable": 4}
     assert {one["code"]: one["count"] for one in data["findings"]}["empty-image"] == 1
-    assert all({"code", "severity", "split", "count", "what", "examples", "mend", "fix"} == set(one) for one in data["findings"])
+    assert all(
+        {"code", "severity", "split", "count", "what", "examples", "mend", "fix"} == set(one)
+        for one in data["findings"]
+    )
     assert data["fix"]["after"]["errors"] == 0 and data["fix"]["changes"] == {}
 
 
@@ -89,7 +96,9 @@ def test_show_tells_classes_counts_and_splits(tmp_path: Path, capsys: pytest.Cap
 
 def test_names_from_data_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cats = [{"id": 1, "name": "a\x1b[2Jb"}]
-    made.write_split(tmp_path, "train", made.coco([made.image(1, "a.png")], [made.annotation(1, 1, 1, 1, 1, 9, 9)], cats))
+    made.write_split(
+        tmp_path, "train", made.coco([made.image(1, "a.png")], [made.annotation(1, 1, 1, 1, 1, 9, 9)], cats)
+    )
     assert main(["data", "show", str(tmp_path)]) == 0
     assert main(["data", "doctor", str(tmp_path)]) == 0
     out = capsys.readouterr().out

@@ -1,4 +1,5 @@
-"""``nas distill`` as a user runs it: kill and resume with and without the cache, what is left of the teacher, bad input."""
+"""``nas distill`` as a user runs it: kill and resume with and without the cache, what is left of the teacher, bad
+input."""
 
 from __future__ import annotations
 
@@ -29,7 +30,19 @@ from zoo.weights.checkpoint import read_manifest, save
 
 EPOCHS = 4
 WITH = ["distill", "tiny.yaml", "--data", "data", "--teacher", "teacher.safetensors"]
-ARGS = [*WITH, "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "1", "--set", "closing_epochs=1"]
+ARGS = [
+    *WITH,
+    "--input",
+    "64",
+    "--epochs",
+    str(EPOCHS),
+    "--batch",
+    "4",
+    "--data-workers",
+    "1",
+    "--set",
+    "closing_epochs=1",
+]
 CACHED = ["--cache-views", "1"]
 KINDS = {"live": [], "cached": CACHED}
 PART = [*CACHED, "--cache-gb", "0.0002"]
@@ -38,7 +51,8 @@ PART = [*CACHED, "--cache-gb", "0.0002"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a synthetic set ``data``, an architecture ``tiny.yaml``, teachers, and finished runs, one of each kind."""
+    """A folder with a synthetic set ``data``, an architecture ``tiny.yaml``, teachers, and finished runs, one of each
+    kind."""
     folder = tmp_path_factory.mktemp("distill")
     furnish(folder, 16)
     torch.manual_seed(7)
@@ -64,7 +78,10 @@ def same_weights(home: Path, one: str, other: str) -> bool:
 def test_hours_and_gigabytes_are_told_before_the_first_step(home: Path) -> None:
     for kind, words in (
         ("live", r"teacher: runs in 1\d of 16 steps and takes \d+ % of each; about \S+ \S+ on this machine, "),
-        ("cached", r"teacher: 1\d images x 1 view \+ 1 of the last epochs, 0\.\d+ MB each: 0\.\d+ GB of 20 GB budget; about "),
+        (
+            "cached",
+            r"teacher: 1\d images x 1 view \+ 1 of the last epochs, 0\.\d+ MB each: 0\.\d+ GB of 20 GB budget; about ",
+        ),
     ):
         lines = (home / f"{kind}.err").read_text().splitlines()
         told = next(at for at, line in enumerate(lines) if line.startswith("teacher: "))
@@ -76,7 +93,9 @@ def test_the_student_leaves_clean_and_the_cache_goes_with_the_run(home: Path) ->
     for kind in KINDS:
         run = home / "runs" / kind
         tensors = load_file(run / "last.safetensors")
-        assert tensors.keys() == load_file(run / "best.safetensors").keys() and not any("align" in name or "features." in name for name in tensors)
+        assert tensors.keys() == load_file(run / "best.safetensors").keys() and not any(
+            "align" in name or "features." in name for name in tensors
+        )
         assert [one["model"] for one in read_manifest(run / "last.safetensors").info.lineage] == ["yolox-nano"]
         assert not (run / "teacher-cache").exists()
 
@@ -92,7 +111,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(kind: str, home: Path)
 def test_killed_with_a_cache_too_small(moment: float, home: Path) -> None:
     whole = nas(*ARGS, *PART, "--name", f"part-{moment}", cwd=home)
     _, err = whole.communicate(timeout=300)
-    assert whole.returncode == 0 and re.search(r"0\.000\d+ GB of 0\.0002 GB budget \(all would be 0\.000\d+ GB\)", err), err
+    assert whole.returncode == 0 and re.search(
+        r"0\.000\d+ GB of 0\.0002 GB budget \(all would be 0\.000\d+ GB\)", err
+    ), err
     kill_and_go_on([*ARGS, *PART, "--name", f"killed-part-{moment}"], home, moment)
     assert same_weights(home, f"killed-part-{moment}", f"part-{moment}")
 
@@ -112,7 +133,9 @@ def kill_and_go_on(args: list[str], home: Path, moment: float) -> None:
     assert again.returncode == 0, err
 
 
-def test_a_cache_is_shared_stays_and_is_not_taken_for_another(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_is_shared_stays_and_is_not_taken_for_another(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     shared = [*ARGS, *CACHED, "--cache", "kept", "--quiet"]
     assert nas(*shared, "--name", "first", cwd=home).wait(300) == 0
@@ -130,10 +153,16 @@ def test_a_cache_is_shared_stays_and_is_not_taken_for_another(home: Path, capsys
     told.write_text(told.read_text().replace('"seed": 0', '"seed": 7'))
     assert main([*shared, "--name", "fourth"]) == 2
     err = capsys.readouterr().err
-    assert "was made for seed=7, not 0" in err and "choose another with --cache" in err and len(err.strip().splitlines()) == 1
+    assert (
+        "was made for seed=7, not 0" in err
+        and "choose another with --cache" in err
+        and len(err.strip().splitlines()) == 1
+    )
 
 
-def test_half_precision_of_the_teacher_is_settled_once(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_precision_of_the_teacher_is_settled_once(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     assert f"teacher_half: {str(cpu_is_fast_in_half()).lower()}" in Path("runs/live/settings.yaml").read_text()
     other = "--no-teacher-half" if cpu_is_fast_in_half() else "--teacher-half"
@@ -150,7 +179,9 @@ def test_half_precision_of_the_teacher_is_settled_once(home: Path, capsys: pytes
         assert dataclasses.replace(one, half=False).with_precision("cpu", "bf16").half is False
 
 
-def test_fresh_clears_a_cache_that_was_left(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_clears_a_cache_that_was_left(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     left = Path("runs/live/teacher-cache")
     left.mkdir()
@@ -175,13 +206,18 @@ def test_fresh_clears_a_cache_that_was_left(home: Path, capsys: pytest.CaptureFi
         ([*ARGS, "--cache-views", "-1"], "views -1: must be a whole number from 0"),
         ([*ARGS[:4], "--teacher", "yolo99", "--teacher-weights", "teacher.safetensors"], "yolo99"),
         ([*ARGS[:4], "--teacher", "yolox-nano"], "add --teacher-weights FILE"),
-        ([*ARGS[:4], "--teacher", "yolox-tiny", "--teacher-weights", "teacher.safetensors"], "are of yolox-nano, not of yolox-tiny"),
+        (
+            [*ARGS[:4], "--teacher", "yolox-tiny", "--teacher-weights", "teacher.safetensors"],
+            "are of yolox-nano, not of yolox-tiny",
+        ),
         ([*ARGS[:4], "--teacher", "nowhere.safetensors"], "nowhere.safetensors"),
         ([*ARGS[:4], "--teacher", "broken.safetensors"], "broken.safetensors"),
         ([*ARGS[:4], "--teacher", "stranger.safetensors"], "student and teacher share no class"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line_and_leaves_nothing(
+    args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     before = sorted(p.name for p in (home / "runs").iterdir())
     assert main(args) == 2

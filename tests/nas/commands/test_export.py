@@ -35,11 +35,33 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["file"] == "my-best.v2.onnx" and Path(report["file"]).is_file()
-    assert report["faithful"] and report["trained"] and report["tolerance"] == TOLERANCE and (report["height"], report["width"]) == (64, 96)
+    assert (
+        report["faithful"]
+        and report["trained"]
+        and report["tolerance"] == TOLERANCE
+        and (report["height"], report["width"]) == (64, 96)
+    )
     assert report["gaps"]["detections"]["rows"] >= 20
     assert "writing my-best.v2.onnx" in err and "measuring" in err
     size = Path(report["file"]).stat().st_size
-    assert main(["export", "my best.v2.safetensors", "--format", "onnx", "--input", "64", "--tolerance", "1e-12", "--quiet", "--out", "deep/er/x.onnx"]) == 1
+    assert (
+        main(
+            [
+                "export",
+                "my best.v2.safetensors",
+                "--format",
+                "onnx",
+                "--input",
+                "64",
+                "--tolerance",
+                "1e-12",
+                "--quiet",
+                "--out",
+                "deep/er/x.onnx",
+            ]
+        )
+        == 1
+    )
     out, err = capsys.readouterr()
     assert "DRIFTS from torch" in out and "1e-12" in out and err == ""
     assert Path("deep/er/x.onnx").stat().st_size < size
@@ -57,7 +79,22 @@ def test_a_drift_without_a_number_is_valid_json(tmp_path: Path, capsys: pytest.C
             if re.fullmatch(r"head\.box_preds\.\d\.bias", name):
                 value.fill_(200.0)
     save(broken, tmp_path / "x.safetensors")
-    assert main(["export", str(tmp_path / "x.safetensors"), "--format", "onnx", "--input", "64", "--out", str(tmp_path / "x.onnx"), "--json"]) == 1
+    assert (
+        main(
+            [
+                "export",
+                str(tmp_path / "x.safetensors"),
+                "--format",
+                "onnx",
+                "--input",
+                "64",
+                "--out",
+                str(tmp_path / "x.onnx"),
+                "--json",
+            ]
+        )
+        == 1
+    )
     report = json.loads(capsys.readouterr().out, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
     assert report["faithful"] is False
     assert report["gaps"]["boxes"]["relative"] is None and "NaN or infinite" in report["gaps"]["boxes"]["fault"]
@@ -102,7 +139,9 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_nothing_is_written(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_nothing_is_written(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     if "openvino" in case:
         pytest.importorskip("openvino")
@@ -122,7 +161,9 @@ FREE_BAD: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", FREE_BAD)
-def test_bad_input_of_an_nms_free_model(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_of_an_nms_free_model(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     args, words = FREE_BAD[case]
     assert main(["export", "yolo26n", "--format", "onnx", "--input", "64", *args]) == 2
@@ -130,7 +171,9 @@ def test_bad_input_of_an_nms_free_model(case: str, tmp_path: Path, monkeypatch: 
     assert words in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def test_tensorrt_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tensorrt_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         import tensorrt  # noqa: F401
     except ModuleNotFoundError:
@@ -153,7 +196,14 @@ def hear_ctrl_c() -> None:
 def test_interrupt_leaves_the_old_file(tmp_path: Path) -> None:
     old = tmp_path / "yolov7.onnx"
     old.write_text("old")
-    process = subprocess.Popen([*NAS, "export", "yolov7", "--format", "onnx"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
+    process = subprocess.Popen(
+        [*NAS, "export", "yolov7", "--format", "onnx"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
+    )
     assert process.stderr is not None
     assert "writing yolov7.onnx" in process.stderr.readline()
     process.send_signal(signal.SIGINT)

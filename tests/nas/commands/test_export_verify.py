@@ -21,7 +21,8 @@ from zoo.weights.checkpoint import save
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, a detector that knows them, the same with numbers too large for FP16, and one that has learned nothing."""
+    """Pictures, a detector that knows them, the same with numbers too large for FP16, and one that has learned
+    nothing."""
     folder = tmp_path_factory.mktemp("home")
     write_pictures(folder / "pictures")
     save(taught(), folder / "taught.safetensors")
@@ -46,8 +47,16 @@ def test_verified(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "taught.safetensors", "--data", "pictures", "--json", "--data-workers", "0"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
     found = report["verify"]
-    assert found["ap"] == {"torch": evaluated["ap"], "file": pytest.approx(evaluated["ap"], abs=1e-6)} and evaluated["ap"] > 0.8
-    assert found["ap50"]["torch"] == evaluated["ap50"] and found["images"] == 16 and found["ap_tolerance"] == 0.001 and not found["drifts"]
+    assert (
+        found["ap"] == {"torch": evaluated["ap"], "file": pytest.approx(evaluated["ap"], abs=1e-6)}
+        and evaluated["ap"] > 0.8
+    )
+    assert (
+        found["ap50"]["torch"] == evaluated["ap50"]
+        and found["images"] == 16
+        and found["ap_tolerance"] == 0.001
+        and not found["drifts"]
+    )
     assert found["repaired"] == [] and found["before_repair"] is None and report["keep"] == []
     assert Path(report["file"]).is_file() and "writing" in err
 
@@ -69,10 +78,19 @@ def test_what_still_drifts_says_why_and_exits_1(capsys: pytest.CaptureFixture[st
     args = ["--half", "--fp32-layers", FIRST, "--tolerance", "0", "--verify", "pictures", "--quiet"]
     assert nas_export("large.safetensors", *args) == 1
     out = capsys.readouterr().out
-    assert "not repaired: with every layer in FP32" in out and "DRIFTS: boxes on synthetic scenes differ by" in out and "\nverified" not in out
+    assert (
+        "not repaired: with every layer in FP32" in out
+        and "DRIFTS: boxes on synthetic scenes differ by" in out
+        and "\nverified" not in out
+    )
     assert nas_export("large.safetensors", *args, "--json") == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["verify"]["drifts"] and report["verify"]["reasons"] and report["verify"]["note"] and report["keep"] == [FIRST]
+    assert (
+        report["verify"]["drifts"]
+        and report["verify"]["reasons"]
+        and report["verify"]["note"]
+        and report["keep"] == [FIRST]
+    )
 
 
 def test_an_untrained_detector_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,12 +111,19 @@ BAD: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_nothing_is_written(case: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_nothing_is_written(
+    case: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     args, words = BAD[case]
     if not (home / "shapes").exists():
         make(home / "shapes", 8, 0)
     before = sorted(home.iterdir())
-    assert nas_export("taught.safetensors", "--quiet", "--out", "bad.onnx" if "--format" not in args else "bad.torchscript", *args) == 2
+    assert (
+        nas_export(
+            "taught.safetensors", "--quiet", "--out", "bad.onnx" if "--format" not in args else "bad.torchscript", *args
+        )
+        == 2
+    )
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("nas: ") and err.count("\n") == 1 and words in err
     assert sorted(home.iterdir()) == before

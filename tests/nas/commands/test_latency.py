@@ -21,9 +21,18 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = LatencyModel(
-    conv_tflops=0.05, pointwise_tflops=0.04, step_ns=30.0, depthwise_goutputs=0.4, matmul_tflops=0.03, bandwidth_gbs=12.0, weight_gbs=8.0,
-    memory_gbs=6.0, kernel_us=8.0, memory_kernel_us=5.0, element_bytes=4.0,
-)  # fmt: skip
+    conv_tflops=0.05,
+    pointwise_tflops=0.04,
+    step_ns=30.0,
+    depthwise_goutputs=0.4,
+    matmul_tflops=0.03,
+    bandwidth_gbs=12.0,
+    weight_gbs=8.0,
+    memory_gbs=6.0,
+    kernel_us=8.0,
+    memory_kernel_us=5.0,
+    element_bytes=4.0,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +72,9 @@ def strange(name: str = "strange.onnx") -> str:
         helper.make_node("FancyAlign", ["a"], ["out"], name="", domain="my.tools"),
     ]
     image = helper.make_tensor_value_info("x", proto.FLOAT, ["n", 3, "h", "w"])
-    graph = helper.make_graph(nodes, "g", [image], [helper.make_tensor_value_info("out", proto.FLOAT, ["n", 8, "h", "w"])], [weight])
+    graph = helper.make_graph(
+        nodes, "g", [image], [helper.make_tensor_value_info("out", proto.FLOAT, ["n", 8, "h", "w"])], [weight]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("my.tools", 1)])
     onnx.save(model, name)
     return name
@@ -114,7 +125,14 @@ def test_latency_of_files_and_architectures_needs_no_torch() -> None:
         "code = main(['latency', 'strange.onnx', 'damo-yolo-s', '--device', 'board']); "
         "assert 'torch' not in sys.modules and 'scipy' not in sys.modules; sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -128,9 +146,13 @@ def test_bench_measures_in_turns_beside_the_forecast(place: Path, capsys: pytest
         assert row["interval_ms"][0] < row["p50_ms"] < row["interval_ms"][1]
         assert row["best_ms"] <= row["p50_ms"] and len(row["rounds_ms"]) == 3 and row["runs"] >= 9
         assert row["predicted_ms"] is None and isinstance(row["warnings"], list)
-    assert large["p50_ms"] > 3 * little["p50_ms"] and little["ratio"] == pytest.approx(little["p50_ms"] / large["p50_ms"])
+    assert large["p50_ms"] > 3 * little["p50_ms"] and little["ratio"] == pytest.approx(
+        little["p50_ms"] / large["p50_ms"]
+    )
     target = choose_target(threads=1)
-    own = DeviceProfile("mine", target.hardware(), runtime_text(target), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0})
+    own = DeviceProfile(
+        "mine", target.hardware(), runtime_text(target), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0}
+    )
     (place / "devices" / "mine.yaml").write_text(own.to_yaml())
     (place / "devices" / "broken.yaml").write_text("name: [")
     found = said(capsys, "bench", "small.json", "--input", "96", *quick)
@@ -172,14 +194,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_nothing_is_written(case: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_nothing_is_written(
+    case: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content = Path(strange("whole.onnx")).read_bytes()
     Path("whole.onnx").unlink()
     Path("corrupt.onnx").write_bytes(content[: len(content) // 2])
     Path("empty.onnx").write_bytes(b"")
     rows = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 8])
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [rows], [onnx.helper.make_tensor_value_info("y", 1, [1, 8])])), "table.onnx")
+    onnx.save(
+        onnx.helper.make_model(
+            onnx.helper.make_graph([node], "g", [rows], [onnx.helper.make_tensor_value_info("y", 1, [1, 8])])
+        ),
+        "table.onnx",
+    )
     text = (place / "devices" / "board.yaml").read_text()
     Path("half.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("hardware")))
     Path("nan.yaml").write_text(text.replace("fixed_ms: 0.25", "fixed_ms: .nan"))
@@ -192,7 +221,9 @@ def test_bad_input_is_one_line_and_nothing_is_written(case: str, place: Path, ca
     assert sorted(place.rglob("*")) == before
 
 
-def test_calibrate_with_too_little_time_says_so_and_keeps_what_it_has(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_with_too_little_time_says_so_and_keeps_what_it_has(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["calibrate", "--threads", "1", "--minutes", "0.05", "--quiet"]
     assert main(command) == 2
     err = capsys.readouterr().err

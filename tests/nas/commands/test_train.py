@@ -24,7 +24,21 @@ from tests.nas.process import nas
 from zoo.weights.checkpoint import read_manifest
 
 EPOCHS = 2
-ARGS = ["--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "1", "--quiet", "--set", "closing_epochs=1", "--set", "freeze_bn_from=0.6"]
+ARGS = [
+    "--input",
+    "64",
+    "--epochs",
+    str(EPOCHS),
+    "--batch",
+    "4",
+    "--data-workers",
+    "1",
+    "--quiet",
+    "--set",
+    "closing_epochs=1",
+    "--set",
+    "freeze_bn_from=0.6",
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +55,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_what_it_says(home: Path) -> None:
     run = home / "runs" / "whole"
-    assert {p.name for p in run.iterdir()} >= {"best.safetensors", "last.safetensors", "resume.pt", "settings.yaml", "journal.jsonl", "events"}
+    assert {p.name for p in run.iterdir()} >= {
+        "best.safetensors",
+        "last.safetensors",
+        "resume.pt",
+        "settings.yaml",
+        "journal.jsonl",
+        "events",
+    }
     manifest = read_manifest(run / "best.safetensors")
     assert manifest.info.input_px == 64 and manifest.info.category_ids and "recipe" in manifest.info.provenance
     records = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
@@ -90,18 +111,35 @@ def test_a_damaged_state_is_refused(home: Path, tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:1000])
     again = nas("train", "tiny.yaml", "--data", "data", "--name", "whole", *ARGS, cwd=tmp_path / "home")
     _, err = again.communicate(timeout=120)
-    assert again.returncode == 2 and "cannot resume from" in err and "--fresh" in err and len(err.strip().splitlines()) == 1
+    assert (
+        again.returncode == 2
+        and "cannot resume from" in err
+        and "--fresh" in err
+        and len(err.strip().splitlines()) == 1
+    )
 
 
-def test_eval_says_what_pycocotools_says_and_shards_join(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_eval_says_what_pycocotools_says_and_shards_join(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(home)
     model = "runs/whole/best.safetensors"
     assert main(["eval", model, "--data", "data", "--json", "--out", str(tmp_path / "all.json"), "--batch", "3"]) == 0
     whole = json.loads(capsys.readouterr().out)
     for k in range(2):
-        assert main(["eval", model, "--data", "data", "--shard", f"{k}/2", "--out", str(tmp_path / f"{k}.json"), "--quiet"]) == 0
+        assert (
+            main(
+                ["eval", model, "--data", "data", "--shard", f"{k}/2", "--out", str(tmp_path / f"{k}.json"), "--quiet"]
+            )
+            == 0
+        )
     capsys.readouterr()
-    assert main(["eval", model, "--data", "data", "--json", "--results", str(tmp_path / "0.json"), str(tmp_path / "1.json")]) == 0
+    assert (
+        main(
+            ["eval", model, "--data", "data", "--json", "--results", str(tmp_path / "0.json"), str(tmp_path / "1.json")]
+        )
+        == 0
+    )
     joined = json.loads(capsys.readouterr().out)
     for key in ("ap", "ap50", "per_class", "confusion"):
         assert joined[key] == whole[key]
@@ -110,7 +148,9 @@ def test_eval_says_what_pycocotools_says_and_shards_join(home: Path, capsys: pyt
     assert "AP50" in text and "nothing" in text
 
 
-def test_a_file_that_vanishes_or_breaks_ends_the_run_with_its_name_and_loses_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_file_that_vanishes_or_breaks_ends_the_run_with_its_name_and_loses_nothing(
+    home: Path, tmp_path: Path
+) -> None:
     shutil.copytree(home / "data", tmp_path / "data")
     shutil.copy(home / "tiny.yaml", tmp_path)
     victim = sorted((tmp_path / "data" / "images" / "train").iterdir())[3]
@@ -139,15 +179,24 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_state(home: Path, tm
 
     process = nas("train", "tiny.yaml", "--data", "data", "--name", "r", *ARGS, cwd=tmp_path, before=little_room)
     _, err = process.communicate(timeout=200)
-    assert process.returncode == 2 and "cannot write" in err and "Traceback" not in err and len(err.strip().splitlines()) == 1, err
+    assert (
+        process.returncode == 2
+        and "cannot write" in err
+        and "Traceback" not in err
+        and len(err.strip().splitlines()) == 1
+    ), err
     process = nas("train", "tiny.yaml", "--data", "data", "--name", "r", *ARGS, cwd=tmp_path)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    ours, theirs = load_file(tmp_path / "runs" / "r" / "last.safetensors"), load_file(home / "runs" / "whole" / "last.safetensors")
+    ours, theirs = load_file(tmp_path / "runs" / "r" / "last.safetensors"), load_file(
+        home / "runs" / "whole" / "last.safetensors"
+    )
     assert all((ours[k] == theirs[k]).all() for k in ours)
 
 
-def test_ids_of_ones_own_an_empty_picture_and_a_crowd(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_of_ones_own_an_empty_picture_and_a_crowd(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "mine"
     make(data, 10, 3, lambda text: None)
@@ -157,7 +206,11 @@ def test_ids_of_ones_own_an_empty_picture_and_a_crowd(tmp_path: Path, capsys: py
         kept = {category["id"]: new for category, new in zip(truth["categories"][:3], (7, 90, 13), strict=True)}
         truth["categories"] = [{"id": kept[c["id"]], "name": c["name"]} for c in truth["categories"][:3]]
         first = truth["images"][0]["id"]
-        truth["annotations"] = [a | {"category_id": list(kept.values())[a["id"] % 3]} for a in truth["annotations"] if a["image_id"] != first]
+        truth["annotations"] = [
+            a | {"category_id": list(kept.values())[a["id"] % 3]}
+            for a in truth["annotations"]
+            if a["image_id"] != first
+        ]
         truth["annotations"][0]["iscrowd"] = 1
         file.write_text(json.dumps(truth))
     arch = tiny_detector().recipe.architecture
@@ -185,7 +238,19 @@ def test_ids_of_ones_own_an_empty_picture_and_a_crowd(tmp_path: Path, capsys: py
         (["train", "tiny.yaml", "--data", "data", "--set", "lr"], "KEY=VALUE"),
         (["train", "tiny.yaml", "--data", "data", "--device", "tpu"], "--device 'tpu'"),
         (["train", "yolox-nano", "--data", "data", "--weights", "runs/whole/best.safetensors"], "not of yolox-nano"),
-        (["distill", "tiny.yaml", "--data", "data", "--teacher", "yolo11n", "--teacher-weights", "runs/whole/best.safetensors"], "not of yolo11n"),
+        (
+            [
+                "distill",
+                "tiny.yaml",
+                "--data",
+                "data",
+                "--teacher",
+                "yolo11n",
+                "--teacher-weights",
+                "runs/whole/best.safetensors",
+            ],
+            "not of yolo11n",
+        ),
         (["distill", "tiny.yaml", "--data", "data", "--teacher", "yolo11n"], "add --teacher-weights FILE"),
         (["train", "tiny.yaml", "--data", "data", "--seed", "-1"], "--seed -1"),
         (["eval", "yolox-nano", "--data", "data"], "no trained weights"),
@@ -194,7 +259,9 @@ def test_ids_of_ones_own_an_empty_picture_and_a_crowd(tmp_path: Path, capsys: py
         (["eval", "runs/whole/best.safetensors", "--data", "data", "--results", "nope.json"], "cannot read results"),
     ],
 )
-def test_bad_input_is_one_line(args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_line(
+    args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     before = sorted(p.name for p in (home / "runs").iterdir())
     assert main(args) == 2

@@ -1,4 +1,5 @@
-"""``nas zoo`` and ``nas predict`` as a person meets them: weights in, objects out, errors in one line and nothing written."""
+"""``nas zoo`` and ``nas predict`` as a person meets them: weights in, objects out, errors in one line and nothing
+written."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ def picture(path: str, width: int, height: int, seed: int = 0) -> None:
 
 @pytest.fixture(scope="module")
 def finder() -> Detector:
-    """A detector that was never taught, yet finds something: batch norms set on such images, so that scores differ from place to place."""
+    """A detector that was never taught, yet finds something: batch norms set on such images, so that scores differ from
+    place to place."""
     torch.manual_seed(0)
     detector = build("yolo11n", 3)
     images = [np.asarray(blocks(width, height, seed)) for width, height in SIZES for seed in range(4)]
@@ -85,7 +87,12 @@ def finder() -> Detector:
         torch.nn.init.constant_(level[-1].bias, -2.0)
     for level in detector.head.boxes:  # type: ignore[union-attr]
         torch.nn.init.normal_(level[-1].weight, std=0.3)
-    detector.info = Info(NAMES, 128, {"file": "x.pt", "licence": "AGPL-3.0"}, ({"model": "yolo11n", "licence": "AGPL-3.0", "sha256": "ab" * 32},))
+    detector.info = Info(
+        NAMES,
+        128,
+        {"file": "x.pt", "licence": "AGPL-3.0"},
+        ({"model": "yolo11n", "licence": "AGPL-3.0", "sha256": "ab" * 32},),
+    )
     return detector.eval()
 
 
@@ -122,11 +129,22 @@ def test_import_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     detector = build("yolo11n", 3)
     official_files.save_pickled_model(Path("mine.pt"), official(detector), names=NAMES)
     out = done(capsys, "zoo", "import", "mine.pt")
-    for words in ("yolo11n, 3 classes, 2.59 M parameters", "classes: nut, bolt, écrou\n", "AGPL-3.0", "wrote mine.safetensors"):
+    for words in (
+        "yolo11n, 3 classes, 2.59 M parameters",
+        "classes: nut, bolt, écrou\n",
+        "AGPL-3.0",
+        "wrote mine.safetensors",
+    ):
         assert words in out
     assert load("mine.safetensors").info.class_names == NAMES
     out = done(capsys, "zoo", "show", "mine.safetensors")
-    for words in ("yolo11n, 3 classes, input 640 px, training form", "nut, bolt", "licence: AGPL-3.0", "file: mine.pt", "lineage: yolo11n under AGPL-3.0"):
+    for words in (
+        "yolo11n, 3 classes, input 640 px, training form",
+        "nut, bolt",
+        "licence: AGPL-3.0",
+        "file: mine.pt",
+        "lineage: yolo11n under AGPL-3.0",
+    ):
         assert words in out
     shown = json.loads(done(capsys, "zoo", "show", "mine.safetensors", "--json"))
     assert (shown["model"], shown["classes"], shown["info"]["class_names"]) == ("yolo11n", 3, list(NAMES))
@@ -135,10 +153,19 @@ def test_import_and_show(capsys: pytest.CaptureFixture[str]) -> None:
 def test_import_with_names_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     official_files.save_plain(Path("mine.pth"), official(build("yolox-nano", 3)))
     Path("names.txt").write_text("nut\n bolt \n\nécrou\n", encoding="utf-8")
-    told = json.loads(done(capsys, "zoo", "import", "mine.pth", "--names", "names.txt", "--out", "deep/er/x.safetensors", "--json"))
+    told = json.loads(
+        done(capsys, "zoo", "import", "mine.pth", "--names", "names.txt", "--out", "deep/er/x.safetensors", "--json")
+    )
     assert told["checkpoint"] == "deep/er/x.safetensors"
-    assert (told["model"], told["classes"], told["class_names"], told["input_px"]) == ("yolox-nano", 3, list(NAMES), 416)
-    assert told["provenance"]["licence"] == "Apache-2.0" and told["lineage"][0]["sha256"] == told["provenance"]["sha256"]
+    assert (told["model"], told["classes"], told["class_names"], told["input_px"]) == (
+        "yolox-nano",
+        3,
+        list(NAMES),
+        416,
+    )
+    assert (
+        told["provenance"]["licence"] == "Apache-2.0" and told["lineage"][0]["sha256"] == told["provenance"]["sha256"]
+    )
     Path("names.txt").write_text("nut\nbolt\n", encoding="utf-8")
     assert "3 classes, and 2 names" in refused(capsys, "zoo", "import", "mine.pth", "--names", "names.txt")
     assert "cannot read --names 'none.txt'" in refused(capsys, "zoo", "import", "mine.pth", "--names", "none.txt")
@@ -154,10 +181,14 @@ def test_import_of_a_searched_architecture(capsys: pytest.CaptureFixture[str]) -
     official_files.save_plain(Path("mine.pth"), official(build_recipe(Recipe("x", 3, arch))))
     assert "3 classes" in done(capsys, "zoo", "import", "mine.pth", "--architecture", "runs/a")
     found = load("mine.safetensors").recipe
-    assert found.architecture is not None and found.architecture.head is not None and found.architecture.head.classes == 3
+    assert (
+        found.architecture is not None and found.architecture.head is not None and found.architecture.head.classes == 3
+    )
     assert "needs neck and head" in refused(capsys, "zoo", "import", "mine.pth", "--architecture", "bare.yaml")
     assert "no such file" in refused(capsys, "zoo", "import", "mine.pth", "--architecture", "none.yaml")
-    assert "not 'yolox'" in refused(capsys, "zoo", "import", "mine.pth", "--architecture", "runs/a", "--family", "yolox")
+    assert "not 'yolox'" in refused(
+        capsys, "zoo", "import", "mine.pth", "--architecture", "runs/a", "--family", "yolox"
+    )
 
 
 class Bomb:
@@ -273,7 +304,9 @@ def test_predict(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
 def test_batches_change_nothing(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     for i, (width, height) in enumerate(SIZES):
         picture(f"in/{i}.png", width, height, seed=i)
-    reports = [predicted(capsys, checkpoint, "in", "--score", "0.3", "--batch", batch, "--no-pictures") for batch in ("1", "3")]
+    reports = [
+        predicted(capsys, checkpoint, "in", "--score", "0.3", "--batch", batch, "--no-pictures") for batch in ("1", "3")
+    ]
     first, second = ([[thing["box"] for thing in one["objects"]] for one in report["images"]] for report in reports)
     assert [len(boxes) for boxes in first] == [len(boxes) for boxes in second] and all(first)
     for ours, theirs in zip(first, second, strict=True):
@@ -285,7 +318,9 @@ def test_batches_change_nothing(capsys: pytest.CaptureFixture[str], checkpoint: 
 
 def test_score_and_input(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     picture("a.png", 200, 100)
-    few, many = (predicted(capsys, checkpoint, "a.png", "--score", score)["images"][0]["objects"] for score in ("0.5", "0.1"))
+    few, many = (
+        predicted(capsys, checkpoint, "a.png", "--score", score)["images"][0]["objects"] for score in ("0.5", "0.1")
+    )
     assert 0 < len(few) < len(many)
     assert all(thing["score"] >= 0.5 for thing in few)
     assert predicted(capsys, checkpoint, "a.png", "--input", "96", "--out", "small")["input_px"] == 96
@@ -317,7 +352,9 @@ def test_given_twice_is_predicted_once(capsys: pytest.CaptureFixture[str], check
     assert len(predicted(capsys, checkpoint, "in/a.png", "in", "in/a.png")["images"]) == 1
 
 
-def test_names_that_no_terminal_should_see(capsys: pytest.CaptureFixture[str], checkpoint: str, finder: Detector) -> None:
+def test_names_that_no_terminal_should_see(
+    capsys: pytest.CaptureFixture[str], checkpoint: str, finder: Detector
+) -> None:
     odd = os.fsdecode(b"in/caf\xe9\x1b[2J.png")
     picture("a.png", 64, 64)
     Path("in").mkdir()
@@ -327,7 +364,9 @@ def test_names_that_no_terminal_should_see(capsys: pytest.CaptureFixture[str], c
     assert json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))["images"][0]["image"] == odd
     assert Path(os.fsdecode(b"predictions/caf\xe9\x1b[2J.png")).is_file()
     other = copy.copy(finder)
-    other.info = dataclasses.replace(finder.info, provenance={"note\n": "\x1b[2Jx\nnas: fine"}, lineage=({"model": "\x1b[2J"},))
+    other.info = dataclasses.replace(
+        finder.info, provenance={"note\n": "\x1b[2Jx\nnas: fine"}, lineage=({"model": "\x1b[2J"},)
+    )
     save(other, "odd.safetensors")
     out = done(capsys, "zoo", "show", "odd.safetensors")
     assert "\x1b" not in out and r"note\n: \x1b[2Jx\nnas: fine" in out

@@ -22,18 +22,31 @@ def student(tmp_path: Path) -> str:
     """A checkpoint that learned from official AGPL weights by way of a teacher that was trained here."""
     official = {"model": "yolo11x", "licence": "AGPL-3.0", "sha256": "ab" * 32}
     teacher = build("yolo11n", 3)
-    teacher.info = dataclasses.replace(teacher.info, provenance={"trained_with": "nas-workbench 0.1.0"}, lineage=(official,))
+    teacher.info = dataclasses.replace(
+        teacher.info, provenance={"trained_with": "nas-workbench 0.1.0"}, lineage=(official,)
+    )
     pupil = tiny_detector()
-    pupil.info = dataclasses.replace(pupil.info, provenance={"trained_with": "nas-workbench 0.1.0"}, lineage=student_lineage(pupil, teacher, "cd" * 32))
+    pupil.info = dataclasses.replace(
+        pupil.info,
+        provenance={"trained_with": "nas-workbench 0.1.0"},
+        lineage=student_lineage(pupil, teacher, "cd" * 32),
+    )
     save(pupil, tmp_path / "student.safetensors")
     return str(tmp_path / "student.safetensors")
 
 
-def test_a_checkpoint_names_every_teacher_its_hash_and_its_licence(student: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_names_every_teacher_its_hash_and_its_licence(
+    student: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["zoo", "show", student]) == 0
     out = capsys.readouterr().out
     assert "commercial use: flagged" in out and "not legal advice" in out
-    assert "yolo11x by Ultralytics are AGPL-3.0" in out and "ab" * 32 in out and "cd" * 32 in out and "yolo11n under own, its teacher" in out
+    assert (
+        "yolo11x by Ultralytics are AGPL-3.0" in out
+        and "ab" * 32 in out
+        and "cd" * 32 in out
+        and "yolo11n under own, its teacher" in out
+    )
     assert main(["zoo", "show", student, "--json"]) == 0
     use = json.loads(capsys.readouterr().out)["commercial_use"]
     assert use["answer"] == "flagged" and len(use["reasons"]) == 3 and use["legal_advice"] is False

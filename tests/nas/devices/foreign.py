@@ -25,7 +25,8 @@ def chain(width: int = 16, depth: int = 2) -> Graph:
 
 
 def foreign(dims: tuple[Any, ...] = (1, 3, 64, 64), edit: Callable[[Any], None] | None = None) -> Any:
-    """A small network as another tool might write it: a sum of a conv and its upsampled half, sizes asked at run time."""
+    """A small network as another tool might write it: a sum of a conv and its upsampled half, sizes asked at run
+    time."""
     helper, proto = onnx.helper, onnx.TensorProto
     weights = [
         onnx.numpy_helper.from_array(np.full((8, 3, 3, 3), 0.01, dtype=np.float32), "w"),
@@ -37,7 +38,9 @@ def foreign(dims: tuple[Any, ...] = (1, 3, 64, 64), edit: Callable[[Any], None] 
         helper.make_node("Shape", ["a"], ["shape"]),
         helper.make_node("Gather", ["shape", "sides"], ["wanted"]),
         helper.make_node("Shape", ["half"], ["short"]),
-        helper.make_node("Constant", [], ["lead"], value=onnx.numpy_helper.from_array(np.array([0, 1], dtype=np.int64))),
+        helper.make_node(
+            "Constant", [], ["lead"], value=onnx.numpy_helper.from_array(np.array([0, 1], dtype=np.int64))
+        ),
         helper.make_node("Gather", ["short", "lead"], ["front"]),
         helper.make_node("Concat", ["front", "wanted"], ["target"], axis=0),
         helper.make_node("Resize", ["half", "", "", "target"], ["whole"], mode="nearest"),
@@ -45,7 +48,9 @@ def foreign(dims: tuple[Any, ...] = (1, 3, 64, 64), edit: Callable[[Any], None] 
     ]
     image = helper.make_tensor_value_info("image", proto.FLOAT, list(dims))
     result = helper.make_tensor_value_info("out", proto.FLOAT, None)
-    model = helper.make_model(helper.make_graph(nodes, "g", [image], [result], weights), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [image], [result], weights), opset_imports=[helper.make_opsetid("", 17)]
+    )
     model.ir_version = 8
     if edit is not None:
         edit(model)

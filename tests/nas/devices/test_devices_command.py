@@ -47,9 +47,13 @@ def test_show_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
 
 
-def test_fit_writes_a_profile_that_loads_and_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_writes_a_profile_that_loads_and_says_how_it_was_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "mine.yaml"
-    found = json.loads(said(capsys, "fit", write(tmp_path), "--out", out, "--kind", "cpu", "--hardware", "A box", "--json"))
+    found = json.loads(
+        said(capsys, "fit", write(tmp_path), "--out", out, "--kind", "cpu", "--hardware", "A box", "--json")
+    )
     assert len(found["forecasts"]) == 6
     mine = load_device(out)
     assert mine.name == "mine" and mine.hardware == "A box"
@@ -63,7 +67,10 @@ def test_fit_on_a_table_of_ops_finds_a_device_again(tmp_path: Path, capsys: pyte
 
     def store(ms: np.ndarray) -> None:
         lines = ["type,batch,cin,h,w,cout,k,stride,fused_add,latency_ms"]
-        lines += [f"Regular,1,{cin},{side},{side},{cout},{k},1,0,{value:.7f}" for (cin, cout, side, k), value in zip(shapes, ms, strict=True)]
+        lines += [
+            f"Regular,1,{cin},{side},{side},{cout},{k},1,0,{value:.7f}"
+            for (cin, cout, side, k), value in zip(shapes, ms, strict=True)
+        ]
         file.write_text("\n".join(lines) + "\n")
 
     choices = ([16, 32, 64, 96, 128, 192, 256, 512], [16, 64, 256, 512], [10, 20, 40, 80], [1, 3])
@@ -87,10 +94,17 @@ def test_check_judges_without_fitting(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "worst predictions" in text and "family1" in text
 
 
-def test_check_reads_the_column_that_the_profile_was_fitted_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reads_the_column_that_the_profile_was_fitted_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = write(tmp_path) / "latency.csv"
     head, *rows = table.read_text().splitlines()
-    table.write_text("\n".join([head.replace("my_ms", "other_ms") + ",t4_trt_fp16_ms", *(f"{row},{row.split(',')[3]}" for row in rows)]) + "\n")
+    table.write_text(
+        "\n".join(
+            [head.replace("my_ms", "other_ms") + ",t4_trt_fp16_ms", *(f"{row},{row.split(',')[3]}" for row in rows)]
+        )
+        + "\n"
+    )
     found = json.loads(said(capsys, "check", "t4", tmp_path, "--json"))
     assert found["column"] == "t4_trt_fp16_ms"
     assert "exactly one *_ms column" in refused(capsys, "check", "a40", tmp_path)
@@ -100,7 +114,11 @@ def test_hostile_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys
     folder = write(tmp_path)
     out = tmp_path / "out.yaml"
     good = (folder / "latency.csv").read_text()
-    for text, message in ((good + "net0,family0,640,nan\n", "line 8: my_ms='nan'"), (good + "net0,family0,640,-2\n", "my_ms='-2'"), ("", "empty")):
+    for text, message in (
+        (good + "net0,family0,640,nan\n", "line 8: my_ms='nan'"),
+        (good + "net0,family0,640,-2\n", "my_ms='-2'"),
+        ("", "empty"),
+    ):
         (folder / "latency.csv").write_text(text)
         assert message in refused(capsys, "fit", folder, "--out", out)
         assert message in refused(capsys, "check", "t4", folder)

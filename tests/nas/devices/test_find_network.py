@@ -27,7 +27,9 @@ ort = pytest.importorskip("onnxruntime")
         (("batch", 3, "height", "width"), None, (640, 640)),
     ],
 )
-def test_foreign_files_are_costed_and_run_at_one_size(dims: tuple[Any, ...], asked: int | None, size: tuple[int, int], tmp_path: Path) -> None:
+def test_foreign_files_are_costed_and_run_at_one_size(
+    dims: tuple[Any, ...], asked: int | None, size: tuple[int, int], tmp_path: Path
+) -> None:
     network = find_network(saved(tmp_path, foreign(dims)), asked)
     assert network.size == size
     table = network.graph.table(network.table_px)

@@ -16,9 +16,17 @@ from nas.devices.profile import DeviceProfile
 
 def profile(**error: Any) -> DeviceProfile:
     model = LatencyModel(
-        conv_tflops=1.0, pointwise_tflops=1.0, step_ns=0.0, depthwise_goutputs=1.0, matmul_tflops=1.0, bandwidth_gbs=1.0, weight_gbs=1.0,
-        memory_gbs=1.0, kernel_us=1.0, memory_kernel_us=1.0,
-    )  # fmt: skip
+        conv_tflops=1.0,
+        pointwise_tflops=1.0,
+        step_ns=0.0,
+        depthwise_goutputs=1.0,
+        matmul_tflops=1.0,
+        bandwidth_gbs=1.0,
+        weight_gbs=1.0,
+        memory_gbs=1.0,
+        kernel_us=1.0,
+        memory_kernel_us=1.0,
+    )
     return DeviceProfile("d", "h", "r", "FP32", 1, 0.1, model, 0.0, error=error)
 
 
@@ -46,12 +54,15 @@ def test_no_error_no_interval() -> None:
 
 
 def test_nine_in_ten_new_networks_lie_inside() -> None:
-    """The rank rule keeps its promise on average over profiles, whatever the errors' distribution (here: long tails)."""
+    """The rank rule keeps its promise on average over profiles, whatever the errors' distribution (here: long
+    tails)."""
     rng = np.random.default_rng(0)
     inside = []
     for _ in range(500):
         errors = 100 * np.expm1(0.05 * rng.standard_t(3, 30))
-        found = interval_ms(dataclasses.replace(profile(), error={"percent_by_network": dict(enumerate(errors[:20]))}), 1.0)
+        found = interval_ms(
+            dataclasses.replace(profile(), error={"percent_by_network": dict(enumerate(errors[:20]))}), 1.0
+        )
         assert found is not None
         # The measured time lies inside when the forecast's error is within the band: measured = forecast / (1 + error).
         measured = 1 / (1 + errors[20:] / 100)

@@ -81,7 +81,11 @@ def test_one_family_alone_cannot_be_judged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"kind": "tpu"}, "kind of device 'tpu'"), ({"precision": "FP7"}, "precision 'FP7'"), ({"activations": "odd"}, "activations 'odd'")],
+    [
+        ({"kind": "tpu"}, "kind of device 'tpu'"),
+        ({"precision": "FP7"}, "precision 'FP7'"),
+        ({"activations": "odd"}, "activations 'odd'"),
+    ],
 )
 def test_a_setting_that_is_not_known_is_named(setting: dict[str, str], message: str) -> None:
     with pytest.raises(BadInput, match=message):
@@ -116,9 +120,18 @@ def test_a_fit_is_the_same_every_time(tmp_path: Path) -> None:
 
 def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> None:
     expected = {
-        "t4", "a40", "v100", "jetson-nano", "intel-i7-10875h", "khadas-vim3-npu", "raspberry-pi-4", "raspberry-pi-4-tflite",
-        "raspberry-pi-4-tflite-int8", "raspberry-pi-5", "orange-pi-5-npu",
-    }  # fmt: skip
+        "t4",
+        "a40",
+        "v100",
+        "jetson-nano",
+        "intel-i7-10875h",
+        "khadas-vim3-npu",
+        "raspberry-pi-4",
+        "raspberry-pi-4-tflite",
+        "raspberry-pi-4-tflite-int8",
+        "raspberry-pi-5",
+        "orange-pi-5-npu",
+    }
     assert set(PROFILES) == expected
     coefficients = set(LatencyModel.__dataclass_fields__)
     for name, profile in PROFILES.items():

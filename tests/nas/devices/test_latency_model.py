@@ -131,13 +131,24 @@ def test_every_shipped_model_is_monotone_in_channels_kernel_and_size(name: str) 
         assert conv_ms(cin, cout, k, px + taller, s, model=model) >= slack
         assert conv_ms(cin, cout, k + 2, px, s, model=model) >= slack
         lone = conv_ms(cin + 1, cin + 1, k, px, g=cin + 1, model=model)
-        assert conv_ms(cin + 1 + more_in, cin + 1 + more_in, k, px, g=cin + 1 + more_in, model=model) >= lone * (1 - 1e-9)
+        assert conv_ms(cin + 1 + more_in, cin + 1 + more_in, k, px, g=cin + 1 + more_in, model=model) >= lone * (
+            1 - 1e-9
+        )
 
 
 NEUTRAL = {
-    "conv_tflops": 10.0, "pointwise_tflops": 5.0, "step_ns": 0.0, "depthwise_goutputs": 100.0, "matmul_tflops": 4.0,
-    "bandwidth_gbs": 1e9, "weight_gbs": 1e9, "memory_gbs": 200.0, "kernel_us": 3.0, "memory_kernel_us": 2.0, "channel_pad": 1.0,
-}  # fmt: skip
+    "conv_tflops": 10.0,
+    "pointwise_tflops": 5.0,
+    "step_ns": 0.0,
+    "depthwise_goutputs": 100.0,
+    "matmul_tflops": 4.0,
+    "bandwidth_gbs": 1e9,
+    "weight_gbs": 1e9,
+    "memory_gbs": 200.0,
+    "kernel_us": 3.0,
+    "memory_kernel_us": 2.0,
+    "channel_pad": 1.0,
+}
 """Rates so that the answers below can be worked by hand: traffic of convolutions costs nothing."""
 
 

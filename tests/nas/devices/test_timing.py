@@ -144,7 +144,10 @@ def test_what_is_marked() -> None:
     assert "load was 1.8" in Noise(1.8, None).warnings(2, 2)[0]
 
 
-@pytest.mark.parametrize(("seconds", "repeats", "rounds"), [(0.0, 3, 8), (math.nan, 3, 8), (-1.0, 3, 8), (1e9, 3, 8), (3.0, 0, 8), (3.0, 3, 2)])
+@pytest.mark.parametrize(
+    ("seconds", "repeats", "rounds"),
+    [(0.0, 3, 8), (math.nan, 3, 8), (-1.0, 3, 8), (1e9, 3, 8), (3.0, 0, 8), (3.0, 3, 2)],
+)
 def test_impossible_plans_are_refused(seconds: float, repeats: int, rounds: int) -> None:
     with pytest.raises(BadInput, match="must be"):
         Plan(seconds, repeats, rounds)

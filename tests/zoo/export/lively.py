@@ -49,7 +49,9 @@ def lively(model: str) -> Detector:
     if model == "free":
         arch = PUBLISHED["damo-yolo-ns"]
         assert arch.head is not None
-        recipe = Recipe(model, CLASSES, dataclasses.replace(arch, name=model, head=dataclasses.replace(arch.head, one_to_one=True)))
+        recipe = Recipe(
+            model, CLASSES, dataclasses.replace(arch, name=model, head=dataclasses.replace(arch.head, one_to_one=True))
+        )
     detector = build_recipe(recipe)
     disturb(detector)
     for part in detector.modules():
@@ -77,11 +79,17 @@ def decoded(model: str, image: Tensor) -> tuple[Tensor, Tensor]:
 
 def in_onnxruntime(path: Path, image: Tensor) -> list[Tensor]:
     """The outputs of the file as it is."""
-    return [torch.from_numpy(value) for value in ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"image": image.numpy()})]
+    return [
+        torch.from_numpy(value)
+        for value in ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(
+            None, {"image": image.numpy()}
+        )
+    ]
 
 
 def assert_same_rows(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4) -> None:
-    """Every row of either has its twin in the other: boxes within ``tolerance`` of the side, the rest within ``tolerance``."""
+    """Every row of either has its twin in the other: boxes within ``tolerance`` of the side, the rest within
+    ``tolerance``."""
     assert ours.shape == theirs.shape
     scale = torch.ones(ours.shape[1])
     scale[:4] = 1 / PX

@@ -57,13 +57,17 @@ def test_equal_outputs_have_no_gap() -> None:
 def test_boxes_are_judged_in_sides_and_scores_as_they_are() -> None:
     boxes, scores = dense()
     boxes[0, 7, 0] = 100.0
-    gaps = dense_gaps((boxes, scores), (changed(boxes, (0, 7, 0), 0.32), changed(scores, (1, 3, 2), 0.0007)), SIDE, 1e-3)
+    gaps = dense_gaps(
+        (boxes, scores), (changed(boxes, (0, 7, 0), 0.32), changed(scores, (1, 3, 2), 0.0007)), SIDE, 1e-3
+    )
     assert gaps["boxes"].absolute == pytest.approx(0.32, rel=1e-3)
     assert gaps["boxes"].relative == pytest.approx(0.32 / SIDE, rel=1e-3)
     assert gaps["scores"].absolute == gaps["scores"].relative == pytest.approx(0.0007, rel=1e-3)
     # far outside the picture, coordinates are as exact as their size allows
     boxes[0, 7, 0] = 1e6
-    assert dense_gaps((boxes, scores), (changed(boxes, (0, 7, 0), 100), scores), SIDE, 1e-3)["boxes"].relative == pytest.approx(1e-4, rel=1e-2)
+    assert dense_gaps((boxes, scores), (changed(boxes, (0, 7, 0), 100), scores), SIDE, 1e-3)[
+        "boxes"
+    ].relative == pytest.approx(1e-4, rel=1e-2)
 
 
 @pytest.mark.parametrize("shift", [("boxes", 5.0), ("boxes", -1.0), ("scores", 0.01), ("scores", -0.2)])
@@ -123,7 +127,10 @@ def test_nan_and_infinity_are_faults(bad: float, whose: int) -> None:
 
 def test_other_shapes_are_faults() -> None:
     boxes, scores = dense()
-    assert "shape [2, 59, 4] where torch has [2, 60, 4]" in dense_gaps((boxes, scores), (boxes[:, 1:], scores), SIDE, 1e-3)["boxes"].fault
+    assert (
+        "shape [2, 59, 4] where torch has [2, 60, 4]"
+        in dense_gaps((boxes, scores), (boxes[:, 1:], scores), SIDE, 1e-3)["boxes"].fault
+    )
     assert "shape" in rows_gap(listed(), listed()[:, :5], SIDE, 300).fault
 
 
@@ -177,7 +184,11 @@ def test_equal_scores_where_a_list_was_cut_are_free_but_must_be_real() -> None:
 
 
 def test_the_worst_of_several_runs_keeps_the_fault_and_counts_rows() -> None:
-    runs = [{"boxes": OutputGap(1.0, 0.1, 5)}, {"boxes": OutputGap(0.5, 0.2, 5), "detections": OutputGap(0.0, 0.0, 3)}, {"boxes": OutputGap.broken("why")}]
+    runs = [
+        {"boxes": OutputGap(1.0, 0.1, 5)},
+        {"boxes": OutputGap(0.5, 0.2, 5), "detections": OutputGap(0.0, 0.0, 3)},
+        {"boxes": OutputGap.broken("why")},
+    ]
     found = worst(runs)
     assert found["boxes"] == OutputGap(float("inf"), float("inf"), 10, "why")
     assert found["detections"] == OutputGap(0.0, 0.0, 3)

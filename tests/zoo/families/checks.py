@@ -69,7 +69,9 @@ def convolutions(detector: Detector, input_px: int = 640) -> tuple[int, Counter[
     def hook(conv: nn.Conv2d, inputs: object, output: torch.Tensor) -> None:
         nonlocal macs
         macs += output.numel() * conv.weight[0].numel()
-        seen[conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.groups, output.shape[2]] += 1
+        seen[
+            conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], conv.groups, output.shape[2]
+        ] += 1
 
     handles = [part.register_forward_hook(hook) for part in detector.modules() if isinstance(part, nn.Conv2d)]
     with torch.no_grad():

@@ -27,7 +27,9 @@ def maps(seed: int, images: int, channels: int, scale: float, size: tuple[int, i
     return [torch.from_numpy(random.standard_normal(shape).astype(np.float32) * np.float32(scale)) for shape in shapes]
 
 
-def random_targets(seed: int, images: int, classes: int, size: tuple[int, int], most: int = 6, least: int = 0) -> Targets:
+def random_targets(
+    seed: int, images: int, classes: int, size: tuple[int, int], most: int = 6, least: int = 0
+) -> Targets:
     """``least`` to ``most`` boxes an image, of any place and size inside it."""
     random = np.random.RandomState(seed)
     rows = []
@@ -51,4 +53,8 @@ def yolox_maps(seed: int, images: int, size: tuple[int, int] = SIZE) -> dict[str
     shift = torch.tensor([0.5, 0.5, 1.0, 1.0])[:, None, None]
     boxes = [level + shift for level in maps(seed, images, 4, 0.6, size)]
     objectness = [level - 1 for level in maps(seed + 1, images, 1, 1.5, size)]
-    return {"boxes": boxes, "objectness": objectness, "classes": [level - 1 for level in maps(seed + 2, images, CLASSES, 1.5, size)]}
+    return {
+        "boxes": boxes,
+        "objectness": objectness,
+        "classes": [level - 1 for level in maps(seed + 2, images, CLASSES, 1.5, size)],
+    }

@@ -1,4 +1,5 @@
-"""Checks that the test of every family's loss makes: what moves, what stays finite, what is repeatable, what is ignored."""
+"""Checks that the test of every family's loss makes: what moves, what stays finite, what is repeatable, what is
+ignored."""
 
 from __future__ import annotations
 
@@ -115,9 +116,13 @@ def assert_counts_images(detector: Detector) -> None:
     targets = some_targets()
     raw = mapped(raw_of(detector, targets), Tensor.detach)
     twice = Targets(targets.boxes * 2, targets.labels * 2, targets.ignored * 2)
-    once, doubled = losses_of(detector, raw, targets), losses_of(detector, mapped(raw, lambda x: torch.cat([x, x])), twice)
+    once, doubled = losses_of(detector, raw, targets), losses_of(
+        detector, mapped(raw, lambda x: torch.cat([x, x])), twice
+    )
     for name, value in once.items():
-        torch.testing.assert_close(doubled[name], value * (2 if detector.loss_counts_images else 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            doubled[name], value * (2 if detector.loss_counts_images else 1), rtol=1e-4, atol=1e-5
+        )
 
 
 def gradients_of(detector: Detector, raw: Raw, targets: Targets) -> Raw:

@@ -37,7 +37,9 @@ def shapes(count: int, side: int, seed: int = 0) -> tuple[list[np.ndarray], Targ
             width, height = (int(v) for v in random.randint(side // 8, side // 2, 2))
             x, y = int(random.randint(0, side - width)), int(random.randint(0, side - height))
             box = (x, y, x + width, y + height)
-            if not any(box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in placed):
+            if not any(
+                box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in placed
+            ):
                 placed.append(box)
         kinds = [int(kind) for kind in random.randint(0, CLASSES, len(placed))]
         for (x1, y1, x2, y2), kind in zip(placed, kinds, strict=True):
@@ -99,7 +101,8 @@ def overfit(
 ) -> float:  # fmt: skip
     """AP50 on ``images`` pictures of ``side`` pixels after ``steps`` steps of AdamW on ``batch`` of them each.
 
-    ``images`` is a multiple of ``batch``. The rate warms up over the first tenth and falls along a cosine. ``detector`` has ``CLASSES`` classes.
+    ``images`` is a multiple of ``batch``. The rate warms up over the first tenth and falls along a cosine. ``detector``
+    has ``CLASSES`` classes.
     """
     torch.manual_seed(seed)
     pictures, targets = shapes(images, side, seed)
@@ -115,7 +118,9 @@ def overfit(
         if step * batch % images == 0:
             order = torch.randperm(images).tolist()
         chosen = order[step * batch % images :][:batch]
-        some = Targets(*(tuple(column[at] for at in chosen) for column in (targets.boxes, targets.labels, targets.ignored)))
+        some = Targets(
+            *(tuple(column[at] for at in chosen) for column in (targets.boxes, targets.labels, targets.ignored))
+        )
         raw = detector.training_raw(detector.features(every[chosen]), some)
         losses = detector.loss(raw, some, (side, side), Phase(progress, progress >= CLOSING))
         optimizer.zero_grad()
@@ -128,7 +133,8 @@ def overfit(
 
 
 def settle(detector: Detector, every: Tensor, targets: Targets) -> None:
-    """Take the statistics of batch norms anew: in some hundred steps their slow averages do not catch up with the weights."""
+    """Take the statistics of batch norms anew: in some hundred steps their slow averages do not catch up with the
+    weights."""
     detector.train()
     norms = [part for part in detector.modules() if isinstance(part, nn.BatchNorm2d) and part.training]
     momenta = [norm.momentum for norm in norms]

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FOLDERS = (Path(__file__).resolve().parents[4] / "shared" / "parity", Path(__file__).resolve().parents[2] / "data" / "parity")
+FOLDERS = (
+    Path(__file__).resolve().parents[4] / "shared" / "parity",
+    Path(__file__).resolve().parents[2] / "data" / "parity",
+)
 """Where fixtures lie: beside the project where the shared folder is present."""
 
 
@@ -50,7 +53,9 @@ def official_tensors(fixture: dict[str, Any]) -> dict[str, Tensor]:
     """The official checkpoint's tensors, by their official names."""
     constants = fixture["constants"]
     return {
-        name: torch.from_numpy(np.array(constants[name], dtype).reshape(shape) if name in constants else _value(name, shape, dtype))
+        name: torch.from_numpy(
+            np.array(constants[name], dtype).reshape(shape) if name in constants else _value(name, shape, dtype)
+        )
         for name, shape, dtype in fixture["tensors"]
     }
 
@@ -64,8 +69,8 @@ def image(fixture: dict[str, Any]) -> Tensor:
 def gaps(fixture: dict[str, Any], outputs: dict[str, Tensor]) -> dict[str, float]:
     """For every output of the fixture that is here, the largest gap of its sampled numbers over max(1, absmax).
 
-    Of RT-DETR two neighbouring queries may have changed places: in one fixture they differ by 1.5e-6 where they are ranked, and
-    the official code itself swaps such pairs between one thread and two. So do we, on some processors.
+    Of RT-DETR two neighbouring queries may have changed places: in one fixture they differ by 1.5e-6 where they are
+    ranked, and the official code itself swaps such pairs between one thread and two. So do we, on some processors.
     """
     found = {}
     for wanted in fixture["outputs"]:

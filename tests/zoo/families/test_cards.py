@@ -38,7 +38,10 @@ def test_measured_facts_are_those_of_the_trace(model: str) -> None:
     with torch.device("meta"):
         graph = build(model).graph(card.input_px)
     table = graph.table(None if graph.fixed_px else card.input_px)
-    assert (int(table.total(table.params)), int(2 * table.total(table.macs))) == (card.measured_params, card.measured_flops)
+    assert (int(table.total(table.params)), int(2 * table.total(table.macs))) == (
+        card.measured_params,
+        card.measured_flops,
+    )
     # Within what the ways of counting in docs/benchmarks/zoo-sizes.md can explain.
     assert card.measured_flops / 1e9 == pytest.approx(card.gflops, rel=0.05)
     assert card.measured_params / 1e6 == pytest.approx(card.params_m, rel=0.09)
@@ -58,7 +61,9 @@ def test_quoted_facts_are_those_of_the_table(shared_dir: Path) -> None:
             assert card.model in ("damo-yolo-ns", "damo-yolo-nm", "damo-yolo-nl")
             continue
         seen += 1
-        assert (card.ap, card.params_m, card.gflops) == tuple(float(row[k]) for k in ("map_val_50_95", "params_m", "flops_g"))
+        assert (card.ap, card.params_m, card.gflops) == tuple(
+            float(row[k]) for k in ("map_val_50_95", "params_m", "flops_g")
+        )
         if row["t4_trt10_fp16_ms"]:
             assert float(row["t4_trt10_fp16_ms"]) in [one.ms for one in card.latencies]
     assert seen == 26
@@ -85,7 +90,10 @@ def test_the_largest_model_builds_and_traces_in_three_seconds() -> None:
 
 def test_importing_the_zoo_brings_no_guest() -> None:
     root = Path(__file__).resolve().parents[3]
-    code = "import sys, zoo, zoo.families.card; print(*sorted(set(sys.modules) & {'torch', 'onnx', 'onnxruntime', 'cv2', 'PIL', 'openvino'}))"
+    code = (
+        "import sys, zoo, zoo.families.card; print(*sorted(set(sys.modules) & {'torch', 'onnx', 'onnxruntime', 'cv2',"
+        " 'PIL', 'openvino'}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -93,6 +101,9 @@ def test_importing_the_zoo_brings_no_guest() -> None:
 def test_importing_every_family_brings_no_exporter() -> None:
     pytest.importorskip("torch")
     root = Path(__file__).resolve().parents[3]
-    code = "import sys, zoo.families as f, zoo.weights.checkpoint, zoo.graphs.trace; f.families(); print(*sorted(set(sys.modules) & {'onnx', 'onnxruntime', 'cv2', 'PIL', 'openvino', 'torchvision'}))"
+    code = (
+        "import sys, zoo.families as f, zoo.weights.checkpoint, zoo.graphs.trace; f.families();"
+        " print(*sorted(set(sys.modules) & {'onnx', 'onnxruntime', 'cv2', 'PIL', 'openvino', 'torchvision'}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -145,7 +145,11 @@ def test_nms_free_head_selects_without_suppression() -> None:
     torch.manual_seed(0)
     detector = nms_free()
     image = torch.rand(1, 3, 64, 64) * 255
-    assert isinstance(detector.head, DualZeroHead) and detector.end2end and list(detector.selections) == [ONE_TO_ONE, ONE_TO_MANY]
+    assert (
+        isinstance(detector.head, DualZeroHead)
+        and detector.end2end
+        and list(detector.selections) == [ONE_TO_ONE, ONE_TO_MANY]
+    )
     with torch.no_grad():
         raw = detector(image)
         single = detector.decode(raw, (64, 64))
@@ -187,7 +191,9 @@ def test_both_branches_teach_the_features(branch: str) -> None:
     torch.manual_seed(0)
     detector = nms_free().train()
     raw = detector(torch.rand(2, 3, 64, 64) * 255)
-    sum(x.sum() for name, maps in raw.items() if name.startswith(ONE_TO_ONE) == (branch == ONE_TO_ONE) for x in maps).backward()
+    sum(
+        x.sum() for name, maps in raw.items() if name.startswith(ONE_TO_ONE) == (branch == ONE_TO_ONE) for x in maps
+    ).backward()
     for part in (detector.backbone, detector.neck, detector.head.get_submodule(branch)):
         assert all(p.grad is not None for p in part.parameters())
 

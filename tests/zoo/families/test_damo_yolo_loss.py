@@ -31,14 +31,26 @@ from zoo.learning.targets import Phase, Targets, total
 
 STRIDES = (8, 16, 32)
 OFFICIAL = {
-    ("example", 16): ({"quality": 14.62738, "box": 1.01529, "distribution": 0.8926137}, {"boxes": 1.7267, "classes": 18.4267}),
-    ("random", 16): ({"quality": 14.52998, "box": 1.22309, "distribution": 0.8520845}, {"boxes": 1.70366, "classes": 17.8978}),
-    ("example", 7): ({"quality": 12.44989, "box": 1.008247, "distribution": 0.6083092}, {"boxes": 1.36894, "classes": 15.7056}),
-    ("random", 7): ({"quality": 15.58071, "box": 1.187512, "distribution": 0.7123615}, {"boxes": 1.373, "classes": 19.1774}),
+    ("example", 16): (
+        {"quality": 14.62738, "box": 1.01529, "distribution": 0.8926137},
+        {"boxes": 1.7267, "classes": 18.4267},
+    ),
+    ("random", 16): (
+        {"quality": 14.52998, "box": 1.22309, "distribution": 0.8520845},
+        {"boxes": 1.70366, "classes": 17.8978},
+    ),
+    ("example", 7): (
+        {"quality": 12.44989, "box": 1.008247, "distribution": 0.6083092},
+        {"boxes": 1.36894, "classes": 15.7056},
+    ),
+    ("random", 7): (
+        {"quality": 15.58071, "box": 1.187512, "distribution": 0.7123615},
+        {"boxes": 1.373, "classes": 19.1774},
+    ),
 }
 """By targets and ``reg_max``: losses, and the sums of the absolute gradients of all raw maps, that tinyvision/DAMO-YOLO
-(Apache-2.0, commit 319572e) gives for the maps and targets below: its ZeroHead in training, the convolutions replaced by these
-maps, torch 2.13 on a CPU."""
+(Apache-2.0, commit 319572e) gives for the maps and targets below: its ZeroHead in training, the convolutions replaced
+by these maps, torch 2.13 on a CPU."""
 
 
 def damo_yolo(one_to_one: bool = False, classes: int = 3) -> DamoYolo:
@@ -94,7 +106,9 @@ def test_nms_free_head_names_the_losses_of_both_heads() -> None:
     assert list(losses) == [*plain, *(f"{ONE_TO_ONE}_{name}" for name in plain)]
     alone = zero_head_losses(raw["boxes"], raw["classes"], targets, STRIDES, detector.reg_max)
     assert all(torch.equal(losses[name], alone[name]) for name in plain)
-    single = zero_head_losses(raw["one_to_one_boxes"], raw["one_to_one_classes"], targets, STRIDES, detector.reg_max, one_to_one=True)
+    single = zero_head_losses(
+        raw["one_to_one_boxes"], raw["one_to_one_classes"], targets, STRIDES, detector.reg_max, one_to_one=True
+    )
     assert all(torch.equal(losses[f"{ONE_TO_ONE}_{name}"], single[name]) for name in plain)
     total({name: value for name, value in losses.items() if name.startswith(ONE_TO_ONE)}).backward()
     assert all(value.grad is None for value in detector.head.get_submodule(ONE_TO_MANY).parameters())
@@ -128,7 +142,9 @@ def test_overflow_shows_in_the_losses() -> None:
 
 def test_distances_beyond_the_last_bin_stay_before_it() -> None:
     """A box larger than the bins reach is learned as far as they reach, by both losses."""
-    raw = {name: [level.detach()[:1].requires_grad_() for level in maps] for name, maps in case("example", 7)[0].items()}
+    raw = {
+        name: [level.detach()[:1].requires_grad_() for level in maps] for name, maps in case("example", 7)[0].items()
+    }
     losses = zero_head_losses(raw["boxes"], raw["classes"], targets_of([[0, 0, 640, 640, 0]]), STRIDES, 7)
     total(losses).backward()
     assert all(value.isfinite() for value in losses.values())
@@ -137,8 +153,8 @@ def test_distances_beyond_the_last_bin_stay_before_it() -> None:
 
 @pytest.mark.slow
 def test_the_nms_free_head_learns_beside_the_plain_one() -> None:
-    """AP50 1.0 without suppression and with it after 67 s of one core, torch 2.13; 0.75 and 1.0 if the NMS-free head reads
-    detached features, on which one convolution cannot tell an object's best cell from its neighbours."""
+    """AP50 1.0 without suppression and with it after 67 s of one core, torch 2.13; 0.75 and 1.0 if the NMS-free head
+    reads detached features, on which one convolution cannot tell an object's best cell from its neighbours."""
     detector = damo_yolo(one_to_one=True, classes=SHAPES)
     assert detector.branch == ONE_TO_ONE
     assert overfit(detector, 300, batch=4) >= 0.9

@@ -20,8 +20,8 @@ OFFICIAL = {
     "l1": 5.05316, "layers_l1": 5.61864, "selected_l1": 2.51971, "denoising_l1": 13.2855,
     "giou": 2.65491, "layers_giou": 3.42324, "selected_giou": 1.50772, "denoising_giou": 7.79313,
 }  # fmt: skip
-"""What ``RTDETRCriterionv2`` of lyuwenyu/RT-DETR (commit 068dfde, Apache-2.0) gives for ``waves()``, with the weights of
-``rtdetrv2_r50vd.yml``; ours by name, theirs summed over the layers."""
+"""What ``RTDETRCriterionv2`` of lyuwenyu/RT-DETR (commit 068dfde, Apache-2.0) gives for ``waves()``, with the weights
+of ``rtdetrv2_r50vd.yml``; ours by name, theirs summed over the layers."""
 
 
 @pytest.fixture(scope="module")

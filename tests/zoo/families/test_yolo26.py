@@ -29,7 +29,8 @@ LOGGED_S = {
     "neck.out5": 1_843_712,
     "head": 993_784,
 }
-"""Parameters of YOLO26s by layer, of which there is no graph, from a user's log (ultralytics/ultralytics issue 23856)."""
+"""Parameters of YOLO26s by layer, of which there is no graph, from a user's log (ultralytics/ultralytics issue
+23856)."""
 
 
 class TestYOLO26(FamilyContract):

@@ -71,7 +71,10 @@ def test_distances_are_shares_of_height_and_width(detector: Detector) -> None:
 def test_the_weight_moves_to_the_one_to_one_branch(detector: Detector) -> None:
     targets = some_targets()
     raw = mapped(raw_of(detector, targets), lambda x: x.detach())
-    bare = {name: float(v) / (0.8 if "many" in name else 0.2) for name, v in losses_of(detector, raw, targets, Phase()).items()}
+    bare = {
+        name: float(v) / (0.8 if "many" in name else 0.2)
+        for name, v in losses_of(detector, raw, targets, Phase()).items()
+    }
     assert set(bare) == NAMES
     for progress, many in ((0.0, 0.8), (0.5, 0.45), (1.0, 0.1)):
         for name, value in losses_of(detector, raw, targets, Phase(progress)).items():
@@ -82,7 +85,8 @@ def test_one_to_one_teaches_one_cell_an_object(detector: Detector) -> None:
     targets = some_targets()
     grads = gradients_of(detector, raw_of(detector, targets), targets)
     cells = {
-        name: sum(int((level.abs().sum(1) > 0).sum()) for level in grads[name]) for name in ("boxes", "one_to_one_boxes")
+        name: sum(int((level.abs().sum(1) > 0).sum()) for level in grads[name])
+        for name in ("boxes", "one_to_one_boxes")
     }
     assert cells["one_to_one_boxes"] == targets.objects
     assert targets.objects < cells["boxes"] <= 10 * targets.objects
@@ -102,7 +106,11 @@ def test_one_to_one_losses_leave_the_features_alone() -> None:
     targets = some_targets()
     losses = losses_of(detector, raw_of(detector, targets), targets)
     total({name: value for name, value in losses.items() if "one_to_one" in name}).backward()
-    taught = {name.rsplit(".boxes" if ".boxes" in name else ".classes")[0] for name, p in detector.named_parameters() if p.grad is not None}
+    taught = {
+        name.rsplit(".boxes" if ".boxes" in name else ".classes")[0]
+        for name, p in detector.named_parameters()
+        if p.grad is not None
+    }
     assert taught == {"head.one_to_one"}
 
 

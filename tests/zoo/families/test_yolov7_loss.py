@@ -64,7 +64,8 @@ def box_of(maps: list[Tensor], place: Place) -> Tensor:
 
 
 def candidates_by_loops(box: list[float], image: int) -> list[Place]:
-    """Level by level, anchor by anchor: the cell of the centre, its nearer neighbour beside it, and that above or below."""
+    """Level by level, anchor by anchor: the cell of the centre, its nearer neighbour beside it, and that above or
+    below."""
     found = []
     width, height = box[2] - box[0], box[3] - box[1]
     for level, stride in enumerate(STRIDES):
@@ -190,7 +191,9 @@ def test_ignored_regions_are_not_taught_as_background(detector: Detector) -> Non
         objectness, classes = by_anchor[0, :, 4] != 0, by_anchor[0, :, 5:].abs().sum(1) > 0
         assert torch.equal(objectness[:, half:, half:], classes[:, half:, half:])
         assert objectness[:, :half].all() and objectness[:, :, :half].all()
-    assert any(level.unflatten(1, (3, 8))[0, :, 5:, level.shape[2] // 2 :, level.shape[3] // 2 :].any() for level in grads)
+    assert any(
+        level.unflatten(1, (3, 8))[0, :, 5:, level.shape[2] // 2 :, level.shape[3] // 2 :].any() for level in grads
+    )
 
 
 def test_one_class_is_taught_too() -> None:

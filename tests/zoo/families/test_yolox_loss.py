@@ -28,8 +28,8 @@ OFFICIAL = {
     ),
 }
 """Losses, and the sums of the absolute gradients of all raw maps, that Megvii-BaseDetection/YOLOX (Apache-2.0, commit
-6ddff48) gives for the maps and targets below: its YOLOXHead in training with ``use_l1``, the convolutions replaced by these
-maps, torch 2.13 on a CPU."""
+6ddff48) gives for the maps and targets below: its YOLOXHead in training with ``use_l1``, the convolutions replaced by
+these maps, torch 2.13 on a CPU."""
 
 
 def yolox(model: str = "yolox-nano", classes: int = CLASSES) -> YOLOX:
@@ -70,7 +70,10 @@ def test_perfect_predictions_cost_nothing() -> None:
     """One cell that predicts its object exactly and surely, and all others sure of background."""
     detector = yolox()
     raw = {"boxes": [torch.zeros(1, 4, *s) for s in ((4, 4), (2, 2), (1, 1))]}
-    raw |= {name: [torch.full((1, c, *x.shape[2:]), -60.0) for x in raw["boxes"]] for name, c in (("objectness", 1), ("classes", CLASSES))}
+    raw |= {
+        name: [torch.full((1, c, *x.shape[2:]), -60.0) for x in raw["boxes"]]
+        for name, c in (("objectness", 1), ("classes", CLASSES))
+    }
     # the object's centre is the cell's: x 12, y 20, and it is as large as the cell
     raw["boxes"][0][0, :2, 2, 1] = 0.5
     raw["objectness"][0][0, 0, 2, 1] = raw["classes"][0][0, 3, 2, 1] = 60.0

@@ -49,11 +49,15 @@ class Predicted:
         return aligned_ota(self.boxes, self.logits, self.cells * self.strides, self.strides, targets, one_to_one)
 
     def sim(self, targets: Targets) -> Assignment:
-        return sim_ota(self.boxes, self.logits, self.objectness, (self.cells + 0.5) * self.strides, self.strides, targets)
+        return sim_ota(
+            self.boxes, self.logits, self.objectness, (self.cells + 0.5) * self.strides, self.strides, targets
+        )
 
     def image(self, at: int) -> Predicted:
         one = slice(at, at + 1)
-        return dataclasses.replace(self, boxes=self.boxes[one], logits=self.logits[one], objectness=self.objectness[one])
+        return dataclasses.replace(
+            self, boxes=self.boxes[one], logits=self.logits[one], objectness=self.objectness[one]
+        )
 
 
 def predicted(seed: int, images: int, size: tuple[int, int], same: bool = False) -> Predicted:
@@ -92,9 +96,12 @@ def entropy(score: float, goal: float) -> float:
 
 
 def plain_costs(
-    predictions: Predicted, targets: Targets, offset: float, own: Callable[[float, float, float, list[float]], tuple[bool, bool]],
+    predictions: Predicted,
+    targets: Targets,
+    offset: float,
+    own: Callable[[float, float, float, list[float]], tuple[bool, bool]],
     cost: Callable[[list[float], float, int, float], float],
-) -> tuple[Costs, list[list[float]]]:  # fmt: skip
+) -> tuple[Costs, list[list[float]]]:
     """Costs and overlaps of every object and cell of the one image, cell by cell.
 
     ``own`` says of x, y, stride and box whether the cell is a candidate, and one of the object's own.
@@ -161,7 +168,9 @@ def plain_few(costs: Costs, overlaps: list[list[float]]) -> list[int]:
 
 def plain_one_each(costs: Costs) -> list[int]:
     """Pairs by rising cost, each object and each cell once."""
-    pairs = sorted((pair, at, cell) for at, row in enumerate(costs) for cell, pair in enumerate(row) if pair is not None)
+    pairs = sorted(
+        (pair, at, cell) for at, row in enumerate(costs) for cell, pair in enumerate(row) if pair is not None
+    )
     answer = [-1] * len(costs[0])
     done: set[int] = set()
     for _, at, cell in pairs:
@@ -243,7 +252,9 @@ def test_matching_of_many_equal_costs(seed: int) -> None:
     objects, cells = random.randint(1, 8), random.randint(1, 16)
     cost = torch.from_numpy(random.randint(0, 5, (2, objects, cells)).astype(np.float32))
     cost = cost.masked_fill(torch.from_numpy(random.rand(2, 1, cells) < 0.3), torch.inf)
-    ious = torch.from_numpy(random.randint(0, 5, (2, objects, cells)).astype(np.float32) / 4).masked_fill(cost.isinf(), 0)
+    ious = torch.from_numpy(random.randint(0, 5, (2, objects, cells)).astype(np.float32) / 4).masked_fill(
+        cost.isinf(), 0
+    )
     few, single = dynamic_k_assignment(cost, ious), one_to_one_assignment(cost)
     for at in range(2):
         plain: Costs = [[None if math.isinf(v) else (False, v) for v in row] for row in cost[at].tolist()]
@@ -253,7 +264,8 @@ def test_matching_of_many_equal_costs(seed: int) -> None:
 
 
 def test_one_each_is_the_cheapest_first_whatever_the_order() -> None:
-    """Small cases against every order of the objects that lets each choose its cheapest free cell: the best pair is in one."""
+    """Small cases against every order of the objects that lets each choose its cheapest free cell: the best pair is in
+    one."""
     cost = torch.rand(1, 4, 5, generator=torch.Generator().manual_seed(0))
     taken = one_to_one_assignment(cost)[0]
     assert taken.sum(1).tolist() == [1, 1, 1, 1] and taken.sum(0).max() == 1
@@ -306,6 +318,8 @@ def test_found_cells_carry_their_objects() -> None:
 def test_values_that_are_no_numbers_end_the_matching_too() -> None:
     """What overflowed is caught by the training loop; assigning must neither hang nor fail on it."""
     predictions, targets = case(0)
-    spoilt = dataclasses.replace(predictions, boxes=torch.full_like(predictions.boxes, torch.nan), logits=predictions.logits * torch.nan)
+    spoilt = dataclasses.replace(
+        predictions, boxes=torch.full_like(predictions.boxes, torch.nan), logits=predictions.logits * torch.nan
+    )
     for assignment in (spoilt.aligned(targets), spoilt.aligned(targets, True), spoilt.sim(targets)):
         assert not assignment.positive.any()

@@ -56,7 +56,9 @@ def overlap(a: list[float], b: list[float]) -> Tensor:
     return inter / ((p[2:] - p[:2]).prod() + (q[2:] - q[:2]).prod() - inter).clamp(min=1e-9)
 
 
-def by_loops(rule: TaskAlignedAssigner, scores: Tensor, boxes: Tensor, centres: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def by_loops(
+    rule: TaskAlignedAssigner, scores: Tensor, boxes: Tensor, centres: Tensor, targets: Targets
+) -> tuple[Tensor, Tensor]:
     """The same, one image, object and cell after the other."""
     objects, qualities = torch.full(scores.shape[:2], -1), torch.zeros(scores.shape[:2])
     before = 0

@@ -26,7 +26,12 @@ class Second(BatchShare):
 
 def test_alone_everything_stays_as_it_is() -> None:
     x = torch.ones(2, requires_grad=True)
-    assert sum_over_batch(x) is x and count_over_batch(3) == max_over_batch(3) == 3 and batch_shares() == 1 and batch_share().rank == 0
+    assert (
+        sum_over_batch(x) is x
+        and count_over_batch(3) == max_over_batch(3) == 3
+        and batch_shares() == 1
+        and batch_share().rank == 0
+    )
 
 
 def test_a_part_draws_its_rows_of_what_one_process_draws() -> None:

@@ -77,7 +77,13 @@ def test_unknown_overlap_is_refused() -> None:
 @pytest.mark.parametrize("kind", ["iou", "giou", "ciou"])
 def test_boxes_without_area_have_finite_gradients(kind: str) -> None:
     true = torch.tensor([[4.0, 4.0, 8.0, 9.0]]).expand(5, 4)
-    point, line, turned, far, equal = [5.0, 5, 5, 5], [4.0, 6, 8, 6], [7.0, 7, 5, 5], [1e6, 1e6, 1e6, 2e6], [4.0, 4, 8, 9]
+    point, line, turned, far, equal = (
+        [5.0, 5, 5, 5],
+        [4.0, 6, 8, 6],
+        [7.0, 7, 5, 5],
+        [1e6, 1e6, 1e6, 2e6],
+        [4.0, 4, 8, 9],
+    )
     boxes = torch.tensor([point, line, turned, far, equal], requires_grad=True)
     value = box_iou(boxes, true, kind)
     value.sum().backward()

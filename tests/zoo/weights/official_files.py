@@ -23,7 +23,16 @@ Tensors = Mapping[str, Any]
 """NumPy arrays or torch tensors by official name."""
 
 NORM = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-BUFFERS = {"running_mean", "running_var", "num_batches_tracked", "anchors", "anchor_grid", "stride", "valid_mask", "pos_embed"}
+BUFFERS = {
+    "running_mean",
+    "running_var",
+    "num_batches_tracked",
+    "anchors",
+    "anchor_grid",
+    "stride",
+    "valid_mask",
+    "pos_embed",
+}
 """Last parts of names that are buffers; so is every tensor that is not of floating point."""
 
 SAFETENSORS_TYPES = {
@@ -40,14 +49,21 @@ def as_tensors(tensors: Tensors) -> OrderedDict[str, torch.Tensor]:
 def save_plain(path: Path, tensors: Tensors, key: str | None = "model", legacy: bool = False, **top: Any) -> None:
     """``{key: tensors}``, or the bare dict for ``key=None``; ``top`` holds further top-level entries."""
     given = as_tensors(tensors)
-    torch.save({**top, **given} if key is None else {**top, key: given}, path, _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        {**top, **given} if key is None else {**top, key: given}, path, _use_new_zipfile_serialization=not legacy
+    )
 
 
 def save_rtdetr(path: Path, tensors: Tensors, legacy: bool = False) -> None:
     """RT-DETR's layout: the averaged weights in ``ema.module``, and other values in ``model``."""
     given = as_tensors(tensors)
     raw = OrderedDict((name, torch.zeros_like(value)) for name, value in given.items())
-    content = {"date": "2023-07-01", "last_epoch": 71, "model": raw, "ema": {"module": given, "updates": 7, "warmups": 2000}}
+    content = {
+        "date": "2023-07-01",
+        "last_epoch": 71,
+        "model": raw,
+        "ema": {"module": given, "updates": 7, "warmups": 2000},
+    }
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
 
 
@@ -63,15 +79,21 @@ def save_pickled_model(
 ) -> None:
     """A whole pickled model, as YOLOv7 (``models.yolo``, ``Model``) and Ultralytics write it.
 
-    With ``ema`` the weights are in the averaged model and ``model`` holds zeros. The pickle names ``module.cls`` truly, and that
-    class does not outlive this call.
+    With ``ema`` the weights are in the averaged model and ``model`` holds zeros. The pickle names ``module.cls`` truly,
+    and that class does not outlive this call.
     """
     given = as_tensors(tensors)
     with fake_class(module, cls) as kind:
         model = build_model(kind, given, half)
         if names is not None:
             model.names = dict(names) if isinstance(names, Mapping) else list(names)  # type: ignore[assignment]
-        content: dict[str, Any] = {"epoch": -1, "best_fitness": np.float64(0.5), "model": model, "ema": None, "optimizer": None}
+        content: dict[str, Any] = {
+            "epoch": -1,
+            "best_fitness": np.float64(0.5),
+            "model": model,
+            "ema": None,
+            "optimizer": None,
+        }
         if ema:
             content["ema"] = model
             content["model"] = build_model(kind, {name: torch.zeros_like(value) for name, value in given.items()}, half)

@@ -30,7 +30,10 @@ from zoo.factory import build_recipe
 from zoo.weights.checkpoint import KEY, load, read_manifest, save
 from zoo.weights.manifest import FORMAT
 
-LINEAGE = ({"model": "teacher", "licence": "Apache-2.0", "sha256": "ab" * 32}, {"model": "grandparent", "licence": "GPL-3.0", "sha256": "cd" * 32})
+LINEAGE = (
+    {"model": "teacher", "licence": "Apache-2.0", "sha256": "ab" * 32},
+    {"model": "grandparent", "licence": "GPL-3.0", "sha256": "cd" * 32},
+)
 PROVENANCE = {"file": "best.pth", "licence": "Apache-2.0", "facts": {"epoch": 300, "loss": 0.25}}
 
 
@@ -51,7 +54,9 @@ def detector_of(model: str, one_to_one: bool = False) -> Detector:
         drawn = [space.decode(row, "mine") for row in space.sample(100, np.random.default_rng(3))]
         arch = min(drawn, key=lambda one: sum(stage.depth * (200 + stage.out) for stage in one.stages))
         assert arch.head is not None
-        recipe = Recipe("mine", 3, dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=one_to_one)))
+        recipe = Recipe(
+            "mine", 3, dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=one_to_one))
+        )
     else:
         recipe = Recipe(model, 3)
     detector = build_recipe(recipe).eval()
@@ -177,7 +182,7 @@ UNWRITABLE: dict[str, tuple[Callable[[Detector], object], str]] = {
     "provenance": (lambda d: _set(d, provenance={"file": Path("x")}), "not JSON serializable"),
     "number": (lambda d: _set(d, provenance={"loss": float("nan")}), "not JSON compliant"),
     "surgery": (lambda d: setattr(d.neck, "lateral5", torch.nn.Identity()), "neck.lateral5.conv.weight"),
-}  # fmt: skip
+}
 
 
 def _set(detector: Detector, **changes: Any) -> None:
@@ -244,29 +249,53 @@ FILES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "no UTF-8": (lambda d: with_header(d, b"\xff\xfe" * 20), "its header is not JSON"),
     "deep JSON": (lambda d: with_header(d, b"[" * 200_000), "its header is not JSON"),
     "list": (lambda d: with_header(d, [1, 2]), "no table of tensors"),
-    "no metadata": (lambda d: with_header(d, {k: v for k, v in header_of(d).items() if k != "__metadata__"}), "nas zoo import"),
+    "no metadata": (
+        lambda d: with_header(d, {k: v for k, v in header_of(d).items() if k != "__metadata__"}),
+        "nas zoo import",
+    ),
     "metadata of another kind": (lambda d: with_header(d, {**header_of(d), "__metadata__": 5}), "nas zoo import"),
-    "manifest of another kind": (lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: 5}}), "nas zoo import"),
-    "manifest not JSON": (lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: "{"}}), "says of itself is not JSON"),
-    "manifest NaN": (lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: '{"x": NaN}'}}), "says of itself is not JSON"),
+    "manifest of another kind": (
+        lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: 5}}),
+        "nas zoo import",
+    ),
+    "manifest not JSON": (
+        lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: "{"}}),
+        "says of itself is not JSON",
+    ),
+    "manifest NaN": (
+        lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: '{"x": NaN}'}}),
+        "says of itself is not JSON",
+    ),
     "manifest list": (lambda d: with_header(d, {**header_of(d), "__metadata__": {KEY: "[]"}}), FORMAT),
     "tensor missing": (lambda d: with_entry(d, lambda h, n: h.pop(n)), "1 missing"),
-    "tensor extra": (lambda d: with_entry(d, lambda h, n: h.update({"x\n\x1b[2J": h[n]})), r"1 without a place in it \('x\\n\\x1b\[2J'\)"),
-    "other shape": (lambda d: with_entry(d, lambda h, n: h[n].update(shape=[1, *h[n]["shape"]])), "1 of another shape or type"),
+    "tensor extra": (
+        lambda d: with_entry(d, lambda h, n: h.update({"x\n\x1b[2J": h[n]})),
+        r"1 without a place in it \('x\\n\\x1b\[2J'\)",
+    ),
+    "other shape": (
+        lambda d: with_entry(d, lambda h, n: h[n].update(shape=[1, *h[n]["shape"]])),
+        "1 of another shape or type",
+    ),
     "other type": (lambda d: with_entry(d, lambda h, n: h[n].update(dtype="I32")), "I32 .* for F32"),
     "entry of another kind": (lambda d: with_entry(d, lambda h, n: h.update({n: 7})), "7 for F32"),
     "other place": (lambda d: with_entry(d, lambda h, n: h[n].update(data_offsets=[0, 10**15])), "damaged"),
     "other key": (lambda d: with_entry(d, lambda h, n: h[n].pop("data_offsets")), "damaged"),
     "NaN": (lambda d: d[:-4] + b"\xff" * 4, "holds NaN"),
-}  # fmt: skip
+}
 
 MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "format": (lambda m: m.update(format="nas-checkpoint-2"), "nas-checkpoint-2"),
     "no architecture": (lambda m: m.update(architecture=None), "unknown model of the zoo 'mine'"),
-    "another model": (lambda m: m.update(architecture=None, model="yolox-nano"), "do not fit yolox-nano with 3 classes: .* missing .*; .* without a place"),
+    "another model": (
+        lambda m: m.update(architecture=None, model="yolox-nano"),
+        "do not fit yolox-nano with 3 classes: .* missing .*; .* without a place",
+    ),
     "alias": (lambda m: m.update(architecture=None, model="YOLOXNANO"), "do not fit yolox-nano with 3"),
     "model type": (lambda m: m.update(model=["yolox-nano"]), "model .* printable"),
-    "classes": (lambda m: (m.update(classes=4), m["info"]["class_names"].append("x"), m["info"]["category_ids"].append(1)), "of another shape or type"),
+    "classes": (
+        lambda m: (m.update(classes=4), m["info"]["class_names"].append("x"), m["info"]["category_ids"].append(1)),
+        "of another shape or type",
+    ),
     "names": (lambda m: m.update(classes=4), "as many class_names"),
     "a billion classes": (lambda m: m.update(classes=10**9), "whole number from 1 to"),
     "no class": (lambda m: m.update(classes=0), "whole number from 1 to"),
@@ -295,7 +324,7 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "deeper than any number": (lambda m: m["architecture"]["neck"].update(depth=10**400), "architecture"),
     "finest": (lambda m: m["architecture"]["head"].update(reg_max=10**9), "of another shape or type"),
     "bare": (lambda m: (m["architecture"].pop("neck"), m["architecture"].pop("head")), "bare backbone"),
-}  # fmt: skip
+}
 
 
 def refused(path: Path) -> str:

@@ -101,7 +101,9 @@ def test_pickled_models(tmp_path: Path, module: str, cls: str, names: Any, ema: 
 def test_names_are_those_of_state_dict(tmp_path: Path) -> None:
     """On torch's own layers: shared modules, absent biases and buffers that are not persistent."""
     shared = torch.nn.Conv2d(2, 2, 1, bias=False)
-    model = torch.nn.Sequential(OrderedDict(a=shared, b=torch.nn.BatchNorm2d(2, affine=False), c=torch.nn.Sequential(shared)))
+    model = torch.nn.Sequential(
+        OrderedDict(a=shared, b=torch.nn.BatchNorm2d(2, affine=False), c=torch.nn.Sequential(shared))
+    )
     model.register_buffer("scratch", torch.ones(1), persistent=False)
     model.register_buffer("kept", torch.ones(1))
     model.append(torch.nn.MultiheadAttention(4, 2))
@@ -114,7 +116,19 @@ def test_names_are_those_of_state_dict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_types_views_and_empty_tensors(tmp_path: Path, legacy: bool) -> None:
-    kinds = ["float64", "bfloat16", "float16", "float8_e4m3fn", "int8", "uint8", "uint16", "uint32", "int32", "int16", "bool"]
+    kinds = [
+        "float64",
+        "bfloat16",
+        "float16",
+        "float8_e4m3fn",
+        "int8",
+        "uint8",
+        "uint16",
+        "uint32",
+        "int32",
+        "int16",
+        "bool",
+    ]
     kinds += ["complex64", "complex128"]
     base = torch.arange(24.0).reshape(6, 4)
     wanted = {kind: torch.arange(6).to(getattr(torch, kind)).reshape(2, 3) for kind in kinds}
@@ -128,7 +142,13 @@ def test_types_views_and_empty_tensors(tmp_path: Path, legacy: bool) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_pickle_protocols(tmp_path: Path, protocol: int) -> None:
-    content = {"model": official.as_tensors(small()), "seen": {1, 2}, "raw": b"ab", "score": np.float64(1), "where": tmp_path}
+    content = {
+        "model": official.as_tensors(small()),
+        "seen": {1, 2},
+        "raw": b"ab",
+        "score": np.float64(1),
+        "where": tmp_path,
+    }
     torch.save(content, tmp_path / "a.pt", pickle_protocol=protocol)
     assert_same(read_foreign(tmp_path / "a.pt").tensors, small())
 
@@ -276,7 +296,9 @@ def test_false_safetensors(tmp_path: Path) -> None:
 # ---- files that attack
 
 
-def torch_zip(path: Path, pickled: bytes, extra: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED) -> None:
+def torch_zip(
+    path: Path, pickled: bytes, extra: dict[str, bytes] | None = None, method: int = zipfile.ZIP_STORED
+) -> None:
     """A torch zip file around a pickle, with storage 0 of ten float32."""
     records = {"archive/data.pkl": pickled, "archive/byteorder": b"little", "archive/data/0": bytes(40)}
     with zipfile.ZipFile(path, "w", method) as archive:
@@ -301,13 +323,24 @@ class Stored:
 
 class Writer(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
-        return ("storage", torch.FloatStorage, *value[1:]) if isinstance(value, tuple) and value[:1] == ("my storage",) else None
+        return (
+            ("storage", torch.FloatStorage, *value[1:])
+            if isinstance(value, tuple) and value[:1] == ("my storage",)
+            else None
+        )
 
     def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, Stored):
             return NotImplemented
         numel, offset, size, stride, key = value.claims
-        return torch._utils._rebuild_tensor_v2, (("my storage", key, "cpu", numel), offset, size, stride, False, OrderedDict())
+        return torch._utils._rebuild_tensor_v2, (
+            ("my storage", key, "cpu", numel),
+            offset,
+            size,
+            stride,
+            False,
+            OrderedDict(),
+        )
 
 
 def tensor(**claims: Any) -> bytes:
@@ -339,17 +372,20 @@ def attacks(canary: Path) -> dict[str, tuple[bytes, str]]:
         "eval": (b"\x80\x02c__builtin__\neval\n" + text(opening) + b"\x85R.", "__builtin__.eval"),
         "exec": (b"\x80\x02cbuiltins\nexec\n" + text(opening) + b"\x85R.", "builtins.exec"),
         "getattr": (
-            b"\x80\x02cbuiltins\ngetattr\ncbuiltins\n__import__\n" + text("os") + b"\x85R" + text("system") + b"\x86R" + text(touch) + b"\x85R.",
+            b"\x80\x02cbuiltins\ngetattr\ncbuiltins\n__import__\n"
+            + text("os")
+            + b"\x85R"
+            + text("system")
+            + b"\x86R"
+            + text(touch)
+            + b"\x85R.",
             "builtins.getattr",
         ),
         "dotted": (
             b"\x80\x04" + text("torch.nn.parallel.distributed") + text("os.system") + b"\x93" + text(touch) + b"\x85R.",
             "torch.nn.parallel.distributed.os.system",
         ),
-        "partial": (
-            b"\x80\x02cfunctools\npartial\ncos\nsystem\n" + text(touch) + b"\x86R)R.",
-            "functools.partial",
-        ),
+        "partial": (b"\x80\x02cfunctools\npartial\ncos\nsystem\n" + text(touch) + b"\x86R)R.", "functools.partial"),
         "popen": (b"\x80\x02cos\npopen\n" + text(touch + "; sleep 0") + b"\x85R.", "os.popen"),
         "run as script": (b"\x80\x02ctorch.hub\neval\n" + text(opening) + b"\x85R.", "torch.hub.eval"),
     }
@@ -469,10 +505,15 @@ BOMBS = {
     "frame": b"\x95" + struct.pack("<Q", 2**62) + b"N.",
     "copies": b"](" + b"N" * 5_000 + b"eq\x000" + b"cbuiltins\nlist\nh\x00\x85R0" * 2_000 + b"N.",
     "module in itself": module + b"}q\x00sbq\x010h\x00" + text("a") + b"h\x01s0}" + text("model") + b"h\x01s.",
-    "doubling modules": b"".join(
-        module + b"}" + (text("a") + b"h\x01s" + text("b") + b"h\x01s" if level else b"") + b"sbq\x010" for level in range(40)
-    )
-    + b"}" + text("model") + b"h\x01s.",
+    "doubling modules": (
+        b"".join(
+            module + b"}" + (text("a") + b"h\x01s" + text("b") + b"h\x01s" if level else b"") + b"sbq\x010"
+            for level in range(40)
+        )
+        + b"}"
+        + text("model")
+        + b"h\x01s."
+    ),
     "extension": b"\x82\x01.",
     "out of band": b"\x97.",
     "persistent text": b"Px\n.",
@@ -483,7 +524,7 @@ BOMBS = {
     "no mark": b"t.",
     "unknown opcode": b"\xf0.",
     "no end": b"N",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("write", [torch_zip, torch_legacy])
@@ -499,7 +540,10 @@ def test_bombs(tmp_path: Path, bomb: str, write: Callable) -> None:
 
 
 def test_what_is_not_weights_may_nest_deep(tmp_path: Path) -> None:
-    torch_zip(tmp_path / "a.pt", b"\x80\x02}" + text("junk") + b"]" * 50_000 + b"a" * 49_999 + b"s" + text("model") + tensor_code())
+    torch_zip(
+        tmp_path / "a.pt",
+        b"\x80\x02}" + text("junk") + b"]" * 50_000 + b"a" * 49_999 + b"s" + text("model") + tensor_code(),
+    )
     assert list(read_foreign(tmp_path / "a.pt").tensors) == ["w"]
 
 

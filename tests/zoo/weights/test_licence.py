@@ -18,9 +18,14 @@ def test_every_card_has_a_licence_that_is_known() -> None:
     assert all(kind_of(card.weights_licence) is not None for card in load_cards().values())
 
 
-@pytest.mark.parametrize(("model", "answer", "words"), [
-    ("yolo11n", FLAGGED, "weights of yolo11n by Ultralytics are AGPL-3.0"), ("yolov7", FLAGGED, "GPL-3.0"), ("yolox-s", YES, "Apache-2.0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "answer", "words"),
+    [
+        ("yolo11n", FLAGGED, "weights of yolo11n by Ultralytics are AGPL-3.0"),
+        ("yolov7", FLAGGED, "GPL-3.0"),
+        ("yolox-s", YES, "Apache-2.0"),
+    ],
+)
 def test_a_model_without_weights_tells_code_and_official_weights(model: str, answer: str, words: str) -> None:
     use = of_card(load_cards()[model])
     assert use.answer == answer and "the code here is Apache-2.0" in use.reasons[0] and words in use.reasons[1]
@@ -47,7 +52,9 @@ def test_the_worst_of_the_lineage_answers(lineage: list[dict[str, str]], answer:
 
 def test_a_student_of_agpl_weights_says_so_with_their_hash() -> None:
     text = of_weights(TRAINED, [ancestor("yolo11x", "AGPL-3.0")]).text()
-    assert "yolo11x by Ultralytics are AGPL-3.0" in text and "the student learned from them" in text and "ab" * 8 in text
+    assert (
+        "yolo11x by Ultralytics are AGPL-3.0" in text and "the student learned from them" in text and "ab" * 8 in text
+    )
     assert "Ultralytics also sells a licence" in text
 
 
@@ -55,7 +62,11 @@ def test_official_weights_are_told_once() -> None:
     provenance = {"licence": "AGPL-3.0", "sha256": "ab" * 32}
     use = of_weights(provenance, [ancestor("yolo11n", "AGPL-3.0", "")])
     assert use.answer == FLAGGED and len(use.reasons) == 1
-    assert of_weights({"licence": "MIT", "sha256": "cd" * 32}, []).reasons[0].startswith("weights of this checkpoint are MIT")
+    assert (
+        of_weights({"licence": "MIT", "sha256": "cd" * 32}, [])
+        .reasons[0]
+        .startswith("weights of this checkpoint are MIT")
+    )
 
 
 def test_weights_from_nowhere_are_not_stated() -> None:

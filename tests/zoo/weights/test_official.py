@@ -81,7 +81,9 @@ def test_searched_architecture(tmp_path: Path) -> None:
     official_files.save_plain(path, with_project(official_tensors(detector)))
     found = import_official(path, architecture=arch, names=NAMES)
     assert (found.recipe.model, found.classes, found.info.class_names) == ("mine", 3, NAMES)
-    assert found.recipe.architecture is not None and found.recipe.architecture.head == dataclasses.replace(arch.head, classes=3)
+    assert found.recipe.architecture is not None and found.recipe.architecture.head == dataclasses.replace(
+        arch.head, classes=3
+    )
     for name, value in found.state_dict().items():
         assert torch.equal(value, detector.state_dict()[name])
     save(found, tmp_path / "a.safetensors")
@@ -100,21 +102,45 @@ def test_searched_architecture(tmp_path: Path) -> None:
 
 WEIGHT = "model.0.conv.weight"
 WRONG: dict[str, tuple[Callable[[Tensors], object], str]] = {
-    "missing": (lambda t: t.pop(WEIGHT), f"the nearest is yolo11n with 3 classes, against which there are 1 missing ({WEIGHT})"),
+    "missing": (
+        lambda t: t.pop(WEIGHT),
+        f"the nearest is yolo11n with 3 classes, against which there are 1 missing ({WEIGHT})",
+    ),
     "unexpected": (lambda t: t.update({"model.24.x\n\x1b[2J": torch.zeros(2)}), r"1 unexpected (model.24.x\n\x1b[2J)"),
-    "shape": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 5, 5)}), f"1 of another shape ({WEIGHT} [16, 3, 5, 5] for [16, 3, 3, 3])"),
-    "type": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 3, 3, dtype=torch.int8)}), f"1 of another type ({WEIGHT} torch.int8 for torch.float32)"),
+    "shape": (
+        lambda t: t.update({WEIGHT: torch.zeros(16, 3, 5, 5)}),
+        f"1 of another shape ({WEIGHT} [16, 3, 5, 5] for [16, 3, 3, 3])",
+    ),
+    "type": (
+        lambda t: t.update({WEIGHT: torch.zeros(16, 3, 3, 3, dtype=torch.int8)}),
+        f"1 of another type ({WEIGHT} torch.int8 for torch.float32)",
+    ),
     "complex": (lambda t: t.update({WEIGHT: torch.zeros(16, 3, 3, 3, dtype=torch.complex64)}), "1 of another type"),
     "NaN": (lambda t: t[WEIGHT].view(-1)[5:6].fill_(float("nan")), f"tensor '{WEIGHT}' holds NaN"),
     "infinity": (lambda t: t[WEIGHT].view(-1)[5:6].fill_(float("inf")), f"tensor '{WEIGHT}' holds infinity"),
-    "too great": (lambda t: t.update({WEIGHT: torch.full((16, 3, 3, 3), 1e300, dtype=torch.float64)}), "holds infinity"),
-    "classes": (lambda t: t.pop("model.23.cv3.0.2.bias"), "counts its classes is missing or has another shape: 'model.23.cv3.0.2.bias'"),
-    "classes shape": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.tensor(1.0)}), "counts its classes is missing or has another shape"),
+    "too great": (
+        lambda t: t.update({WEIGHT: torch.full((16, 3, 3, 3), 1e300, dtype=torch.float64)}),
+        "holds infinity",
+    ),
+    "classes": (
+        lambda t: t.pop("model.23.cv3.0.2.bias"),
+        "counts its classes is missing or has another shape: 'model.23.cv3.0.2.bias'",
+    ),
+    "classes shape": (
+        lambda t: t.update({"model.23.cv3.0.2.bias": torch.tensor(1.0)}),
+        "counts its classes is missing or has another shape",
+    ),
     "no classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(0)}), "0 classes"),
     "a billion classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(10**9, 0)}), "1000000000 classes"),
-    "many classes": (lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(10**5, 0)}), "yolo11n with 100000 classes"),
-    "another network": (lambda t: t.update({k.replace("model.", "net."): t.pop(k) for k in list(t)}), "no family of the zoo has tensors named net.0.conv.weight"),
-}  # fmt: skip
+    "many classes": (
+        lambda t: t.update({"model.23.cv3.0.2.bias": torch.zeros(10**5, 0)}),
+        "yolo11n with 100000 classes",
+    ),
+    "another network": (
+        lambda t: t.update({k.replace("model.", "net."): t.pop(k) for k in list(t)}),
+        "no family of the zoo has tensors named net.0.conv.weight",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -174,7 +200,14 @@ def test_names_and_facts_are_made_harmless(tmp_path: Path) -> None:
     official_files.save_pickled_model(path, yolo11(), names=["ok", "\x1b[2J\nnas: fine", "x" * 5000])
     found = import_official(path)
     assert found.info.class_names == ("ok", r"\x1b[2J\nnas: fine", "x" * 200)
-    facts: dict[str, Any] = {"epoch": 3, "loss": float("nan"), "huge": 10**5000, "note\n": "a\n\ud800b", "long": "y" * 10**6, "done": True}
+    facts: dict[str, Any] = {
+        "epoch": 3,
+        "loss": float("nan"),
+        "huge": 10**5000,
+        "note\n": "a\n\ud800b",
+        "long": "y" * 10**6,
+        "done": True,
+    }
     official_files.save_plain(path, yolo11(), **facts)
     found = import_official(path)
     assert found.info.provenance["facts"] == {"epoch": 3, r"note\n": r"a\n\ud800b", "long": "y" * 1000, "done": True}

@@ -530,7 +530,10 @@ BOMB = (
     '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;">]>'
     "<annotation><filename>&y;</filename></annotation>"
 )
-OUTER = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
+OUTER = (
+    '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM'
+    ' "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""``nas train --workers`` as a user meets it: the answer of one process, whatever dies, and with other numbers of workers later on."""
+"""``nas train --workers`` as a user meets it: the answer of one process, whatever dies, and with other numbers of
+workers later on."""
 
 from __future__ import annotations
 
@@ -26,13 +27,32 @@ from zoo.weights.checkpoint import save
 
 EPOCHS = 12
 TRAIN = [
-    "train", "taught.safetensors", "--data", "data", "--input", "64", "--epochs", str(EPOCHS), "--batch", "4", "--data-workers", "0", "--json",
-    "--set", "closing_epochs=1", "--set", "optimizer=sgd", "--set", "lr=0.001", "--set", "freeze_bn_from=0.7",
-]  # fmt: skip
+    "train",
+    "taught.safetensors",
+    "--data",
+    "data",
+    "--input",
+    "64",
+    "--epochs",
+    str(EPOCHS),
+    "--batch",
+    "4",
+    "--data-workers",
+    "0",
+    "--json",
+    "--set",
+    "closing_epochs=1",
+    "--set",
+    "optimizer=sgd",
+    "--set",
+    "lr=0.001",
+    "--set",
+    "freeze_bn_from=0.7",
+]
 """With SGD: an optimizer that divides by the gradient turns last bits into steps of full length."""
 NEAR = 1e-3
-"""Relative difference of all weights together, one process or two: where two cells are about equally good for an object, a last bit decides between them.
-tests/distill/train/parallel compares step by step."""
+"""Relative difference of all weights together, one process or two: where two cells are about equally good for an
+object, a last bit decides between them. tests/distill/train/parallel compares step by step."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +86,9 @@ def apart(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
     """Norm of the difference over the norm."""
     assert ours.keys() == theirs.keys()
     floats = [name for name, value in ours.items() if value.is_floating_point()]
-    squares = [((ours[n].double() - theirs[n].double()).square().sum(), theirs[n].double().square().sum()) for n in floats]
+    squares = [
+        ((ours[n].double() - theirs[n].double()).square().sum(), theirs[n].double().square().sum()) for n in floats
+    ]
     return float((sum(a for a, _ in squares) / sum(b for _, b in squares)) ** 0.5)
 
 
@@ -94,15 +116,31 @@ def test_two_workers_find_what_one_process_finds(home: Path, alone: dict[str, An
 @pytest.mark.slow
 def test_processes_share_run_folder_evaluation_and_the_answers_of_a_teacher(home: Path, tmp_path: Path) -> None:
     save(tiny_detector(1), home / "teacher.safetensors")
-    one, two = together(1, tmp_path / "one", distilled, home, "one-taught")[0], together(2, tmp_path / "two", distilled, home, "two-taught")
-    first, second = ([{name: value for name, value in record.items() if name in ("losses", "step", "rate", "ap")} for record in part["history"]] for part in two)
+    one, two = together(1, tmp_path / "one", distilled, home, "one-taught")[0], together(
+        2, tmp_path / "two", distilled, home, "two-taught"
+    )
+    first, second = (
+        [
+            {name: value for name, value in record.items() if name in ("losses", "step", "rate", "ap")}
+            for record in part["history"]
+        ]
+        for part in two
+    )
     assert first == second
     for ours, theirs in zip(two[0]["history"], one["history"], strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], rel=5e-3) and "teacher_cwd" in ours["losses"]
         assert ours["ap"] == pytest.approx(theirs["ap"], abs=0.01)
     assert apart(weights(home, "two-taught"), weights(home, "one-taught")) < NEAR
-    there, wanted = ({file.name: np.fromfile(file, "<u8").nonzero()[0].tolist() for file in (home / f"cache-{name}").rglob("*.marks")} for name in ("two-taught", "one-taught"))
-    assert there == wanted and sum(map(len, there.values())) > 16, "what both of them asked, and nothing else, lies there"
+    there, wanted = (
+        {
+            file.name: np.fromfile(file, "<u8").nonzero()[0].tolist()
+            for file in (home / f"cache-{name}").rglob("*.marks")
+        }
+        for name in ("two-taught", "one-taught")
+    )
+    assert (
+        there == wanted and sum(map(len, there.values())) > 16
+    ), "what both of them asked, and nothing else, lies there"
 
 
 @pytest.mark.slow
@@ -135,7 +173,9 @@ def test_interrupted_it_goes_on_in_one_process(home: Path, alone: dict[str, Any]
 
 
 @pytest.mark.slow
-def test_a_killed_driver_takes_its_workers_with_it_and_the_same_command_goes_on(home: Path, two: dict[str, Any]) -> None:
+def test_a_killed_driver_takes_its_workers_with_it_and_the_same_command_goes_on(
+    home: Path, two: dict[str, Any]
+) -> None:
     from tests.nas.searcher.test_ray import until
 
     process = nas(*TRAIN, "--workers", "2", "--name", "orphaned", cwd=home)
@@ -156,12 +196,18 @@ def test_data_that_break_for_one_worker_are_one_line(home: Path, tmp_path: Path)
     victim.write_bytes(b"no picture")
     process = nas(*TRAIN, "--workers", "2", "--name", "r", "--set", "augmentation=none", cwd=tmp_path)
     _, err = process.communicate(timeout=240)
-    assert process.returncode == 2 and victim.name in err and len([line for line in err.splitlines() if line.startswith("nas: ")]) == 1, err
+    assert (
+        process.returncode == 2
+        and victim.name in err
+        and len([line for line in err.splitlines() if line.startswith("nas: ")]) == 1
+    ), err
     assert (tmp_path / "runs" / "r" / "resume.pt").exists(), "what was learnt before is written"
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_leaves_its_work_to_another(home: Path, alone: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_dies_leaves_its_work_to_another(
+    home: Path, alone: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three nodes of one CPU for two workers; one of those at work goes without a word."""
     pytest.importorskip("ray")
     from tests.nas.searcher.test_ray import until
@@ -171,7 +217,9 @@ def test_a_node_that_dies_leaves_its_work_to_another(home: Path, alone: dict[str
     from ray.cluster_utils import Cluster
 
     store = 80_000_000
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": store, "include_dashboard": False})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": store, "include_dashboard": False}
+    )
     try:
         nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
         process = nas(*TRAIN, "--workers", "2", "--address", cluster.address, "--name", "nodes", cwd=home)
@@ -198,11 +246,15 @@ def test_a_node_that_dies_leaves_its_work_to_another(home: Path, alone: dict[str
         (["--workers", "2", "--address", "there"], "must be auto or HOST:PORT"),
         (["--workers", "2", "--device", "cuda"], "add --gpus-per-worker 1"),
         pytest.param(
-            ["--workers", "2", "--gpus-per-worker", "1"], "needs 2 GPUs and torch sees", marks=pytest.mark.skipif(torch.cuda.device_count() > 1, reason="there are GPUs")
+            ["--workers", "2", "--gpus-per-worker", "1"],
+            "needs 2 GPUs and torch sees",
+            marks=pytest.mark.skipif(torch.cuda.device_count() > 1, reason="there are GPUs"),
         ),
     ],
 )
-def test_what_cannot_be_had_is_one_line(args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_had_is_one_line(
+    args: list[str], words: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home)
     assert main([*TRAIN, *args, "--name", "bad"]) == 2
     err = capsys.readouterr().err

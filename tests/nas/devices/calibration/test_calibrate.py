@@ -43,7 +43,11 @@ def test_kill_nine_and_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SMALL, str(tmp_path)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as victim:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and victim.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 8):
+        while (
+            time.monotonic() < deadline
+            and victim.poll() is None
+            and not (journal.exists() and journal.read_text().count("\n") > 8)
+        ):
             time.sleep(0.02)
         victim.send_signal(signal.SIGKILL)
     kept = [line for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -59,7 +63,11 @@ def test_kill_nine_and_go_on(tmp_path: Path) -> None:
     assert profile.points == 20 and profile.hardware == choose_target("cpu", threads=1).hardware()
     # The figures that were measured before the kill are those that were fitted.
     first = json.loads(kept[1])
-    line = next(row for row in (tmp_path / "mine.measured" / "latency.csv").read_text().splitlines() if row.startswith(first["task"] + ","))
+    line = next(
+        row
+        for row in (tmp_path / "mine.measured" / "latency.csv").read_text().splitlines()
+        if row.startswith(first["task"] + ",")
+    )
     assert float(line.split(",")[-1]) <= round(first["ms"], 6)
 
 
@@ -69,6 +77,13 @@ def test_two_calibrations_do_not_share_a_folder(tmp_path: Path) -> None:
     folder.mkdir()
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([sys.executable, "-c", SMALL, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", SMALL, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 1 and "is in use by another run" in done.stderr
     assert not (tmp_path / "mine.yaml").exists()

@@ -20,9 +20,21 @@ pytest.importorskip("onnxruntime")
 TARGET = Target("cpu", "onnxruntime", 1)
 
 MACHINE = LatencyModel(
-    conv_tflops=0.05, pointwise_tflops=0.04, step_ns=30.0, depthwise_goutputs=0.4, matmul_tflops=0.03, bandwidth_gbs=12.0, weight_gbs=8.0,
-    memory_gbs=6.0, kernel_us=8.0, memory_kernel_us=5.0, channel_pad=8.0, side_pad=4.0, softmax_share=1.0, element_bytes=4.0,
-)  # fmt: skip
+    conv_tflops=0.05,
+    pointwise_tflops=0.04,
+    step_ns=30.0,
+    depthwise_goutputs=0.4,
+    matmul_tflops=0.03,
+    bandwidth_gbs=12.0,
+    weight_gbs=8.0,
+    memory_gbs=6.0,
+    kernel_us=8.0,
+    memory_kernel_us=5.0,
+    channel_pad=8.0,
+    side_pad=4.0,
+    softmax_share=1.0,
+    element_bytes=4.0,
+)
 """Coefficients of a machine that is not there: networks have exactly these times, but for the noise that is added."""
 
 SET = Design(chains=96, detectors=8, held_out_detectors=8, models=("damo-yolo-t",))
@@ -68,7 +80,9 @@ def test_the_error_is_never_below_the_noise(tasks: list[CalibrationNetwork], tmp
     assert held_out
 
 
-def test_a_noisy_machine_is_refused_and_its_figures_are_thrown_away(tasks: list[CalibrationNetwork], tmp_path: Path) -> None:
+def test_a_noisy_machine_is_refused_and_its_figures_are_thrown_away(
+    tasks: list[CalibrationNetwork], tmp_path: Path
+) -> None:
     journal = journal_of(tmp_path, tasks, 0.3)
     with pytest.raises(BadInput, match=f"too noisy.* at most {MOST_NOISE_PERCENT:g} %"):
         fit_calibration(tasks, journal, TARGET, SET, 5.0)

@@ -16,7 +16,12 @@ def test_journal_goes_on_and_cuts_a_torn_line(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"task": "z", "pa')
     again = Journal(path, {"seed": 1, "models": ("a", "b")})
-    assert again.resumed and again.visits == [Visit("x", 1, 2.5, 9)] and again.failed == {"y": "cannot be run"} and again.spent_s == 2.0
+    assert (
+        again.resumed
+        and again.visits == [Visit("x", 1, 2.5, 9)]
+        and again.failed == {"y": "cannot be run"}
+        and again.spent_s == 2.0
+    )
     again.close()
     assert path.read_bytes() == whole
     other = Journal(path, {"seed": 2, "models": ("a", "b")})
@@ -26,7 +31,12 @@ def test_journal_goes_on_and_cuts_a_torn_line(tmp_path: Path) -> None:
 
 def test_a_journal_that_holds_nonsense_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    for text in (b"\xff\xfe\n", b'{"seed": 1}\n{"task": "x"}\n', b'{"seed": 1}\n[1]\n', b'{"seed": 1}\n{"task": "x", "pass": 1, "ms": -3, "runs": 2, "spent_s": 1}\n'):
+    for text in (
+        b"\xff\xfe\n",
+        b'{"seed": 1}\n{"task": "x"}\n',
+        b'{"seed": 1}\n[1]\n',
+        b'{"seed": 1}\n{"task": "x", "pass": 1, "ms": -3, "runs": 2, "spent_s": 1}\n',
+    ):
         path.write_bytes(text)
         journal = Journal(path, {"seed": 1})
         journal.close()

@@ -27,12 +27,17 @@ def test_passes_share_the_time_and_failures_are_named(tmp_path: Path) -> None:
     def broken() -> Network:
         raise BadInput("no such network")
 
-    chosen = [CalibrationNetwork(g.name, "chain", False, lambda g=g: Network.of_graph(g)) for g in graphs] + [CalibrationNetwork("broken", "chain", False, broken)]  # type: ignore[misc]
+    chosen = [
+        *(CalibrationNetwork(g.name, "chain", False, lambda g=g: Network.of_graph(g)) for g in graphs),  # type: ignore[misc]
+        CalibrationNetwork("broken", "chain", False, broken),
+    ]
     journal = Journal(tmp_path / "journal.jsonl", {})
     said: list[str] = []
     measure_networks(chosen, TARGET, journal, 30.0, said.append)
     assert journal.failed == {"broken": "no such network"}
-    assert sorted((v.network, v.number) for v in journal.visits) == sorted((g.name, n) for g in graphs for n in (1, 2, 3, 4))
+    assert sorted((v.network, v.number) for v in journal.visits) == sorted(
+        (g.name, n) for g in graphs for n in (1, 2, 3, 4)
+    )
     assert all(v.ms > 0 and v.runs >= 3 for v in journal.visits)
     assert said and "pass 1" in said[0] and "left" in said[0]
     before = len(journal.visits)

@@ -21,7 +21,9 @@ def folder(path: Path, table: str = "model,input_px,my_ms\nnet1,64,2.5\nnet1,96,
         for name in ("net1", "net2"):
             g = GraphBuilder(3)
             x = g.conv(-1, 8, 3, 2, act="silu")
-            file.write(json.dumps(Graph([*g.ops, Op("exp", (x,), part="decode")], g.inputs, [x], name).to_json()) + "\n")
+            file.write(
+                json.dumps(Graph([*g.ops, Op("exp", (x,), part="decode")], g.inputs, [x], name).to_json()) + "\n"
+            )
     (path / "latency.csv").write_text(table)
     return path
 
@@ -29,7 +31,10 @@ def folder(path: Path, table: str = "model,input_px,my_ms\nnet1,64,2.5\nnet1,96,
 def test_networks_sizes_and_families(tmp_path: Path) -> None:
     column, points = read_measured(folder(tmp_path))
     assert column == "my_ms"
-    assert [(p.name, p.family, p.input_px, p.ms) for p in points] == [("net1", "net1", 64, 2.5), ("net2", "net2", 32, 1.5)]
+    assert [(p.name, p.family, p.input_px, p.ms) for p in points] == [
+        ("net1", "net1", 64, 2.5),
+        ("net2", "net2", 32, 1.5),
+    ]
     assert points[0].table.kinds == ("conv",) and not points[0].has_attention
 
 
@@ -95,8 +100,13 @@ def test_onnx_files_stand_for_graphs_and_a_corrupt_one_is_named(tmp_path: Path) 
 
     weight = numpy_helper.from_array(np.ones((8, 3, 3, 3), dtype=np.float32), "w")
     node = helper.make_node("Conv", ["image", "w"], ["out"], strides=[2, 2], pads=[1, 1, 1, 1])
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("image", [1, 3, 64, 64]), ("out", [1, 8, 32, 32]))]
-    model = helper.make_model(helper.make_graph([node], "net", ends[:1], ends[1:], [weight]), opset_imports=[helper.make_opsetid("", 17)])
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("image", [1, 3, 64, 64]), ("out", [1, 8, 32, 32]))
+    ]
+    model = helper.make_model(
+        helper.make_graph([node], "net", ends[:1], ends[1:], [weight]), opset_imports=[helper.make_opsetid("", 17)]
+    )
     onnx.save(model, tmp_path / "net1.onnx")
     (tmp_path / "latency.csv").write_text("model,input_px,my_ms\nnet1,64,2.5\n")
     (point,) = read_measured(tmp_path)[1]

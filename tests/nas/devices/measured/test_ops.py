@@ -15,7 +15,9 @@ HEADER = "type,batch,cin,h,w,cout,k,stride,fused_add,latency_ms\n"
 
 def test_a_table_of_ops_by_hand(tmp_path: Path) -> None:
     file = tmp_path / "ops.csv"
-    file.write_text(HEADER + "Regular,2,16,10,10,32,3,2,1,0.5\nDepthwise,1,8,7,7,8,5,1,0,0.25\nRegular,1,8,9,9,8,1,1,0,-1\n")
+    file.write_text(
+        HEADER + "Regular,2,16,10,10,32,3,2,1,0.5\nDepthwise,1,8,7,7,8,5,1,0,0.25\nRegular,1,8,9,9,8,1,1,0,-1\n"
+    )
     ops = read_ops(file)
     assert ops.skipped == 1 and ops.ms.tolist() == [0.5, 0.25] and ops.batch.tolist() == [2, 1]
     assert ops.table.macs.tolist() == [16 * 32 * 9 * 2 * 25, 8 * 25 * 49]

@@ -89,7 +89,9 @@ def test_every_opset(model: str, form: str, opset: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", OPSETS)
 def test_every_opset_of_every_family(model: str, opset: int, tmp_path: Path) -> None:
     form = "end2end" if model in FREE else "nms"
-    assert_faithful(export(lively(model), tmp_path / "x.onnx", "onnx", ExportOptions(form, PX, PX, dynamic=True, opset=opset)), 80)
+    assert_faithful(
+        export(lively(model), tmp_path / "x.onnx", "onnx", ExportOptions(form, PX, PX, dynamic=True, opset=opset)), 80
+    )
 
 
 def test_fewer_cells_than_queries(tmp_path: Path) -> None:

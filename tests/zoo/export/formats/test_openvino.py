@@ -39,7 +39,10 @@ def in_openvino(path: Path, image: Tensor) -> dict[str, Tensor]:
     return {port.get_any_name(): torch.from_numpy(value.copy()) for port, value in compiled(image.numpy()).items()}
 
 
-@pytest.mark.parametrize(("model", "form", "half"), [("yolox-nano", "nms", False), ("yolo26n", "end2end", False), ("rtdetrv2-s", "decoded", True)])
+@pytest.mark.parametrize(
+    ("model", "form", "half"),
+    [("yolox-nano", "nms", False), ("yolo26n", "end2end", False), ("rtdetrv2-s", "decoded", True)],
+)
 def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path = tmp_path / "x.xml"
@@ -50,7 +53,9 @@ def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml"]
     weights = sum(value.numel() for value in lively(model).parameters())
     assert ((tmp_path / "x.bin").stat().st_size < 3 * weights) == half
-    assert (written.tolerance, max(gap.relative for gap in written.gaps.values()) > 1e-5) == ((HALF_TOLERANCE, True) if half else (TOLERANCE, False))
+    assert (written.tolerance, max(gap.relative for gap in written.gaps.values()) > 1e-5) == (
+        (HALF_TOLERANCE, True) if half else (TOLERANCE, False)
+    )
     image = picture(model) if half else picture(model, 1 if form == "nms" else 2, PX + 32, PX + 96)
     given = in_openvino(path, image)
     if form == "decoded":
@@ -72,17 +77,25 @@ def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
 def test_openvino_of_every_family(model: str, half: bool, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     for form, dynamic in (("decoded", False), ("end2end" if model in FREE else "nms", True)):
-        assert_faithful(export(lively(model), tmp_path / "x.xml", "openvino", ExportOptions(form, PX, PX, dynamic=dynamic, half=half)), 80)
+        assert_faithful(
+            export(
+                lively(model), tmp_path / "x.xml", "openvino", ExportOptions(form, PX, PX, dynamic=dynamic, half=half)
+            ),
+            80,
+        )
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("openvino_telemetry")
     code = (
-        "import sys; calls = []; sys.addaudithook(lambda event, args: calls.append(event) if event.startswith('socket.') else None)\n"
-        "from nas.cli import main; code = main(['export', 'yolox-nano', '--format', 'openvino', '--input', '64', '--quiet'])\n"
-        "assert code == 0 and not calls, calls; assert 'openvino_telemetry' not in sys.modules; import openvino_telemetry"
+        "import sys; calls = []; sys.addaudithook(lambda event, args: calls.append(event) if"
+        " event.startswith('socket.') else None)\nfrom nas.cli import main; code = main(['export', 'yolox-nano',"
+        " '--format', 'openvino', '--input', '64', '--quiet'])\nassert code == 0 and not calls, calls; assert"
+        " 'openvino_telemetry' not in sys.modules; import openvino_telemetry"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

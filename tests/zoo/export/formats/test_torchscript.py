@@ -46,4 +46,6 @@ def test_torchscript(model: str, form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_torchscript_of_every_family(model: str, tmp_path: Path) -> None:
     for form in ("decoded", "end2end")[: 2 if model in FREE else 1]:
-        assert_faithful(export(lively(model), tmp_path / "x.torchscript", "torchscript", ExportOptions(form, PX, PX)), 80)
+        assert_faithful(
+            export(lively(model), tmp_path / "x.torchscript", "torchscript", ExportOptions(form, PX, PX)), 80
+        )
