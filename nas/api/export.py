@@ -45,7 +45,7 @@ class ExportResult(Result):
         return self.file.path
 
     @property
-    def faithful(self) -> bool:
+    def passed(self) -> bool:
         """Whether the file agrees with torch: by its AP where that is verified, else by the gap of its outputs."""
         return self.file.within_tolerance if self.verified is None else not self.verified.drifts
 
@@ -81,7 +81,7 @@ class TinyNasResult(Result):
     path: Path | None
 
     @property
-    def faithful(self) -> bool:
+    def passed(self) -> bool:
         """A structure has no outputs that could drift."""
         return True
 

@@ -63,4 +63,4 @@ def run(args: argparse.Namespace) -> int:
         print_json(result.to_dict())
     else:
         print(result)
-    return 0 if result.faithful else 1
+    return 0 if result.passed else 1

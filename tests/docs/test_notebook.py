@@ -30,7 +30,7 @@ for number, text in enumerate(json.load(open(sys.argv[1]))):
     names["_shown"] = value
 exported, trained = names["exported"], names["trained"]
 size, epochs = exported.path.stat().st_size, len(trained.history)
-print(json.dumps({"shown": shown, "faithful": exported.faithful, "file": size, "epochs": epochs}))
+print(json.dumps({"shown": shown, "faithful": exported.passed, "file": size, "epochs": epochs}))
 """
 """Runs cells in one namespace, as a kernel does, and says what each would show."""
 

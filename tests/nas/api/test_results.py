@@ -79,4 +79,4 @@ def test_bad_input_is_a_value_error(call: Any, words: str, tmp_path: Path, monke
 
 def test_a_structure_text_is_a_result_too() -> None:
     result = nas.export("damo-yolo-t", "tinynas")
-    assert result.faithful and str(result).startswith("[{") and "<table>" in result._repr_html_()
+    assert result.passed and str(result).startswith("[{") and "<table>" in result._repr_html_()
