@@ -136,6 +136,7 @@ def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> N
     coefficients = set(LatencyModel.__dataclass_fields__)
     for name, profile in PROFILES.items():
         assert profile.name == name and profile.command.startswith("nas devices fit ../shared/")
+        # The command as it was run: profiles were in another folder then, and their digests name runs.
         assert f"--out nas/latency/devices/{name}.yaml" in profile.command
         assert "left out" in profile.fitted_on or "held out" in profile.fitted_on
         assert set(profile.model.to_dict()) <= coefficients
