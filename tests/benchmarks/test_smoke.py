@@ -36,6 +36,7 @@ SMALLEST = {
     "own_truth": ["--data", "{root}/docs/benchmarks/own-truth", "--scores", "flops", "maxent"],
     "scores": ["--data", "{shared}/yolobench", "--quick", "--draws", "4", "--scores", "flops", "maxent"],
     "search_workers": ["--steps", "4000", "--repeats", "1"],
+    "speed_limits": ["--quick"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
     "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
     "tutorial": ["page.md", "--short"],

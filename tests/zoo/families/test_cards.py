@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -76,15 +75,12 @@ def test_names_without_dashes_and_unknown_names() -> None:
         find_card("yolo26nn")
 
 
-def test_the_largest_model_builds_and_traces_in_three_seconds() -> None:
+def test_the_largest_model_builds_and_traces() -> None:
     torch = pytest.importorskip("torch")
     from zoo.factory import build
 
-    build("damo-yolo-ns")  # torch's own first-use costs are not the model's
-    started = time.process_time()
     with torch.device("meta"):
         graph = build("yolo26x").graph(640)
-    assert time.process_time() - started < 3.0
     assert len(graph) > 200
 
 

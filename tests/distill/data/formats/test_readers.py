@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -310,8 +309,8 @@ def test_a_fault_behind_polygons_has_its_own_line(tmp_path: Path) -> None:
         open_data(file)
 
 
-def test_large_files_read_fast(tmp_path: Path) -> None:
-    """20 000 images with 140 000 polygons, a sixth of COCO's train2017; docs/data.md has the time for the whole."""
+def test_a_large_file_is_read_whole(tmp_path: Path) -> None:
+    """20 000 images with 140 000 polygons, a sixth of COCO's train2017; ``benchmarks/speed_limits.py`` has the time."""
     rng = np.random.default_rng(0)
     (tmp_path / "images" / "train").mkdir(parents=True)
     (tmp_path / "annotations").mkdir()
@@ -326,11 +325,7 @@ def test_large_files_read_fast(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "train.json").write_text(
         json.dumps(made.coco([made.image(n, f"{n}.jpg", 640, 480) for n in range(20_000)], entries))
     )
-    start = time.process_time()
     data = open_data(tmp_path)
-    assert (
-        time.process_time() - start < 8
-    )  # of the processor's time, which other work beside does not lengthen; 1.7 s measured
     assert len(data) == 20_000 and sum(len(p.labels) for p in data.pictures) == len(entries)
 
 
