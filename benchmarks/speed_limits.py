@@ -104,10 +104,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; no limit fails")
     args = parser.parse_args()
+    images = 2_000 if args.quick else 20_000
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             ("nas --help, s", help_seconds(1 if args.quick else 5), 0.3, True),
-            ("20,000 COCO images with 140,000 polygons, s", coco_seconds(2_000 if args.quick else 20_000, Path(folder)), 8.0, True),
+            ("20,000 COCO images with 140,000 polygons, s", coco_seconds(images, Path(folder)), 8.0, True),
             ("ops of 50,000 candidates predicted a second, t4", ops_per_second("t4", 50_000), 1e6, False),
             ("build and trace yolo26x, s", trace_seconds(), 3.0, True),
         ]
