@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.request import TrainRequest, run_name
 from distill.teach.request import make_task, same_network
-from distill.train.parallel.worker_request import check_batch, check_spread_device
+from distill.train.parallel.worker_request import check_batch, check_worker_device
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package
 
@@ -75,7 +75,7 @@ class PreparedRun:
 
         Args:
             should_stop: asked before every epoch with the records of those before; True ends the call there. With
-                ``request.spread`` it is not asked.
+                ``request.workers`` it is not asked.
             title: prefix of every progress line.
         """
         progress = Progress(self.request.quiet)
@@ -84,24 +84,24 @@ class PreparedRun:
             progress.show(title + text, force)
 
         try:
-            return self.train(log, should_stop) if self.request.spread is None else self._train_on_ray(log)
+            return self.train(log, should_stop) if self.request.workers is None else self._train_on_ray(log)
         finally:
             progress.done()
 
     def _train_on_ray(self, log: LogFunction) -> TrainResult:
-        """Train in the processes of ``request.spread``, each of which prepares the run again."""
+        """Train in the processes of ``request.workers``, each of which prepares the run again."""
         from distill.train.parallel.on_ray import train_on_ray
         from distill.train.parallel.worker import WorkerJob
         from workbench.workers.base import environment_versions
 
-        workers = self.request.spread
+        workers = self.request.workers
         assert workers is not None
         self.open_folder().close()  # an unusable folder is refused now, and --fresh is applied once
         data_workers = self.request.data_workers
         if data_workers is None:
             data_workers = workers.data_workers
         request = dataclasses.replace(
-            self.request, spread=None, fresh=False, device=workers.device, data_workers=data_workers
+            self.request, workers=None, fresh=False, device=workers.device, data_workers=data_workers
         )
         job = WorkerJob(
             prepare=functools.partial(prepare, request), settings=self.settings, device=workers.device,
@@ -212,8 +212,8 @@ def prepare(request: TrainRequest) -> PreparedRun:
     recipe = choose_recipe(request, detector.family, len(data))
     precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
     recipe = dataclasses.replace(recipe, precision=precision)
-    if request.spread is not None:
-        check_batch(request.spread, recipe.batch)
+    if request.workers is not None:
+        check_batch(request.workers, recipe.batch)
     if request.deterministic:
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
@@ -250,13 +250,13 @@ def _import_packages() -> None:
 
 def _check_options(request: TrainRequest) -> str:
     """Refuse a device or seed that cannot be used; the device that the training runs on."""
-    if request.spread is None:
+    if request.workers is None:
         check_device(request.device)
     else:
-        check_spread_device(request.spread, request.device)
+        check_worker_device(request.workers, request.device)
     if not 0 <= request.seed < 2**31:
         raise BadInput(f"--seed {request.seed} must be from 0 to {2**31 - 1}")
-    return request.device if request.spread is None else request.spread.device
+    return request.device if request.workers is None else request.workers.device
 
 
 def check_device(device: str) -> None:

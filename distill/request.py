@@ -35,7 +35,7 @@ class TrainRequest:
     quiet: bool = False
     teaching: TeacherRequest | None = None
     """The teachers of ``nas distill``."""
-    spread: WorkerRequest | None = None
+    workers: WorkerRequest | None = None
     """The processes that train; None trains in this process."""
 
 

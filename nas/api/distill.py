@@ -61,7 +61,7 @@ def distill(
             texts_of(teacher), texts_of(teacher_weights), teacher_input_px, texts_of(features),
             optional_texts(responses), share, teacher_half, optional_text(cache), cache_gb,
         ),
-        spread=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
+        workers=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
     )  # fmt: skip
     if chain is not None:
         from distill.study.chain import parse_chain, train_chain

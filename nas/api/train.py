@@ -62,5 +62,5 @@ def train(
         recipe=optional_text(recipe), changes=changes_of(changes), epochs=epochs, batch=batch, input_px=input_px,
         device=device, precision=precision, data_workers=data_workers, seed=seed, deterministic=deterministic,
         name=name, runs=text_of(runs), fresh=fresh, quiet=quiet,
-        spread=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
+        workers=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
     ))  # fmt: skip

@@ -51,27 +51,27 @@ def worker_request(
     return WorkerRequest(workers, gpus or 0, cpus or 1, address)
 
 
-def check_spread_device(spread: WorkerRequest, device: str) -> None:
+def check_worker_device(workers: WorkerRequest, device: str) -> None:
     """Refuse GPUs that this machine does not have; a cluster is asked when it is joined."""
     import torch
 
-    if device == "cuda" and not spread.gpus:
+    if device == "cuda" and not workers.gpus:
         raise BadInput("--device cuda with --workers: add --gpus-per-worker 1")
     available = torch.cuda.device_count()
-    if spread.gpus and spread.address is None and spread.workers > available:
+    if workers.gpus and workers.address is None and workers.workers > available:
         raise BadInput(
-            f"--workers {spread.workers} --gpus-per-worker {spread.gpus} needs {spread.workers} GPUs and torch sees "
+            f"--workers {workers.workers} --gpus-per-worker {workers.gpus} needs {workers.workers} GPUs and torch sees "
             f"{available} here: leave out --gpus-per-worker to train on CPUs, or join a cluster that has them with "
             "--address"
         )
 
 
-def check_batch(spread: WorkerRequest, batch: int) -> None:
+def check_batch(workers: WorkerRequest, batch: int) -> None:
     """Refuse a batch that cannot be split evenly."""
-    if batch % spread.workers:
-        below = batch // spread.workers * spread.workers
-        fitting = " or ".join(str(size) for size in (below, below + spread.workers) if size)
+    if batch % workers.workers:
+        below = batch // workers.workers * workers.workers
+        fitting = " or ".join(str(size) for size in (below, below + workers.workers) if size)
         raise BadInput(
-            f"a batch of {batch} images cannot be split evenly between --workers {spread.workers}: --batch {fitting} "
+            f"a batch of {batch} images cannot be split evenly between --workers {workers.workers}: --batch {fitting} "
             "can"
         )

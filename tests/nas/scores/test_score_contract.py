@@ -74,11 +74,10 @@ def test_seeds_matter_where_weights_are_drawn() -> None:
 def test_synflow_by_hand() -> None:
     torch = pytest.importorskip("torch")
     from nas.scores.synflow import synflow
-    from search_spaces.graph_builder import GraphBuilder
+    from search_spaces.graph import Graph
+    from search_spaces.ops import Op
 
-    g = GraphBuilder(2)
-    g.conv(-1, 1, bias=False)
-    graph = g.finish()
+    graph = Graph([Op("conv", (-1,), 2, 1)], inputs=[[2]])
     torch.manual_seed(5)
     from zoo.graphs.to_torch import build_module
 

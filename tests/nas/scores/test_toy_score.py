@@ -60,7 +60,7 @@ def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_plain_score_scores_and_is_searched_by_sampling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert OPS.options == ("base",) and not OPS.additive
-    assert nas.score("damo-yolo-s", "ops") == pytest.approx(math.log10(len(ops_graph("damo-yolo-s"))))
+    assert nas.score("damo-yolo-s", "ops").value == pytest.approx(math.log10(len(ops_graph("damo-yolo-s"))))
     assert main(["score", "damo-yolo-s", "--score", "ops"]) == 0
     assert "damo-yolo-s: in powers of 10" in capsys.readouterr().out
     result = nas.search("30Mparams", score="ops", steps=64, grid=32, runs=tmp_path, pictures=False)
@@ -78,7 +78,7 @@ def ops_graph(model: str) -> Graph:
 def test_an_additive_score_is_searched_exactly(tmp_path: Path) -> None:
     result = nas.search("20GFLOPs", score="widths", grid=32, scope="backbone", runs=tmp_path, pictures=False)
     assert result.certificate is not None and result.certificate["proved"]
-    assert result.best.scores["widths"] == pytest.approx(nas.score(result.best.architecture, "widths"), rel=1e-9)
+    assert result.best.scores["widths"] == pytest.approx(nas.score(result.best.architecture, "widths").value, rel=1e-9)
     assert list(result.best.scores) == ["widths", "calibrated", "maxent"], "every additive score is shown"
     row = np.array([result.front[-1]["row"]])
     assert WIDTHS.over_rows(result.problem.space_costs).total(row)[0] * 2.0**-32 == pytest.approx(result.best.score)

@@ -87,12 +87,12 @@ def command(pid: int) -> str:
 
 def at_work(pid: int) -> list[int]:
     """Worker processes of the Ray below ``pid`` that do a job at this moment."""
-    return [child for child in descendants(pid) if command(child).startswith("ray::call")]
+    return [child for child in descendants(pid) if command(child).startswith("ray::run_job")]
 
 
 def busy(pids: set[int]) -> list[int]:
     """Those of ``pids`` that are Ray's own servers or workers."""
-    return [pid for pid in pids if any(name in command(pid) for name in ("gcs_server", "raylet/raylet", "ray::call"))]
+    return [pid for pid in pids if any(name in command(pid) for name in ("gcs_server", "raylet/raylet", "ray::run_job"))]
 
 
 def open_to_others(pids: set[int]) -> list[str]:

@@ -27,7 +27,7 @@ def compare(one: dict[str, Any], two: dict[str, Any], start: dict[str, Any], nea
     """Losses by name, gradient norms, weights, batch statistics, averages and what the optimizer keeps."""
     for ours, theirs in zip(two["reports"], one["reports"], strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], rel=near, abs=1e-8)
-        assert ours["norm"] == pytest.approx(theirs["norm"], rel=near) and ours["rate"] == theirs["rate"]
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=near) and ours["lr"] == theirs["lr"]
     ours, theirs = two["state"], one["state"]
     assert ours["step"] == theirs["step"] == STEPS
     for part in ("task", "average"):
