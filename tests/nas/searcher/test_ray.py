@@ -92,7 +92,9 @@ def at_work(pid: int) -> list[int]:
 
 def busy(pids: set[int]) -> list[int]:
     """Those of ``pids`` that are Ray's own servers or workers."""
-    return [pid for pid in pids if any(name in command(pid) for name in ("gcs_server", "raylet/raylet", "ray::run_job"))]
+    return [
+        pid for pid in pids if any(name in command(pid) for name in ("gcs_server", "raylet/raylet", "ray::run_job"))
+    ]
 
 
 def open_to_others(pids: set[int]) -> list[str]:
