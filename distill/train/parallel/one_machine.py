@@ -15,7 +15,7 @@ import ray
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
 
-from distill.train.parallel.rendezvous import part, rendezvous
+from distill.train.parallel.rendezvous import leave_group, rendezvous
 
 
 @dataclass
@@ -44,4 +44,4 @@ class _FileRendezvous(Backend):
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         """Leave the process group."""
-        ray.get(worker_group.execute_async(part))
+        ray.get(worker_group.execute_async(leave_group))

@@ -23,17 +23,17 @@ def rendezvous(file: str | Path, rank: int, world: int, backend: str = "gloo", t
     )
 
 
-def part() -> None:
+def leave_group() -> None:
     """Leave the process group."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 @contextmanager
-def rendezvous_done(file: str | Path, rank: int, world: int) -> Iterator[None]:
-    """``rendezvous``, and ``part`` at the end."""
+def process_group(file: str | Path, rank: int, world: int) -> Iterator[None]:
+    """Join the process group by ``rendezvous`` on entry and leave it on exit."""
     rendezvous(file, rank, world)
     try:
         yield
     finally:
-        part()
+        leave_group()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from distill.train.parallel.group import joined
-from distill.train.parallel.rendezvous import rendezvous_done
+from distill.train.parallel.rendezvous import process_group
 
 LIMIT_S = 240
 
@@ -35,5 +35,5 @@ def together(world: int, folder: Path, function: Callable[..., Any], *arguments:
 
 def _one(folder: Path, rank: int, world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
-    with rendezvous_done(folder / "meeting", rank, world), joined():
+    with process_group(folder / "meeting", rank, world), joined():
         torch.save(function(*arguments), folder / f"found-{rank}.pt")
