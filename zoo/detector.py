@@ -21,6 +21,7 @@ from zoo.images import Preprocess
 from zoo.layers import fold_all
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Detections, Selection, select
+from zoo.pruning.cuts import Cuts
 
 if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
@@ -38,6 +39,8 @@ class Recipe:
     classes: int = 80
     architecture: Architecture | None = None
     """Backbone, neck and head of a searched detector; None for models of the zoo."""
+    cuts: Cuts = field(default_factory=Cuts)
+    """Channels, blocks and layers that are removed from the network that the other fields describe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,15 @@ class Detector(nn.Module, abc.ABC):
             self.fused = True
         return self
 
+    def untrained(self) -> Detector:
+        """A detector of the same recipe with fresh weights, in training form."""
+        detector = type(self)(self.recipe)
+        if self.recipe.cuts:
+            from zoo.pruning.apply import apply_cuts
+
+            apply_cuts(detector, self.recipe.cuts)
+        return detector
+
     def drop_training_parts(self) -> None:
         """Remove modules that only training needs. Families with auxiliary or double heads override it."""
 
@@ -176,7 +188,7 @@ class Detector(nn.Module, abc.ABC):
         if min(size) < 32 or size[0] % 32 or size[1] % 32:
             raise BadInput(f"input of {size[0]} x {size[1]} pixels: both sides must be multiples of 32")
         with torch.device("meta"):
-            twin = type(self)(self.recipe)
+            twin = self.untrained()
         twin.choose_branch(self.branch)
         twin.eval().fuse()
         decode = (lambda raw: twin.decode(raw, size)) if with_decode else None

@@ -8,6 +8,7 @@ from zoo.detector import Detector, Recipe
 from zoo.families import SEARCHED, find_family
 from zoo.families.card import find_card
 from zoo.families.family import Family
+from zoo.pruning.apply import apply_cuts
 
 
 def family_of(model: str) -> tuple[Family, str]:
@@ -24,8 +25,11 @@ def build(model: str, classes: int = 80) -> Detector:
 def build_recipe(recipe: Recipe) -> Detector:
     """A detector from its recipe, with fresh weights, in training form, at the model's published input size."""
     if recipe.architecture is not None:
-        return find_family(SEARCHED).make(recipe)
-    card = find_card(recipe.model)
-    detector = find_family(card.family).make(dataclasses.replace(recipe, model=card.model))
-    detector.info = dataclasses.replace(detector.info, input_px=card.input_px)
+        detector = find_family(SEARCHED).make(recipe)
+    else:
+        card = find_card(recipe.model)
+        detector = find_family(card.family).make(dataclasses.replace(recipe, model=card.model))
+        detector.info = dataclasses.replace(detector.info, input_px=card.input_px)
+    if recipe.cuts:
+        apply_cuts(detector, recipe.cuts)
     return detector

@@ -84,6 +84,51 @@ class RepConv(nn.Module):
         del self.dense, self.point, self.identity
 
 
+class Split(nn.Module):
+    """Splits the channels of ``[b, c, h, w]`` into parts of ``sizes`` channels; a cut network has other sizes."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split(self.sizes, 1)
+
+
+class SkippableBlock(nn.Module):
+    """A residual block that a cut can remove: ``skip()`` drops the branch, and the shortcut remains.
+
+    A subclass adds ``self.branch(x)`` to ``x`` and lists the children that only the branch uses.
+    """
+
+    branch_parts: tuple[str, ...] = ()
+    """Names of the children that only the branch uses."""
+    skipped = False
+
+    @property
+    def skippable(self) -> bool:
+        """Whether there is a shortcut that remains."""
+        return True
+
+    def skip(self) -> None:
+        """Remove the branch, in place."""
+        for name in self.branch_parts:
+            if name in self._modules:
+                delattr(self, name)
+        self.skipped = True
+
+
+class LayerStack(nn.Module):
+    """A module with layers in a row, whose last ones a cut can remove."""
+
+    depth: int
+    """Layers that prediction runs."""
+
+    def keep_layers(self, count: int) -> None:
+        """Remove all but the first ``count`` layers, in place."""
+        raise NotImplementedError
+
+
 class SPP(nn.Module):
     """Spatial pyramid: 1x1 to half, stride-1 max pools of several sizes beside it, concat, 1x1. Always SiLU."""
 

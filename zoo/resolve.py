@@ -122,7 +122,7 @@ def _from_file(path: Path, text: str) -> ResolvedModel:
     """The model in a file; ``text`` is what the user typed for it."""
     if path.suffix == ".safetensors":
         detector = load_checkpoint(path)
-        if detector.recipe.architecture is not None:
+        if detector.recipe.architecture is not None and not detector.recipe.cuts:
             return ResolvedModel(path.stem, detector.recipe.architecture)
         return ResolvedModel(path.stem, detector=detector)
     if path.suffix == ".onnx":

@@ -22,7 +22,7 @@ from zoo.families.family import Family
 from zoo.families.parts.deformable import MLP, DecoderLayer, EncoderLayer, Sizes, log_odds
 from zoo.families.parts.resnet_vd import ResNetVD
 from zoo.images import Preprocess
-from zoo.layers import ConvBN, ConvBNAct, RepConv
+from zoo.layers import ConvBN, ConvBNAct, LayerStack, RepConv
 from zoo.learning.assign_set import HungarianMatcher, MatchedPairs
 from zoo.learning.batch_share import count_over_batch, max_over_batch, sample_for_batch
 from zoo.learning.losses import box_iou, to_float32, varifocal
@@ -153,7 +153,7 @@ class HybridEncoder(nn.Module):
         return [p3, p4, p5]
 
 
-class QueryDecoder(nn.Module):
+class QueryDecoder(LayerStack):
     """P3, P4, P5 to logits and boxes of 300 queries (fewer where the maps have fewer cells).
 
     Raw: ``logits`` ``[b, 300, classes]``; ``boxes`` ``[b, 300, 4]`` cx, cy, w, h in 0..1. In training mode these are of
@@ -167,7 +167,7 @@ class QueryDecoder(nn.Module):
     def __init__(self, channels: Sequence[int], size: Size, classes: int) -> None:
         super().__init__()
         width = DECODER_WIDTH
-        self.used_layers = size.used_layers
+        self.depth = size.used_layers
         self.auxiliary = True
         self.project = nn.ModuleList(ConvBN(cin, width) for cin in channels)
         self.layers = nn.ModuleList(DecoderLayer(width, HEADS, DECODER_HIDDEN, size.points) for _ in range(size.layers))
@@ -229,10 +229,10 @@ class QueryDecoder(nn.Module):
     def refine(self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes) -> Raw:
         """Logits and boxes of the last layer that prediction uses."""
         boxes = odds.sigmoid()
-        for i in range(self.used_layers):
+        for i in range(self.depth):
             queries = self.layers[i](queries, self.query_position(boxes), boxes, memory, sizes)
             boxes = (self.boxes[i](queries) + log_odds(boxes)).sigmoid()
-        return {"logits": self.scores[self.used_layers - 1](queries), "boxes": boxes}
+        return {"logits": self.scores[self.depth - 1](queries), "boxes": boxes}
 
     def refine_all(
         self, queries: Tensor, odds: Tensor, memory: Tensor, sizes: Sizes, attn_mask: Tensor | None = None
@@ -249,13 +249,16 @@ class QueryDecoder(nn.Module):
             boxes = before.detach()
         return {"logits": all_logits[-1], "boxes": all_boxes[-1], "layer_logits": all_logits, "layer_boxes": all_boxes}
 
+    def keep_layers(self, count: int) -> None:
+        """Remove all but the first ``count`` layers, in place, with their predictions."""
+        self.depth = min(self.depth, count)
+        self.layers, self.boxes, self.scores = self.layers[:count], self.boxes[:count], self.scores[:count]
+
     def drop_training_parts(self) -> None:
         """Keep what ``refine`` runs."""
         self.auxiliary = False
-        self.layers = self.layers[: self.used_layers]
-        self.boxes = self.boxes[: self.used_layers]
-        self.scores = self.scores[: self.used_layers]
-        for i in range(self.used_layers - 1):
+        self.keep_layers(self.depth)
+        for i in range(self.depth - 1):
             self.scores[i] = nn.Identity()
         del self.denoising_classes
 

@@ -17,7 +17,7 @@ from zoo.boxes import anchor_points, cxcywh_to_xyxy, flatten_levels, xyxy_to_cxc
 from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
 from zoo.images import Preprocess
-from zoo.layers import SPP, ConvBNAct, Focus, set_batch_norms
+from zoo.layers import SPP, ConvBNAct, Focus, SkippableBlock, set_batch_norms
 from zoo.learning.assign_ota import sim_ota
 from zoo.learning.batch_share import count_over_batch
 from zoo.learning.losses import box_iou, in_ignored, zero_if_finite
@@ -71,8 +71,10 @@ class DepthwiseConv(nn.Sequential):
         self.pconv = ConvBNAct(cin, cout)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(SkippableBlock):
     """1x1 and 3x3 at constant width ``c``; the input is added when ``shortcut``."""
+
+    branch_parts = ("conv1", "conv2")
 
     def __init__(self, c: int, shortcut: bool, conv: Callable[..., nn.Module]) -> None:
         super().__init__()
@@ -80,7 +82,13 @@ class Bottleneck(nn.Module):
         self.conv2 = conv(c, c, 3)
         self.shortcut = shortcut
 
+    @property
+    def skippable(self) -> bool:
+        return self.shortcut
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return x
         y = self.conv2(self.conv1(x))
         return y + x if self.shortcut else y
 

@@ -9,6 +9,7 @@ from search_spaces.architecture import Architecture
 from workbench.errors import BadInput
 from zoo.detector import Detector, Info, Recipe
 from zoo.families.card import find_card
+from zoo.pruning.cuts import Cuts
 from zoo.weights.text import one_line, shorten
 
 FORMAT = "nas-checkpoint-1"
@@ -41,6 +42,7 @@ class Manifest:
             "model": self.recipe.model,
             "classes": self.recipe.classes,
             "architecture": None if arch is None else arch.to_dict(),
+            **({"cuts": self.recipe.cuts.to_dict()} if self.recipe.cuts else {}),
             "fused": self.fused,
             "branch": self.branch,
             "info": {
@@ -73,7 +75,8 @@ def _recipe(data: dict[str, Any]) -> Recipe:
         arch = None if stored is None else Architecture.from_dict(stored)
     except ArithmeticError as error:  # an integer too large for a float
         raise BadInput(f"architecture: {one_line(error)}") from error
-    return Recipe(model if arch is not None else find_card(model).model, classes, arch)
+    cuts = Cuts.from_dict(data["cuts"]) if "cuts" in data else Cuts()
+    return Recipe(model if arch is not None else find_card(model).model, classes, arch, cuts)
 
 
 def _info(data: dict[str, Any], classes: int) -> Info:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.stage import Stage
-from zoo.layers import ConvBN, ConvBNAct, RepConv, activation
+from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock, activation
 
 
-class ResidualPair(nn.Module):
+class ResidualPair(SkippableBlock):
     """Two convolutions, the second a RepConv; at stride 1 with a residual, projected where the width changes."""
+
+    branch_parts = ("first", "second")
 
     def __init__(self, cin: int, btn: int, cout: int, k1: int, k2: int, s: int, act: str) -> None:
         super().__init__()
@@ -25,15 +27,23 @@ class ResidualPair(nn.Module):
         self.residual = s == 1
         self.act = activation(act)
 
+    @property
+    def skippable(self) -> bool:
+        return self.residual and self.projection is None
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return self.act(x)
         y = self.second(self.first(x))
         if self.residual:
             y = y + (x if self.projection is None else self.projection(x))
         return self.act(y)
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(SkippableBlock):
     """1x1 to ``btn``, depthwise kxk, squeeze-excite if asked, 1x1 to ``cout``; residual where the shape is kept."""
+
+    branch_parts = ("widen", "spatial", "excite", "narrow")
 
     def __init__(self, cin: int, btn: int, cout: int, k: int, s: int, act: str, squeeze: bool = False) -> None:
         super().__init__()
@@ -43,7 +53,13 @@ class InvertedResidual(nn.Module):
         self.narrow = ConvBN(btn, cout)
         self.residual = s == 1 and cin == cout
 
+    @property
+    def skippable(self) -> bool:
+        return self.residual
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return x
         y = self.spatial(self.widen(x))
         if self.excite is not None:
             y = self.excite(y)
@@ -65,8 +81,10 @@ class SqueezeExcite(nn.Module):
         return x * torch.sigmoid(self.widen(y))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(SkippableBlock):
     """1x1, kxk, 1x1 with a pooled and projected residual, as in MAE-DET's ResNet space."""
+
+    branch_parts = ("narrow", "spatial", "widen")
 
     def __init__(self, cin: int, btn: int, cout: int, k: int, s: int, act: str, first: bool) -> None:
         super().__init__()
@@ -77,7 +95,13 @@ class Bottleneck(nn.Module):
         self.projection = ConvBN(cin, cout) if first or cin != cout else None
         self.act = activation(act)
 
+    @property
+    def skippable(self) -> bool:
+        return self.projection is None and isinstance(self.pool, nn.Identity)
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return self.act(x)
         skip = self.pool(x)
         if self.projection is not None:
             skip = self.projection(skip)

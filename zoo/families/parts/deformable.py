@@ -47,7 +47,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.head_width = width // heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.folded: nn.ModuleList | None = None
@@ -64,12 +64,13 @@ class Attention(nn.Module):
         else:
             shares = zip(inputs, self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True)
             projected = [F.linear(value, weight, bias) for value, weight, bias in shares]
-        b, n, width = x.shape
-        q, k, v = (y.reshape(b, n, self.heads, width // self.heads).transpose(1, 2) for y in projected)
+        b, n, _ = x.shape
+        width = self.out.in_features
+        q, k, v = (y.reshape(b, n, width // self.head_width, self.head_width).transpose(1, 2) for y in projected)
         if self.folded is None:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         else:
-            weights = torch.matmul(q * (width // self.heads) ** -0.5, k.transpose(2, 3))
+            weights = torch.matmul(q * self.head_width**-0.5, k.transpose(2, 3))
             mixed = torch.matmul(torch.softmax(weights, -1), v)
         return self.out(mixed.transpose(1, 2).reshape(b, n, width))
 
@@ -91,7 +92,7 @@ class DeformableAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, points: Sequence[int]) -> None:
         super().__init__()
-        self.heads, self.points = heads, list(points)
+        self.head_width, self.points = width // heads, list(points)
         total = sum(points)
         self.sampling_offsets = nn.Linear(width, heads * total * 2)
         self.attention_weights = nn.Linear(width, heads * total)
@@ -99,11 +100,11 @@ class DeformableAttention(nn.Module):
         self.output_proj = nn.Linear(width, width)
         # an offset of as many units as the level has points reaches half a box side
         self.point_scale = [[0.5 / n] for n in points for _ in range(n)]
-        self._init_weights()
+        self._init_weights(heads)
 
-    def _init_weights(self) -> None:
+    def _init_weights(self, heads: int) -> None:
         """Points start on one ray a head, the n-th of a level n units out; all weigh the same."""
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        angle = torch.arange(heads) * (2 * math.pi / heads)
         ray = torch.stack([angle.cos(), angle.sin()], -1)
         ray = ray / ray.abs().amax(-1, keepdim=True)
         step = torch.cat([torch.arange(1, n + 1) for n in self.points])
@@ -118,21 +119,22 @@ class DeformableAttention(nn.Module):
 
     def forward(self, query: Tensor, boxes: Tensor, memory: Tensor, sizes: Sizes) -> Tensor:
         """``query`` ``[b, q, c]``, ``boxes`` ``[b, q, 4]``, ``memory`` ``[b, n, c]`` (all levels) to ``[b, q, c]``."""
-        b, q, width = query.shape
-        total = sum(self.points)
-        offsets = self.sampling_offsets(query).reshape(b, q, self.heads, total, 2)
-        weights = self.attention_weights(query).reshape(b, q, self.heads, total)
-        weights = torch.softmax(weights, -1).permute(0, 2, 1, 3).reshape(b * self.heads, 1, q, total)
+        b, q, _ = query.shape
+        width, total = self.value_proj.out_features, sum(self.points)
+        heads = width // self.head_width
+        offsets = self.sampling_offsets(query).reshape(b, q, heads, total, 2)
+        weights = self.attention_weights(query).reshape(b, q, heads, total)
+        weights = torch.softmax(weights, -1).permute(0, 2, 1, 3).reshape(b * heads, 1, q, total)
         around = boxes.reshape(b, q, 1, 1, 4)
         scale = torch.tensor(self.point_scale, device=boxes.device, dtype=boxes.dtype)
         places = around[..., :2] + offsets * scale * around[..., 2:]
         # grid_sample counts from -1 to 1
         grid = (2 * places - 1).permute(0, 2, 1, 3, 4).flatten(0, 1)
-        value = self.value_proj(memory).reshape(b, -1, self.heads, width // self.heads)
+        value = self.value_proj(memory).reshape(b, -1, heads, self.head_width)
         value = value.permute(0, 2, 3, 1).flatten(0, 1)
         levels = value.split([h * w for h, w in sizes], -1)
         sampled = [
-            F.grid_sample(level.reshape(b * self.heads, width // self.heads, h, w), part, align_corners=False)
+            F.grid_sample(level.reshape(b * heads, self.head_width, h, w), part, align_corners=False)
             for level, part, (h, w) in zip(levels, grid.split(self.points, -2), sizes, strict=True)
         ]
         mixed = (torch.cat(sampled, -1) * weights).sum(-1)

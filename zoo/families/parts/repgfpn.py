@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Neck
 from search_spaces.lowering import divisible
-from zoo.layers import ConvBN, ConvBNAct, RepConv
+from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock
 
 
-class ReversedBlock(nn.Module):
+class ReversedBlock(SkippableBlock):
     """RepConv 3x3, then plain 3x3, with a residual link."""
+
+    branch_parts = ("conv2", "conv1")
 
     def __init__(self, channels: int, hidden_ratio: float, act: str) -> None:
         super().__init__()
@@ -25,11 +27,13 @@ class ReversedBlock(nn.Module):
         self.conv1 = ConvBNAct(hidden, channels, 3, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv1(self.conv2(x))
+        return x if self.skipped else x + self.conv1(self.conv2(x))
 
 
-class DepthwiseBlock(nn.Module):
+class DepthwiseBlock(SkippableBlock):
     """1x1 to three times the width, depth-wise 5x5, 1x1 back, with a residual link."""
+
+    branch_parts = ("widen", "spatial", "narrow")
 
     def __init__(self, channels: int, act: str) -> None:
         super().__init__()
@@ -39,7 +43,7 @@ class DepthwiseBlock(nn.Module):
         self.narrow = ConvBN(wide, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.narrow(self.spatial(self.widen(x)))
+        return x if self.skipped else x + self.narrow(self.spatial(self.widen(x)))
 
 
 class DepthwiseDown(nn.Module):

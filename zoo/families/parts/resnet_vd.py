@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from zoo.layers import ConvBN, ConvBNAct, activation
+from zoo.layers import ConvBN, ConvBNAct, SkippableBlock, activation
 
 DEPTHS: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
@@ -45,11 +45,13 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         return x * scale[:, None, None] + shift[:, None, None]
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(SkippableBlock):
     """``[b, cin, h, w]`` to ``[b, cout, h / s, w / s]``: two 3x3 convolutions, or 1x1, 3x3, 1x1, beside a shortcut.
 
     ``project`` puts a 1x1 convolution into the shortcut, after a 2x2 mean where the stride is 2.
     """
+
+    branch_parts = ("conv1", "conv2", "conv3")
 
     def __init__(self, cin: int, width: int, cout: int, s: int, project: bool) -> None:
         super().__init__()
@@ -69,7 +71,13 @@ class ResidualBlock(nn.Module):
             self.short = conv if s == 1 else nn.Sequential(OrderedDict(pool=pool, conv=conv))
         self.act = activation("relu")
 
+    @property
+    def skippable(self) -> bool:
+        return isinstance(self.short, nn.Identity)
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return self.act(x)
         return self.act(self.conv3(self.conv2(self.conv1(x))) + self.short(x))
 
 

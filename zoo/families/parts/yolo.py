@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.layers import ConvBN, ConvBNAct, set_batch_norms
+from zoo.layers import ConvBN, ConvBNAct, SkippableBlock, Split, set_batch_norms
 from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.batch_share import sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
@@ -88,8 +88,10 @@ SIZES: Mapping[str, Size] = {
 """The letter that ends a model's name to its settings; both families have the same."""
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(SkippableBlock):
     """Two 3x3 convolutions with ``ratio`` times the channels between them, and a shortcut. Keeps ``[b, c, h, w]``."""
+
+    branch_parts = ("conv1", "conv2")
 
     def __init__(self, c: int, ratio: float = 0.5) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvBNAct(mid, c, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.conv1(x))
+        return x if self.skipped else x + self.conv2(self.conv1(x))
 
 
 class C3k(nn.Module):
@@ -121,22 +123,26 @@ class Attention(nn.Module):
 
     def __init__(self, c: int) -> None:
         super().__init__()
-        self.heads = max(c // HEAD_CHANNELS, 1)
-        self.parts = [KEY_CHANNELS, KEY_CHANNELS, c // self.heads]
-        self.qkv = ConvBN(c, self.heads * sum(self.parts))
+        heads = max(c // HEAD_CHANNELS, 1)
+        self.parts = [KEY_CHANNELS, KEY_CHANNELS, c // heads]
+        self.qkv = ConvBN(c, heads * sum(self.parts))
         self.project = ConvBN(c, c)
         self.position = ConvBN(c, c, 3, g=c)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        query, key, value = self.qkv(x).reshape(b, self.heads, sum(self.parts), h * w).split(self.parts, 2)
+        b, _, h, w = x.shape
+        heads = self.qkv.conv.out_channels // sum(self.parts)
+        query, key, value = self.qkv(x).reshape(b, heads, sum(self.parts), h * w).split(self.parts, 2)
         weights = ((query * KEY_CHANNELS**-0.5).transpose(2, 3) @ key).softmax(3)
-        mixed = (value @ weights.transpose(2, 3)).reshape(b, c, h, w)
-        return self.project(mixed + self.position(value.reshape(b, c, h, w)))
+        width = heads * self.parts[2]
+        mixed = (value @ weights.transpose(2, 3)).reshape(b, width, h, w)
+        return self.project(mixed + self.position(value.reshape(b, width, h, w)))
 
 
-class AttentionBlock(nn.Module):
+class AttentionBlock(SkippableBlock):
     """Attention, then a two-layer network at every position, each with a shortcut. Keeps ``[b, c, h, w]``."""
+
+    branch_parts = ("attention", "ffn")
 
     def __init__(self, c: int) -> None:
         super().__init__()
@@ -144,6 +150,8 @@ class AttentionBlock(nn.Module):
         self.ffn = nn.Sequential(ConvBNAct(c, 2 * c), ConvBN(2 * c, c))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.skipped:
+            return x
         x = x + self.attention(x)
         return x + self.ffn(x)
 
@@ -166,11 +174,12 @@ class C3k2(nn.Module):
         super().__init__()
         part = int(cout * ratio)
         self.conv1 = ConvBNAct(cin, 2 * part)
+        self.split = Split(part, part)
         self.conv2 = ConvBNAct((2 + repeats) * part, cout)
         self.blocks = nn.ModuleList(block(part) for _ in range(repeats))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.conv1(x).chunk(2, 1))
+        parts = list(self.split(self.conv1(x)))
         for block in self.blocks:
             parts.append(block(parts[-1]))
         return self.conv2(torch.cat(parts, 1))
@@ -182,11 +191,12 @@ class C2PSA(nn.Module):
     def __init__(self, c: int, repeats: int) -> None:
         super().__init__()
         self.conv1 = ConvBNAct(c, c)
+        self.split = Split(c // 2, c - c // 2)
         self.conv2 = ConvBNAct(c, c)
         self.blocks = nn.Sequential(*(AttentionBlock(c // 2) for _ in range(repeats)))
 
     def forward(self, x: Tensor) -> Tensor:
-        bare, mixed = self.conv1(x).chunk(2, 1)
+        bare, mixed = self.split(self.conv1(x))
         return self.conv2(torch.cat([bare, self.blocks(mixed)], 1))
 
 
