@@ -163,7 +163,7 @@ def _minimum_on_line(trials: Sequence[Trial], least: float, most: float, bounds:
 def _minimum_in_box(
     trials: Sequence[Trial], least: np.ndarray, most: np.ndarray, bounds: Bounds
 ) -> tuple[np.ndarray, float] | None:
-    from scipy.optimize import linprog
+    from scipy.optimize import linprog  # type: ignore[import-untyped]
 
     count, scale = len(least), bounds.scale
     costs = np.array([trial.costs for trial in trials], dtype=float)

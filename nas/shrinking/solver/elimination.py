@@ -63,7 +63,8 @@ class MaxSum:
                 first, second = step.substitution.others
                 state[step.node] = step.substitution.state[state[first], state[second]]
             else:
-                state[step.node] = table[(slice(None), *state[list(step.native[1:])])].argmax()
+                fixed = (slice(None), *state[list(step.native[1:])].tolist())
+                state[step.node] = table[fixed].argmax()
         return state
 
     def marginals(self, done: Forward) -> np.ndarray:

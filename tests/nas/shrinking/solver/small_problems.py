@@ -24,13 +24,16 @@ def small_problem(seed: int) -> Problem:
     factors += [_cost_factor(random, variables) for _ in range(int(random.integers(3, 9)))]
     constants = {name: int(random.integers(0, 20)) for name in COSTS[: int(random.integers(0, 4))]}
     free = Problem(tuple(variables), tuple(factors), {}, constants)
+    # Most limits are set around an assignment that exists, so that they hold for it.
+    known = free.measure([int(random.choice(variable.states)) for variable in variables])[1]
+    most = free.measure([variable.states[-1] for variable in variables])[1]
     limits = {}
     for name in COSTS[: int(random.integers(1, 4))]:
-        most = free.measure([variable.states[-1] for variable in variables])[1].get(name, 0)
-        high = int(most * random.uniform(0.2, 0.9))
+        around = known[name] if random.random() < 0.85 else int(most[name] * random.uniform(0.1, 0.9))
+        spread = int(most[name] * random.uniform(0.0, 0.15))
         kind = int(random.integers(0, 4))
-        low = -math.inf if kind < 2 else high - int(most * random.uniform(0.0, 0.2))
-        limits[name] = (low, math.inf if kind == 3 else high)
+        low = -math.inf if kind < 2 else around - spread
+        limits[name] = (low, math.inf if kind == 3 else around + spread)
     return Problem(tuple(variables), tuple(factors), limits, constants)
 
 

@@ -25,7 +25,7 @@ class SyntheticDetector:
     def group(self, channels: int, importance: float = 1.0) -> LinearForm:
         """A new channel group of at most ``channels``, with a concave value that is 0 for the fewest."""
         grid = np.linspace(channels / self.states, channels, self.states)
-        widths = sorted({max(self.align, int(round(width / self.align)) * self.align) for width in grid})
+        widths = sorted({max(self.align, round(width / self.align) * self.align) for width in grid})
         index = len(self.variables)
         self.variables.append(Variable(f"g{index}", tuple(widths)))
         form = LinearForm(((index, 1),))
