@@ -1,7 +1,7 @@
 """Branch and bound over the states of the variables, with the Lagrangian bound.
 
-The node with the greatest bound comes first. At every node the multipliers are adjusted, states whose max-marginal is not
-above the best known value are dropped, and the variable on which the best assignments disagree is split.
+The node with the greatest bound comes first. At every node the multipliers are adjusted, states whose max-marginal is
+not above the best known value are dropped, and the variable on which the best assignments disagree is split.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class BranchAndBound:
 
     def _kept(self, relaxation: Relaxation, trial: Trial, allowed: np.ndarray) -> np.ndarray:
         """``allowed`` without the states that no better assignment can use."""
-        return allowed & (relaxation.marginals(trial) > self.threshold)
+        return allowed & (relaxation.marginals(trial.multipliers, allowed) > self.threshold)
 
     def _find_assignments(self, relaxation: Relaxation, result: DualResult) -> None:
         """Local improvement from the trials nearest to the least bound, and on the ways between them."""

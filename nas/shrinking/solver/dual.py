@@ -56,7 +56,6 @@ class Trial:
     row: np.ndarray
     value: float
     costs: np.ndarray
-    forward: Forward
 
 
 class Relaxation:
@@ -69,23 +68,29 @@ class Relaxation:
     def evaluate(self, multipliers: np.ndarray, allowed: np.ndarray | None = None) -> Trial | None:
         """The bound over the ``allowed`` states (``bool [states]``); None where every assignment is forbidden."""
         network = self.network
-        flat = network.flat_values - multipliers @ network.flat_costs
-        forward = self.maxsum.forward(flat, allowed)
+        forward = self._forward(multipliers, allowed)
         if not math.isfinite(forward.best):
             return None
-        bound = forward.best - float(multipliers @ network.constants) + self.bounds.price(multipliers)
+        bound = forward.best + self._offset(multipliers)
         row = self.maxsum.assignment(forward)[: network.variables]
         values, costs = network.measure(row[None])
-        return Trial(multipliers, bound, row, float(values[0]), costs[:, 0], forward)
+        return Trial(multipliers, bound, row, float(values[0]), costs[:, 0])
 
-    def marginals(self, trial: Trial) -> np.ndarray:
+    def marginals(self, multipliers: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
         """The bound for every state of every node, were it chosen: ``[states]``."""
-        return self.maxsum.marginals(trial.forward) + (trial.bound - trial.forward.best)
+        return self.maxsum.marginals(self._forward(multipliers, allowed)) + self._offset(multipliers)
+
+    def _forward(self, multipliers: np.ndarray, allowed: np.ndarray | None) -> Forward:
+        return self.maxsum.forward(self.network.flat_values - multipliers @ self.network.flat_costs, allowed)
+
+    def _offset(self, multipliers: np.ndarray) -> float:
+        """What the bound adds to the max-sum."""
+        return self.bounds.price(multipliers) - float(multipliers @ self.network.constants)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """When to stop: after ``trials``, at ``deadline`` (monotonic seconds), or within ``tolerance`` of the least bound."""
+    """When to stop: after ``trials``, at ``deadline`` (monotonic seconds), ``tolerance`` away from the least bound."""
 
     trials: int
     deadline: float

@@ -49,7 +49,7 @@ def repair(network: Network, row: np.ndarray, bounds: Bounds, deadline: float) -
 
 
 def improve(network: Network, row: np.ndarray, bounds: Bounds, multipliers: np.ndarray, deadline: float) -> np.ndarray:
-    """Applies the best single change, or else the best pair, as long as the value rises. ``row`` respects the limits."""
+    """Applies the best single change, or else the best pair, while the value rises. ``row`` respects the limits."""
     while time.monotonic() < deadline:
         value, costs = network.measure(row[None])
         rows = neighbors(network, row)
@@ -102,7 +102,7 @@ def _best_pair(
 def connect(
     network: Network, start: np.ndarray, end: np.ndarray, bounds: Bounds, multipliers: np.ndarray
 ) -> np.ndarray | None:
-    """The best row within the limits on the way from ``start`` to ``end``, one variable at a time, best change first."""
+    """The best row within the limits on the way from ``start`` to ``end``, one variable at a time, best first."""
     row, best, most = start.copy(), None, -np.inf
     while (row != end).any():
         open_variables = np.flatnonzero(row != end)

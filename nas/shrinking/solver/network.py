@@ -234,7 +234,7 @@ def build_network(problem: Problem, costs: Sequence[str]) -> Network:
     tables = _absorb(builder.tables)
     scopes = sorted(tables)
     flat_values = [tables[scope][0].ravel() for scope in scopes]
-    flat_costs = [tables[scope][1].reshape(len(costs), -1) for scope in scopes]
+    flat_costs = [tables[scope][1].reshape(len(costs), tables[scope][0].size) for scope in scopes]
     return Network(
         len(problem.variables),
         builder.values,

@@ -24,9 +24,9 @@ TABLE, MESSAGE, CONSTANT = range(3)
 class Substitution:
     """How a link replaces the step's node.
 
-    ``state`` ``[first, second]`` gives the node's state for the states of ``others`` (-1: none fits). ``index`` picks, for
-    every entry of the result, its entry of the added-up table; ``penalty`` is -inf where no state fits and broadcasts to
-    the result. ``unique``: no entry is picked twice.
+    ``state`` ``[first, second]`` gives the node's state for the states of ``others`` (-1: none fits). ``index`` picks,
+    for every entry of the result, its entry of the added-up table; ``penalty`` is -inf where no state fits and
+    broadcasts to the result. ``unique``: no entry is picked twice.
     """
 
     others: tuple[int, int]
@@ -131,14 +131,14 @@ def _substitute(network: Network, link: Link, native: tuple[int, ...], out: tupl
         table = table if out.index(first) < out.index(second) else table.T
         return table.reshape([network.sizes[other] if other in (first, second) else 1 for other in out])
 
-    index = np.zeros([1] * len(out), dtype=np.int64)
+    index = np.zeros([1] * len(out), dtype=np.int32)
     stride = 1
     for other in reversed(native[1:]):
         axis = [1] * len(out)
         axis[out.index(other)] = -1
-        index = index + (np.arange(network.sizes[other]) * stride).reshape(axis)
+        index = index + (np.arange(network.sizes[other], dtype=np.int32) * stride).reshape(axis)
         stride *= network.sizes[other]
-    index = index + spread(np.maximum(state, 0)) * stride
+    index = index + spread(np.maximum(state, 0).astype(np.int32)) * stride
     penalty = np.where(spread(state) < 0, -np.inf, 0.0)
     return Substitution((first, second), state, index, penalty, first in native or second in native)
 

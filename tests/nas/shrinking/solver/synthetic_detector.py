@@ -93,7 +93,10 @@ class SyntheticDetector:
 def synthetic_detector(
     seed: int, width: int = 64, depth: int = 3, states: int = 9, fraction: float | None = 0.5, limits: int = 1
 ) -> Problem:
-    """Five stages, a PAN neck, three heads. Each of the first ``limits`` costs may take ``fraction`` of its maximum."""
+    """Five stages, a PAN neck, three heads.
+
+    The first ``limits`` costs are limited, ``fraction`` of the way from the least to the greatest.
+    """
     net = SyntheticDetector(seed, states)
     features = net.conv(LinearForm((), 3), net.group(width // 2), 3, 320 * 320)
     levels = []
@@ -113,6 +116,8 @@ def synthetic_detector(
         net.head(source, channels, pixels)
     variables, factors = tuple(net.variables), tuple(net.factors)
     free = Problem(variables, factors, {})
-    most = free.measure([variable.states[-1] for variable in variables])[1]
+    least, most = (free.measure([variable.states[end] for variable in variables])[1] for end in (0, -1))
     names = COSTS[:limits] if fraction is not None else ()
-    return Problem(variables, factors, {name: (0, int(most[name] * fraction)) for name in names})
+    return Problem(
+        variables, factors, {name: (0, int(least[name] + (most[name] - least[name]) * fraction)) for name in names}
+    )
