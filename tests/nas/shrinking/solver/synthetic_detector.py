@@ -12,6 +12,9 @@ from nas.shrinking.solver.problem import Factor, LinearForm, Problem, Variable, 
 
 COSTS = ("latency", "flops", "parameters")
 
+Level = tuple[LinearForm, int, int]
+"""Features, their most channels, their pixels."""
+
 
 class SyntheticDetector:
     """Grows a problem layer by layer; every method returns the form of the features that it makes."""
@@ -82,6 +85,28 @@ class SyntheticDetector:
             return self.elan_block(source, channels, 2 * min(depth, 4), pixels)
         return self.split_block(source, channels, depth, pixels, residual=number % 3 == 1)
 
+    def path_neck(self, levels: list[Level], depth: int, seed: int) -> tuple[LinearForm, ...]:
+        """Pooling with a concatenation, then top-down and bottom-up paths that share two levels (PAN)."""
+        (p3, c3, s3), (p4, c4, s4), (p5, c5, s5) = levels
+        pooled = self.conv(p5, self.group(c5 // 2), 1, s5)
+        p5 = self.conv(LinearForm(((pooled.terms[0][0], 4),)), self.group(c5), 1, s5)
+        n4 = self.block(self.concat(p5, p4), c4, depth, s4, 1 + seed)
+        n3 = self.block(self.concat(n4, p3), c3, depth, s3, 2 + seed)
+        o4 = self.block(self.concat(self.conv(n3, self.group(c3), 3, s4), n4), c4, depth, s4, 3 + seed)
+        o5 = self.block(self.concat(self.conv(o4, self.group(c4), 3, s5), p5), c5, depth, s5, 4 + seed)
+        return n3, o4, o5
+
+    def giraffe_neck(self, levels: list[Level], depth: int, seed: int) -> tuple[LinearForm, ...]:
+        """Concatenations of up to four levels, each level used up to four times (generalized FPN)."""
+        (p3, c3, s3), (p4, c4, s4), (p5, c5, s5) = levels
+        n5 = self.block(self.concat(p5, self.conv(p4, self.group(c4), 3, s5)), c5, depth, s5, seed)
+        n4 = self.block(self.concat(n5, p4, self.conv(p3, self.group(c3), 3, s4)), c4, depth, s4, 1 + seed)
+        o3 = self.block(self.concat(n4, p3), c3, depth, s3, 2 + seed)
+        o4 = self.block(self.concat(self.conv(o3, self.group(c3), 3, s4), n4), c4, depth, s4, 3 + seed)
+        down = self.conv(o4, self.group(c4), 3, s5), self.conv(n4, self.group(c4), 3, s5)
+        o5 = self.block(self.concat(n5, *down), c5, depth, s5, 4 + seed)
+        return o3, o4, o5
+
     def head(self, source: LinearForm, channels: int, pixels: int) -> None:
         """Two private chains of 3x3 convolutions, to boxes and to classes of fixed width."""
         for outputs in (64, 80):
@@ -91,9 +116,15 @@ class SyntheticDetector:
 
 
 def synthetic_detector(
-    seed: int, width: int = 64, depth: int = 3, states: int = 9, fraction: float | None = 0.5, limits: int = 1
+    seed: int,
+    width: int = 64,
+    depth: int = 3,
+    states: int = 9,
+    fraction: float | None = 0.5,
+    limits: int = 1,
+    neck: str = "path",
 ) -> Problem:
-    """Five stages, a PAN neck, three heads.
+    """Five stages, a neck ("path" or "giraffe"), three heads.
 
     The first ``limits`` costs are limited, ``fraction`` of the way from the least to the greatest.
     """
@@ -105,14 +136,8 @@ def synthetic_detector(
         features = net.conv(features, net.group(channels), 3, pixels)
         features = net.block(features, channels, depth * (2 if stage in (1, 2) else 1), pixels, stage + seed)
         levels.append((features, channels, pixels))
-    (p3, c3, s3), (p4, c4, s4), (p5, c5, s5) = levels[1:]
-    pooled = net.conv(p5, net.group(c5 // 2), 1, s5)
-    p5 = net.conv(LinearForm(((pooled.terms[0][0], 4),)), net.group(c5), 1, s5)
-    n4 = net.block(net.concat(p5, p4), c4, depth, s4, 1 + seed)
-    n3 = net.block(net.concat(n4, p3), c3, depth, s3, 2 + seed)
-    o4 = net.block(net.concat(net.conv(n3, net.group(c3), 3, s4), n4), c4, depth, s4, 3 + seed)
-    o5 = net.block(net.concat(net.conv(o4, net.group(c4), 3, s5), p5), c5, depth, s5, 4 + seed)
-    for source, channels, pixels in ((n3, c3, s3), (o4, c4, s4), (o5, c5, s5)):
+    pyramid = (net.giraffe_neck if neck == "giraffe" else net.path_neck)(levels[1:], depth, seed)
+    for source, (_, channels, pixels) in zip(pyramid, levels[1:], strict=True):
         net.head(source, channels, pixels)
     variables, factors = tuple(net.variables), tuple(net.factors)
     free = Problem(variables, factors, {})
