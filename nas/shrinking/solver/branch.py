@@ -16,6 +16,7 @@ import numpy as np
 
 from nas.shrinking.solver.dual import Bounds, DualResult, Effort, Relaxation, Trial, minimize_bound
 from nas.shrinking.solver.moves import connect, improve, repair
+from nas.shrinking.solver.order import find_order
 
 TOLERANCE = 1e-9
 """Values closer than this, relative to the greater one, count as equal."""
@@ -69,6 +70,7 @@ class BranchAndBound:
         self.bounds: Bounds = root.bounds
         self.incumbent = Incumbent()
         self.least = root.network.least_value
+        self.step = 1.0 - 1e-6 if root.network.whole_values else 0.0
         self.multipliers = np.zeros(len(self.bounds.low))
         self.bound = math.inf
         self.nodes = 0
@@ -79,13 +81,17 @@ class BranchAndBound:
         """A bound up to here ends a node."""
         if self.incumbent.widths is None:
             return self.least
-        return self.incumbent.value + TOLERANCE * max(1.0, abs(self.incumbent.value))
+        return self.incumbent.value + self._margin
+
+    @property
+    def _margin(self) -> float:
+        """Values that differ by less are equal: a numerical tolerance, or the step between whole values."""
+        return max(self.step, TOLERANCE * max(1.0, abs(self.incumbent.value)))
 
     @property
     def closed(self) -> bool:
         """Whether the bound is within the gap of the best value."""
-        allowed = max(self.gap * abs(self.bound), TOLERANCE * max(1.0, abs(self.incumbent.value)))
-        return self.incumbent.widths is not None and self.bound - self.incumbent.value <= allowed
+        return self.incumbent.widths is not None and self.bound - self.incumbent.value <= self.gap * abs(self.bound)
 
     def run(self, start: np.ndarray | None = None, known: Iterable[np.ndarray] = ()) -> None:
         """Searches from the multipliers ``start`` and the ``known`` assignments (widths)."""
@@ -96,14 +102,15 @@ class BranchAndBound:
         heap = [node] if node is not None else []
         while heap:
             self.bound = min(self.bound, -heap[0].rank)
+            if self.bound <= self.threshold:
+                break
             if self.progress is not None:
                 self.progress(self.nodes, None if self.incumbent.widths is None else self.incumbent.value, self.bound)
             if self.closed or time.monotonic() > self.deadline:
                 return
             node = heapq.heappop(heap)
-            if -node.rank > self.threshold:
-                for child in self._expand(node):
-                    heapq.heappush(heap, child)
+            for child in self._expand(node):
+                heapq.heappush(heap, child)
         self.bound = self.incumbent.value
 
     def _node(self, bound: float, relaxation: Relaxation, allowed: np.ndarray, multipliers: np.ndarray) -> Node:
@@ -128,7 +135,8 @@ class BranchAndBound:
             stuck = allowed.mean() > 0.9 or time.monotonic() > self.deadline
             if stuck:
                 return self._node(bound, relaxation, allowed, self.multipliers)
-            relaxation = Relaxation(relaxation.network.restrict(allowed), self.bounds)
+            network = relaxation.network.restrict(allowed)
+            relaxation = Relaxation(network, self.bounds, find_order(network, tries=8))
             allowed = np.ones(relaxation.network.states, dtype=bool)
 
     def _minimize(

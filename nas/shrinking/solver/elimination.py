@@ -43,8 +43,9 @@ class MaxSum:
                     part = done.messages[number] if kind == MESSAGE else plan.constants[number]
                 part = part.reshape(shape)
                 total = part if total is None else total + part
-            if total is None:
-                total = np.zeros(step.shape)
+            if total is None or total.shape != step.shape:
+                # No table of this step has all of its nodes: they lost states since the order was found.
+                total = np.broadcast_to(0.0 if total is None else total, step.shape)
             if closed is not None:
                 mask = closed[network.starts[step.node] : network.starts[step.node + 1]]
                 if mask.any():
@@ -74,11 +75,9 @@ class MaxSum:
         down: list[np.ndarray | None] = [None] * len(plan.steps)
         for position in range(len(plan.steps) - 1, -1, -1):
             step, table = plan.steps[position], done.tables[position]
-            if step.parent < 0:
-                belief = table + (done.best - float(done.messages[position]))
-            else:
-                belief = table + _lift(step, down[position])
-                down[position] = None
+            above = down[position] if step.parent >= 0 else np.asarray(done.best - done.messages[position])
+            belief = table + _lift(step, above)
+            down[position] = None
             axes = tuple(range(1, belief.ndim))
             found[network.starts[step.node] : network.starts[step.node + 1]] = belief.max(axis=axes)
             for kind, number, shape in step.inputs:

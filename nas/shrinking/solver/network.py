@@ -76,6 +76,12 @@ class Network:
         return int(self.starts[-1])
 
     @property
+    def whole_values(self) -> bool:
+        """Whether all values are whole numbers."""
+        finite = self.flat_values[np.isfinite(self.flat_values)]
+        return bool((finite == np.round(finite)).all())
+
+    @property
     def least_value(self) -> float:
         """Below the value of any assignment that is not forbidden."""
         finite = np.where(np.isneginf(self.flat_values), np.inf, self.flat_values)

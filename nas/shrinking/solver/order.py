@@ -1,7 +1,8 @@
 """The order in which nodes are eliminated: greedy, several tries, the cheapest one kept.
 
 Eliminating a node adds up all tables that contain it and takes the maximum over its states. A node with a link is
-substituted instead: the link's other two nodes determine it, and the maximum is a look-up.
+substituted instead: the link's other two nodes determine it, and the maximum is a look-up. Nodes with a single state
+are in no table and go last.
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ class _Graph:
 
     def __init__(self, network: Network) -> None:
         self.sizes = network.sizes
+        self.free = frozenset(node for node, size in enumerate(self.sizes) if size > 1)
         self.nodes = [frozenset(link.nodes) for link in network.links]
         self.tables: list[set[frozenset[int]]] = [set() for _ in self.sizes]
         self.links: list[set[int]] = [set() for _ in self.sizes]
         for scope in network.scopes:
-            for node in scope:
-                self.tables[node].add(frozenset(scope))
+            table = self.free.intersection(scope)
+            for node in table:
+                self.tables[node].add(table)
         for number, nodes in enumerate(self.nodes):
             for node in nodes:
                 self.links[node].add(number)
@@ -69,8 +72,8 @@ class _Graph:
         found = []
         for link in sorted(self.links[node]):
             spare = tuple(sorted(self.links[node] - {link}))
-            native = tables.union(*(self.nodes[other] for other in spare))
-            out = (native | self.nodes[link]) - {node}
+            native = tables.union(*(self.nodes[other] & self.free for other in spare))
+            out = (native | (self.nodes[link] & self.free)) - {node}
             entries = max(self.volume(native), self.volume(out))
             found.append(Removal(node, link, spare, native, out, entries))
         return min(found, key=lambda step: step.entries)
@@ -110,6 +113,8 @@ def _greedy(network: Network, score: Callable[[_Graph, Removal], float], noise: 
     left = {node: graph.step(node) for node in range(len(network.sizes))}
 
     def rank(step: Removal) -> tuple[float, float]:
+        if step.node not in graph.free:
+            return math.inf, step.node
         value = score(graph, step)
         return value * (noise.uniform(0.7, 1.3) if noise else 1.0), step.node
 

@@ -60,7 +60,11 @@ class Step:
 
 @dataclass(eq=False)
 class Plan:
-    """Steps in order; ``layout[t]``: axes that bring table ``t`` into the order; ``constants``: links as tables."""
+    """Steps in order.
+
+    ``picked`` brings the network's flat tables into the order; table ``t`` begins at ``offsets[t]``. ``constants`` are
+    links that became tables, ``scalars`` tables of a single entry.
+    """
 
     network: Network
     steps: list[Step]
@@ -77,11 +81,11 @@ def compile_plan(network: Network, order: Order) -> Plan:
     picked, scalars = [], []
     for number, scope in enumerate(network.scopes):
         axes = sorted(range(len(scope)), key=lambda axis, scope=scope: place[scope[axis]])  # type: ignore[misc]
+        nodes = tuple(scope[axis] for axis in axes if network.sizes[scope[axis]] > 1)
         begin, end = network.offsets[number], network.offsets[number + 1]
         shape = tuple(network.sizes[node] for node in scope)
         picked.append(np.arange(begin, end).reshape(shape).transpose(axes).ravel())
-        if scope:
-            nodes = tuple(scope[axis] for axis in axes)
+        if nodes:
             waiting[place[nodes[0]]].append((TABLE, number, nodes))
         else:
             scalars.append(number)
@@ -89,7 +93,8 @@ def compile_plan(network: Network, order: Order) -> Plan:
     for position, step in enumerate(order.steps):
         for link in step.spare:
             nodes = tuple(sorted(network.links[link].nodes, key=place.__getitem__))
-            waiting[position].append((CONSTANT, len(plan.constants), nodes))
+            free = tuple(node for node in nodes if network.sizes[node] > 1)
+            waiting[position].append((CONSTANT, len(plan.constants), free))
             plan.constants.append(_dense(network, network.links[link], nodes))
         compiled = _compile_step(network, step, waiting[position], place)
         if compiled.out:
@@ -128,7 +133,8 @@ def _substitute(network: Network, link: Link, native: tuple[int, ...], out: tupl
 
     def spread(table: np.ndarray) -> np.ndarray:
         """``table`` ``[first, second]`` with the axes of ``out``."""
-        table = table if out.index(first) < out.index(second) else table.T
+        if first in out and second in out and out.index(first) > out.index(second):
+            table = table.T
         return table.reshape([network.sizes[other] if other in (first, second) else 1 for other in out])
 
     index = np.zeros([1] * len(out), dtype=np.int32)
@@ -140,7 +146,8 @@ def _substitute(network: Network, link: Link, native: tuple[int, ...], out: tupl
         stride *= network.sizes[other]
     index = index + spread(np.maximum(state, 0).astype(np.int32)) * stride
     penalty = np.where(spread(state) < 0, -np.inf, 0.0)
-    return Substitution((first, second), state, index, penalty, first in native or second in native)
+    unique = any(other in native or network.sizes[other] == 1 for other in (first, second))
+    return Substitution((first, second), state, np.asarray(index), penalty, unique)
 
 
 def _dense(network: Network, link: Link, nodes: tuple[int, ...]) -> np.ndarray:
