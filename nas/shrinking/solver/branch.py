@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.shrinking.solver.dual import Bounds, DualResult, Effort, Relaxation, Trial, minimize_bound
+from nas.shrinking.solver.dual import Bounds, DualResult, Effort, Plane, Relaxation, Trial, minimize_bound
 from nas.shrinking.solver.moves import connect, improve, repair
 from nas.shrinking.solver.order import find_order
 
@@ -24,6 +24,10 @@ ENUMERATED = 20_000
 """A node with at most so many assignments is searched completely."""
 ROOT_TRIALS, NODE_TRIALS = 200, 8
 """Evaluations of the bound at the root and at every other node."""
+PLANES = 12
+"""Assignments that a node hands on to its children."""
+CLOSE = 0.02
+"""Multipliers are adjusted until so much of the distance between bound and best value is left to gain."""
 SHRUNK = 0.7
 """A network is rebuilt once no more than this share of its states is left."""
 
@@ -33,13 +37,17 @@ Progress = Callable[[int, float | None, float], None]
 
 @dataclass(order=True)
 class Node:
-    """A part of the search space: ``allowed`` states of the relaxation's network."""
+    """A part of the search space: ``allowed`` states of the relaxation's network.
+
+    ``planes``: assignments that were met on the way here, some of them outside.
+    """
 
     rank: float
     number: int
     relaxation: Relaxation = field(compare=False)
     allowed: np.ndarray = field(compare=False)
     multipliers: np.ndarray = field(compare=False)
+    planes: list[Plane] = field(compare=False, default_factory=list)
 
 
 @dataclass
@@ -113,16 +121,17 @@ class BranchAndBound:
                 heapq.heappush(heap, child)
         self.bound = self.incumbent.value
 
-    def _node(self, bound: float, relaxation: Relaxation, allowed: np.ndarray, multipliers: np.ndarray) -> Node:
+    def _node(self, bound: float, relaxation: Relaxation, allowed: np.ndarray, result: DualResult) -> Node:
         self._made += 1
-        return Node(-bound, self._made, relaxation, allowed, multipliers)
+        planes = _near(result)[:PLANES]
+        return Node(-bound, self._made, relaxation, allowed, result.best.multipliers, planes)
 
     def _root_node(self) -> Node | None:
         """The root: least bound, first assignments, states dropped and the network rebuilt until little changes."""
         relaxation, allowed = self.root, np.ones(self.root.network.states, dtype=bool)
         bound = math.inf
         while True:
-            result = self._minimize(relaxation, allowed, self.multipliers, ROOT_TRIALS)
+            result = self._minimize(Node(-bound, 0, relaxation, allowed, self.multipliers), ROOT_TRIALS)
             if result is None:
                 return None
             self.multipliers = result.best.multipliers
@@ -134,19 +143,19 @@ class BranchAndBound:
             allowed = self._kept(relaxation, result.best, allowed)
             stuck = allowed.mean() > 0.9 or time.monotonic() > self.deadline
             if stuck:
-                return self._node(bound, relaxation, allowed, self.multipliers)
+                return self._node(bound, relaxation, allowed, result)
             network = relaxation.network.restrict(allowed)
             relaxation = Relaxation(network, self.bounds, find_order(network, tries=8))
             allowed = np.ones(relaxation.network.states, dtype=bool)
 
-    def _minimize(
-        self, relaxation: Relaxation, allowed: np.ndarray, start: np.ndarray, trials: int
-    ) -> DualResult | None:
-        tolerance = 1e-7 * max(1.0, abs(self.incumbent.value) if self.incumbent.widths is not None else 1.0)
+    def _minimize(self, node: Node, trials: int) -> DualResult | None:
+        tolerance = 1e-7
+        if self.incumbent.widths is not None and math.isfinite(node.rank):
+            tolerance = max(tolerance * abs(self.incumbent.value), CLOSE * (-node.rank - self.threshold))
         effort = Effort(trials, self.deadline, tolerance)
-        result = minimize_bound(relaxation, start, allowed, self.threshold, effort)
+        result = minimize_bound(node.relaxation, node.multipliers, node.allowed, self.threshold, effort, _inside(node))
         if result is not None:
-            self.incumbent.offer(relaxation, np.array([trial.row for trial in result.trials]))
+            self.incumbent.offer(node.relaxation, np.array([plane.row for plane in result.planes]))
         return result
 
     def _kept(self, relaxation: Relaxation, trial: Trial, allowed: np.ndarray) -> np.ndarray:
@@ -171,11 +180,10 @@ class BranchAndBound:
     def _expand(self, node: Node) -> list[Node]:
         """Processes one node; returns its children."""
         self.nodes += 1
+        if node.allowed.mean() <= SHRUNK:
+            node = _rebuilt(node)
         relaxation, allowed = node.relaxation, node.allowed
-        if allowed.mean() <= SHRUNK:
-            relaxation = Relaxation(relaxation.network.restrict(allowed), self.bounds, relaxation.maxsum.order)
-            allowed = np.ones(relaxation.network.states, dtype=bool)
-        result = self._minimize(relaxation, allowed, node.multipliers, NODE_TRIALS)
+        result = self._minimize(node, NODE_TRIALS)
         if result is None:
             return []
         bound = min(-node.rank, result.best.bound)
@@ -190,13 +198,13 @@ class BranchAndBound:
             self.incumbent.offer(relaxation, _all_rows(relaxation, allowed))
             return []
         low, high = self._split(relaxation, result, allowed)
-        return [self._node(bound, relaxation, part, result.best.multipliers) for part in (low, high)]
+        return [self._node(bound, relaxation, part, result) for part in (low, high)]
 
     def _split(self, relaxation: Relaxation, result: DualResult, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Two parts of ``allowed``: one variable's states up to a middle one, and above it."""
         network, multipliers = relaxation.network, result.best.multipliers
         near = _near(result)
-        other = next((trial for trial in near[1:] if (trial.row != near[0].row).any()), None)
+        other = near[1] if len(near) > 1 else None
         starts = network.starts
         if other is not None:
             variables = np.flatnonzero(near[0].row != other.row)
@@ -215,6 +223,28 @@ class BranchAndBound:
         return _parts(allowed, starts, variable, int(states[(len(states) - 1) // 2]))
 
 
+def _inside(node: Node) -> list[Plane]:
+    """The node's planes whose states are all allowed."""
+    if not node.planes:
+        return []
+    network = node.relaxation.network
+    full = network.complete(np.array([plane.row for plane in node.planes]))
+    inside = (full >= 0).all(axis=1) & node.allowed[network.starts[:-1] + np.maximum(full, 0)].all(axis=1)
+    return [plane for plane, kept in zip(node.planes, inside, strict=True) if kept]
+
+
+def _rebuilt(node: Node) -> Node:
+    """The same node with a network of its allowed states only."""
+    network = node.relaxation.network
+    planes = _inside(node)
+    relaxation = Relaxation(network.restrict(node.allowed), node.relaxation.bounds, node.relaxation.maxsum.order)
+    if planes:
+        rows = relaxation.network.rows(network.widths(np.array([plane.row for plane in planes])))
+        planes = [Plane(row, plane.value, plane.costs) for row, plane in zip(rows, planes, strict=True)]
+    allowed = np.ones(relaxation.network.states, dtype=bool)
+    return Node(node.rank, node.number, relaxation, allowed, node.multipliers, planes)
+
+
 def _parts(allowed: np.ndarray, starts: np.ndarray, node: int, middle: int) -> tuple[np.ndarray, np.ndarray]:
     low, high = allowed.copy(), allowed.copy()
     low[starts[node] + middle + 1 : starts[node + 1]] = False
@@ -222,17 +252,17 @@ def _parts(allowed: np.ndarray, starts: np.ndarray, node: int, middle: int) -> t
     return low, high
 
 
-def _near(result: DualResult) -> list[Trial]:
-    """Trials by how close they come to the least bound with its multipliers, closest first."""
+def _near(result: DualResult) -> list[Plane]:
+    """Assignments by how close they come to the least bound with its multipliers, closest first."""
     multipliers = result.best.multipliers
-    scores = np.array([trial.value - float(multipliers @ trial.costs) for trial in result.trials])
+    scores = np.array([plane.value - float(multipliers @ plane.costs) for plane in result.planes])
     seen: set[bytes] = set()
     near = []
     for place in np.argsort(-scores, kind="stable"):
-        key = result.trials[place].row.tobytes()
+        key = result.planes[place].row.tobytes()
         if key not in seen:
             seen.add(key)
-            near.append(result.trials[place])
+            near.append(result.planes[place])
     return near
 
 

@@ -48,14 +48,20 @@ class Bounds:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """One evaluation of the bound and the assignment that reaches it (``row``: states of the variables)."""
+class Plane:
+    """An assignment (``row``: states of the variables), whose value and costs bound the bound from below."""
 
-    multipliers: np.ndarray
-    bound: float
     row: np.ndarray
     value: float
     costs: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trial(Plane):
+    """One evaluation of the bound and the assignment that reaches it."""
+
+    multipliers: np.ndarray
+    bound: float
 
 
 class Relaxation:
@@ -74,7 +80,7 @@ class Relaxation:
         bound = forward.best + self._offset(multipliers)
         row = self.maxsum.assignment(forward)[: network.variables]
         values, costs = network.measure(row[None])
-        return Trial(multipliers, bound, row, float(values[0]), costs[:, 0])
+        return Trial(row, float(values[0]), costs[:, 0], multipliers, bound)
 
     def marginals(self, multipliers: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
         """The bound for every state of every node, were it chosen: ``[states]``."""
@@ -99,27 +105,33 @@ class Effort:
 
 @dataclass(frozen=True, eq=False)
 class DualResult:
-    """The least bound found, and every trial on the way."""
+    """The least bound found, every assignment on the way, and those that were known before."""
 
     best: Trial
-    trials: list[Trial]
+    planes: list[Plane]
 
 
 def minimize_bound(
-    relaxation: Relaxation, start: np.ndarray, allowed: np.ndarray | None, threshold: float, effort: Effort
+    relaxation: Relaxation,
+    start: np.ndarray,
+    allowed: np.ndarray,
+    threshold: float,
+    effort: Effort,
+    known: Sequence[Plane] = (),
 ) -> DualResult | None:
     """Multipliers with the least bound, from ``start``; ends early once the bound is not above ``threshold``.
 
-    None where every assignment is forbidden.
+    ``known`` are assignments of allowed states. None where every assignment is forbidden.
     """
     best = relaxation.evaluate(start, allowed)
     if best is None:
         return None
-    trials = [best]
+    planes = [*known, best]
+    most = len(known) + effort.trials
     scale = relaxation.bounds.scale
     radius = 0.05 * np.abs(start * scale).max(initial=0.0) or 0.1 * max(abs(best.value), 1e-3)
-    while len(trials) < effort.trials and best.bound > threshold and time.monotonic() < effort.deadline:
-        step = _next_multipliers(trials, best.multipliers, radius / scale, relaxation.bounds)
+    while len(planes) < most and best.bound > threshold and time.monotonic() < effort.deadline:
+        step = _next_multipliers(planes, best.multipliers, radius / scale, relaxation.bounds)
         if step is None:
             break
         wanted, forecast = step
@@ -131,28 +143,28 @@ def minimize_bound(
         trial = relaxation.evaluate(wanted, allowed)
         if trial is None or np.array_equal(wanted, best.multipliers):
             break
-        trials.append(trial)
+        planes.append(trial)
         if on_border:
             radius *= 4.0
         if trial.bound < best.bound:
             best = trial
-    return DualResult(best, trials)
+    return DualResult(best, planes)
 
 
 def _next_multipliers(
-    trials: Sequence[Trial], center: np.ndarray, radius: np.ndarray, bounds: Bounds
+    planes: Sequence[Plane], center: np.ndarray, radius: np.ndarray, bounds: Bounds
 ) -> tuple[np.ndarray, float] | None:
     """The minimum of all cutting planes in the box ``center`` +- ``radius``, and its bound."""
     least = np.where(np.isfinite(bounds.low), center - radius, np.maximum(center - radius, 0.0))
     most = np.where(np.isfinite(bounds.high), center + radius, np.minimum(center + radius, 0.0))
     if len(center) == 1:
-        return _minimum_on_line(trials, float(least[0]), float(most[0]), bounds)
-    return _minimum_in_box(trials, least, most, bounds)
+        return _minimum_on_line(planes, float(least[0]), float(most[0]), bounds)
+    return _minimum_in_box(planes, least, most, bounds)
 
 
-def _minimum_on_line(trials: Sequence[Trial], least: float, most: float, bounds: Bounds) -> tuple[np.ndarray, float]:
-    values = np.array([trial.value for trial in trials])
-    costs = np.array([float(trial.costs[0]) for trial in trials])
+def _minimum_on_line(planes: Sequence[Plane], least: float, most: float, bounds: Bounds) -> tuple[np.ndarray, float]:
+    values = np.array([plane.value for plane in planes])
+    costs = np.array([float(plane.costs[0]) for plane in planes])
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = ((values[:, None] - values) / (costs[:, None] - costs))[np.triu_indices(len(values), 1)]
     places = np.concatenate([crossings[np.isfinite(crossings)], [0.0]])
@@ -166,23 +178,23 @@ def _minimum_on_line(trials: Sequence[Trial], least: float, most: float, bounds:
 
 
 def _minimum_in_box(
-    trials: Sequence[Trial], least: np.ndarray, most: np.ndarray, bounds: Bounds
+    planes: Sequence[Plane], least: np.ndarray, most: np.ndarray, bounds: Bounds
 ) -> tuple[np.ndarray, float] | None:
     from scipy.optimize import linprog  # type: ignore[import-untyped]
 
     count, scale = len(least), bounds.scale
-    costs = np.array([trial.costs for trial in trials], dtype=float)
-    values = np.array([trial.value for trial in trials])
+    costs = np.array([plane.costs for plane in planes], dtype=float)
+    values = np.array([plane.value for plane in planes])
     top = values.max()
     above = np.where(np.isfinite(bounds.high), costs - np.where(np.isfinite(bounds.high), bounds.high, 0.0), 0.0)
     below = np.where(np.isfinite(bounds.low), np.where(np.isfinite(bounds.low), bounds.low, 0.0) - costs, 0.0)
-    planes = np.concatenate([np.full((len(trials), 1), -1.0), -above / scale, -below / scale], axis=1)
+    rows = np.concatenate([np.full((len(planes), 1), -1.0), -above / scale, -below / scale], axis=1)
     boxes = [(None, None)]
     boxes += [(max(0.0, low), max(0.0, high)) for low, high in zip(least * scale, most * scale, strict=True)]
     boxes += [(max(0.0, -high), max(0.0, -low)) for low, high in zip(least * scale, most * scale, strict=True)]
     goal = np.zeros(1 + 2 * count)
     goal[0] = 1.0
-    found = linprog(goal, A_ub=planes, b_ub=top - values, bounds=boxes, method="highs")
+    found = linprog(goal, A_ub=rows, b_ub=top - values, bounds=boxes, method="highs")
     if found.x is None:
         return None
     return (found.x[1 : 1 + count] - found.x[1 + count :]) / scale, float(found.x[0] + top)

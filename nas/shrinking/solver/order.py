@@ -18,6 +18,8 @@ TRIES = 24
 """Greedy orders that are compared."""
 LARGEST = 20_000_000
 """Entries of the largest table that an order may need."""
+CHEAP = 20_000
+"""An order with at most so many entries needs no further tries."""
 
 
 @dataclass(frozen=True)
@@ -138,4 +140,6 @@ def find_order(network: Network, tries: int = TRIES, scores: Sequence[int] = (0,
     for attempt in range(max(tries, 1)):
         score = SCORES[scores[attempt % len(scores)]]
         found.append(_greedy(network, score, noise if attempt >= len(scores) else None))
+        if found[-1].entries <= CHEAP:
+            break
     return min(found, key=lambda order: (order.entries, order.largest))
