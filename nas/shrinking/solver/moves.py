@@ -15,30 +15,20 @@ VERIFIED = 200
 """Pairs that are measured; the others are ruled out by the sum of their single changes."""
 
 
-def neighbors(network: Network, row: np.ndarray) -> np.ndarray:
-    """All rows that differ from ``row`` in one variable: ``[rows, variables]``."""
-    variable = np.repeat(np.arange(network.variables), network.sizes[: network.variables])
-    state = np.concatenate([np.arange(size) for size in network.sizes[: network.variables]])
-    changed = state != row[variable]
-    rows = np.repeat(row[None], int(changed.sum()), axis=0)
-    rows[np.arange(len(rows)), variable[changed]] = state[changed]
-    return rows
-
-
 def repair(network: Network, row: np.ndarray, bounds: Bounds, deadline: float) -> np.ndarray | None:
     """Single changes that each lose the least value per violation removed, until all limits hold; None: stuck."""
     row = row.copy()
     while True:
         value, costs = network.measure(row[None])
         violation = bounds.violation(costs)[0]
-        if violation == 0 and np.isfinite(value[0]):
+        if violation == 0:
             return row
-        rows = neighbors(network, row)
-        if not len(rows) or time.monotonic() > deadline:
+        if not np.isfinite(value[0]) or time.monotonic() > deadline:
             return None
-        values, costs = network.measure(rows)
-        gained = violation - bounds.violation(costs)
-        loss = np.where(np.isfinite(values), value[0] - values, np.inf) if np.isfinite(value[0]) else -values
+        rows, gains, extra = network.measure_changes(row)
+        if not len(rows):
+            return None
+        gained, loss = violation - bounds.violation(costs + extra), -gains
         rate = np.where((gained > 0) & np.isfinite(loss), loss / np.maximum(gained, 1e-300), np.inf)
         # A change that gains value as well comes first, the one that removes most.
         rate = np.where((rate < np.inf) & (loss <= 0), -gained, rate)
@@ -52,16 +42,15 @@ def improve(network: Network, row: np.ndarray, bounds: Bounds, multipliers: np.n
     """Applies the best single change, or else the best pair, while the value rises. ``row`` respects the limits."""
     while time.monotonic() < deadline:
         value, costs = network.measure(row[None])
-        rows = neighbors(network, row)
+        rows, gains, extra = network.measure_changes(row)
         if not len(rows):
             break
-        values, all_costs = network.measure(rows)
-        gains = np.where(bounds.violation(all_costs) == 0, values - value[0], -np.inf)
-        best = int(gains.argmax())
-        if gains[best] > 1e-12 * max(1.0, abs(value[0])):
+        inside = np.where(bounds.violation(costs + extra) == 0, gains, -np.inf)
+        best = int(inside.argmax())
+        if inside[best] > 1e-12 * max(1.0, abs(value[0])):
             row = rows[best]
             continue
-        pair = _best_pair(network, row, (rows, values - value[0], all_costs - costs), bounds, multipliers)
+        pair = _best_pair(network, row, (rows, gains, extra), bounds, multipliers)
         if pair is None:
             break
         row = pair

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -130,6 +131,48 @@ class Network:
             for cost, table in enumerate(self.flat_costs):
                 costs[cost, part] = table[index].sum(axis=1) + self.constants[cost]
         return values, costs
+
+    @cached_property
+    def _touched(self) -> list[np.ndarray]:
+        """Tables whose entry depends on each variable, directly or through links."""
+        depends: list[set[int]] = [{node} if node < self.variables else set() for node in range(len(self.sizes))]
+        for link in self.links:
+            depends[link.total] = depends[link.parts[0]] | depends[link.parts[1]]
+        touched: list[list[int]] = [[] for _ in range(self.variables)]
+        for number, scope in enumerate(self.scopes):
+            for variable in sorted(set().union(*(depends[node] for node in scope))):
+                touched[variable].append(number)
+        return [np.array(tables, dtype=np.int64) for tables in touched]
+
+    def measure_changes(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All rows that differ from ``row`` ``[variables]`` in one variable, which must not be a forbidden one.
+
+        Returns the rows ``[rows, variables]``, what the value gains ``[rows]`` (-inf: forbidden), and the extra costs
+        ``int64 [costs, rows]``. Only tables that change are looked up.
+        """
+        variable = np.repeat(np.arange(self.variables), self.sizes[: self.variables])
+        state = np.concatenate([np.arange(size) for size in self.sizes[: self.variables]])
+        changed = state != row[variable]
+        variable, state = variable[changed], state[changed]
+        rows = np.repeat(row[None], len(variable), axis=0)
+        rows[np.arange(len(rows)), variable] = state
+        full = self.complete(rows)
+        valid = (full >= 0).all(axis=1)
+        lengths = np.array([len(self._touched[v]) for v in variable], dtype=np.int64)
+        tables = np.concatenate([self._touched[v] for v in variable] or [np.empty(0, dtype=np.int64)])
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        old, new = self.complete(row[None])[0], np.maximum(full, 0)
+        before, after = self.offsets[tables], self.offsets[tables]
+        for nodes, strides in zip(self._nodes, self._strides, strict=True):
+            before = before + old[nodes[tables]] * strides[tables]
+            after = after + new[owner, nodes[tables]] * strides[tables]
+        gains = np.bincount(owner, self.flat_values[after] - self.flat_values[before], minlength=len(rows))
+        extra = np.zeros((len(self.flat_costs), len(rows)), dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        filled = lengths > 0
+        for cost, table in enumerate(self.flat_costs):
+            extra[cost, filled] = np.add.reduceat(table[after] - table[before], starts[filled])
+        return rows, np.where(valid, gains, -np.inf), extra
 
     def widths(self, rows: np.ndarray) -> np.ndarray:
         """The numbers that states of the variables ``[rows, variables]`` stand for."""

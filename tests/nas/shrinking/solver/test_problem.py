@@ -49,6 +49,22 @@ def test_network_measures_like_the_problem(seed: int) -> None:
         assert dict(zip(problem.cost_names, cost.tolist(), strict=True)) == expected_costs
 
 
+@pytest.mark.parametrize("seed", range(0, 30, 3))
+def test_single_changes_measure_like_rows(seed: int) -> None:
+    problem = small_problem(seed)
+    network = build_network(problem, problem.cost_names)
+    random = np.random.default_rng(seed)
+    rows = np.stack([random.integers(size, size=200) for size in network.sizes[: network.variables]], axis=1)
+    row = rows[np.isfinite(network.measure(rows)[0])][0]
+    value, costs = network.measure(row[None])
+    changed, gains, extra = network.measure_changes(row)
+    values, all_costs = network.measure(changed)
+    assert len(changed) == sum(network.sizes[: network.variables]) - network.variables
+    assert ((changed != row).sum(axis=1) == 1).all()
+    np.testing.assert_allclose(gains, values - value, rtol=0, atol=1e-9)
+    assert (extra == all_costs - costs).all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
