@@ -123,21 +123,27 @@ class _Builder:
         axes = [self._form_values(form) for form in ordered]
         grids = dict(zip(ordered, np.meshgrid(*axes, indexing="ij"), strict=True)) if axes else {}
         shape = tuple(len(axis) for axis in axes)
-        table = _op_table(op.op, [_shape(s, grids) for s in inputs], _shape(op.out, grids), fused)
         exists = np.ones(shape, dtype=bool)
         for form in present:
             exists &= grids[form] > 0
-        costs = {
-            name: np.where(exists, np.broadcast_to(value, (int(np.prod(shape)),)).reshape(shape), 0)
-            for name, value in table_costs(table, self.profiles).items()
-        }
-        return ordered, costs
+        shapes = [_shape(s, grids) for s in inputs], _shape(op.out, grids)
+
+        def costs(fused: float) -> dict[str, np.ndarray]:
+            table = _op_table(op.op, *shapes, fused)
+            return {
+                name: np.broadcast_to(value, (int(np.prod(shape)),)).reshape(shape)
+                for name, value in table_costs(table, self.profiles).items()
+            }
+
+        alone: Mapping[str, np.ndarray] = costs(float(op.fused_alone)) if op.ends in self.members else {}
+        return ordered, {name: np.where(exists, table, alone.get(name, 0)) for name, table in costs(fused).items()}
 
     def _presence(self, op: OpWidths, forms: set[LinearForm]) -> list[LinearForm]:
-        """Forms at whose value 0 the op is gone with its block; one is added if ``forms`` has none."""
-        if op.block not in self.members:
+        """Forms at whose value 0 the op's block is skipped; one is added if ``forms`` has none."""
+        block = op.block or op.ends
+        if block not in self.members:
             return []
-        inner = [LinearForm(((number, 1),)) for number in self.members[op.block]]
+        inner = [LinearForm(((number, 1),)) for number in self.members[block]]
         present = [form for form in inner if form in forms]
         if not present:
             forms.add(inner[0])

@@ -6,6 +6,8 @@ where both have the same module: the input and output of every module are compar
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ from search_spaces.ops import Op
 from workbench.errors import BadInput
 from zoo.graphs.trace_rules import RULES
 from zoo.graphs.tracer import Tracer
+from zoo.pruning.cuts import Cuts
 from zoo.pruning.groups import TRACE_PX, ChannelGroups, traced_groups
 from zoo.pruning.label_rules import LABEL_RULES
 from zoo.pruning.labels import NONE, ChannelTracer, Labels
@@ -45,8 +48,12 @@ class OpWidths:
     op: Op
     inputs: tuple[tuple[Extent, ...], ...]
     out: tuple[Extent, ...]
-    block: str
+    block: str = ""
     """The skippable block that the op disappears with, or empty."""
+    ends: str = ""
+    """The skippable block that the op is the last activation of, or empty: it stays when the block is skipped."""
+    fused_alone: bool = False
+    """Whether such an activation rides on another op once its block is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,10 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
     small = ops.graph(outputs, graph.name)
     if [op.kind for op in small] != [op.kind for op in graph]:
         raise BadInput(f"{graph.name}: its ops depend on the input size, so its widths cannot be followed")
+    branches = {path: detector.get_submodule(path).branch_parts for path in groups.blocks}
     extents = _Extents(groups, _units(training, channels))
     shapes, sources = graph.shapes(graph.fixed_px), graph.input_shapes(graph.fixed_px)
+    fused_alone = _fused_alone(detector, groups.blocks, input_px) if branches else {}
     rows = []
     for op, traced in zip(graph, small, strict=True):
         inputs, out = ops.recorded[traced.attrs[INDEX]]
@@ -81,7 +90,8 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
                 op,
                 tuple(extents.of(labels, shape) for labels, shape in zip(inputs, in_shapes, strict=True)),
                 extents.of(out, shapes[len(rows)]),
-                _block_of(op, groups.blocks),
+                *_block_of(op, branches),
+                fused_alone=fused_alone.get(op.name, False),
             )
         )
     return NetworkWidths(graph, tuple(rows), groups)
@@ -157,9 +167,21 @@ class _Extents:
         return Extent(int((found == NONE).sum()), tuple(terms))
 
 
-def _block_of(op: Op, blocks: Mapping[str, object] | Sequence[str]) -> str:
-    """The skippable block that an op belongs to: all but the activation at its end disappears with it."""
-    for path in blocks:
-        if op.name.startswith(f"{path}.") or (op.name == path and op.kind != "act"):
-            return path
-    return ""
+def _fused_alone(detector: Detector, blocks: tuple[str, ...], input_px: int) -> dict[str, bool]:
+    """Name of every activation to whether it is fused where all blocks are skipped."""
+    bare = copy.copy(detector)
+    bare.recipe = dataclasses.replace(detector.recipe, cuts=detector.recipe.cuts.then(Cuts(skipped=blocks)))
+    table = bare.graph(input_px).table(input_px)
+    rows = zip(table.names, table.kinds, table.fused, strict=True)
+    return {name: bool(fused) for name, kind, fused in rows if kind == "act"}
+
+
+def _block_of(op: Op, branches: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """``OpWidths.block`` and ``OpWidths.ends`` of an op, from the children of every block's branch."""
+    for path, children in branches.items():
+        if op.name == path:
+            return path, ""
+        if op.name.startswith(f"{path}."):
+            child = op.name[len(path) + 1 :].partition(".")[0]
+            return (path, "") if child in children else ("", path)
+    return "", ""
