@@ -42,7 +42,7 @@ class ProgressFile:
     """The sums of one measurement. ``key`` says everything that they depend on."""
 
     def __init__(self, folder: Path | None, key: Mapping[str, Any], log: Callable[[str], None]) -> None:
-        self.key, self.log = dict(key), log
+        self.key, self.log = json.loads(json.dumps(key)), log  # as it is read back
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
         self.path = None if folder is None else folder / f"importance-{key['method']}-{digest}.json"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from distill.importance.training_loss import LossBatch, TrainingLoss
 from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
 from zoo.learning.targets import Targets
+from zoo.pruning.apply import zero_units
 from zoo.pruning.groups import ChannelGroups, channel_groups
 
 
@@ -29,9 +32,13 @@ def settled(model: str) -> Detector:
     torch.manual_seed(0)
     detector = build_recipe(Recipe(model, 3))
     detector.train()
+    for part in detector.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+        if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear)) and part.bias is not None:
+            torch.nn.init.normal_(part.weight, std=0.05)
     with torch.no_grad():
-        for _ in range(20):
-            detector.features(random_batch(8).image)
+        detector(random_batch(4).image)
     return detector
 
 
@@ -74,27 +81,53 @@ def test_it_is_activation_times_gradient_at_the_consumers(yolox: tuple[Detector,
     assert np.abs(change[single]).max() > 1e-3
 
 
-@pytest.mark.parametrize("model", ["yolox-nano", "damo-yolo-ns", "yolo11n"])
+class SmoothLoss(TrainingLoss):
+    """The mean square of all raw outputs. Training losses assign targets, which a difference quotient sees change and a
+    gradient does not."""
+
+    def __call__(self, batch: LossBatch) -> torch.Tensor:
+        raw = self.detector(batch.image.double())
+        return torch.stack([level.square().mean() for levels in raw.values() for level in levels]).sum()
+
+
+def scaled(loss: TrainingLoss, groups: ChannelGroups, unit: int, factor: float) -> TrainingLoss:
+    """``loss`` where every consumer takes a unit ``factor`` times."""
+    twin = copy.deepcopy(loss)
+    with torch.no_grad():
+        for name, axes in groups.axes.items():
+            if 1 in axes:
+                twin.detector.get_parameter(name)[:, torch.as_tensor(np.flatnonzero(axes[1] == unit))] *= factor
+    return twin
+
+
+@pytest.mark.parametrize("model", ["yolox-nano", "yolo11n"])
 def test_it_equals_the_difference_quotient(model: str) -> None:
-    detector = settled(model)
+    detector = settled(model).double()
     groups = channel_groups(detector)
-    loss, batch = TrainingLoss(detector), random_batch()
+    loss, batch = SmoothLoss(detector), random_batch()
     change, _ = first_order_change(loss, groups, batch)
     strongest = [max(group.units, key=lambda unit: abs(change[unit])) for group in groups.groups]
     strongest = sorted(strongest, key=lambda unit: -abs(change[unit]))[:6]
-    step = 1e-2
+    step = 1e-4
     for unit in strongest:
-        values = {}
-        for factor in (1 - step, 1 + step):
-            scaled = TrainingLoss(detector)
-            for name, axes in groups.axes.items():
-                if 1 in axes:
-                    columns = torch.as_tensor(np.flatnonzero(axes[1] == unit))
-                    with torch.no_grad():
-                        scaled.detector.get_parameter(name)[:, columns] *= factor
-            values[factor] = float(scaled(batch).detach())
-        quotient = (values[1 - step] - values[1 + step]) / (2 * step)
-        assert change[unit] == pytest.approx(quotient, rel=0.05, abs=2e-4)
+        less, more = (float(scaled(loss, groups, unit, 1 + sign * step)(batch).detach()) for sign in (-1, 1))
+        assert change[unit] == pytest.approx((less - more) / (2 * step), rel=1e-4)
+    assert abs(change[strongest[-1]]) > 1e-4
+
+
+def test_a_unit_that_no_consumer_takes_is_a_unit_that_is_zero() -> None:
+    detector = settled("yolo11n").double()
+    groups = channel_groups(detector)
+    loss, batch = SmoothLoss(detector), random_batch()
+    whole = float(loss(batch).detach())
+    differs = 0
+    for group in groups.groups[::12]:
+        zeroed = SmoothLoss(detector)
+        zero_units(zeroed.detector, groups, groups.cuts_of({group.name: np.arange(1, len(group))}))
+        value = float(zeroed(batch).detach())
+        assert value == pytest.approx(float(scaled(loss, groups, group.units[0], 0.0)(batch).detach()), rel=1e-9)
+        differs += value != whole
+    assert differs > 3
 
 
 def test_scores_are_absolute_changes(yolox: tuple[Detector, ChannelGroups]) -> None:
