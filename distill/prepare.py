@@ -321,8 +321,10 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
 
 def _provenance(request: TrainRequest, settings: dict[str, Any], detector: Detector, trained: bool) -> dict[str, Any]:
     import workbench
+    from zoo.pruning.lineage import kept_provenance
 
     return {
+        **kept_provenance(detector),
         "trained_with": f"nas-workbench {workbench.__version__}", "data": Path(request.data).name,
         "data_sha256": settings["data_sha256"], "val_sha256": settings["val_sha256"],
         "started_from": dict(detector.info.provenance) if trained else "random weights",
