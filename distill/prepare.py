@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.request import TrainRequest, run_name
-from distill.teach.request import make_task, same_network
+from distill.teach.request import make_task
+from distill.teach.same_network import same_network
 from distill.train.parallel.worker_request import check_batch, check_worker_device
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package

@@ -112,10 +112,7 @@ def channel_groups(module: nn.Module) -> ChannelGroups:
 
 def traced_groups(module: nn.Module) -> tuple[ChannelGroups, ChannelTracer]:
     """The channel groups of ``module``, and the tracer that followed its channels."""
-    twin = copy.deepcopy(module).to("meta").train()
-    for part in twin.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()  # in training mode it is slow on the meta device
+    twin = meta_twin(module)
     tracer, outputs = trace_channels(twin)
     units = tracer.components()
     axes = {name: {axis: units[labels.numpy()] for axis, labels in by.items()} for name, by in tracer.axes.items()}
@@ -132,6 +129,15 @@ def traced_groups(module: nn.Module) -> tuple[ChannelGroups, ChannelTracer]:
     fixed[units[outputs]] = True
     groups = _group(tracer, units, fixed, blocks)
     return ChannelGroups(groups, axes, count, splits, blocks, stacks), tracer
+
+
+def meta_twin(module: nn.Module) -> nn.Module:
+    """A copy of ``module`` on the meta device, as ``trace_channels`` takes it: in training form and mode."""
+    twin = copy.deepcopy(module).to("meta").train()
+    for part in twin.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()  # in training mode it is slow on the meta device
+    return twin
 
 
 def trace_channels(twin: nn.Module) -> tuple[ChannelTracer, np.ndarray]:
