@@ -22,6 +22,8 @@ from torch import nn
 
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
+from zoo.families.parts.resnet_vd import FrozenBatchNorm2d
+from zoo.layers import ConvBN
 from zoo.pruning.apply import apply_cuts
 from zoo.pruning.cuts import Cuts
 from zoo.pruning.groups import ChannelGroups, channel_groups
@@ -172,6 +174,10 @@ def _start_as_identity(target: Detector, path: str, groups: ChannelGroups) -> No
         own = inside + name
         if isinstance(part, nn.BatchNorm2d) and outside[groups.axes[f"{own}.weight"][0]].any():
             parent = target.get_submodule(own.rpartition(".")[0])
+            if isinstance(part, FrozenBatchNorm2d):  # it never learns, so the convolution before it is zero instead
+                assert isinstance(parent, ConvBN)
+                nn.init.zeros_(parent.conv.weight)
+                continue
             nn.init.zeros_(part.weight)
             nn.init.constant_(part.bias, ALIVE if isinstance(getattr(parent, "act", None), nn.ReLU) else 0.0)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zoo.detector import Detector
 from zoo.families.damo_yolo import DamoYolo, architecture_of
 from zoo.families.parts.backbones import ChainBackbone
+from zoo.families.parts.resnet_vd import FrozenBatchNorm2d
 from zoo.families.parts.zero_head import ONE_TO_MANY, DualZeroHead, ZeroHead
 from zoo.layers import SkippableBlock
 
@@ -70,7 +71,7 @@ def _children(target: nn.Module, source: nn.Module, stages: tuple[Places, Places
     ours, theirs = dict(target.named_children()), dict(source.named_children())
     if isinstance(target, nn.ModuleDict):
         matched = _by_place(list(ours), list(theirs))
-    elif isinstance(target, (nn.ModuleList, nn.Sequential)) and not hasattr(target, "dconv"):
+    elif isinstance(target, (nn.ModuleList, nn.Sequential)):
         matched = _by_type(ours, theirs)
     else:
         matched = [(name, name) for name in ours if name in theirs]
@@ -80,12 +81,27 @@ def _children(target: nn.Module, source: nn.Module, stages: tuple[Places, Places
             yield from ((f"{name}.{branch}", other, head, counterpart) for branch, head in child.named_children())
         elif isinstance(child, ZeroHead) and isinstance(counterpart, DualZeroHead):
             yield name, f"{other}.{ONE_TO_MANY}", child, counterpart.get_submodule(ONE_TO_MANY)
-        elif type(child) is not type(counterpart):
+        elif not _same_kind(child, counterpart):
             continue
         elif isinstance(target, ChainBackbone) and name == "layers":
             yield from _stages(child, counterpart, stages)
         else:
             yield name, other, child, counterpart
+
+
+def _same_kind(target: nn.Module, source: nn.Module) -> bool:
+    """Whether two modules are of one type; residual blocks also in the parts of their branches."""
+    if isinstance(target, SkippableBlock) and isinstance(source, SkippableBlock):
+        ours, theirs = dict(target.named_children()), dict(source.named_children())
+        both = [name for name in target.branch_parts if name in ours and name in theirs]
+        if not both or any(_type(ours[name]) is not _type(theirs[name]) for name in both):
+            return False
+    return _type(target) is _type(source)
+
+
+def _type(module: nn.Module) -> type[nn.Module]:
+    """What a module is, whether it learns or not."""
+    return nn.BatchNorm2d if isinstance(module, FrozenBatchNorm2d) else type(module)
 
 
 def _by_type(ours: Mapping[str, nn.Module], theirs: Mapping[str, nn.Module]) -> list[tuple[str, str]]:
@@ -95,8 +111,9 @@ def _by_type(ours: Mapping[str, nn.Module], theirs: Mapping[str, nn.Module]) -> 
         counts: dict[type, int] = {}
         keys = {}
         for name, child in children.items():
-            keys[type(child), counts.get(type(child), 0)] = name
-            counts[type(child)] = counts.get(type(child), 0) + 1
+            kind = _type(child)
+            keys[kind, counts.get(kind, 0)] = name
+            counts[kind] = counts.get(kind, 0) + 1
         return keys
 
     other = keyed(theirs)

@@ -73,9 +73,8 @@ class Inherited:
             f"inherited from {self.model}: {100 * self.share:.1f} % of {self.parameters:,} parameters, "
             f"{100 * self.used_share:.1f} % of the source's are used; {change}"
         ]
-        new = [
-            f"{part} {sum(layers.values()):,} ({_first(list(layers))})" for part, layers in self.random.items() if layers
-        ]
+        left = {part: layers for part, layers in self.random.items() if layers}
+        new = [f"{part} {sum(layers.values()):,} ({_first(list(layers))})" for part, layers in left.items()]
         if self.classes < self.all_classes:
             new.append(f"{self.all_classes - self.classes} of {self.all_classes} classes are new")
         if self.identity:
