@@ -24,7 +24,8 @@ class Solution:
     ``states``: one per variable (the whole numbers themselves); empty where nothing was found. ``value`` and ``costs``
     are added up from the problem's own tables. ``bound``: no assignment within the limits has a greater value.
     ``gap``: (bound - value) / |bound|. ``proved``: the gap is within what was asked for; for an infeasible problem,
-    that no assignment respects the limits. ``nodes``: nodes of the branch and bound.
+    that no assignment respects the limits; where nothing was found in time it is False, as is ``feasible``. ``nodes``:
+    nodes of the branch and bound.
     """
 
     states: tuple[int, ...]

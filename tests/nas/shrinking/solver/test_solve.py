@@ -128,3 +128,20 @@ def test_costs_beyond_exact_sums_are_refused() -> None:
 def test_unknown_front_cost_is_refused() -> None:
     with pytest.raises(BadInput, match="known: flops"):
         solve_front(Problem((), (), {"flops": (0, 1)}), "latency", [(0, 1)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "width", "depth", "neck", "variables"),
+    [(0, 64, 8, "path", 140), (1, 64, 12, "giraffe", 200), (2, 96, 20, "path", 240), (1, 64, 20, "giraffe", 300)],
+)
+@pytest.mark.parametrize("limits", [1, 3])
+def test_large_detectors_are_solved_within_a_minute(
+    seed: int, width: int, depth: int, neck: str, variables: int, limits: int
+) -> None:
+    """Expected: a gap of 0.02 % within a few seconds of one core, in less than 500 MB."""
+    problem = synthetic_detector(seed, width, depth, neck=neck, limits=limits, fraction=0.4)
+    assert len(problem.variables) >= variables
+    solution = solve(problem, gap=0.0002, seconds=60.0)
+    check_certificate(problem, solution)
+    assert solution.proved
