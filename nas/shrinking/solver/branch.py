@@ -115,14 +115,17 @@ class BranchAndBound:
             self.bound = min(self.bound, -heap[0].rank)
             if self.bound <= self.threshold:
                 break
-            if self.progress is not None:
-                self.progress(self.nodes, None if self.incumbent.widths is None else self.incumbent.value, self.bound)
+            self._report()
             if self.closed or time.monotonic() > self.deadline:
                 return
             node = heapq.heappop(heap)
             for child in self._expand(node):
                 heapq.heappush(heap, child)
         self.bound = self.incumbent.value
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.nodes, None if self.incumbent.widths is None else self.incumbent.value, self.bound)
 
     def _node(self, bound: float, relaxation: Relaxation, allowed: np.ndarray, result: DualResult) -> Node:
         self._made += 1
@@ -142,11 +145,11 @@ class BranchAndBound:
             self.bound = bound
             if bound > self.threshold:
                 self._find_assignments(relaxation, result)
-            if bound <= self.threshold:
-                return None
+            self._report()
             allowed = self._kept(relaxation, result.best, allowed)
-            stuck = allowed.mean() > 0.9 or time.monotonic() > self.deadline
-            if stuck:
+            if bound <= self.threshold or not _counts(relaxation, allowed).all():
+                return None
+            if allowed.mean() > 0.9 or self.closed or time.monotonic() > self.deadline:
                 return self._node(bound, relaxation, allowed, result)
             network = relaxation.network.restrict(allowed)
             relaxation = Relaxation(network, self.bounds, find_order(network, tries=8))
@@ -202,11 +205,10 @@ class BranchAndBound:
         if bound <= self.threshold:
             return []
         allowed = self._kept(relaxation, result.best, allowed)
-        counts = np.add.reduceat(allowed, relaxation.network.starts[:-1], dtype=np.int64)
-        if (counts == 0).any():
+        counts = _counts(relaxation, allowed)
+        if not counts.all():
             return []
-        counts = counts[: relaxation.network.variables]
-        if math.prod(counts.tolist()) <= ENUMERATED:
+        if math.prod(counts[: relaxation.network.variables].tolist()) <= ENUMERATED:
             self.incumbent.offer(relaxation, _all_rows(relaxation, allowed))
             return []
         low, high = self._split(relaxation, result, allowed)
@@ -229,8 +231,7 @@ class BranchAndBound:
             states = np.flatnonzero(allowed[starts[variable] : starts[variable + 1]])
             if states[0] <= middle < states[-1]:
                 return _parts(allowed, starts, variable, int(middle))
-        counts = np.add.reduceat(allowed, starts[:-1], dtype=np.int64)[: network.variables]
-        variable = int(counts.argmax())
+        variable = int(_counts(relaxation, allowed)[: network.variables].argmax())
         states = np.flatnonzero(allowed[starts[variable] : starts[variable + 1]])
         return _parts(allowed, starts, variable, int(states[(len(states) - 1) // 2]))
 
@@ -255,6 +256,11 @@ def _rebuilt(node: Node) -> Node:
         planes = [Plane(row, plane.value, plane.costs) for row, plane in zip(rows, planes, strict=True)]
     allowed = np.ones(relaxation.network.states, dtype=bool)
     return Node(node.rank, node.number, relaxation, allowed, node.multipliers, planes)
+
+
+def _counts(relaxation: Relaxation, allowed: np.ndarray) -> np.ndarray:
+    """Allowed states of each node: ``[nodes]``."""
+    return np.add.reduceat(allowed, relaxation.network.starts[:-1], dtype=np.int64)
 
 
 def _parts(allowed: np.ndarray, starts: np.ndarray, node: int, middle: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,13 @@
-"""Solves a problem: the best states, a bound that no assignment can exceed, and the gap between the two."""
+"""Solves a problem: the best states, a bound that no assignment can exceed, and the gap between the two.
+
+Limits are priced by multipliers. What is left is a sum of tables without limits, whose maximum is found exactly by
+variable elimination; the least such maximum over all multipliers is the bound. Assignments met on the way are repaired
+and improved, states that cannot be part of anything better are dropped, and branch and bound closes the rest.
+
+The effort grows with the tables that the wiring needs and not with the number of assignments: chains, branches,
+concatenations and feature pyramids are cheap, variables that all depend on each other are refused with an error. A
+range much narrower than the cost of a single change may be out of reach of the time limit.
+"""
 
 from __future__ import annotations
 
