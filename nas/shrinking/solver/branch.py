@@ -7,6 +7,7 @@ not above the best known value are dropped, and the variable on which the best a
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ ENUMERATED = 20_000
 """A node with at most so many assignments is searched completely."""
 ROOT_TRIALS, NODE_TRIALS = 200, 8
 """Evaluations of the bound at the root and at every other node."""
+REPAIRED = 0.05
+"""Once something is known, assignments are repaired if they exceed the limits by no more than this share."""
 PLANES = 12
 """Assignments that a node hands on to its children."""
 CLOSE = 0.02
@@ -57,17 +60,17 @@ class Incumbent:
     widths: np.ndarray | None = None
     value: float = -math.inf
 
-    def offer(self, relaxation: Relaxation, rows: np.ndarray) -> bool:
-        """Takes the best of ``rows`` where it respects the limits and is better."""
+    def offer(self, relaxation: Relaxation, rows: np.ndarray) -> np.ndarray | None:
+        """Takes, and returns, the best of ``rows`` where it respects the limits and is better."""
         if not len(rows):
-            return False
+            return None
         values, costs = relaxation.network.measure(rows)
         values = np.where(relaxation.bounds.violation(costs) == 0, values, -np.inf)
         best = int(values.argmax())
         if values[best] <= self.value:
-            return False
+            return None
         self.value, self.widths = float(values[best]), relaxation.network.widths(rows[best : best + 1])[0]
-        return True
+        return rows[best]
 
 
 class BranchAndBound:
@@ -112,14 +115,17 @@ class BranchAndBound:
             self.bound = min(self.bound, -heap[0].rank)
             if self.bound <= self.threshold:
                 break
-            if self.progress is not None:
-                self.progress(self.nodes, None if self.incumbent.widths is None else self.incumbent.value, self.bound)
+            self._report()
             if self.closed or time.monotonic() > self.deadline:
                 return
             node = heapq.heappop(heap)
             for child in self._expand(node):
                 heapq.heappush(heap, child)
         self.bound = self.incumbent.value
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.nodes, None if self.incumbent.widths is None else self.incumbent.value, self.bound)
 
     def _node(self, bound: float, relaxation: Relaxation, allowed: np.ndarray, result: DualResult) -> Node:
         self._made += 1
@@ -137,12 +143,13 @@ class BranchAndBound:
             self.multipliers = result.best.multipliers
             bound = min(bound, result.best.bound)
             self.bound = bound
-            self._find_assignments(relaxation, result)
-            if bound <= self.threshold:
-                return None
+            if bound > self.threshold:
+                self._find_assignments(relaxation, result)
+            self._report()
             allowed = self._kept(relaxation, result.best, allowed)
-            stuck = allowed.mean() > 0.9 or time.monotonic() > self.deadline
-            if stuck:
+            if bound <= self.threshold or not _counts(relaxation, allowed).all():
+                return None
+            if allowed.mean() > 0.9 or self.closed or time.monotonic() > self.deadline:
                 return self._node(bound, relaxation, allowed, result)
             network = relaxation.network.restrict(allowed)
             relaxation = Relaxation(network, self.bounds, find_order(network, tries=8))
@@ -155,27 +162,35 @@ class BranchAndBound:
         effort = Effort(trials, self.deadline, tolerance)
         result = minimize_bound(node.relaxation, node.multipliers, node.allowed, self.threshold, effort, _inside(node))
         if result is not None:
-            self.incumbent.offer(node.relaxation, np.array([plane.row for plane in result.planes]))
+            better = self.incumbent.offer(node.relaxation, np.array([plane.row for plane in result.planes]))
+            if better is not None and self.nodes:
+                network, multipliers = node.relaxation.network, result.best.multipliers
+                self._offer(node.relaxation, improve(network, better, self.bounds, multipliers, self.deadline))
         return result
 
     def _kept(self, relaxation: Relaxation, trial: Trial, allowed: np.ndarray) -> np.ndarray:
         """``allowed`` without the states that no better assignment can use."""
-        return allowed & (relaxation.marginals(trial.multipliers, allowed) > self.threshold)
+        return allowed & (relaxation.marginals(trial, allowed) > self.threshold)
 
     def _find_assignments(self, relaxation: Relaxation, result: DualResult) -> None:
         """Local improvement from the trials nearest to the least bound, and on the ways between them."""
-        near = _near(result)[:6]
-        rows = [trial.row for trial in near]
-        found = [row for row in (repair(relaxation.network, row, self.bounds, self.deadline) for row in rows)]
-        for first in near[:3]:
-            for second in near[:3]:
-                if first is not second:
-                    path = connect(relaxation.network, first.row, second.row, self.bounds, result.best.multipliers)
-                    found.append(path)
+        near, network, multipliers = _near(result)[:6], relaxation.network, result.best.multipliers
+        found = [
+            connect(network, first.row, second.row, self.bounds, multipliers)
+            for first, second in itertools.permutations(near[:3], 2)
+        ]
+        outside = [self.bounds.violation(plane.costs[:, None])[0] for plane in near]
+        for place in np.argsort(outside, kind="stable"):
+            if outside[place] <= REPAIRED or self.incumbent.widths is None:
+                found.append(repair(network, near[place].row, self.bounds, self.deadline))
+                self._offer(relaxation, found[-1])
         for row in found:
             if row is not None:
-                better = improve(relaxation.network, row, self.bounds, result.best.multipliers, self.deadline)
-                self.incumbent.offer(relaxation, better[None])
+                self._offer(relaxation, improve(network, row, self.bounds, multipliers, self.deadline))
+
+    def _offer(self, relaxation: Relaxation, row: np.ndarray | None) -> None:
+        if row is not None:
+            self.incumbent.offer(relaxation, row[None])
 
     def _expand(self, node: Node) -> list[Node]:
         """Processes one node; returns its children."""
@@ -190,11 +205,10 @@ class BranchAndBound:
         if bound <= self.threshold:
             return []
         allowed = self._kept(relaxation, result.best, allowed)
-        counts = np.add.reduceat(allowed, relaxation.network.starts[:-1], dtype=np.int64)
-        if (counts == 0).any():
+        counts = _counts(relaxation, allowed)
+        if not counts.all():
             return []
-        counts = counts[: relaxation.network.variables]
-        if math.prod(counts.tolist()) <= ENUMERATED:
+        if math.prod(counts[: relaxation.network.variables].tolist()) <= ENUMERATED:
             self.incumbent.offer(relaxation, _all_rows(relaxation, allowed))
             return []
         low, high = self._split(relaxation, result, allowed)
@@ -217,8 +231,7 @@ class BranchAndBound:
             states = np.flatnonzero(allowed[starts[variable] : starts[variable + 1]])
             if states[0] <= middle < states[-1]:
                 return _parts(allowed, starts, variable, int(middle))
-        counts = np.add.reduceat(allowed, starts[:-1], dtype=np.int64)[: network.variables]
-        variable = int(counts.argmax())
+        variable = int(_counts(relaxation, allowed)[: network.variables].argmax())
         states = np.flatnonzero(allowed[starts[variable] : starts[variable + 1]])
         return _parts(allowed, starts, variable, int(states[(len(states) - 1) // 2]))
 
@@ -243,6 +256,11 @@ def _rebuilt(node: Node) -> Node:
         planes = [Plane(row, plane.value, plane.costs) for row, plane in zip(rows, planes, strict=True)]
     allowed = np.ones(relaxation.network.states, dtype=bool)
     return Node(node.rank, node.number, relaxation, allowed, node.multipliers, planes)
+
+
+def _counts(relaxation: Relaxation, allowed: np.ndarray) -> np.ndarray:
+    """Allowed states of each node: ``[nodes]``."""
+    return np.add.reduceat(allowed, relaxation.network.starts[:-1], dtype=np.int64)
 
 
 def _parts(allowed: np.ndarray, starts: np.ndarray, node: int, middle: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,8 @@ from nas.shrinking.solver.elimination import Forward, MaxSum
 from nas.shrinking.solver.network import Network
 from nas.shrinking.solver.order import Order
 
+ROUNDING = 1e-14
+"""Added to a bound, times the size of its terms, so that it stays one in floating point."""
 MIX = 0.7
 """With several limits, the share of the cutting planes' optimum in the next trial; the rest is the best one so far."""
 
@@ -77,21 +79,21 @@ class Relaxation:
         forward = self._forward(multipliers, allowed)
         if not math.isfinite(forward.best):
             return None
-        bound = forward.best + self._offset(multipliers)
         row = self.maxsum.assignment(forward)[: network.variables]
         values, costs = network.measure(row[None])
-        return Trial(row, float(values[0]), costs[:, 0], multipliers, bound)
+        value, priced = float(values[0]), float(np.abs(multipliers) @ np.abs(costs[:, 0]))
+        price = self.bounds.price(multipliers)
+        bound = forward.best - float(multipliers @ network.constants) + price
+        bound += ROUNDING * (abs(value) + priced + abs(price))
+        return Trial(row, value, costs[:, 0], multipliers, bound)
 
-    def marginals(self, multipliers: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-        """The bound for every state of every node, were it chosen: ``[states]``."""
-        return self.maxsum.marginals(self._forward(multipliers, allowed)) + self._offset(multipliers)
+    def marginals(self, trial: Trial, allowed: np.ndarray | None = None) -> np.ndarray:
+        """The bound of ``trial`` for every state of every node, were it chosen: ``[states]``."""
+        forward = self._forward(trial.multipliers, allowed)
+        return self.maxsum.marginals(forward) + (trial.bound - forward.best)
 
     def _forward(self, multipliers: np.ndarray, allowed: np.ndarray | None) -> Forward:
         return self.maxsum.forward(self.network.flat_values - multipliers @ self.network.flat_costs, allowed)
-
-    def _offset(self, multipliers: np.ndarray) -> float:
-        """What the bound adds to the max-sum."""
-        return self.bounds.price(multipliers) - float(multipliers @ self.network.constants)
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class Problem:
     constants: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.variables:
+            raise BadInput("the problem has no variables: give at least one")
         values: dict[LinearForm, int] = {}
         for number, factor in enumerate(self.factors):
             for form in factor.forms:

@@ -1,4 +1,13 @@
-"""Solves a problem: the best states, a bound that no assignment can exceed, and the gap between the two."""
+"""Solves a problem: the best states, a bound that no assignment can exceed, and the gap between the two.
+
+Limits are priced by multipliers. What is left is a sum of tables without limits, whose maximum is found exactly by
+variable elimination; the least such maximum over all multipliers is the bound. Assignments met on the way are repaired
+and improved, states that cannot be part of anything better are dropped, and branch and bound closes the rest.
+
+The effort grows with the tables that the wiring needs and not with the number of assignments: chains, branches,
+concatenations and feature pyramids are cheap, variables that all depend on each other are refused with an error. A
+range much narrower than the cost of a single change may be out of reach of the time limit.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +33,8 @@ class Solution:
     ``states``: one per variable (the whole numbers themselves); empty where nothing was found. ``value`` and ``costs``
     are added up from the problem's own tables. ``bound``: no assignment within the limits has a greater value.
     ``gap``: (bound - value) / |bound|. ``proved``: the gap is within what was asked for; for an infeasible problem,
-    that no assignment respects the limits. ``nodes``: nodes of the branch and bound.
+    that no assignment respects the limits; where nothing was found in time it is False, as is ``feasible``. ``nodes``:
+    nodes of the branch and bound.
     """
 
     states: tuple[int, ...]

@@ -76,6 +76,7 @@ def test_single_changes_measure_like_rows(seed: int) -> None:
         (lambda: Problem((A,), (Factor((FIRST,), {"flops": np.ones(2, int)}),), {}), r"give whole numbers \(3,\)"),
         (lambda: Problem((A,), (Factor((FIRST,), value=np.ones(2)),), {}), r"value of factor 0 has shape \(2,\)"),
         (lambda: Problem((A,), (Factor((FIRST,), value=np.full(3, np.nan)),), {}), "NaN or inf"),
+        (lambda: Problem((), (), {}), "no variables"),
         (lambda: Problem((A,), (), {"flops": (2, 1)}), "limit of 'flops' is 2 to 1"),
     ],
 )

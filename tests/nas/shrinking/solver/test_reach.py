@@ -40,4 +40,4 @@ def test_none_where_everything_is_forbidden() -> None:
 
 def test_unknown_cost_is_refused() -> None:
     with pytest.raises(BadInput, match="unknown cost 'latency'"):
-        least_cost(Problem((), (), {"flops": (0, 1)}), "latency")
+        least_cost(Problem((Variable("a", (1,)),), (), {"flops": (0, 1)}), "latency")

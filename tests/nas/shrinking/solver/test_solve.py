@@ -14,7 +14,7 @@ from tests.nas.shrinking.solver.small_problems import brute_force, small_problem
 from tests.nas.shrinking.solver.synthetic_detector import synthetic_detector
 from workbench.errors import BadInput
 
-SEEDS = range(90)
+SEEDS = range(72)
 
 
 def check_certificate(problem: Problem, solution: Solution) -> None:
@@ -45,7 +45,7 @@ def test_small_problems_are_of_all_kinds() -> None:
     """Feasible and infeasible ones, one to three limits, ranges, long forms, forbidden combinations."""
     problems = [small_problem(seed) for seed in SEEDS]
     infeasible = sum(not math.isfinite(brute_force(problem)) for problem in problems)
-    assert 5 < infeasible < len(problems) - 70
+    assert 5 < infeasible < len(problems) - 60
     assert {len(problem.limits) for problem in problems} == {1, 2, 3}
     assert any(math.isfinite(low) for problem in problems for low, _ in problem.limits.values())
     factors = [factor for problem in problems for factor in problem.factors]
@@ -88,6 +88,13 @@ def test_no_limit_takes_the_best_of_everything() -> None:
     assert (solution.states, solution.value, solution.costs, solution.gap) == ((1, 4), 5.0, {"flops": 8}, 0.0)
 
 
+def test_variables_without_factors_take_any_state() -> None:
+    solution = solve(Problem((Variable("a", (3, 4)),), (), {"flops": (0, 9)}, {"flops": 5}))
+    assert solution.proved and solution.states[0] in (3, 4)
+    assert (solution.value, solution.costs) == (0.0, {"flops": 5})
+    assert not solve(Problem((Variable("a", (3, 4)),), (), {"flops": (0, 4)}, {"flops": 5})).feasible
+
+
 def test_limits_that_cannot_hold_are_proved_infeasible() -> None:
     variables = (Variable("a", (1, 2)), Variable("b", (1, 3)))
     cost = np.array([[10, 20], [30, 40]])
@@ -127,4 +134,21 @@ def test_costs_beyond_exact_sums_are_refused() -> None:
 
 def test_unknown_front_cost_is_refused() -> None:
     with pytest.raises(BadInput, match="known: flops"):
-        solve_front(Problem((), (), {"flops": (0, 1)}), "latency", [(0, 1)])
+        solve_front(Problem((Variable("a", (1,)),), (), {"flops": (0, 1)}), "latency", [(0, 1)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "width", "depth", "neck", "variables"),
+    [(0, 64, 8, "path", 140), (1, 64, 12, "giraffe", 200), (2, 96, 20, "path", 240), (1, 64, 20, "giraffe", 300)],
+)
+@pytest.mark.parametrize("limits", [1, 3])
+def test_large_detectors_are_solved_within_a_minute(
+    seed: int, width: int, depth: int, neck: str, variables: int, limits: int
+) -> None:
+    """Expected: a gap of 0.02 % within a few seconds of one core, in less than 500 MB."""
+    problem = synthetic_detector(seed, width, depth, neck=neck, limits=limits, fraction=0.4)
+    assert len(problem.variables) >= variables
+    solution = solve(problem, gap=0.0002, seconds=60.0)
+    check_certificate(problem, solution)
+    assert solution.proved
