@@ -21,7 +21,7 @@ from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.images import Preprocess
 from zoo.layers import fold_all
-from zoo.weights.licence import own_licence
+from zoo.weights.licence import TEACHER, own_licence
 
 PROBE_PX = 64
 
@@ -160,7 +160,7 @@ def student_lineage(student: Detector, teacher: Detector, sha256: str) -> tuple[
         "model": teacher.recipe.model,
         "licence": own_licence(teacher.info.provenance),
         "sha256": sha256,
-        "role": "teacher",
+        "role": TEACHER,
     }
     lineage = [*student.info.lineage, *teacher.info.lineage, entry]
     return tuple(item for i, item in enumerate(lineage) if item not in lineage[:i])
