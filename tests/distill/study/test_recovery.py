@@ -131,8 +131,8 @@ recover(request_in(Path(sys.argv[1]), sys.argv[2], control=True))
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same(home: Path) -> None:
     def start(name: str) -> subprocess.Popen[bytes]:
-        path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(home), name], env={**os.environ, "PYTHONPATH": path})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, str(home), name], env=environment)
 
     def answer(name: str) -> Any:
         return without_seconds(json.loads((home / "runs" / name / "recovery.json").read_text()))
