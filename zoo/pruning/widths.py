@@ -62,6 +62,7 @@ class NetworkWidths:
     """The deploy form at one input size, and the widths of its ops."""
 
     graph: Graph
+    input_px: int
     ops: tuple[OpWidths, ...]
     groups: ChannelGroups
 
@@ -81,7 +82,7 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
     blocks = {path: detector.get_submodule(path) for path in groups.blocks}
     branches = {path: block.branch_parts for path, block in blocks.items() if isinstance(block, SkippableBlock)}
     extents = _Extents(groups, _units(training, channels))
-    shapes, sources = graph.shapes(graph.fixed_px), graph.input_shapes(graph.fixed_px)
+    shapes, sources = graph.shapes(input_px), graph.input_shapes(input_px)
     fused_alone = _fused_alone(detector, groups.blocks, input_px) if branches else {}
     rows: list[OpWidths] = []
     for op, traced in zip(graph, small, strict=True):
@@ -96,7 +97,7 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
                 fused_alone=fused_alone.get(op.name, False),
             )
         )
-    return NetworkWidths(graph, tuple(rows), groups)
+    return NetworkWidths(graph, input_px, tuple(rows), groups)
 
 
 class _LabelledOps(Tracer):
