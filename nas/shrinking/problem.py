@@ -77,7 +77,7 @@ class _Builder:
         """Values, links and costs."""
         tables: dict[tuple[LinearForm, ...], dict[str, np.ndarray]] = {}
         constants = {name: int(profile.fixed_ticks) for name, profile in self.profiles.items()}
-        fused = self.widths.graph.table(self.widths.graph.fixed_px).fused
+        fused = self.widths.graph.table(self.widths.input_px).fused
         for number, op in enumerate(self.widths.ops):
             forms, costs = self._op_costs(op, float(fused[number]))
             for name, table in costs.items():

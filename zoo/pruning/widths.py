@@ -21,6 +21,7 @@ from search_spaces.ops import Op
 from workbench.errors import BadInput
 from zoo.graphs.trace_rules import RULES
 from zoo.graphs.tracer import Tracer
+from zoo.layers import SkippableBlock
 from zoo.pruning.cuts import Cuts
 from zoo.pruning.groups import TRACE_PX, ChannelGroups, traced_groups
 from zoo.pruning.label_rules import LABEL_RULES
@@ -61,6 +62,7 @@ class NetworkWidths:
     """The deploy form at one input size, and the widths of its ops."""
 
     graph: Graph
+    input_px: int
     ops: tuple[OpWidths, ...]
     groups: ChannelGroups
 
@@ -77,11 +79,12 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
     small = ops.graph(outputs, graph.name)
     if [op.kind for op in small] != [op.kind for op in graph]:
         raise BadInput(f"{graph.name}: its ops depend on the input size, so its widths cannot be followed")
-    branches = {path: detector.get_submodule(path).branch_parts for path in groups.blocks}
+    blocks = {path: detector.get_submodule(path) for path in groups.blocks}
+    branches = {path: block.branch_parts for path, block in blocks.items() if isinstance(block, SkippableBlock)}
     extents = _Extents(groups, _units(training, channels))
-    shapes, sources = graph.shapes(graph.fixed_px), graph.input_shapes(graph.fixed_px)
+    shapes, sources = graph.shapes(input_px), graph.input_shapes(input_px)
     fused_alone = _fused_alone(detector, groups.blocks, input_px) if branches else {}
-    rows = []
+    rows: list[OpWidths] = []
     for op, traced in zip(graph, small, strict=True):
         inputs, out = ops.recorded[traced.attrs[INDEX]]
         in_shapes = [shapes[i] if i >= 0 else sources[-1 - i] for i in op.inputs]
@@ -94,7 +97,7 @@ def network_widths(detector: Detector, input_px: int) -> NetworkWidths:
                 fused_alone=fused_alone.get(op.name, False),
             )
         )
-    return NetworkWidths(graph, tuple(rows), groups)
+    return NetworkWidths(graph, input_px, tuple(rows), groups)
 
 
 class _LabelledOps(Tracer):
