@@ -166,7 +166,8 @@ def _ends(result: RecoveryResult) -> list[str]:
     """The verdict and the mean curves."""
     epochs = list(result.curve(TAUGHT))
     kinds = [WORDS.get(kind, "(d)")[:3] for kind in result.runs]
-    lines = [f"{result.verdict()}.".capitalize(), "", f"| after epoch | {' | '.join(map(str, epochs))} |"]
+    verdict = result.verdict()
+    lines = [f"{verdict[0].upper()}{verdict[1:]}.", "", f"| after epoch | {' | '.join(map(str, epochs))} |"]
     lines.append("|---|" + "--:|" * len(epochs))
     for kind, word in zip(result.runs, kinds, strict=True):
         curve = result.curve(kind)
