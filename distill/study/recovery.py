@@ -167,7 +167,6 @@ def _teaching(request: RecoveryRequest, prepared: PreparedRun) -> tuple[TeacherR
 
 def _parent_ap(folder: RunFolder, request: RecoveryRequest, plan: _Plan, progress: Progress) -> float | None:
     """AP of the teacher on the validation images, from the journal if it is there; None if it knows other classes."""
-    from distill.train.detect import DetectOptions
     from distill.train.evaluate import evaluate
     from zoo.resolve import load_checkpoint
 
@@ -176,8 +175,10 @@ def _parent_ap(folder: RunFolder, request: RecoveryRequest, plan: _Plan, progres
         return None
     record = folder.latest("parent")
     if record is None:
-        options = DetectOptions(taught.input_px, taught.batch or 1, taught.device, workers=taught.data_workers)
-        result = evaluate(parent, plan.val, options, lambda text: progress.show(f"the parent: {text}"))
+        result = evaluate(
+            parent, plan.val, input_px=taught.input_px, batch=taught.batch or 1, device=taught.device,
+            data_workers=taught.data_workers, log=lambda text: progress.show(f"the parent: {text}"),
+        )  # fmt: skip
         record = {"ap": result.ap}
         folder.append("parent", record)
     progress.show(f"the parent has AP {record['ap']:.4f} on the validation images", force=True)
