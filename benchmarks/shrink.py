@@ -10,8 +10,9 @@ Every parent is cut to a share of its own latency on a device profile, by import
 starts are trained at the same steps with several seeds: the child taught by its parent, the child without a teacher,
 its architecture from random weights, and the next smaller stock size, which was trained on the large set like the
 parent. ``--tuned`` adds the child taught by the parent after it was fine-tuned on the target set for as many steps: a
-parent that does not know the target set has little to teach. One parent after the other, one seed after the other; the
-same command goes on after an interruption, and what is written to ``--out`` is complete up to there.
+parent that does not know the target set has little to teach. ``--equal`` adds a taught child that is as fast as the
+stock size. One parent after the other, one seed after the other; the same command goes on after an interruption, and
+what is written to ``--out`` is complete up to there.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from distill.data.formats.readers import open_data
 from distill.importance.measure import MeasureOptions, measure_importance
 from distill.prepare import train_from
 from distill.request import TrainRequest
+from distill.study.gain import paired
 from distill.study.recovery import RecoveryRequest, recover
-from distill.study.recovery_result import RANDOM, TAUGHT, UNTAUGHT, RecoveryResult
+from distill.study.recovery_result import RANDOM, TAUGHT, UNTAUGHT, RecoveryResult, final
 from nas.budgets import LATENCY, parse_budget
 from nas.costs import graph_costs, latency_profiles
 from nas.devices.profile import load_device
@@ -76,9 +78,9 @@ class Bench:
         graph = detector.graph(self.args.input)
         return float(graph_costs(graph, self.args.input, [self.profile]).costs[LATENCY])
 
-    def child(self, model: str) -> tuple[Path, dict[str, Any]]:
-        """The cut detector's checkpoint, made once, and what was chosen."""
-        folder = self.runs / f"child-{model}"
+    def child(self, model: str, share: float, name: str) -> tuple[Path, dict[str, Any]]:
+        """The checkpoint of ``model`` cut to ``share`` of its latency, made once, and what was chosen."""
+        folder = self.runs / f"child-{name}"
         file, told = folder / "child.safetensors", folder / "choice.json"
         if told.exists() and file.exists():
             return file, json.loads(told.read_text())
@@ -91,7 +93,7 @@ class Bench:
             parent, groups, data=data, options=options, folder=folder, progress=self.progress
         )  # fmt: skip
         parent_ms = self.latency_ms(parent)
-        budget = parse_budget(f"{self.args.share * parent_ms:.6f}ms")
+        budget = parse_budget(f"{share * parent_ms:.6f}ms")
         chooser = Chooser(parent, scores, latency_profiles([self.profile]), self.args.input)
         choice = chooser.choose([budget], seconds=self.args.solver_seconds, report=self.progress.show)
         child = copy.deepcopy(parent)
@@ -122,12 +124,12 @@ class Bench:
     def run(self, pair: str, report: Callable[[str], None]) -> None:
         """Train everything of one pair; ``report`` takes its part of the page after every seed."""
         model, _, stock = pair.partition(":")
-        child, facts = self.child(model)
+        child, facts = self.child(model, self.args.share, model)
         stock_ms = self.latency_ms(load(self.checkpoint(stock))) if stock else 0.0
 
-        def write(result: RecoveryResult) -> None:
+        def write(result: RecoveryResult, *more: str) -> None:
             write_atomic(self.out / f"{model}.csv", result.to_csv())
-            lines = [*self._table(model, stock, result, facts, stock_ms), "", *_ends(result), ""]
+            lines = [*self._table(model, stock, result, facts, stock_ms), "", *_ends(result), "", *more]
             report("\n".join(lines))
 
         request = self.request(child, model, stock)
@@ -140,6 +142,30 @@ class Bench:
                 facts["tuned_ap"] = tuned.parent_ap
                 result = _combined(tuned, result)
             write(result)
+        if self.args.equal and stock:
+            equal, ms = self._equal(model, stock_ms / facts["parent_ms"])
+            write(result, self._at_equal_latency(model, stock, equal, ms, result), "")
+
+    def _equal(self, model: str, share: float) -> tuple[RecoveryResult, float]:
+        """A child as fast as the stock size, taught; and its latency in ms."""
+        child, facts = self.child(model, share, f"{model}-equal")
+        teacher = self.tuned(model) if self.args.tuned else self.checkpoint(model)
+        training = self.training("", f"recover-{model}-equal", self.args.epochs)
+        result = recover(RecoveryRequest(str(child), str(teacher), training, seeds=self.args.seeds))
+        return result, float(facts["child_ms"])
+
+    def _at_equal_latency(
+        self, model: str, stock: str, equal: RecoveryResult, ms: float, result: RecoveryResult
+    ) -> str:
+        """The child that is as fast as the stock size against it, in a sentence."""
+        write_atomic(self.out / f"{model}-equal.csv", equal.to_csv())
+        kind = next(kind for kind in result.runs if kind not in WORDS)
+        gain = paired(final(result.runs[kind]), final(equal.runs[TAUGHT]))
+        low, high = gain.interval or (None, None)
+        return (
+            f"At {stock}'s latency ({ms:.2f} ms) the taught child has AP {equal.ap:.4f}, {gain.mean:+.4f} to {stock} "
+            f"(95 % interval {_range(low, high, signed=True)}, {len(gain.differences)} seeds)."
+        )
 
     def request(self, child: Path, model: str, stock: str) -> RecoveryRequest:
         """The recovery of one child with all controls."""
@@ -216,12 +242,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--importance-images", type=int, default=256)
     parser.add_argument("--solver-seconds", type=float, default=60.0)
     parser.add_argument("--tuned", action="store_true", help="also teach by the parent fine-tuned on the target set")
+    parser.add_argument("--equal", action="store_true", help="also cut to the stock size's latency, and teach that")
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(words)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     bench = Bench(args)
     bench.out.mkdir(parents=True, exist_ok=True)
     command = f"python benchmarks/shrink.py --epochs {args.epochs} --seeds {args.seeds} --share {args.share:g}"
+    command += " --tuned" * args.tuned + " --equal" * args.equal
     head = (
         f"`{command}`; {args.device} at {args.input} px; recipe small with {', '.join(CHANGES)}, batch {args.batch}, "
         f"{args.epochs} epochs; AP on the validation images after the last epoch, seeds 0 to {args.seeds - 1}; "

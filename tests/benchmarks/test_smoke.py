@@ -41,7 +41,7 @@ SMALLEST = {
     "search_workers": ["--steps", "4000", "--repeats", "1"],
     "shrink": [
         "--trained", "trained", "--data", "data", "--pairs", "yolox-nano:yolox-nano", "--epochs", "1", "--seeds", "1",
-        "--batch", "4", "--share", "0.7", "--importance-images", "8", "--tuned", "--quiet",
+        "--batch", "4", "--share", "0.7", "--importance-images", "8", "--tuned", "--equal", "--quiet",
     ],
     "speed_limits": ["--quick"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
