@@ -27,8 +27,8 @@ def cut_text(summary: CutSummary, ascii: bool = False) -> str:
         channels, kept = sum(width.channels for width in widths), sum(width.kept for width in widths)
         rows.append([module, channels, kept, _bar(kept / channels, ascii), _widths(widths)])
     header = ["module", "channels", "kept", "", "widths of its channel groups (- skipped)"]
-    lines = table(header, rows).splitlines()
-    return "\n".join([*textwrap.wrap(summary.text(), WIDTH), "", *(line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines)])
+    lines = [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in table(header, rows).splitlines()]
+    return "\n".join([*textwrap.wrap(summary.text(), WIDTH), "", *lines])
 
 
 def _bar(share: float, ascii: bool) -> str:

@@ -92,9 +92,8 @@ def _origin(manifest: Manifest) -> Origin | None:
 
 def _network(manifest: Manifest) -> tuple[Graph, str, str]:
     """Graph, family and NMS of a checkpoint's network."""
-    import torch
-
-    from zoo.factory import build_recipe, family_of
+    from zoo.factory import family_of
+    from zoo.pruning.summary import uncut_network
 
     recipe, arch = manifest.recipe, manifest.recipe.architecture
     if arch is None:
@@ -104,8 +103,8 @@ def _network(manifest: Manifest) -> tuple[Graph, str, str]:
         family = "damo-yolo" if published else "searched"
         if not recipe.cuts:
             return lower(arch), family, nms_of(manifest.branch == "one_to_one")
-    with torch.device("meta"):
-        detector = build_recipe(recipe)
+    detector = uncut_network(recipe)
+    detector.recipe = recipe  # graph() builds the network anew, and cuts it
     detector.choose_branch(manifest.branch)
     return detector.graph(manifest.info.input_px), family, nms_of(detector.end2end)
 
