@@ -68,14 +68,9 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
         source="training" if accuracy else "checkpoint",
         digest="" if arch is None else arch.digest(),
         facts=tuple(facts),
-        sha256=_sha256(file),
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         origin=_origin(manifest),
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _origin(manifest: Manifest) -> Origin | None:

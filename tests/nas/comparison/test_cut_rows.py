@@ -96,7 +96,8 @@ def test_the_page_draws_the_lines(window: str, tmp_path: Path) -> None:
     const spoken = document.querySelector('#chart [role=option][aria-label^="half"]').getAttribute('aria-label');
     document.querySelector('#chart [role=option][aria-label^="half"]').focus();
     const told = document.getElementById('details').textContent;
-    ({points, lines, spoken, told, over: document.documentElement.scrollWidth - document.documentElement.clientWidth})"""
+    const root = document.documentElement;
+    ({points, lines, spoken, told, over: root.scrollWidth - root.clientWidth})"""
     seen, log = ask(page(made(), "All"), script, tmp_path, window)
     at = seen["points"]
     wanted = [[*at[parent], *at[child]] for parent, child in (("big", "half"), ("big", "third"), ("half", "bare"))]
