@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,14 @@ class RecoveryRequest:
     seeds: int = 1
 
 
-def recover(request: RecoveryRequest) -> RecoveryResult:
-    """Train the child and its controls, and write ``recovery.json``, ``recovery.csv`` and TensorBoard curves."""
+def recover(
+    request: RecoveryRequest, after_seed: Callable[[RecoveryResult], None] = lambda result: None
+) -> RecoveryResult:
+    """Train the child and its controls, and write ``recovery.json``, ``recovery.csv`` and TensorBoard curves.
+
+    Args:
+        after_seed: called after every seed with what there is so far, which is complete up to that seed.
+    """
     plan = _plan(request)
     folder = _open_folder(request, plan)
     from workbench.events import EventWriter
@@ -69,10 +76,10 @@ def recover(request: RecoveryRequest) -> RecoveryResult:
         for seed in range(request.train.seed, request.train.seed + request.seeds):
             for kind in plan.requests:
                 trained[kind][seed] = _train(runs, plan, kind, seed)
-            # what is there is complete, should the rest never be trained
             result = RecoveryResult(folder.folder, trained, plan.notes)
             write_atomic(folder.folder / "recovery.json", json.dumps(result.to_dict(), indent=1, allow_nan=False))
             write_atomic(folder.folder / "recovery.csv", result.to_csv())
+            after_seed(result)
         with EventWriter(folder.folder / "events") as board:
             _write_curves(board, result)
         return result
