@@ -21,8 +21,10 @@ import io
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ import torch
 
 import zoo
 from distill.data.formats.readers import open_data
+from distill.data.synthetic.synth import make
 from distill.importance.measure import MeasureOptions, measure_importance
 from distill.importance.methods import IMPORTANCES
 from distill.importance.norm import Norm
@@ -108,7 +111,7 @@ def main(words: list[str] | None = None) -> None:
     """Measure, write the CSV and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parents", nargs="*", metavar="FILE", help="trained detectors, or names for random weights")
-    parser.add_argument("--data", metavar="DIR", help="labeled data with train and val")
+    parser.add_argument("--data", metavar="DIR", help="labeled data with train and val (default: synthetic images)")
     parser.add_argument("--images", type=int, default=128, help="images that measure importance (default: %(default)s)")
     parser.add_argument("--val", type=int, default=64, help="images that measure the truth (default: %(default)s)")
     parser.add_argument("--input", type=int, metavar="PX", help="side of the input (default: the detector's own)")
@@ -129,8 +132,16 @@ def main(words: list[str] | None = None) -> None:
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The removals of all parents; the CSV grows parent by parent."""
-    if not args.parents or not args.data:
-        raise BadInput("give trained detectors and --data, or --report")
+    if not args.parents:
+        raise BadInput("give trained detectors, or --report")
+    with ExitStack() as stack:
+        if not args.data:
+            args.data = Path(stack.enter_context(TemporaryDirectory())) / "data"
+            make(args.data, 2 * (args.images + args.val), args.seed)
+        return _measure(args)
+
+
+def _measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     progress = Progress(args.quiet)
     for file in args.parents:
@@ -251,7 +262,8 @@ def report(rows: Sequence[dict[str, Any]], seed: int = 0) -> str:
                     choices.append([parent, kind, f"{share:.0%}", by, *_against_random(some, by, seed)])
     first = table(("parent", "removed", "method", "removals", "Spearman", "95 %", "Kendall", "95 %"), correlations)
     header = ("parent", "removed", "share", "chosen by", "mean rise", "random's", "difference", "95 %", "better in")
-    return f"forecast against measured rise of the loss\n{first}\n\nrise by who chooses the units\n{table(header, choices)}"
+    second = table(header, choices)
+    return f"forecast against measured rise of the loss\n{first}\n\nrise by who chooses the units\n{second}"
 
 
 def _correlations(rows: Sequence[dict[str, Any]], method: str, seed: int) -> list[Any]:
