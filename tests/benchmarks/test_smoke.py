@@ -29,6 +29,10 @@ SMALLEST = {
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
+    "importance": [
+        "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
+        "--out", "rows.csv", "--quiet",
+    ],
     "latency_cpu": [
         "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
         "--rounds", "3", "--seconds", "0.1",

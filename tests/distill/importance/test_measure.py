@@ -27,7 +27,10 @@ from zoo.detector import Detector, Info, Recipe
 from zoo.factory import build_recipe
 from zoo.pruning.groups import ChannelGroups, channel_groups
 
-SMALLEST = ("yolo11n", "yolo26n", "yolox-nano", "yolov7", "damo-yolo-ns", "rtdetrv2-s")
+SMALLEST = [
+    "yolox-nano", "damo-yolo-ns",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("yolo11n", "yolo26n", "yolov7", "rtdetrv2-s")),
+]  # fmt: skip
 DATA_METHODS = [name for name in IMPORTANCES if name != "norm"]
 
 
