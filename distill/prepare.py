@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.request import TrainRequest, run_name
-from distill.teach.request import make_task, same_network
+from distill.teach.request import make_task
+from distill.teach.same_network import same_network
 from distill.train.parallel.worker_request import check_batch, check_worker_device
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
     from distill.data.dataset import DataSet
+    from distill.train.inherit import InheritedStudent
     from distill.train.loop import Loop
     from distill.train.recipe import TrainRecipe
     from distill.train.run import TrainResult
@@ -58,7 +60,7 @@ class PreparedRun:
     provenance: dict[str, Any]
     """Origin of the weights, as the checkpoints record it."""
     remark: str
-    """A note that is logged before training."""
+    """Lines that are logged before training."""
 
     @property
     def name(self) -> str:
@@ -143,8 +145,8 @@ class PreparedRun:
 
         request = self.request
         folder = self.open_folder() if group().writes else RunFolderReader(self.folder)
-        if self.remark:
-            log(self.remark, force=True)
+        for line in self.remark.splitlines():
+            log(line, force=True)
         log(
             f"{len(self.data)} training images, {len(self.val)} to validate, {len(self.data.classes)} classes; "
             f"recipe {self.recipe.name}, {self.recipe.epochs} epochs", force=True,
@@ -205,10 +207,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     px = request.input_px or detector.info.input_px
     if px < 64 or px % 32:
         raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
-    from distill.train.transfer import adapt_classes
-
-    torch.manual_seed(request.seed)
-    detector, new_tensors = adapt_classes(detector, data.classes)
+    detector, inherited, remark = _fit_to_data(request, detector, data)
     recipe = choose_recipe(request, detector.family, len(data))
     precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
     recipe = dataclasses.replace(recipe, precision=precision)
@@ -229,11 +228,31 @@ def prepare(request: TrainRequest) -> PreparedRun:
         **teacher_settings,
     }  # fmt: skip
     provenance = _provenance(request, settings, detector, trained)
-    remark = ""
-    if new_tensors:
-        names = ", ".join(new_tensors[:4])
-        remark = f"{len(new_tensors)} tensors are initialized anew for {len(data.classes)} classes: {names} ..."
+    if inherited is not None:
+        settings |= inherited.settings
+        provenance |= {"started_from": "inherited weights", "inherited": inherited.provenance}
     return PreparedRun(request, task, data, val, recipe, px, settings, provenance, remark)
+
+
+def _fit_to_data(
+    request: TrainRequest, detector: Detector, data: DataSet
+) -> tuple[Detector, InheritedStudent | None, str]:
+    """The detector with the data's class map, what it inherits, and a remark about its weights."""
+    import torch
+
+    from distill.train.inherit import inherit_student
+    from distill.train.transfer import adapt_classes
+
+    if request.inherit is not None:
+        inherited = inherit_student(detector, data.classes, request.inherit, request.seed)
+        return inherited.detector, inherited, inherited.remark
+    torch.manual_seed(request.seed)
+    detector, new_tensors = adapt_classes(detector, data.classes)
+    if not new_tensors:
+        return detector, None, ""
+    names = ", ".join(new_tensors[:4])
+    text = f"{len(new_tensors)} tensors are initialized anew for {len(data.classes)} classes: {names} ..."
+    return detector, None, text
 
 
 def _import_packages() -> None:
@@ -304,6 +323,10 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
     """The detector to train, and whether its weights are trained already."""
     from zoo.resolve import resolve_detector
 
+    if request.weights is not None and request.inherit is not None:
+        raise BadInput(
+            "--weights and --inherit: give one of the two; --weights is for a checkpoint of the same network"
+        )
     detector, trained = resolve_detector(request.model, request.seed)
     if request.weights is not None:
         weights, _ = resolve_detector(request.weights, request.seed)

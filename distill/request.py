@@ -17,6 +17,8 @@ class TrainRequest:
     data: str
     val: str | None = None
     weights: str | None = None
+    inherit: str | None = None
+    """Checkpoint of another detector of the family, whose weights this one takes over."""
     recipe: str | None = None
     changes: tuple[str, ...] = ()
     """Settings of the recipe to change, as ``KEY=VALUE``."""

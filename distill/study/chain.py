@@ -43,13 +43,14 @@ def train_chain(request: TrainRequest, models: tuple[str, ...]) -> tuple[TrainRe
     name = run_name(request)
     prepare(request)  # a missing file is reported before hours are spent on the links
     for model in models:
-        resolve_student(dataclasses.replace(request, model=model, weights=None))
+        resolve_student(dataclasses.replace(request, model=model, weights=None, inherit=None))
     results: list[TrainResult] = []
     for number, model in enumerate(models, start=1):
         link = dataclasses.replace(
             request,
             model=model,
             weights=None,
+            inherit=None,
             teaching=teaching.with_cache_below(f"link-{number}"),
             runs=str(Path(request.runs) / name / BELOW),
             name=f"{number}-{folder_name(model)}",

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def distill(
     model: Text, data: Text, teacher: Text | Sequence[Text], *, val: Text | None = None, weights: Text | None = None,
-    recipe: Text | None = None, changes: Changes = (), epochs: int | None = None, batch: int | None = None,
-    input_px: int | None = None, device: str = "cpu", precision: str | None = None, data_workers: int | None = None,
-    workers: int | None = None, gpus_per_worker: int | None = None, cpus_per_worker: int | None = None,
+    inherit: Text | None = None, recipe: Text | None = None, changes: Changes = (), epochs: int | None = None,
+    batch: int | None = None, input_px: int | None = None, device: str = "cpu", precision: str | None = None,
+    data_workers: int | None = None, workers: int | None = None, gpus_per_worker: int | None = None, cpus_per_worker: int | None = None,
     address: str | None = None, seed: int = 0, deterministic: bool = False, name: str | None = None,
     runs: Text = "runs", fresh: bool = False, quiet: bool = False,
     teacher_weights: Text | Sequence[Text] = (), chain: str | Sequence[str] | None = None, control: bool = False,
@@ -54,9 +54,9 @@ def distill(
     views = () if cache_views is None else (f"views={cache_views}",)
     request = TrainRequest(
         model=text_of(model), data=text_of(data), val=optional_text(val), weights=optional_text(weights),
-        recipe=optional_text(recipe), changes=(*changes_of(changes), *views), epochs=epochs, batch=batch,
-        input_px=input_px, device=device, precision=precision, data_workers=data_workers, seed=seed,
-        deterministic=deterministic, name=name, runs=text_of(runs), fresh=fresh, quiet=quiet,
+        inherit=optional_text(inherit), recipe=optional_text(recipe), changes=(*changes_of(changes), *views),
+        epochs=epochs, batch=batch, input_px=input_px, device=device, precision=precision,
+        data_workers=data_workers, seed=seed, deterministic=deterministic, name=name, runs=text_of(runs), fresh=fresh, quiet=quiet,
         teaching=TeacherRequest(
             texts_of(teacher), texts_of(teacher_weights), teacher_input_px, texts_of(features),
             optional_texts(responses), share, teacher_half, optional_text(cache), cache_gb,

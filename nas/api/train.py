@@ -25,11 +25,12 @@ def changes_of(changes: Changes) -> tuple[str, ...]:
 
 
 def train(
-    model: Text, data: Text, *, val: Text | None = None, weights: Text | None = None, recipe: Text | None = None,
-    changes: Changes = (), epochs: int | None = None, batch: int | None = None, input_px: int | None = None,
-    device: str = "cpu", precision: str | None = None, data_workers: int | None = None, workers: int | None = None,
-    gpus_per_worker: int | None = None, cpus_per_worker: int | None = None, address: str | None = None, seed: int = 0,
-    deterministic: bool = False, name: str | None = None, runs: Text = "runs", fresh: bool = False, quiet: bool = False,
+    model: Text, data: Text, *, val: Text | None = None, weights: Text | None = None, inherit: Text | None = None,
+    recipe: Text | None = None, changes: Changes = (), epochs: int | None = None, batch: int | None = None,
+    input_px: int | None = None, device: str = "cpu", precision: str | None = None, data_workers: int | None = None,
+    workers: int | None = None, gpus_per_worker: int | None = None, cpus_per_worker: int | None = None,
+    address: str | None = None, seed: int = 0, deterministic: bool = False, name: str | None = None,
+    runs: Text = "runs", fresh: bool = False, quiet: bool = False,
 ) -> TrainResult:  # fmt: skip
     """Train a detector; the same call resumes an interrupted run and ends with the same weights.
 
@@ -38,6 +39,7 @@ def train(
         data: training data (COCO JSON, YOLO text folders or Pascal VOC), with a val split unless ``val`` is given.
         val: validation data.
         weights: checkpoint to start from; matching tensors are loaded.
+        inherit: checkpoint of another detector of the family, whose weights are taken over.
         recipe: name of a recipe or a YAML file; None: ``small`` below 5,000 images, else the family's.
         changes: settings of the recipe to change.
         epochs: None takes the recipe's.
@@ -59,8 +61,8 @@ def train(
     """
     return train_from(TrainRequest(
         model=text_of(model), data=text_of(data), val=optional_text(val), weights=optional_text(weights),
-        recipe=optional_text(recipe), changes=changes_of(changes), epochs=epochs, batch=batch, input_px=input_px,
-        device=device, precision=precision, data_workers=data_workers, seed=seed, deterministic=deterministic,
-        name=name, runs=text_of(runs), fresh=fresh, quiet=quiet,
+        inherit=optional_text(inherit), recipe=optional_text(recipe), changes=changes_of(changes), epochs=epochs,
+        batch=batch, input_px=input_px, device=device, precision=precision, data_workers=data_workers, seed=seed,
+        deterministic=deterministic, name=name, runs=text_of(runs), fresh=fresh, quiet=quiet,
         workers=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
     ))  # fmt: skip

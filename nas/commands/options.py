@@ -56,6 +56,12 @@ def add_weights_option(add: Any) -> None:
     add("--weights", metavar="FILE", help="checkpoint (.safetensors) to start from; matching tensors are loaded")
 
 
+def add_inherit_option(add: Any) -> None:
+    """``--inherit``."""
+    add("--inherit", metavar="FILE", help="checkpoint (.safetensors) of a larger, smaller or otherwise different "
+        "detector of the family; its weights are taken over as far as they fit")  # fmt: skip
+
+
 def add_recipe_option(add: Any, defaults: TrainingDefaults = PLAIN) -> None:
     """``--recipe``."""
     add("--recipe", metavar="R", help=f"name of a recipe or a YAML file (default: {defaults.recipe})")

@@ -7,6 +7,7 @@ examples:
   nas data synth my-data --images 600
   nas train runs/search/best.yaml --data my-data
   nas train yolox-s --weights yolox_s.safetensors --data my-data --epochs 50
+  nas train runs/search/best.yaml --inherit damo-yolo-s.safetensors --data my-data
   nas train damo-yolo-t --data my-data --recipe damo-yolo --set lr=0.005 --batch 32 --device cuda
   nas train damo-yolo-t --data my-data --batch 32 --workers 4 --gpus-per-worker 1
 """
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model_argument(add)
     options.add_data_options(add)
     options.add_weights_option(add)
+    options.add_inherit_option(add)
     options.add_recipe_option(add)
     options.add_training_options(add)
     options.add_input_option(add)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.report.canvas import ANCHOR, BUDGET, FRONT, INK, new_figure, to_png
-from zoo.pruning.widths import GroupWidth, group_widths
+from zoo.pruning.group_widths import GroupWidth, group_widths
 
 if TYPE_CHECKING:
     from workbench.events import EventWriter

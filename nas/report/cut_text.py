@@ -9,8 +9,8 @@ from nas.report.architecture_text import WIDTH
 from workbench.console import table
 
 if TYPE_CHECKING:
+    from zoo.pruning.group_widths import GroupWidth
     from zoo.pruning.summary import CutSummary
-    from zoo.pruning.widths import GroupWidth
 
 BAR_COLUMNS = 16
 BLOCKS = {False: ("█", "░"), True: ("#", ".")}

@@ -13,8 +13,8 @@ from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
 from zoo.pruning.apply import apply_cuts
 from zoo.pruning.cuts import Cuts
+from zoo.pruning.group_widths import GroupWidth, group_widths
 from zoo.pruning.groups import ChannelGroups, channel_groups
-from zoo.pruning.widths import GroupWidth, group_widths
 
 
 @dataclass(frozen=True, slots=True)

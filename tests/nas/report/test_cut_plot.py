@@ -16,7 +16,7 @@ from tests.zoo.pruning.children import groups_of, some_cuts
 from workbench.events import EventWriter, png_size
 from zoo.detector import Recipe
 from zoo.pruning.cuts import Cuts
-from zoo.pruning.widths import group_widths
+from zoo.pruning.group_widths import group_widths
 
 
 def test_every_group_has_a_bar_of_its_width_and_of_what_stays() -> None:

@@ -10,9 +10,9 @@ from tests.distill.tiny import tiny_detector
 from tests.zoo.pruning.children import child_of, groups_of, some_cuts
 from zoo.detector import Recipe
 from zoo.factory import build, build_recipe
+from zoo.pruning.group_widths import group_widths
 from zoo.pruning.groups import channel_groups
 from zoo.pruning.summary import summarize_cuts
-from zoo.pruning.widths import group_widths
 
 
 def test_a_summary_counts_what_the_modules_have() -> None:

@@ -1,0 +1,1 @@
+"""The parts of ``zoo.weights.inherit``: pairs of tensors, maps of channels, values, and the report."""
