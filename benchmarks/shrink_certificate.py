@@ -34,7 +34,7 @@ HEADER = (
 
 
 def drawn_importance(parent: Detector, seed: int) -> ImportanceScores:
-    """Importance of a trained detector is skewed: a gamma distribution of shape 1/2 within groups, and of group means."""
+    """Skewed, as that of trained detectors: a gamma distribution of shape 1/2 within groups, and one of their means."""
     groups, rng = channel_groups(parent), np.random.default_rng(seed)
     units = {g.name: rng.gamma(2.0) * rng.gamma(0.5, size=len(g)) for g in groups.groups}
     blocks = {path: sum(float(units[g.name].sum()) for g in groups.groups if g.block == path) for path in groups.blocks}
