@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from distill.importance.methods import find_importance
 from distill.request import TrainRequest
 from nas.api.arguments import Text, optional_text, text_of, texts_of
+from nas.api.compare import DEFAULT_DEVICES
 from nas.api.train import Changes, changes_of
+from nas.comparison.gather import compare
+from nas.comparison.write import write_comparison
 from nas.shrinking.choice import GAP
 from nas.shrinking.problem import DEFAULT_GRID
 from nas.shrinking.request import ShrinkRequest
 from nas.shrinking.result import ShrinkResult
 from nas.shrinking.run import run_shrink
+from workbench.console import Progress
 
 
 def shrink(
@@ -55,8 +60,23 @@ def shrink(
             precision=precision, data_workers=data_workers, seed=seed, quiet=quiet,
         )  # fmt: skip
     compares = control or bool(texts_of(against))
-    return run_shrink(ShrinkRequest(
+    request = ShrinkRequest(
         text_of(parent), texts_of(budget), texts_of(device), train, importance, images, grid, input_px, front, rounds,
         control, texts_of(against), (3 if compares else 1) if seeds is None else seeds, seed, gap, time_limit_s, name,
         text_of(runs), fresh, pictures, quiet,
-    ))  # fmt: skip
+    )  # fmt: skip
+    result = run_shrink(request)
+    if pictures:
+        _write_page(request, result)
+    return result
+
+
+def _write_page(request: ShrinkRequest, result: ShrinkResult) -> None:
+    """The comparison page of parent, children and the checkpoints that they were trained against."""
+    subjects = [request.parent, *(str(child.file) for child in result.children), *request.against]
+    progress = Progress(request.quiet)
+    try:
+        comparison = compare(subjects, request.devices or DEFAULT_DEVICES, only=[], log=progress.show)
+        write_comparison(comparison, str(result.folder), f"{Path(request.parent).stem} and its children")
+    finally:
+        progress.done()
