@@ -138,7 +138,7 @@ def test_a_decoder_keeps_its_first_layers() -> None:
 
 
 def test_heads_go_as_a_whole_and_outputs_stay() -> None:
-    parent, groups = parent_of("rtdetrv2-s")
+    _, groups = parent_of("rtdetrv2-s")
     heads = [group for group in groups.groups if group.layer.endswith("self_attn.qkv")]
     assert heads and all(group.channels.shape == (8, 96) for group in heads)
     fixed = {"head.scores.2", "head.boxes.2.layers.2", "head.cell_scores"}

@@ -38,6 +38,6 @@ def test_cuts_are_read_back() -> None:
     ],
 )  # fmt: skip
 def test_wrong_data_are_refused_in_one_line(data: object) -> None:
-    with pytest.raises(BadInput, match="^cuts") as error:
+    with pytest.raises(BadInput, match=r"^cuts") as error:
         Cuts.from_dict(data)
     assert "\n" not in str(error.value) and len(str(error.value)) < 300

@@ -1,4 +1,4 @@
-"""Costs summed from the tables over widths equal those of the traced child, in every family."""
+"""Costs summed from the problem's tables equal those of the traced child, in every family."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ def test_costs_equal_those_of_the_child(model: str, input_px: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["yolo11n", "yolo11m", "yolov7", "damo-yolo-m", "rtdetrv2-s", "rtdetrv2-l", "yolox-m"])
+@pytest.mark.parametrize(
+    "model", ["yolo11n", "yolo11m", "yolov7", "damo-yolo-m", "rtdetrv2-s", "rtdetrv2-l", "yolox-m"]
+)
 def test_costs_of_larger_networks(model: str) -> None:
     check(model, 640, 4)
