@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.request import TrainRequest, run_name
-from distill.teach.request import make_task, same_network
+from distill.teach.request import make_task
+from distill.teach.same_network import same_network
 from distill.train.parallel.worker_request import check_batch, check_worker_device
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package
@@ -343,8 +344,10 @@ def resolve_student(request: TrainRequest) -> tuple[Detector, bool]:
 
 def _provenance(request: TrainRequest, settings: dict[str, Any], detector: Detector, trained: bool) -> dict[str, Any]:
     import workbench
+    from zoo.pruning.lineage import kept_provenance
 
     return {
+        **kept_provenance(detector),
         "trained_with": f"nas-workbench {workbench.__version__}", "data": Path(request.data).name,
         "data_sha256": settings["data_sha256"], "val_sha256": settings["val_sha256"],
         "started_from": dict(detector.info.provenance) if trained else "random weights",

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from nas.api.predict import predict as predict
     from nas.api.score import score as score
     from nas.api.search import search as search
+    from nas.api.shrink import shrink as shrink
     from nas.api.train import train as train
     from nas.api.tune import tune as tune
 
 FUNCTIONS = (
-    "search", "score", "cost", "latency", "bench", "calibrate", "train", "distill", "evaluate", "predict", "export",
-    "tune", "compare",
+    "search", "shrink", "score", "cost", "latency", "bench", "calibrate", "train", "distill", "evaluate", "predict",
+    "export", "tune", "compare",
 )  # fmt: skip
 """The API. Each function is in ``nas.api``, in the module of its name."""
 

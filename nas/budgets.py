@@ -1,7 +1,7 @@
 """From ``"3ms"`` to a typed budget: a quantity, a range, and where it applies.
 
-Forms: ``3ms``, ``20GFLOPs``, ``9Mparams``, ``25layers``, ``64MBact``; a range ``2.5..3ms``; a device in
-front where several are searched at once (``t4:3ms``). A single value is an upper bound.
+Forms: ``3ms``, ``20GFLOPs``, ``9Mparams``, ``18MBweights`` (in FP16), ``25layers``, ``64MBact``; a range
+``2.5..3ms``; a device in front where several are searched at once (``t4:3ms``). A single value is an upper bound.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def quantity_of(cost: str) -> str:
     return cost.partition("@")[0]
 
 
-EXAMPLES = "3ms, 9Mparams, 20GFLOPs, 25layers or 64MBact"
+EXAMPLES = "3ms, 9Mparams, 18MBweights, 20GFLOPs, 25layers or 64MBact"
+WEIGHT_BYTES = 2
+"""Bytes of one weight (FP16), as of one activation."""
 
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS: dict[str, tuple[str, float]] = {
@@ -40,6 +42,7 @@ _UNITS: dict[str, tuple[str, float]] = {
 _UNITS |= {f"{p}{unit}": (FLOPS, f) for p, f in _PREFIX.items() for unit in ("FLOPs", "FLOPS", "flops")}
 _UNITS |= {f"{p}params": (PARAMS, f) for p, f in _PREFIX.items()}
 _UNITS |= {f"{p}Bact": (ACT, f) for p, f in _PREFIX.items()} | {"layers": (LAYERS, 1.0)}
+_UNITS |= {f"{p}Bweights": (PARAMS, f / WEIGHT_BYTES) for p, f in _PREFIX.items()}
 
 _SHOW = {
     LATENCY: ("ms", 1.0),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, latency_on
+from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, Budget, latency_on
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import StageNumbers
@@ -41,6 +41,32 @@ def latency_profiles(device: DeviceProfile | Sequence[DeviceProfile] | None) -> 
     if len(named) < len(profiles):
         raise BadInput(f"a device is named twice: {', '.join(p.name for p in profiles)}")
     return named
+
+
+def budget_cost(profiles: Mapping[str, DeviceProfile], budget: Budget) -> str:
+    """The cost that a budget limits; a latency budget must name its device where there are several."""
+    if budget.quantity != LATENCY:
+        if budget.device is not None:
+            raise BadInput(f"budget {budget}: only a latency belongs to a device; leave out {budget.device}:")
+        return budget.quantity
+    devices = {profile.name: name for name, profile in profiles.items()}
+    if not devices:
+        raise BadInput(f"budget {budget} needs a device: add --device t4 (see `nas devices`)")
+    if budget.device is None:
+        if len(devices) > 1:
+            example = f"{next(iter(devices))}:{budget}"
+            raise BadInput(f"budget {budget} names no device, and there are {len(devices)}: write {example}")
+        return LATENCY
+    if budget.device not in devices:
+        known = " --device ".join(devices)
+        raise BadInput(f"budget {budget} is for device {budget.device!r}, but the search has --device {known}")
+    return devices[budget.device]
+
+
+def whole_limit(budget: Budget, unit: float) -> tuple[int, int]:
+    """Lowest and highest whole number of ``unit`` within a budget."""
+    # A budget of 3 ms means at most 3.0000 ms: round towards the inside, with room for binary fractions.
+    return max(0, int(np.ceil(budget.low / unit - 1e-6))), int(np.floor(budget.high / unit + 1e-6))
 
 
 def table_costs(table: OpTable, profiles: Mapping[str, DeviceProfile]) -> dict[str, Num]:

@@ -62,7 +62,7 @@ def build_table(ops: tuple[Op, ...], inputs: list[Shape], shapes: list[Shape], o
     fused = fused_ops(ops, outputs)
     rows: dict[str, list[Num]] = {name: [] for name in NUMERIC}
     for index, op in enumerate(ops):
-        row = _row(op, [shapes[i] if i >= 0 else inputs[-1 - i] for i in op.inputs], shapes[index])
+        row = op_row(op, [shapes[i] if i >= 0 else inputs[-1 - i] for i in op.inputs], shapes[index])
         row["fused"] = 1.0 if fused[index] else 0.0
         row["count"] = op.count
         for name in NUMERIC:
@@ -121,7 +121,7 @@ def fused_ops(ops: tuple[Op, ...], outputs: Sequence[int] = ()) -> list[bool]:
     return fused
 
 
-def _row(op: Op, inputs: list[Shape], out: Shape) -> dict[str, Num]:
+def op_row(op: Op, inputs: list[Shape], out: Shape) -> dict[str, Num]:
     """Numeric columns of one op from its fields and shapes."""
     area = op.k[0] * op.k[1]
     out_elems = product(out)

@@ -160,6 +160,13 @@ class Detector(nn.Module, abc.ABC):
             self.fused = True
         return self
 
+    def deploy_twin(self) -> Detector:
+        """The deploy form of the branch in use on the meta device, without weights."""
+        with torch.device("meta"):
+            twin = self.untrained()
+        twin.choose_branch(self.branch)
+        return twin.eval().fuse()
+
     def untrained(self) -> Detector:
         """A detector of the same recipe with fresh weights, in training form."""
         detector = type(self)(self.recipe)
@@ -187,10 +194,7 @@ class Detector(nn.Module, abc.ABC):
         size = (input_px, input_px) if isinstance(input_px, int) else input_px
         if min(size) < 32 or size[0] % 32 or size[1] % 32:
             raise BadInput(f"input of {size[0]} x {size[1]} pixels: both sides must be multiples of 32")
-        with torch.device("meta"):
-            twin = self.untrained()
-        twin.choose_branch(self.branch)
-        twin.eval().fuse()
+        twin = self.deploy_twin()
         decode = (lambda raw: twin.decode(raw, size)) if with_decode else None
         return trace(twin, size, self.recipe.model, twin.raw_outputs, decode)
 

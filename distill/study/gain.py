@@ -47,11 +47,7 @@ class Gain:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Student's t interval of the mean at ``CONFIDENCE``; None for a single seed."""
-        n = len(self.differences)
-        if n < 2:
-            return None
-        half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * statistics.stdev(self.differences) / math.sqrt(n)
-        return self.mean - half, self.mean + half
+        return t_interval(self.differences)
 
     @property
     def verdict(self) -> str:
@@ -68,6 +64,16 @@ class Gain:
         low, high = self.interval
         seeds = len(self.differences)
         return f"{text}, {100 * CONFIDENCE:.0f} % interval {signed(low)} to {signed(high)} ({seeds} seeds, paired)"
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of the mean of ``values`` at ``CONFIDENCE``; None for a single one."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = statistics.fmean(values)
+    half = t_quantile(0.5 + CONFIDENCE / 2, n - 1) * statistics.stdev(values) / math.sqrt(n)
+    return mean - half, mean + half
 
 
 def signed(value: float) -> str:

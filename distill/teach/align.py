@@ -19,7 +19,8 @@ class Aligner(nn.Module):
     Both networks see the same view of an image, perhaps at different input sizes. The finer of two maps is averaged
     over the cells of the coarser one, so nothing is interpolated and every cell of the student gets a gradient. The
     convolution starts as the identity where the numbers of channels agree: the distance of a network to its own copy
-    is 0. ``bias`` is for losses that depend on a channel's mean; with others it would never train.
+    is 0. ``bias`` is for losses that depend on a channel's mean; with others it would never train. Without convolutions
+    (see ``drop_convolutions``) channels correspond one by one and nothing of the aligner trains.
     """
 
     def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int], bias: bool = True) -> None:
@@ -50,16 +51,27 @@ class Aligner(nn.Module):
         self._check("teacher", teacher, self.teacher_channels)
         pairs = []
         with torch.autocast(student[0].device.type, enabled=False):
-            for conv, x, y in zip(self.levels, student, teacher, strict=True):
+            for conv, x, y in zip(self.levels or [None] * len(student), student, teacher, strict=True):
                 if len(x) != len(y):
                     raise BadInput(
                         f"the student has maps of {len(x)} images and the teacher of {len(y)}: "
                         "both must see the same batch"
                     )
                 h, w = (min(a, b) for a, b in zip(x.shape[-2:], y.shape[-2:], strict=True))
-                aligned = conv(average_to_grid(to_float32(x), h, w), self.round_to_bf16)
+                aligned = average_to_grid(to_float32(x), h, w)
+                if conv is not None:
+                    aligned = conv(aligned, self.round_to_bf16)
                 pairs.append((aligned, average_to_grid(detached_float32(y), h, w)))
         return pairs
+
+    def drop_convolutions(self) -> None:
+        """Compare the maps channel by channel: for a student whose channels are a selection of its teacher's."""
+        if self.student_channels != self.teacher_channels:
+            raise BadInput(
+                f"maps of {list(self.student_channels)} and {list(self.teacher_channels)} channels do not correspond "
+                "one by one"
+            )
+        self.levels = nn.ModuleList()
 
     @staticmethod
     def _check(side: str, maps: Sequence[Tensor], expected: Sequence[int]) -> None:

@@ -30,20 +30,7 @@ class ClassMapping:
     @staticmethod
     def by_name(student_names: Sequence[str], teacher_names: Sequence[str]) -> ClassMapping:
         """Match exact names first, then without case, spaces, hyphens and underscores, VOC's names as COCO's."""
-        exact = {name: column for column, name in enumerate(teacher_names)}
-        normalized: dict[str, list[int]] = {}
-        for column, name in enumerate(teacher_names):
-            normalized.setdefault(_normalize(name), []).append(column)
-        pairs: dict[int, int] = {i: exact[name] for i, name in enumerate(student_names) if name in exact}
-        for i, name in enumerate(student_names):
-            candidates = [column for column in normalized.get(_normalize(name), []) if column not in pairs.values()]
-            if i not in pairs and candidates:
-                if len(candidates) > 1:
-                    ambiguous = " or ".join(repr(teacher_names[column]) for column in candidates)
-                    raise BadInput(
-                        f"the student's class {name!r} may be the teacher's {ambiguous}: give them the same name"
-                    )
-                pairs[i] = candidates[0]
+        pairs = _match(student_names, teacher_names)
         if not pairs:
             raise BadInput(
                 f"student and teacher share no class: the student has {_list_names(student_names)}, the teacher "
@@ -66,6 +53,30 @@ class ClassMapping:
     def select_teacher(self, scores: Tensor) -> Tensor:
         """The teacher's ``scores`` ``[..., classes]`` of the shared classes ``[..., m]``."""
         return _select(scores, self.teacher_columns, self.teacher_classes, "teacher")
+
+
+def shared_classes(student_names: Sequence[str], teacher_names: Sequence[str]) -> int:
+    """How many of the student's classes the teacher knows, by the rules of ``ClassMapping.by_name``."""
+    return len(_match(student_names, teacher_names))
+
+
+def _match(student_names: Sequence[str], teacher_names: Sequence[str]) -> dict[int, int]:
+    """Numbers of the student's classes to those of the same classes of the teacher."""
+    exact = {name: column for column, name in enumerate(teacher_names)}
+    normalized: dict[str, list[int]] = {}
+    for column, name in enumerate(teacher_names):
+        normalized.setdefault(_normalize(name), []).append(column)
+    pairs: dict[int, int] = {i: exact[name] for i, name in enumerate(student_names) if name in exact}
+    for i, name in enumerate(student_names):
+        candidates = [column for column in normalized.get(_normalize(name), []) if column not in pairs.values()]
+        if i not in pairs and candidates:
+            if len(candidates) > 1:
+                ambiguous = " or ".join(repr(teacher_names[column]) for column in candidates)
+                raise BadInput(
+                    f"the student's class {name!r} may be the teacher's {ambiguous}: give them the same name"
+                )
+            pairs[i] = candidates[0]
+    return pairs
 
 
 def _normalize(name: str) -> str:

@@ -55,6 +55,8 @@ class TeacherLosses(nn.Module):
         for aligner in self.features.modules():
             if isinstance(aligner, Aligner):
                 aligner.round_to_bf16 = teacher.half
+                if teacher.kept is not None:
+                    aligner.drop_convolutions()
         self.responses = nn.ModuleDict()
         for name, options in responses.items():
             assert self.classes is not None

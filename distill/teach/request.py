@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.teach.same_network import same_network
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -80,18 +81,6 @@ class TeacherRequest:
         return [(name, "" if name == SELF else files.get(i, name)) for i, name in enumerate(self.teachers)]
 
 
-def same_network(a: Detector, b: Detector) -> bool:
-    """Whether two detectors are one model, whatever their names and numbers of classes."""
-
-    def network(detector: Detector) -> object:
-        arch = detector.recipe.architecture
-        if arch is None or arch.head is None:
-            return detector.recipe.model
-        return dataclasses.replace(arch, name="", head=dataclasses.replace(arch.head, classes=1))
-
-    return network(a) == network(b)
-
-
 def make_task(student: Detector, request: TeacherRequest | None, seed: int, px: int) -> tuple[Task, dict[str, Any]]:
     """The training task, and what the run's settings record of it. The student's lineage gains its teachers."""
     from distill.train.task import SupervisedTask
@@ -142,4 +131,8 @@ def _load_teacher(
     record = {
         "teacher": teacher.recipe.model, "teacher_sha256": sha256, "teacher_input_px": teacher_px, "teacher_half": half,
     }  # fmt: skip
-    return Teacher(teacher, student, teacher_px, px, half), record
+    made = Teacher(teacher, student, teacher_px, px, half)
+    if made.kept is not None:
+        # the cache of the teacher's outputs holds these channels alone, and its key is made of these entries
+        record["teacher_channels_sha256"] = hashlib.sha256(repr([k.tolist() for k in made.kept]).encode()).hexdigest()
+    return made, record

@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from distill.teach.outputs import TeacherOutputs
 from distill.teach.predictions import decode_predictions
+from distill.teach.same_network import selected_channels
 from distill.train.ema import ModelEma
 from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.images import Preprocess
 from zoo.layers import fold_all
-from zoo.weights.licence import own_licence
+from zoo.weights.licence import TEACHER, own_licence
 
 PROBE_PX = 64
 
@@ -47,10 +48,16 @@ class InputConversion:
 class Teacher:
     """A frozen detector for the batches of a student. Not an ``nn.Module``: nothing of it is trained, saved or counted.
 
+    Where the student was cut from the teacher's network, the teacher's maps are returned with the channels that the
+    student has kept.
+
     Args:
         input_px: input side of the teacher where the student's is ``student_px``.
         half: whether it calculates in half precision.
     """
+
+    kept: list[Tensor] | None = None
+    """Channels of P3, P4 and P5 that the student has kept, int64 ``[c]`` each; None returns whole maps."""
 
     def __init__(
         self, detector: Detector, student: Detector, input_px: int, student_px: int, half: bool = False
@@ -58,8 +65,12 @@ class Teacher:
         if input_px < 64 or input_px % 32:
             raise BadInput(f"the teacher's input of {input_px} pixels must be a multiple of 32 of at least 64")
         self.detector = folded_copy(detector)
-        self.channels = level_channels(self.detector)
-        """Of its P3, P4 and P5."""
+        selected = selected_channels(student, detector)
+        if selected is not None:
+            self.kept = [torch.from_numpy(channels) for channels in selected]
+        channels = level_channels(self.detector) if self.kept is None else [len(channels) for channels in self.kept]
+        self.channels = channels
+        """Of the maps that it returns."""
         self.convert = InputConversion(student.preprocess, detector.preprocess)
         self.ratio = input_px / student_px
         self.half = half
@@ -78,6 +89,8 @@ class Teacher:
         predictions = None
         if raw is not None:
             predictions = decode_predictions(self.detector, raw, (view.shape[-2], view.shape[-1])).detached()
+        if self.kept is not None:
+            features = [x[:, channels] for x, channels in zip(features, self.kept, strict=True)]
         return TeacherOutputs(tuple(x.float().contiguous() for x in features), predictions)
 
     @property
@@ -90,6 +103,8 @@ class Teacher:
 
     def _move_to(self, device: torch.device) -> None:
         self.detector.eval().to(device)
+        if self.kept is not None:
+            self.kept = [channels.to(device) for channels in self.kept]
         if self.half and not self._weights_in_half:
             self._weights_in_half = True
             for module in self.detector.modules():
@@ -145,7 +160,7 @@ def student_lineage(student: Detector, teacher: Detector, sha256: str) -> tuple[
         "model": teacher.recipe.model,
         "licence": own_licence(teacher.info.provenance),
         "sha256": sha256,
-        "role": "teacher",
+        "role": TEACHER,
     }
     lineage = [*student.info.lineage, *teacher.info.lineage, entry]
     return tuple(item for i, item in enumerate(lineage) if item not in lineage[:i])

@@ -31,6 +31,7 @@ from workbench.errors import BadInput
 from workbench.run_folder import RunFiles, RunFolder, RunFolderReader
 from workbench.tables import Result, Table
 from zoo.images import Preprocess
+from zoo.weights.licence import notice
 
 PRODUCTS = RunFiles(
     "training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray")
@@ -179,7 +180,8 @@ def result_of(run: Run) -> TrainResult:
     root, progress = run.folder.folder, run.progress
     best = next((record for record in progress.history if record["epoch"] == progress.best_epoch), {})
     metrics = {name: value for name, value in best.items() if name.startswith(("ap", "ar"))}
+    licence = notice(run.settings.provenance, run.loop.task.detector.info.lineage)
     return TrainResult(
         root, root / "best.safetensors", root / "last.safetensors", progress.best_epoch, metrics, progress.history,
-        progress.notes, progress.seconds,
+        [*progress.notes, *([licence] if licence else [])], progress.seconds,
     )  # fmt: skip

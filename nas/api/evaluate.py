@@ -38,6 +38,8 @@ class EvaluateResult(Result):
     """File of the detections, where one was written."""
     detected: bool
     """Whether detections were made here, not read from files."""
+    licence: str = ""
+    """One line about weights in the lineage that restrict commercial use; empty without any."""
 
     @property
     def evaluated(self) -> EvaluationResult:
@@ -69,7 +71,8 @@ class EvaluateResult(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas eval --json`` prints."""
-        counts = {"detections": len(self.detections), "seconds": self.seconds, "out": self.out}
+        counts: dict[str, Any] = {"detections": len(self.detections), "seconds": self.seconds, "out": self.out}
+        counts |= {"licence": self.licence} if self.licence else {}
         return (self.evaluation.to_dict() if self.evaluation is not None else {}) | counts
 
     def text(self, per_class: bool = False, confusion: bool = False) -> str:
@@ -77,13 +80,15 @@ class EvaluateResult(Result):
         count = len(self.detections)
         if self.evaluation is None:
             part = f"{count} detections on part {self.shard[0]} of {self.shard[1]}"
-            return part + (f", written to {self.out}" if self.out else "")
+            written = part + (f", written to {self.out}" if self.out else "")
+            return "\n".join([written, *([self.licence] if self.licence else [])])
         lines = [str(self.to_table())]
         lines += [f"\n{self.per_class_table()}"] if per_class else []
         lines += [f"\n{CONFUSION_TITLE}\n{self.confusion_table()}"] if confusion else []
         if self.detected:
             ms = 1000 * self.seconds / max(self.images, 1)
             lines.append(f"\n{self.images} images, {count} detections, {ms:.1f} ms an image with loading and selection")
+        lines += [self.licence] if self.licence else []
         return "\n".join([*lines, f"wrote {self.out}"] if self.out else lines)
 
     def __str__(self) -> str:
@@ -115,6 +120,7 @@ def evaluate(
         from distill.train.detect import DetectOptions, detect, read_results
         from distill.train.evaluate import evaluate_detections
         from zoo.resolve import resolve_detector
+        from zoo.weights.licence import notice
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
     check_device(device)
@@ -123,6 +129,7 @@ def evaluate(
     part = shard_of(shard)
     dataset = open_data(text_of(data), split)
     began = time.perf_counter()
+    licence = ""
     if results:
         detections = [row for file in texts_of(results) for row in read_results(file, dataset)]
     else:
@@ -130,6 +137,7 @@ def evaluate(
         if not trained:
             way_out = "train it first (nas train), or give a checkpoint"
             raise BadInput(f"{text_of(model)!r} has no trained weights: {way_out}")
+        licence = notice(detector.info.provenance, detector.info.lineage)
         progress = Progress(quiet)
         options = DetectOptions(input_px, batch, device, workers=data_workers, shard=part)
         detections = detect(detector, dataset, options, progress.show)
@@ -139,7 +147,7 @@ def evaluate(
         write_atomic(Path(out), json.dumps(detections))
     return EvaluateResult(
         evaluate_detections(dataset, detections) if part[1] == 1 else None, detections,
-        tuple(dataset.classes.names), len(dataset), part, seconds, text_of(out) if out else None, not results,
+        tuple(dataset.classes.names), len(dataset), part, seconds, text_of(out) if out else None, not results, licence,
     )  # fmt: skip
 
 

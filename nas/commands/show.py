@@ -1,11 +1,13 @@
 """Draw an architecture: a table and a tree in the terminal, a picture with --png, other spellings with --tinynas.
 
-X is an architecture YAML, a run folder, a TinyNAS text, a graph JSON, an ONNX file or a published model's name.
+X is an architecture YAML, a run folder, a TinyNAS text, a graph JSON, an ONNX file, a checkpoint or a published model's
+name. Of a cut checkpoint it tells what was kept of the network; --png then draws the channels kept by layer.
 
 examples:
   nas show damo-yolo-s --device t4
   nas show runs/NAME --png best.png
   nas show runs/NAME --tinynas damo > structure.txt
+  nas show child.safetensors --png cuts.png
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
     from search_spaces.architecture import Architecture
     from search_spaces.graph import Graph
+    from zoo.detector import Detector
+    from zoo.pruning.cuts import Cuts
+    from zoo.pruning.summary import CutSummary
 
 HELP = "draw an architecture; write it as TinyNAS text, YAML or PNG"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas show``."""
-    parser.add_argument("subject", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
+    named = "YAML, run folder, TinyNAS text, ONNX, graph JSON, checkpoint or model name"
+    parser.add_argument("subject", metavar="X", help=named)
     parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
     parser.add_argument("--device", metavar="D", help="add predicted milliseconds on this device")
     parser.add_argument("--png", metavar="FILE", help="write a picture as well")
@@ -52,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         from nas.devices.profile import load_device
 
         profile = load_device(args.device)
+    if subject.detector is not None and subject.detector.recipe.cuts:
+        return _show_cut(subject.detector, args, profile)
     if subject.arch is None:
         return _show_graph(subject.graph(input_px=args.input), args, profile)
     arch = subject.arch
@@ -78,15 +86,60 @@ def run(args: argparse.Namespace) -> int:
     else:
         from nas.report.architecture_text import architecture_text
 
-        encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "").replace("_", "")
-        print(architecture_text(arch, args.input, profile, args.ascii or encoding not in ("utf8", "utf8sig")))
+        print(architecture_text(arch, args.input, profile, _needs_ascii(args)))
         if args.png:
             print(f"\nwrote {args.png}")
     return 0
 
 
+def _needs_ascii(args: argparse.Namespace) -> bool:
+    """Whether the terminal, or whoever asks, takes no Unicode."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "").replace("_", "")
+    return args.ascii or encoding not in ("utf8", "utf8sig")
+
+
+def _show_cut(detector: Detector, args: argparse.Namespace, profile: DeviceProfile | None) -> int:
+    """A cut network: what stays of it, where it comes from, its costs."""
+    from nas.report.cut_text import cut_text
+    from workbench.console import print_json
+    from workbench.errors import BadInput
+    from zoo.pruning.summary import summarize_cuts
+    from zoo.weights.licence import notice
+
+    for option in ("tinynas", "yaml"):
+        if getattr(args, option):
+            raise BadInput(f"--{option}: {args.subject!r} is a cut network, whose widths no architecture describes")
+    summary = summarize_cuts(detector.recipe)
+    graph = detector.graph(args.input)
+    if args.json:
+        if args.png:
+            _write_cut_picture(detector.recipe.cuts, summary, args)
+        print_json(graph.to_json() | {"cut": summary.to_dict()})
+        return 0
+    print(cut_text(summary, _needs_ascii(args)) + "\n")
+    licence = notice(detector.info.provenance, detector.info.lineage)
+    if licence:
+        from zoo.weights.text import printable
+
+        print(printable(licence) + "\n")
+    _print_graph(graph, args, profile)
+    if args.png:
+        _write_cut_picture(detector.recipe.cuts, summary, args)
+        print(f"\nwrote {args.png}")
+    return 0
+
+
+def _write_cut_picture(cuts: Cuts, summary: CutSummary, args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from nas.report.cut_plot import cuts_png
+    from workbench.files import write_atomic
+
+    title = f"{Path(args.subject).stem}: cut from {summary.model}"
+    write_atomic(args.png, cuts_png(summary.groups, cuts, title))
+
+
 def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> int:
-    from nas.report.architecture_text import graph_text
     from workbench.console import print_json
     from workbench.errors import BadInput
 
@@ -99,11 +152,18 @@ def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile |
     if args.json:
         print_json(graph.to_json())
         return 0
+    _print_graph(graph, args, profile)
+    return 0
+
+
+def _print_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> None:
+    """Totals by kind of op, and the latency."""
+    from nas.report.architecture_text import graph_text
+
     print(graph_text(graph, args.input))
     if profile is not None:
         size = graph.fixed_px or args.input
         print(f"\nlatency on {profile.name}: {profile.latency_ms(graph, size):.3f} ms")
-    return 0
 
 
 def _facts(arch: Architecture, input_px: int, profile: DeviceProfile | None) -> dict[str, Any]:

@@ -102,22 +102,32 @@ def _show_checkpoint(args: argparse.Namespace) -> int:
 
     _need_torch("reading a checkpoint")
     from zoo.weights.checkpoint import read_manifest
-    from zoo.weights.licence import of_weights
+    from zoo.weights.licence import CUT_FROM, ROLES, of_weights
     from zoo.weights.text import printable
 
     manifest = read_manifest(args.model)
     use = of_weights(manifest.info.provenance, manifest.info.lineage)
-    if args.json:
-        print_json(manifest.to_dict() | {"commercial_use": use.to_dict()})
-        return 0
     recipe, info = manifest.recipe, manifest.info
+    cut = None
+    if recipe.cuts:
+        from zoo.pruning.summary import summarize_cuts
+
+        cut = summarize_cuts(recipe)
+    if args.json:
+        facts = {"commercial_use": use.to_dict()} | ({} if cut is None else {"cut": cut.to_dict()})
+        print_json(manifest.to_dict() | facts)
+        return 0
     form = f"folded, branch {manifest.branch}" if manifest.fused else "training form"
     print(f"{args.model}: {recipe.model}, {_classes(recipe.classes)}, input {info.input_px} px, {form}")
+    if cut is not None:
+        print(printable(cut.text()))
     print(f"classes: {_some(info.class_names)}")
     for key, value in info.provenance.items():
+        if key == CUT_FROM and isinstance(value, dict):
+            value = ", ".join(f"{name} {fact}" for name, fact in value.items())
         print(printable(f"{key}: {value}"))
     for ancestor in info.lineage:
-        role = ", its teacher" if ancestor.get("role") == "teacher" else ""
+        role = f", its {ancestor['role']}" if ancestor.get("role") in ROLES else ""
         origin = f"{ancestor.get('model')} under {ancestor.get('licence')}{role}"
         print(printable(f"lineage: {origin}, sha256 {ancestor.get('sha256')}"))
     print("\n".join(printable(line) for line in use.text().splitlines()))

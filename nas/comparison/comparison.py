@@ -99,7 +99,8 @@ def row_cells(row: ComparisonRow, times: list[Axis], fronts: list[Front], on_fro
         latencies.append(shown + (f" ({span(reading)})" if reading is not None and span(reading) else ""))
     aps = [ap, NOT_KNOWN] if published else [NOT_KNOWN, ap]
     costs = [number(row.flops / 1e9), number(row.params / 1e6)]
-    return [row.name, row.family, str(row.input_px), *aps, *latencies, *costs, row.nms, row.licence]
+    name = row.name if row.origin is None else f"{row.name}, {row.origin}"
+    return [name, row.family, str(row.input_px), *aps, *latencies, *costs, row.nms, row.licence]
 
 
 def row_dict(row: ComparisonRow) -> dict[str, Any]:
@@ -117,6 +118,8 @@ def row_dict(row: ComparisonRow) -> dict[str, Any]:
         "licence": row.licence,
         "source": row.source,
         "digest": row.digest or None,
+        "cut_from": None if row.origin is None else row.origin.parent or row.origin.model,
+        "parent": None if row.origin is None else row.origin.parent or None,
         "ap": None if accuracy is None else accuracy.ap,
         "series": None if accuracy is None else accuracy.series,
         "ap_source": None if accuracy is None else accuracy.source,

@@ -64,7 +64,7 @@ def compare(
             rows.append(card_row(card, profiles))
     if not rows:
         raise BadInput("nothing to compare: name runs or models, or leave --no-zoo out")
-    rows, measured_axes, unmatched = attach_measurements(_unique_names(rows), measurements)
+    rows, measured_axes, unmatched = attach_measurements(_with_parents(_unique_names(rows)), measurements)
     axes = (*map(_axis, profiles), *measured_axes, *COSTS)
     return Comparison(tuple(rows), axes, _series(rows), tuple(unmatched))
 
@@ -107,11 +107,31 @@ def _series(rows: Sequence[ComparisonRow]) -> tuple[Series, ...]:
 
 
 def _unique_names(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
-    """Rows with unique names: repeated ones are numbered."""
+    """Rows with unique names: repeated ones are numbered, or marked where they are cut."""
     counts: dict[str, int] = {}
+    cut: set[str] = set()
     unique = []
     for row in rows:
         counts[row.name] = counts.get(row.name, 0) + 1
         count = counts[row.name]
-        unique.append(row if count == 1 else dataclasses.replace(row, name=f"{row.name} ({count})"))
+        name = row.name if count == 1 else f"{row.name} ({count})"
+        if count > 1 and row.origin is not None and f"{row.name} (cut)" not in counts and row.name not in cut:
+            name = f"{row.name} (cut)"
+            counts[name] = 1
+        if row.origin is not None:
+            cut.add(row.name)
+        unique.append(dataclasses.replace(row, name=name))
     return unique
+
+
+def _with_parents(rows: Sequence[ComparisonRow]) -> list[ComparisonRow]:
+    """Rows of cut networks with the name of their nearest ancestor among the rows, which its file's hash tells."""
+    names = {row.sha256: row.name for row in reversed(rows) if row.sha256}
+    linked = []
+    for row in rows:
+        origin = row.origin
+        if origin is not None:
+            parent = next((names[sha256] for sha256 in origin.ancestors if sha256 in names), "")
+            row = dataclasses.replace(row, origin=dataclasses.replace(origin, parent=parent))
+        linked.append(row)
+    return linked

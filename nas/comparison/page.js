@@ -117,6 +117,12 @@
       if (kin.length > 1) make("path", { class: `kin f${data.colours[family]}`, d: "M" + kin.map((row) => at(row).join(" ")).join("L") }, back);
     }
     const members = new Set();
+    // Thin lines from every cut network to its parent; one without AP is at its place in the strip.
+    const spot = (row) => [x(row.values[seen.axis.key].value), row.ap === null ? box.bottom + 13 : y(row.ap)];
+    for (const row of everything) {
+      const parent = row.parent && everything.find((one) => one.name === row.parent);
+      if (parent) make("path", { class: `cut f${data.colours[row.family]}`, d: `M${spot(parent).join(" ")}L${spot(row).join(" ")}` }, back);
+    }
     for (const front of seen.fronts) {
       if (!front.rows.length) continue;
       front.rows.forEach((row) => members.add(row.name));
@@ -188,7 +194,8 @@
   function spoken(row, axis, state) {
     const reading = row.values[axis.key];
     const interval = reading.interval ? `, interval ${number(reading.interval[0])} to ${number(reading.interval[1])}` : "";
-    return `${row.name}, ${row.family}: ${number(reading.value)} ${axis.unit}${interval}, ${row.ap === null ? "" : `AP ${row.ap.toFixed(1)}, `}${state}`;
+    const origin = row.cut_from ? `, cut from ${row.cut_from}` : "";
+    return `${row.name}, ${row.family}${origin}: ${number(reading.value)} ${axis.unit}${interval}, ${row.ap === null ? "" : `AP ${row.ap.toFixed(1)}, `}${state}`;
   }
 
   function activate(node, seen, x, move) {
@@ -217,6 +224,7 @@
       const interval = reading.interval ? ` (${number(reading.interval[0])}–${number(reading.interval[1])})` : "";
       lines.push([axis.kind === "cost" ? axis.label : `${axis.label}, ${axis.kind}`, `${number(reading.value)} ${axis.unit}${interval}`]);
     }
+    if (row.cut_from) lines.push(["cut from", row.cut_from]);
     lines.push(["input", `${row.input_px} px`], ["NMS", row.nms], ["weights", row.licence]);
     const head = document.createElement("h3"), list = document.createElement("dl");
     head.textContent = row.name;

@@ -121,8 +121,17 @@ These APs were evaluated on different images: compare only points of one front.<
 <div id="details" class="details"></div>
 </div>
 <p id="caption" class="caption" aria-live="polite"></p>
-</section>
+{_lines(comparison)}</section>
 <noscript><p class="warning">The plot and sorting need scripts; every number is in the table.</p></noscript>"""
+
+
+def _lines(comparison: Comparison) -> str:
+    """The legend of the lines between parents and children; nothing where there are none."""
+    if not any(row.origin is not None and row.origin.parent for row in comparison.rows):
+        return ""
+    line = '<svg class="f0" width="26" height="8" viewBox="0 0 26 8" aria-hidden="true">'
+    line += '<path class="cut" d="M0 4H26"/></svg>'
+    return f'<p class="caption">{line} joins a cut network with the parent that it is cut from.</p>\n'
 
 
 def _axis_options(comparison: Comparison, kind: str) -> str:
@@ -175,7 +184,8 @@ def _row(row: ComparisonRow, times: list[Axis], fronts: list[Front]) -> str:
     cells += [_time(row, axis, fronts) for axis in times]
     cells += [_cell(number(row.flops / 1e9), row.flops), _cell(number(row.params / 1e6), row.params)]
     cells += [_cell(row.nms), f'<td class="wide">{escape(row.licence)}</td>']
-    kind = "" if row.kind == ZOO else f' <span class="kind">{escape(row.kind)}</span>'
+    origin = "" if row.origin is None else f", {row.origin}"
+    kind = "" if row.kind == ZOO else f' <span class="kind">{escape(row.kind + origin)}</span>'
     head = f'<th scope="row">{escape(row.name)}{kind}</th>'
     return f'<tr class="{"rival" if row.kind == ZOO else "mine"}">{head}{"".join(cells)}</tr>'
 

@@ -49,6 +49,7 @@ def _panel(panel: Any, comparison: Comparison, axis: Axis, series: Series) -> No
         members = sorted((row for row in rows if row.family == family), key=lambda row: row.values[axis.key].value)
         if members:
             _family(panel, members, axis, front, place)
+    _cut_lines(panel, rows, axis)
     _front(panel, rows, front, axis)
     panel.set_xscale("log")
     ticks = _ticks(*panel.get_xlim())
@@ -75,6 +76,18 @@ def _family(panel: Any, members: list[ComparisonRow], axis: Axis, front: Front, 
             panel.plot(interval, (_ap(row), _ap(row)), color=color, linewidth=0.7, alpha=0.45, zorder=1)
         if row.kind != ZOO and row.name not in front.members:
             panel.annotate(row.name, (reading.value, _ap(row)), (5, -10), **NAME)
+
+
+def _cut_lines(panel: Any, rows: list[ComparisonRow], axis: Axis) -> None:
+    """A thin line from every cut network to its parent."""
+    named = {row.name: row for row in rows}
+    label = "cut from its parent"
+    for row in rows:
+        parent = None if row.origin is None else named.get(row.origin.parent)
+        if parent is not None:
+            style = {"color": BUDGET, "linewidth": 0.9, "linestyle": (0, (1, 2)), "zorder": 2}
+            panel.plot(*_points([parent, row], axis), label=label, **style)
+            label = "_"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -82,6 +82,22 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a cut network comes from: the model it is a part of, and the SHA-256 of its ancestors' files.
+
+    The parent's comes first, then those of its parents. ``parent`` is the name of the nearest of them that is a row of
+    the same comparison, or empty.
+    """
+
+    model: str
+    ancestors: tuple[str, ...]
+    parent: str = ""
+
+    def __str__(self) -> str:
+        return f"cut from {self.parent or self.model}"
+
+
+@dataclass(frozen=True, slots=True)
 class ComparisonRow:
     """One network. ``values`` are by axis; ``facts`` (title, text) are listed among the notes."""
 
@@ -101,6 +117,10 @@ class ComparisonRow:
     facts: tuple[tuple[str, str], ...] = ()
     named: str = ""
     """As the command line named it. Not written to files, since it may be a path of this machine."""
+    sha256: str = ""
+    """Of a checkpoint's file."""
+    origin: Origin | None = None
+    """Of a cut network."""
 
 
 def rows_of_series(rows: Sequence[ComparisonRow], key: str) -> list[ComparisonRow]:

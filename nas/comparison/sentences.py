@@ -24,6 +24,7 @@ def front_sentences(rows: Sequence[ComparisonRow], axes: Sequence[Axis], series:
             front = pareto_front(rows, axis.key, one.key)
             if front.of:
                 sentences.append(_members(front, axis, one))
+    sentences += _cut(rows)
     for one in series:
         trained = [row for row in rows_of_series(rows, one.key) if row.accuracy and row.accuracy.budget]
         if trained:
@@ -35,6 +36,20 @@ def front_sentences(rows: Sequence[ComparisonRow], axes: Sequence[Axis], series:
         )
     if not series:
         sentences.append("No row has an AP, so there is no front.")
+    return sentences
+
+
+def _cut(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Which rows are cut from which."""
+    children: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.origin is not None:
+            children.setdefault((row.origin.parent, "" if row.origin.parent else row.origin.model), []).append(row.name)
+    sentences = []
+    for (parent, model), names in children.items():
+        verb = "is" if len(names) == 1 else "are"
+        source = parent or f"a detector {model} that is not among the rows"
+        sentences.append(f"{listed(names, len(names))} {verb} cut from {source}.")
     return sentences
 
 

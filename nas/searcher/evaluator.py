@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.budgets import LATENCY, Budget
-from nas.costs import SpaceCosts
+from nas.budgets import Budget
+from nas.costs import SpaceCosts, budget_cost, whole_limit
 from nas.scores import WEIGHTS, get_score
 from nas.scores.rows import SCORE_TICK
-from workbench.errors import BadInput, missing_package
+from workbench.errors import missing_package
 from zoo.resolve import ResolvedModel
 
 
@@ -58,32 +58,10 @@ def whole_limits(space_costs: SpaceCosts, budgets: Sequence[Budget]) -> tuple[Li
     """Budgets as integer limits of these costs, primary one first."""
     limits = []
     for budget in budgets:
-        name = _cost_name(space_costs, budget)
-        unit = space_costs.unit(name)
-        # A budget of 3 ms means at most 3.0000 ms: round towards the inside, with room for binary fractions.
-        high, low = int(np.floor(budget.high / unit + 1e-6)), int(np.ceil(budget.low / unit - 1e-6))
-        limits.append(Limit(name, max(0, low), high, str(budget)))
+        name = budget_cost(space_costs.profiles, budget)
+        low, high = whole_limit(budget, space_costs.unit(name))
+        limits.append(Limit(name, low, high, str(budget)))
     return tuple(sorted(limits, key=lambda limit: space_costs.cost_names.index(limit.name)))
-
-
-def _cost_name(space_costs: SpaceCosts, budget: Budget) -> str:
-    """The cost that a budget bounds; a latency budget must name its device where there are several."""
-    if budget.quantity != LATENCY:
-        if budget.device is not None:
-            raise BadInput(f"budget {budget}: only a latency belongs to a device; leave out {budget.device}:")
-        return budget.quantity
-    devices = {profile.name: name for name, profile in space_costs.profiles.items()}
-    if not devices:
-        raise BadInput(f"budget {budget} needs a device: add --device t4 (see `nas devices`)")
-    if budget.device is None:
-        if len(devices) > 1:
-            example = f"{next(iter(devices))}:{budget}"
-            raise BadInput(f"budget {budget} names no device, and there are {len(devices)}: write {example}")
-        return LATENCY
-    if budget.device not in devices:
-        known = " --device ".join(devices)
-        raise BadInput(f"budget {budget} is for device {budget.device!r}, but the search has --device {known}")
-    return devices[budget.device]
 
 
 @contextmanager

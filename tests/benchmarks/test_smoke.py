@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -28,6 +29,10 @@ SMALLEST = {
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
+    "importance": [
+        "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
+        "--out", "rows.csv", "--quiet",
+    ],
     "latency_cpu": [
         "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
         "--rounds", "3", "--seconds", "0.1",
@@ -38,6 +43,10 @@ SMALLEST = {
     "own_truth": ["--data", "{root}/docs/benchmarks/own-truth", "--scores", "flops", "maxent"],
     "scores": ["--data", "{shared}/yolobench", "--quick", "--draws", "4", "--scores", "flops", "maxent"],
     "search_workers": ["--steps", "4000", "--repeats", "1"],
+    "shrink": [
+        "--trained", "trained", "--data", "data", "--pairs", "yolox-nano:yolox-nano", "--epochs", "1", "--seeds", "1",
+        "--batch", "4", "--share", "0.7", "--importance-images", "8", "--quiet",
+    ],
     "speed_limits": ["--quick"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
     "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
@@ -52,6 +61,21 @@ PAGE = """# A page
 nas spaces
 ```
 """
+
+
+def write_parent(folder: Path) -> None:
+    """A detector as if it were trained, and its data."""
+    from distill.data.formats.readers import open_data
+    from distill.data.synthetic.synth import make
+    from zoo.factory import build
+    from zoo.weights.checkpoint import save
+
+    make(folder / "data", 20, 0)
+    names = open_data(folder / "data", "train").classes.names
+    parent = build("yolox-nano", len(names))
+    parent.info = dataclasses.replace(parent.info, class_names=names)
+    (folder / "trained" / "yolox-nano").mkdir(parents=True)
+    save(parent, folder / "trained" / "yolox-nano" / "best.safetensors")
 
 
 def test_every_script_is_smoke_tested(repo_root: Path) -> None:
@@ -71,6 +95,8 @@ def test_a_benchmark_starts_and_ends(
     folders = {"root": repo_root, "profile": next(repo_root.glob("nas/**/intel-i7-10875h.yaml"))}
     if any("{shared}" in word for word in SMALLEST[name]):
         folders["shared"] = request.getfixturevalue("shared_dir")
+    if name == "shrink":
+        write_parent(tmp_path)
     words = [word.format(**folders) for word in SMALLEST[name]]
     paths = [str(repo_root), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

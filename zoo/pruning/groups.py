@@ -107,10 +107,12 @@ class ChannelGroups:
 
 def channel_groups(module: nn.Module) -> ChannelGroups:
     """Trace ``module`` (training form, any device; it is not changed) and group its channels."""
-    twin = copy.deepcopy(module).to("meta").train()
-    for part in twin.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()  # in training mode it is slow on the meta device
+    return traced_groups(module)[0]
+
+
+def traced_groups(module: nn.Module) -> tuple[ChannelGroups, ChannelTracer]:
+    """The channel groups of ``module``, and the tracer that followed its channels."""
+    twin = meta_twin(module)
     tracer, outputs = trace_channels(twin)
     units = tracer.components()
     axes = {name: {axis: units[labels.numpy()] for axis, labels in by.items()} for name, by in tracer.axes.items()}
@@ -125,7 +127,17 @@ def channel_groups(module: nn.Module) -> ChannelGroups:
     fixed = np.ones(count, dtype=bool)
     fixed[[unit for by in axes.values() for unit in by.get(0, ())]] = False  # a unit without rows is never computed
     fixed[units[outputs]] = True
-    return ChannelGroups(_group(tracer, units, fixed, blocks), axes, count, splits, blocks, stacks)
+    groups = _group(tracer, units, fixed, blocks)
+    return ChannelGroups(groups, axes, count, splits, blocks, stacks), tracer
+
+
+def meta_twin(module: nn.Module) -> nn.Module:
+    """A copy of ``module`` on the meta device, as ``trace_channels`` takes it: in training form and mode."""
+    twin = copy.deepcopy(module).to("meta").train()
+    for part in twin.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()  # in training mode it is slow on the meta device
+    return twin
 
 
 def trace_channels(twin: nn.Module) -> tuple[ChannelTracer, np.ndarray]:

@@ -16,6 +16,10 @@ from zoo.families.card import Card, find_card
 OWN = "own"
 """Licence of weights that this workbench trained: whoever trained them decides."""
 NOT_STATED = "not stated"
+CUT_FROM = "cut_from"
+"""Key in the provenance of a cut detector: model, SHA-256, licence and parameters of the detector it is cut from."""
+TEACHER, PARENT = "teacher", "parent"
+"""Roles in a lineage; weights without a role are those that training started from."""
 PROJECT = "Apache-2.0"
 """Licence of the code of this workbench."""
 
@@ -39,6 +43,9 @@ TERMS = {
     "gpl-3.0": "allows commercial use if whoever gets the work is offered the source under the same licence",
 }
 """Terms by licence, or by kind for licences without an entry of their own."""
+
+ROLES = {TEACHER: "the student learned from them", PARENT: "this checkpoint was cut from them"}
+"""Role in a lineage to its part in the checkpoint."""
 
 YES, FLAGGED, NO, UNKNOWN = "allowed", "flagged", "not allowed", NOT_STATED
 ANSWERS = {
@@ -90,10 +97,14 @@ def of_weights(provenance: Mapping[str, Any], lineage: Iterable[Mapping[str, Any
     """Commercial use of a checkpoint: of its own weights and of every set of weights that went into them."""
     own = own_licence(provenance)
     ancestors = list(lineage)
+    cut = provenance.get(CUT_FROM) if not provenance.get("trained_with") else None
     licences = [str(ancestor.get("licence", NOT_STATED)) for ancestor in ancestors]
     reasons = []
     official = any(str(ancestor.get("sha256")) == str(provenance.get("sha256")) for ancestor in ancestors)
-    if own == OWN:
+    if cut is not None:
+        licences.append(own)
+        reasons.append("this checkpoint is a part of its parent's weights and has their licence")
+    elif own == OWN:
         reasons.append(
             f"this checkpoint was trained with {provenance.get('trained_with')}; it states no licence of its own, "
             "which is for whoever trained it to choose"
@@ -103,8 +114,7 @@ def of_weights(provenance: Mapping[str, Any], lineage: Iterable[Mapping[str, Any
         reasons.append(_reason("this checkpoint", own, "", None))
     for ancestor in ancestors:
         model, licence = str(ancestor.get("model", "?")), str(ancestor.get("licence", NOT_STATED))
-        teacher = ancestor.get("role") == "teacher"
-        role = "the student learned from them" if teacher else "they are where these weights come from"
+        role = ROLES.get(str(ancestor.get("role")), "they are where these weights come from")
         sha256 = str(ancestor.get("sha256", "not stated"))[:16]
         reasons.append(f"{_reason(model, licence, role, _card(model))}; sha256 {sha256}")
     return CommercialUse(_answer(licences), tuple(reasons))
@@ -113,7 +123,25 @@ def of_weights(provenance: Mapping[str, Any], lineage: Iterable[Mapping[str, Any
 def own_licence(provenance: Mapping[str, Any]) -> str:
     """What a detector's provenance says about its own weights: a licence, ``OWN`` or ``NOT_STATED``."""
     stated = provenance.get("licence")
-    return str(stated) if stated else OWN if provenance.get("trained_with") else NOT_STATED
+    if stated:
+        return str(stated)
+    if provenance.get("trained_with"):
+        return OWN
+    cut_from = provenance.get(CUT_FROM)
+    return str(cut_from.get("licence") or NOT_STATED) if isinstance(cut_from, Mapping) else NOT_STATED
+
+
+def notice(provenance: Mapping[str, Any], lineage: Iterable[Mapping[str, Any]]) -> str:
+    """One line for whoever uses a checkpoint: which weights restrict its commercial use. Empty if none do."""
+    ancestors = list(lineage)
+    answer = of_weights(provenance, ancestors).answer
+    if answer not in (FLAGGED, NO):
+        return ""
+    stated = [(str(entry.get("model", "?")), str(entry.get("licence", NOT_STATED))) for entry in ancestors]
+    stated.append(("this checkpoint", own_licence(provenance)))
+    kind = COPYLEFT if answer == FLAGGED else BARRED
+    named = dict.fromkeys(f"{model}, {licence}" for model, licence in stated if kind_of(licence) == kind)
+    return f"commercial use: {ANSWERS[answer]} ({'; '.join(named)})"
 
 
 def _answer(licences: Iterable[str]) -> str:

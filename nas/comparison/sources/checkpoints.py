@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.comparison.rows import TRAINED, Accuracy, ComparisonRow, TrainingBudget
+from nas.comparison.rows import TRAINED, Accuracy, ComparisonRow, Origin, TrainingBudget
 from nas.comparison.sources.costs import compared_costs
 from nas.comparison.sources.files import finite, one_line, read_yaml
 from nas.comparison.sources.models import nms_of
@@ -15,7 +16,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput, missing_package
-from zoo.weights.licence import NOT_STATED, OWN, own_licence
+from zoo.weights.licence import CUT_FROM, NOT_STATED, OWN, PARENT, notice, own_licence
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
@@ -40,15 +41,19 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
     manifest = read_manifest(file)
     info, name = manifest.info, _name(path)
     graph, family, nms = _network(manifest)
-    arch = manifest.recipe.architecture
+    arch = None if manifest.recipe.cuts else manifest.recipe.architecture
     costs = compared_costs(graph, info.input_px, profiles)
     accuracy = _accuracy(manifest, file, name)
-    facts = [("network", one_line(manifest.recipe.model)), ("classes", str(manifest.recipe.classes))]
+    network = one_line(manifest.recipe.model) + (", cut" if manifest.recipe.cuts else "")
+    facts = [("network", network), ("classes", str(manifest.recipe.classes))]
     for key in ("trained_with", "started_from"):
         if key in info.provenance:
             facts.append((key.replace("_", " "), _start(info.provenance[key])))
     for source in info.lineage:
-        facts.append(("lineage", one_line(f"{source.get('model')} under {source.get('licence')}")))
+        role = f", its {source['role']}" if source.get("role") else ""
+        facts.append(("lineage", one_line(f"{source.get('model')} under {source.get('licence')}{role}")))
+    licence = notice(info.provenance, info.lineage)
+    facts += [("licence", one_line(licence, 400))] if licence else []
     return ComparisonRow(
         name=name,
         kind=TRAINED,
@@ -63,25 +68,40 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
         source="training" if accuracy else "checkpoint",
         digest="" if arch is None else arch.digest(),
         facts=tuple(facts),
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        origin=_origin(manifest),
     )
+
+
+def _origin(manifest: Manifest) -> Origin | None:
+    """Where a cut network comes from; None for a network that is not cut."""
+    if not manifest.recipe.cuts:
+        return None
+    cut_from = manifest.info.provenance.get(CUT_FROM)
+    cut_from = cut_from if isinstance(cut_from, Mapping) else {}
+    parents = [entry.get("sha256") for entry in manifest.info.lineage if entry.get("role") == PARENT]
+    nearest_first = dict.fromkeys([cut_from.get("sha256"), *reversed(parents)])
+    model = one_line(cut_from.get("model") or manifest.recipe.model, 60)
+    return Origin(model, tuple(sha256 for sha256 in nearest_first if isinstance(sha256, str)))
 
 
 def _network(manifest: Manifest) -> tuple[Graph, str, str]:
     """Graph, family and NMS of a checkpoint's network."""
-    import torch
+    from zoo.factory import family_of
+    from zoo.pruning.summary import uncut_network
 
-    from zoo.factory import build_recipe, family_of
-
-    recipe = manifest.recipe
-    if recipe.architecture is not None:
-        arch = recipe.architecture
+    recipe, arch = manifest.recipe, manifest.recipe.architecture
+    if arch is None:
+        family = family_of(recipe.model)[0].name
+    else:
         published = _anonymous(arch) in map(_anonymous, PUBLISHED.values())
-        return lower(arch), "damo-yolo" if published else "searched", nms_of(manifest.branch == "one_to_one")
-    with torch.device("meta"):
-        detector = build_recipe(recipe)
+        family = "damo-yolo" if published else "searched"
+        if not recipe.cuts:
+            return lower(arch), family, nms_of(manifest.branch == "one_to_one")
+    detector = uncut_network(recipe)
+    detector.recipe = recipe  # graph() builds the network anew, and cuts it
     detector.choose_branch(manifest.branch)
-    graph = detector.graph(manifest.info.input_px)
-    return graph, family_of(recipe.model)[0].name, nms_of(detector.end2end)
+    return detector.graph(manifest.info.input_px), family, nms_of(detector.end2end)
 
 
 def _anonymous(arch: Architecture) -> Architecture:
@@ -125,6 +145,9 @@ def _start(value: Any) -> str:
     """Where training started from, on one line."""
     if not isinstance(value, Mapping):
         return one_line(value)
+    cut_from = value.get(CUT_FROM)
+    if isinstance(cut_from, Mapping) and not value.get("trained_with"):
+        return one_line(f"weights cut from {cut_from.get('model')}")
     return one_line(value.get("source") or value.get("file") or value.get("trained_with") or "other weights")
 
 

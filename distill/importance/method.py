@@ -1,0 +1,35 @@
+"""What a method of importance is: it scores units, and says what skipping blocks and dropping layers costs."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import numpy as np
+
+from distill.importance.training_loss import LossBatch, TrainingLoss
+from zoo.detector import Detector
+from zoo.pruning.groups import ChannelGroups
+
+
+class Importance(abc.ABC):
+    """One method, without settings of the run."""
+
+    about: ClassVar[str]
+    """One line for tables and help."""
+
+
+class DataImportance(Importance):
+    """A method that measures unit by unit on batches of images; blocks and stacks are measured by the loss itself."""
+
+    @abc.abstractmethod
+    def unit_scores(self, loss: TrainingLoss, groups: ChannelGroups, batch: LossBatch) -> tuple[np.ndarray, float]:
+        """Importance of every unit on ``batch``, float64 ``[groups.count]`` from 0 on, and the loss there."""
+
+
+class WeightImportance(Importance):
+    """A method that needs the weights alone."""
+
+    @abc.abstractmethod
+    def unit_scores(self, detector: Detector, groups: ChannelGroups) -> np.ndarray:
+        """Importance of every unit, float64 ``[groups.count]`` from 0 on."""

@@ -1,0 +1,1 @@
+"""A trained detector cut to a budget (``nas shrink``)."""
