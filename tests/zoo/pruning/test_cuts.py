@@ -34,7 +34,7 @@ def test_cuts_are_read_back() -> None:
         [], {"other": 1}, {"channels": []}, {"channels": {"a": "3-1"}}, {"channels": {"a": "1,1"}},
         {"channels": {"a": ""}}, {"channels": {"a": "x"}}, {"channels": {"a": "0-99999999"}}, {"channels": {"a": 3}},
         {"skipped": "a"}, {"skipped": [1]}, {"depths": {"head": 0}}, {"depths": {"head": True}},
-        {"channels": {"a": "0-" + "9" * 5000}},
+        {"channels": {"a": "0-" + "9" * 5000}}, {"channels": {str(i): "0-65535" for i in range(100)}},
     ],
 )  # fmt: skip
 def test_wrong_data_are_refused_in_one_line(data: object) -> None:
