@@ -47,6 +47,11 @@ SMALLEST = {
         "--trained", "trained", "--data", "data", "--pairs", "yolox-nano:yolox-nano", "--epochs", "1", "--seeds", "1",
         "--batch", "4", "--share", "0.7", "--importance-images", "8", "--quiet",
     ],
+    "shrink_certificate": ["--models", "yolox-nano", "--devices", "t4", "--shares", "0.8", "--input", "64"],
+    "shrink_latency": [
+        "--profile", "{profile}", "--parents", "yolox-nano", "--shares", "0.8", "--rounds", "3", "--seconds", "0.1",
+        "--input", "64",
+    ],
     "speed_limits": ["--quick"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
     "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
