@@ -9,8 +9,9 @@
 Every parent is cut to a share of its own latency on a device profile, by importance on the target set, and then four
 starts are trained at the same steps with several seeds: the child taught by its parent, the child without a teacher,
 its architecture from random weights, and the next smaller stock size, which was trained on the large set like the
-parent. One parent after the other, one seed after the other; the same command goes on after an interruption, and what
-is written to ``--out`` is complete up to there. ``--estimate`` times one epoch of every start instead.
+parent. ``--tuned`` adds the child taught by the parent after it was fine-tuned on the target set for as many steps: a
+parent that does not know the target set has little to teach. One parent after the other, one seed after the other; the
+same command goes on after an interruption, and what is written to ``--out`` is complete up to there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ import torch
 
 from distill.data.formats.readers import open_data
 from distill.importance.measure import MeasureOptions, measure_importance
+from distill.prepare import train_from
 from distill.request import TrainRequest
 from distill.study.recovery import RecoveryRequest, recover
 from distill.study.recovery_result import RANDOM, TAUGHT, UNTAUGHT, RecoveryResult
@@ -51,7 +52,11 @@ PAIRS = ("yolo11s:yolo11n", "yolox-s:yolox-tiny", "damo-yolo-s:damo-yolo-t")
 CHANGES = ("augmentation=none", "warmup_epochs=1")
 """Of the recipe ``small``: a mirrored digit is no digit, and the runs are short."""
 BEST = "best.safetensors"
-WORDS = {TAUGHT: "(a) child, taught", UNTAUGHT: "(b) child, untaught", RANDOM: "(c) same architecture, random weights"}
+AS_IT_WAS = "taught before fine-tuning"
+WORDS = {
+    TAUGHT: "(a) child, taught", AS_IT_WAS: "(a') child, taught by the parent before fine-tuning",
+    UNTAUGHT: "(b) child, untaught", RANDOM: "(c) same architecture, random weights",
+}  # fmt: skip
 
 
 class Bench:
@@ -102,15 +107,17 @@ class Bench:
         write_atomic(told, json.dumps(facts, indent=1))
         return file, facts
 
-    def request(self, model: str, stock: str, child: Path, epochs: int, seeds: int, name: str) -> RecoveryRequest:
-        """The recovery of one child with all controls."""
+    def training(self, model: str, name: str, epochs: int) -> TrainRequest:
+        """A training on the target set."""
         args = self.args
-        train = TrainRequest(
-            "", str(args.data), recipe="small", changes=CHANGES, epochs=epochs, batch=args.batch,
+        return TrainRequest(
+            model, str(args.data), recipe="small", changes=CHANGES, epochs=epochs, batch=args.batch,
             input_px=args.input, data_workers=0, name=name, runs=str(self.runs), quiet=args.quiet,
         )  # fmt: skip
-        against = (str(self.checkpoint(stock)),) if stock else ()
-        return RecoveryRequest(str(child), str(self.checkpoint(model)), train, True, against, seeds)
+
+    def tuned(self, model: str) -> Path:
+        """The parent after as many steps on the target set as its child has, trained once."""
+        return train_from(self.training(str(self.checkpoint(model)), f"tuned-{model}", self.args.epochs)).last
 
     def run(self, pair: str, report: Callable[[str], None]) -> None:
         """Train everything of one pair; ``report`` takes its part of the page after every seed."""
@@ -123,7 +130,22 @@ class Bench:
             lines = [*self._table(model, stock, result, facts, stock_ms), "", *_ends(result), ""]
             report("\n".join(lines))
 
-        recover(self.request(model, stock, child, self.args.epochs, self.args.seeds, f"recover-{model}"), write)
+        request = self.request(child, model, stock)
+        for seeds in range(1, self.args.seeds + 1):
+            result = recover(dataclasses.replace(request, seeds=seeds))
+            facts["parent_ap"] = result.parent_ap
+            if self.args.tuned:
+                training = self.training("", f"recover-{model}-tuned", self.args.epochs)
+                tuned = recover(RecoveryRequest(str(child), str(self.tuned(model)), training, seeds=seeds))
+                facts["tuned_ap"] = tuned.parent_ap
+                result = _combined(tuned, result)
+            write(result)
+
+    def request(self, child: Path, model: str, stock: str) -> RecoveryRequest:
+        """The recovery of one child with all controls."""
+        training = self.training("", f"recover-{model}", self.args.epochs)
+        against = (str(self.checkpoint(stock)),) if stock else ()
+        return RecoveryRequest(str(child), str(self.checkpoint(model)), training, True, against, self.args.seeds)
 
     def _table(
         self, model: str, stock: str, result: RecoveryResult, facts: dict[str, Any], stock_ms: float
@@ -134,7 +156,8 @@ class Bench:
             "",
             f"Parent {facts['parent_ms']:.2f} ms; the child keeps {100 * facts['value']:.1f} % of the importance "
             f"(proved within {100 * facts['gap']:.2f} %) with {saved:.0f} % fewer parameters and "
-            f"{len(facts['skipped'])} blocks skipped.",
+            f"{len(facts['skipped'])} blocks skipped. AP of the parent on the target set: {facts['parent_ap']:.4f}"
+            + (f" as it is, {facts['tuned_ap']:.4f} fine-tuned." if "tuned_ap" in facts else "."),
             "",
             "| start | ms | seeds | AP | 95 % interval | (a) ahead | 95 % interval | s a run |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
@@ -149,24 +172,20 @@ class Bench:
             )
         return lines
 
-    def estimate(self) -> None:
-        """Time one epoch of every start of the first seed."""
-        for pair in self.args.pairs:
-            model, _, stock = pair.partition(":")
-            began = time.process_time()
-            child, facts = self.child(model)
-            print(f"{model}: child {facts['child_ms']:.3f} of {facts['parent_ms']:.3f} ms, made in "
-                  f"{time.process_time() - began:.0f} s of CPU", flush=True)  # fmt: skip
-            result = recover(self.request(model, stock, child, 1, 1, f"estimate-{model}"))
-            for kind, runs in result.runs.items():
-                print(f"  {kind}: {runs[0].seconds:.1f} s, AP {runs[0].ap:.4f}", flush=True)
+
+def _combined(tuned: RecoveryResult, before: RecoveryResult) -> RecoveryResult:
+    """The child taught by the tuned parent beside everything else."""
+    others = {kind: runs for kind, runs in before.runs.items() if kind != TAUGHT}
+    runs = {TAUGHT: tuned.runs[TAUGHT], AS_IT_WAS: before.runs[TAUGHT], **others}
+    return RecoveryResult(tuned.folder, runs, tuned.notes, tuned.parent_ap)
 
 
 def _ends(result: RecoveryResult) -> list[str]:
     """The verdict and the mean curves."""
     epochs = list(result.curve(TAUGHT))
-    kinds = [WORDS.get(kind, "(d)")[:3] for kind in result.runs]
-    lines = [f"{result.verdict()}.".capitalize(), "", f"| after epoch | {' | '.join(map(str, epochs))} |"]
+    kinds = [WORDS.get(kind, "(d)").partition(" ")[0] for kind in result.runs]
+    verdict = result.verdict()
+    lines = [f"{verdict[0].upper()}{verdict[1:]}.", "", f"| after epoch | {' | '.join(map(str, epochs))} |"]
     lines.append("|---|" + "--:|" * len(epochs))
     for kind, word in zip(result.runs, kinds, strict=True):
         curve = result.curve(kind)
@@ -196,14 +215,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--importance-images", type=int, default=256)
     parser.add_argument("--solver-seconds", type=float, default=60.0)
-    parser.add_argument("--estimate", action="store_true")
+    parser.add_argument("--tuned", action="store_true", help="also teach by the parent fine-tuned on the target set")
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(words)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     bench = Bench(args)
-    if args.estimate:
-        bench.estimate()
-        return 0
     bench.out.mkdir(parents=True, exist_ok=True)
     command = f"python benchmarks/shrink.py --epochs {args.epochs} --seeds {args.seeds} --share {args.share:g}"
     head = (

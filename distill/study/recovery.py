@@ -27,6 +27,7 @@ from workbench.errors import BadInput
 from workbench.files import write_atomic
 
 if TYPE_CHECKING:
+    from distill.data.dataset import DataSet
     from distill.prepare import PreparedRun
     from workbench.events import EventWriter
     from workbench.run_folder import RunFolder
@@ -71,12 +72,13 @@ def recover(
     try:
         for note in plan.notes:
             progress.show(f"note: {note}", force=True)
+        parent_ap = _parent_ap(folder, request, plan, progress)
         runs = SubRuns(folder, BELOW)
         trained: dict[str, Runs] = {kind: {} for kind in plan.requests}
         for seed in range(request.train.seed, request.train.seed + request.seeds):
             for kind in plan.requests:
                 trained[kind][seed] = _train(runs, plan, kind, seed)
-            result = RecoveryResult(folder.folder, trained, plan.notes)
+            result = RecoveryResult(folder.folder, trained, plan.notes, parent_ap)
             write_atomic(folder.folder / "recovery.json", json.dumps(result.to_dict(), indent=1, allow_nan=False))
             write_atomic(folder.folder / "recovery.csv", result.to_csv())
             after_seed(result)
@@ -97,6 +99,8 @@ class _Plan:
     """The folder of every kind, without its seed."""
     settings: dict[str, Any]
     notes: tuple[str, ...]
+    val: DataSet
+    """Images to validate."""
 
 
 def _plan(request: RecoveryRequest) -> _Plan:
@@ -121,7 +125,7 @@ def _plan(request: RecoveryRequest) -> _Plan:
         requests[kind] = dataclasses.replace(untaught, model=file)
         names[kind] = f"{kind}-{_sha256(file)[:8]}"
         prepare(requests[kind])  # a file that cannot be trained is reported before hours are spent on others
-    return _Plan(requests, names, settings, notes)
+    return _Plan(requests, names, settings, notes, prepared.val)
 
 
 def _same_steps(request: TrainRequest, prepared: PreparedRun) -> TrainRequest:
@@ -159,6 +163,26 @@ def _teaching(request: RecoveryRequest, prepared: PreparedRun) -> tuple[TeacherR
         teaching = dataclasses.replace(teaching, responses=())
         notes[-1] += ": it teaches features alone"
     return teaching, tuple(notes)
+
+
+def _parent_ap(folder: RunFolder, request: RecoveryRequest, plan: _Plan, progress: Progress) -> float | None:
+    """AP of the teacher on the validation images, from the journal if it is there; None if it knows other classes."""
+    from distill.train.evaluate import evaluate
+    from zoo.resolve import load_checkpoint
+
+    taught, parent = plan.requests[TAUGHT], load_checkpoint(request.parent)
+    if parent.info.class_names != plan.val.classes.names:
+        return None
+    record = folder.latest("parent")
+    if record is None:
+        result = evaluate(
+            parent, plan.val, input_px=taught.input_px, batch=taught.batch or 1, device=taught.device,
+            data_workers=taught.data_workers, log=lambda text: progress.show(f"the parent: {text}"),
+        )  # fmt: skip
+        record = {"ap": result.ap}
+        folder.append("parent", record)
+    progress.show(f"the parent has AP {record['ap']:.4f} on the validation images", force=True)
+    return float(record["ap"])
 
 
 def _train(runs: SubRuns, plan: _Plan, kind: str, seed: int) -> SubRunResult:

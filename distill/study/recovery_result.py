@@ -32,6 +32,8 @@ class RecoveryResult(Result):
     runs: Mapping[str, Runs]
     """By kind: ``taught``, ``untaught``, ``random``, then the stock checkpoints by name; controls may be missing."""
     notes: tuple[str, ...] = ()
+    parent_ap: float | None = None
+    """AP of the parent, as it teaches, on the validation images; None where it knows other classes."""
 
     @property
     def best(self) -> Path:
@@ -125,8 +127,20 @@ class RecoveryResult(Result):
                 for kind, gain in self.gains.items()
             },
             "reaches_random": None if reached is None else {"epoch": reached[0], "share": reached[1]},
-            "notes": list(self.notes),
+            "notes": list(self.all_notes),
+            "parent_ap": self.parent_ap,
         }
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """``notes``, and a word about a parent that has little to teach."""
+        if self.parent_ap is None or self.parent_ap >= self.ap:
+            return self.notes
+        return (
+            *self.notes,
+            f"the parent has AP {self.parent_ap:.4f} on the validation images, less than the child that it teaches: "
+            "fine-tune it on this data with nas train, and shrink the result",
+        )
 
     def verdict(self) -> str:
         """What teaching and inherited weights are worth, in one sentence with its figures."""
@@ -146,9 +160,11 @@ class RecoveryResult(Result):
 
     def __str__(self) -> str:
         lines = [table(*self.to_table()), "", self.verdict()]
+        if self.parent_ap is not None:
+            lines.append(f"the parent itself has AP {self.parent_ap:.4f} on the validation images")
         if RANDOM in self.runs and len(self.seeds) == 1:
             lines.append("one seed has no interval: more seeds tell the differences from chance")
-        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"note: {note}" for note in self.all_notes]
         files = "recovery.json, recovery.csv, recovery/ (the runs with checkpoints), TensorBoard events (nas board)"
         return "\n".join([*lines, f"written to {self.folder}: {files}"])
 

@@ -45,7 +45,7 @@ SMALLEST = {
     "search_workers": ["--steps", "4000", "--repeats", "1"],
     "shrink": [
         "--trained", "trained", "--data", "data", "--pairs", "yolox-nano:yolox-nano", "--epochs", "1", "--seeds", "1",
-        "--batch", "4", "--share", "0.7", "--importance-images", "8", "--quiet",
+        "--batch", "4", "--share", "0.7", "--importance-images", "8", "--tuned", "--quiet",
     ],
     "shrink_certificate": ["--models", "yolox-nano", "--devices", "t4", "--shares", "0.8", "--input", "64"],
     "shrink_latency": [

@@ -64,6 +64,7 @@ def without_seconds(told: Any) -> Any:
 def test_a_child_is_taught_and_its_controls_can_be_added_later(home: Path) -> None:
     first = recover(request_in(home, "r"))
     assert list(first.runs) == [TAUGHT] and first.seeds == [0] and first.notes == ()
+    assert first.parent_ap is not None and first.parent_ap > 0.1
     manifest = read_manifest(first.best)
     assert manifest.recipe.cuts == read_manifest(home / "child.safetensors").recipe.cuts
     assert [entry["role"] for entry in manifest.info.lineage] == ["teacher"]
@@ -98,7 +99,7 @@ def test_a_parent_of_other_classes_teaches_features_alone_and_says_so(home: Path
     result = recover(request)
     assert len(result.notes) == 2 and "adapt the parent" in result.notes[0]
     assert "knows 0 of the data's 3 classes: it teaches features alone" in result.notes[1]
-    assert "note: the parent knows 0" in str(result)
+    assert "note: the parent knows 0" in str(result) and result.parent_ap is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -74,3 +75,11 @@ def test_table_csv_and_dict_say_the_same() -> None:
     assert told["taught_minus"]["small"]["mean"] == pytest.approx(-0.1)
     assert told["reaches_random"] == {"epoch": 4, "share": 0.5}
     assert told["kinds"][RANDOM]["curve"][-1] == [8, pytest.approx(0.5)]
+
+
+def test_a_parent_that_knows_less_than_its_child_is_pointed_out() -> None:
+    told = {ap: dataclasses.replace(RESULT, parent_ap=ap) for ap in (0.002, 0.9)}
+    assert "AP 0.0020 on the validation images, less than the child" in str(told[0.002])
+    assert told[0.002].to_dict()["notes"] == list(told[0.002].all_notes) and len(told[0.002].all_notes) == 1
+    assert not told[0.9].all_notes and "the parent itself has AP 0.9000" in str(told[0.9])
+    assert not RESULT.all_notes and "the parent itself" not in str(RESULT)
