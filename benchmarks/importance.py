@@ -7,9 +7,9 @@ group, and 50 % of two groups at once), and single blocks are skipped; nothing i
 of the training loss, batch norms with their statistics, on images of ``val``. The units that go are the least important
 ones by each method, and random ones. A method's forecast is the sum of the importances of what goes.
 
-The table has the rank correlation of forecast and rise over all removals of a kind, with 95 % intervals of a bootstrap
-over groups, and the median of rise over forecast; the second table has the rise when each method chooses, at the same number of units. ``--report FILE.csv``
-prints both tables again from a CSV of removals.
+The first table has the rank correlation of forecast and rise over all removals of a kind, with 95 % intervals of a
+bootstrap over groups, and the median of rise over forecast; the second has the rise when each method chooses, at the
+same number of units. ``--report FILE.csv`` prints both again from a CSV of removals.
 """
 
 from __future__ import annotations
