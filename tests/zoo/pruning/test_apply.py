@@ -119,10 +119,10 @@ def test_a_skipped_block_equals_a_branch_of_zeros(model: str) -> None:
     zeroed, child = copy.deepcopy(parent), copy.deepcopy(parent)
     block = zeroed.get_submodule(path)
     assert isinstance(block, SkippableBlock)
-    last = [m for name in block.branch_parts for m in getattr(block, name).modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in last:  # the whole branch, whatever its layers are
-        nn.init.zeros_(norm.weight)
-        nn.init.zeros_(norm.bias)
+    for name, part in block.named_modules():  # the whole branch, whatever its layers are
+        if name.partition(".")[0] in block.branch_parts and isinstance(part, nn.BatchNorm2d):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
     apply_cuts(child, Cuts(skipped=(path,)), groups)
     assert_same(maps_of(child, image), maps_of(zeroed, image))
 
