@@ -68,7 +68,7 @@ def test_the_child_is_an_ordinary_detector(home: Path, capsys: pytest.CaptureFix
     assert len(boxes) == 1
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_at_any_moment_it_ends_with_the_same_child(blow: signal.Signals, home: Path) -> None:
     name = f"run-{blow.name}"
     process = nas(*TAUGHT, "--name", name, cwd=home)
