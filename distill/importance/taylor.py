@@ -7,8 +7,7 @@ activation lies between (Molchanov et al. 2019, "Importance Estimation for Neura
 instead and square). Targets are those assigned to the whole network's outputs and stay fixed.
 
 At the end of a training the changes of different images cancel, so the absolute value is taken of every image alone,
-then the mean. The result does not depend on the size of batches, and its choices cost less than those by absolute
-values of batches (docs/benchmarks/importance.md).
+then the mean. The result does not depend on the size of batches; docs/benchmarks/importance.md compares both.
 """
 
 from __future__ import annotations
