@@ -26,7 +26,7 @@ def shrink(
     input_px: int | None = None, front: int = 1, rounds: int = 1, control: bool = False,
     against: Text | Sequence[Text] | None = None, seeds: int | None = None, recipe: Text | None = None,
     changes: Changes = (), epochs: int | None = None, batch: int | None = None, train_device: str = "cpu",
-    precision: str | None = None, data_workers: int | None = None, seed: int = 0, gap: float = GAP,
+    precision: str | None = None, train_data_workers: int | None = None, seed: int = 0, gap: float = GAP,
     time_limit_s: float = 120.0, name: str | None = None, runs: Text = "runs", fresh: bool = False,
     pictures: bool = True, quiet: bool = False,
 ) -> ShrinkResult:  # fmt: skip
@@ -46,7 +46,7 @@ def shrink(
         control: train the child without its parent, and its architecture from random weights, at the same steps.
         against: checkpoints to fine-tune beside them.
         seeds: of the comparison; None: 3.
-        recipe, changes, epochs, batch, train_device, precision, data_workers: as in ``nas.train``.
+        recipe, changes, epochs, batch, train_device, precision, train_data_workers: as in ``nas.train``.
         gap: the choice ends once it is proved to be within this share of the optimum.
         time_limit_s: of every choice, seconds.
     """
@@ -57,7 +57,7 @@ def shrink(
         train = TrainRequest(
             model="", data=text_of(data), val=optional_text(val), recipe=optional_text(recipe),
             changes=changes_of(changes), epochs=epochs, batch=batch, input_px=input_px, device=train_device,
-            precision=precision, data_workers=data_workers, seed=seed, quiet=quiet,
+            precision=precision, data_workers=train_data_workers, seed=seed, quiet=quiet,
         )  # fmt: skip
     compares = control or bool(texts_of(against))
     request = ShrinkRequest(
