@@ -115,6 +115,9 @@ class SkippableBlock(nn.Module):
         for name in self.branch_parts:
             if name in self._modules:
                 delattr(self, name)
+        for part in self.children():
+            if isinstance(part, (nn.SiLU, nn.ReLU)):
+                part.inplace = False  # its input is now the block's, which others read too
         self.skipped = True
 
 

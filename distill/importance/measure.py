@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from distill.data.dataset import DataSet
 from distill.data.feed.slots import check_input_px
@@ -17,7 +18,7 @@ from distill.importance.methods import DEFAULT_IMPORTANCE, find_importance
 from distill.importance.progress_file import ProgressFile, Sums
 from distill.importance.removal import losses_by_depth, losses_without_blocks
 from distill.importance.scores import ImportanceScores
-from distill.importance.training_loss import LossBatch, TrainingLoss, loss_batches
+from distill.importance.training_loss import LossBatch, TrainingLoss, finite, loss_batches
 from distill.train.detect import check_classes
 from workbench.checks import check_int
 from workbench.console import Progress
@@ -38,7 +39,7 @@ class MeasureOptions:
     input_px: int | None = None
     """Side of the input; None is the detector's own."""
     batch: int = 8
-    """Images a batch; absolute values are taken of batches."""
+    """Images that blocks and stacks are measured on at once; losses average over the objects of a batch."""
     seed: int = 0
     device: str = "cpu"
 
@@ -102,9 +103,9 @@ def _checked(detector: Detector, data: DataSet, options: MeasureOptions) -> tupl
 
 def _add(sums: Sums, loss: TrainingLoss, method: DataImportance, groups: ChannelGroups, batch: LossBatch) -> None:
     """Add one batch to ``sums``."""
-    units, whole = method.unit_scores(loss, groups, batch)
-    sums.units += units * len(batch)
-    sums.loss += whole * len(batch)
+    with torch.no_grad():
+        sums.loss += finite(loss(batch), batch, "the detector") * len(batch)
+    sums.units += method.unit_scores(loss, groups, batch) * len(batch)
     sums.blocks += np.array(losses_without_blocks(loss, groups.blocks, batch)) * len(batch)
     for path, values in losses_by_depth(loss, groups.stacks, batch).items():
         sums.stacks[path] += np.array(values) * len(batch)

@@ -20,11 +20,11 @@ class Importance(abc.ABC):
 
 
 class DataImportance(Importance):
-    """A method that measures unit by unit on batches of images; blocks and stacks are measured by the loss itself."""
+    """A method that scores units on images. Blocks and stacks are then measured by the loss itself."""
 
     @abc.abstractmethod
-    def unit_scores(self, loss: TrainingLoss, groups: ChannelGroups, batch: LossBatch) -> tuple[np.ndarray, float]:
-        """Importance of every unit on ``batch``, float64 ``[groups.count]`` from 0 on, and the loss there."""
+    def unit_scores(self, loss: TrainingLoss, groups: ChannelGroups, batch: LossBatch) -> np.ndarray:
+        """Importance of every unit on ``batch``, a mean over its images, float64 ``[groups.count]`` from 0 on."""
 
 
 class WeightImportance(Importance):

@@ -33,14 +33,19 @@ SEED_STRIDE = 1_000_003
 class LossBatch:
     """Some images with their true boxes."""
 
-    number: int
-    """Position in the order of batches, from 0."""
+    first: int
+    """Place of the first image in the order that images are drawn in, from 0."""
     image: Tensor
     """float32 ``[b, 3, px, px]``."""
     targets: Targets
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def singles(self) -> Iterator[LossBatch]:
+        """Every image as a batch of its own."""
+        for i, columns in enumerate(zip(self.targets.boxes, self.targets.labels, self.targets.ignored, strict=True)):
+            yield LossBatch(self.first + i, self.image[i : i + 1], Targets(*((column,) for column in columns)))
 
 
 def loss_batches(
@@ -54,17 +59,16 @@ def loss_batches(
     plan, read = BatchPlan(1, seed), ReadOptions(workers=0, cache_bytes=0)
     with Loader(data, preprocess, "none", input_px, plan, read) as loader:
         singles = loader.epoch(0, start * batch)
-        for number in range(start, -(-images // batch)):
-            yield _joined(number, [next(singles) for _ in range(min(batch, images - number * batch))])
+        for first in range(start * batch, images, batch):
+            yield _joined(first, [next(singles) for _ in range(min(batch, images - first))])
 
 
-def _joined(number: int, singles: list[Batch]) -> LossBatch:
-    columns = ([single.targets for single in singles] for _ in range(3))
-    boxes, labels, ignored = (
-        tuple(value for targets in column for value in getattr(targets, name))
-        for column, name in zip(columns, ("boxes", "labels", "ignored"), strict=True)
+def _joined(first: int, singles: list[Batch]) -> LossBatch:
+    columns = (
+        tuple(value for single in singles for value in getattr(single.targets, name))
+        for name in ("boxes", "labels", "ignored")
     )
-    return LossBatch(number, torch.cat([single.image for single in singles]), Targets(boxes, labels, ignored))
+    return LossBatch(first, torch.cat([single.image for single in singles]), Targets(*columns))
 
 
 class TrainingLoss:
@@ -82,11 +86,11 @@ class TrainingLoss:
         return self.with_raw(batch)[1]
 
     def with_raw(self, batch: LossBatch) -> tuple[Raw, Tensor]:
-        """The head's raw outputs too. Random numbers (noised queries) follow from the seed and the batch alone."""
+        """The head's raw outputs too. Random numbers (noised queries) follow from the seed and the first image."""
         devices = [self.device] if self.device.type == "cuda" else []
         image, targets = batch.image.to(self.device), batch.targets.to(self.device)
         with torch.random.fork_rng(devices):
-            torch.manual_seed((self.seed * SEED_STRIDE + batch.number) % 2**63)
+            torch.manual_seed((self.seed * SEED_STRIDE + batch.first) % 2**63)
             raw, losses = own_losses(self.detector, self.detector.features(image), image, targets, PHASE)
         return raw, total(losses)
 
@@ -102,7 +106,7 @@ def finite(value: Tensor | float, batch: LossBatch, what: str) -> float:
     number = float(value.detach()) if isinstance(value, Tensor) else value
     if not math.isfinite(number):
         raise BadInput(
-            f"the training loss of {what} is not finite on batch {batch.number}: "
+            f"the training loss of {what} is not finite on image {batch.first} of those drawn: "
             "the detector's weights or its batch-norm statistics have overflowed; train it again, or at a lower rate"
         )
     return number

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from distill.importance.methods import find_importance
 from distill.request import TrainRequest
 from nas.api.arguments import Text, optional_text, text_of, texts_of
+from nas.api.compare import DEFAULT_DEVICES
 from nas.api.train import Changes, changes_of
+from nas.comparison.gather import compare
+from nas.comparison.write import write_comparison
 from nas.shrinking.choice import GAP
 from nas.shrinking.problem import DEFAULT_GRID
 from nas.shrinking.request import ShrinkRequest
 from nas.shrinking.result import ShrinkResult
 from nas.shrinking.run import run_shrink
+from workbench.console import Progress
 
 
 def shrink(
@@ -21,7 +26,7 @@ def shrink(
     input_px: int | None = None, front: int = 1, rounds: int = 1, control: bool = False,
     against: Text | Sequence[Text] | None = None, seeds: int | None = None, recipe: Text | None = None,
     changes: Changes = (), epochs: int | None = None, batch: int | None = None, train_device: str = "cpu",
-    precision: str | None = None, data_workers: int | None = None, seed: int = 0, gap: float = GAP,
+    precision: str | None = None, train_data_workers: int | None = None, seed: int = 0, gap: float = GAP,
     time_limit_s: float = 120.0, name: str | None = None, runs: Text = "runs", fresh: bool = False,
     pictures: bool = True, quiet: bool = False,
 ) -> ShrinkResult:  # fmt: skip
@@ -41,7 +46,7 @@ def shrink(
         control: train the child without its parent, and its architecture from random weights, at the same steps.
         against: checkpoints to fine-tune beside them.
         seeds: of the comparison; None: 3.
-        recipe, changes, epochs, batch, train_device, precision, data_workers: as in ``nas.train``.
+        recipe, changes, epochs, batch, train_device, precision, train_data_workers: as in ``nas.train``.
         gap: the choice ends once it is proved to be within this share of the optimum.
         time_limit_s: of every choice, seconds.
     """
@@ -52,11 +57,26 @@ def shrink(
         train = TrainRequest(
             model="", data=text_of(data), val=optional_text(val), recipe=optional_text(recipe),
             changes=changes_of(changes), epochs=epochs, batch=batch, input_px=input_px, device=train_device,
-            precision=precision, data_workers=data_workers, seed=seed, quiet=quiet,
+            precision=precision, data_workers=train_data_workers, seed=seed, quiet=quiet,
         )  # fmt: skip
     compares = control or bool(texts_of(against))
-    return run_shrink(ShrinkRequest(
+    request = ShrinkRequest(
         text_of(parent), texts_of(budget), texts_of(device), train, importance, images, grid, input_px, front, rounds,
         control, texts_of(against), (3 if compares else 1) if seeds is None else seeds, seed, gap, time_limit_s, name,
         text_of(runs), fresh, pictures, quiet,
-    ))  # fmt: skip
+    )  # fmt: skip
+    result = run_shrink(request)
+    if pictures:
+        _write_page(request, result)
+    return result
+
+
+def _write_page(request: ShrinkRequest, result: ShrinkResult) -> None:
+    """The comparison page of parent, children and the checkpoints that they were trained against."""
+    subjects = [request.parent, *(str(child.file) for child in result.children), *request.against]
+    progress = Progress(request.quiet)
+    try:
+        comparison = compare(subjects, request.devices or DEFAULT_DEVICES, only=[], log=progress.show)
+        write_comparison(comparison, str(result.folder), f"{Path(request.parent).stem} and its children")
+    finally:
+        progress.done()

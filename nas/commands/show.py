@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
     from search_spaces.graph import Graph
     from zoo.detector import Detector
+    from zoo.pruning.cuts import Cuts
+    from zoo.pruning.summary import CutSummary
 
 HELP = "draw an architecture; write it as TinyNAS text, YAML or PNG"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas show``."""
-    parser.add_argument("subject", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON, checkpoint, model")
+    named = "YAML, run folder, TinyNAS text, ONNX, graph JSON, checkpoint or model name"
+    parser.add_argument("subject", metavar="X", help=named)
     parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
     parser.add_argument("--device", metavar="D", help="add predicted milliseconds on this device")
     parser.add_argument("--png", metavar="FILE", help="write a picture as well")
@@ -110,7 +113,7 @@ def _show_cut(detector: Detector, args: argparse.Namespace, profile: DeviceProfi
     graph = detector.graph(args.input)
     if args.json:
         if args.png:
-            _write_cut_picture(detector, args.png, args.subject)
+            _write_cut_picture(detector.recipe.cuts, summary, args)
         print_json(graph.to_json() | {"cut": summary.to_dict()})
         return 0
     print(cut_text(summary, _needs_ascii(args)) + "\n")
@@ -121,22 +124,19 @@ def _show_cut(detector: Detector, args: argparse.Namespace, profile: DeviceProfi
         print(printable(licence) + "\n")
     _print_graph(graph, args, profile)
     if args.png:
-        _write_cut_picture(detector, args.png, args.subject)
+        _write_cut_picture(detector.recipe.cuts, summary, args)
         print(f"\nwrote {args.png}")
     return 0
 
 
-def _write_cut_picture(detector: Detector, file: str, subject: str) -> None:
+def _write_cut_picture(cuts: Cuts, summary: CutSummary, args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from nas.report.cut_plot import cuts_png
     from workbench.files import write_atomic
-    from zoo.pruning.groups import channel_groups
-    from zoo.pruning.summary import uncut_network
 
-    recipe = detector.recipe
-    title = f"{Path(subject).stem}: cut from {recipe.model}"
-    write_atomic(file, cuts_png(channel_groups(uncut_network(recipe)), recipe.cuts, title))
+    title = f"{Path(args.subject).stem}: cut from {summary.model}"
+    write_atomic(args.png, cuts_png(summary.groups, cuts, title))
 
 
 def _show_graph(graph: Graph, args: argparse.Namespace, profile: DeviceProfile | None) -> int:

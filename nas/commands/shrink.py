@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     from workbench.console import print_json
 
     args.quiet = args.quiet or args.json
-    args.data_workers = vars(args).pop("train_data_workers")
     result = shrink(**options.api_options(args))
     if args.json:
         print_json(result.to_dict())

@@ -9,8 +9,8 @@ from nas.report.architecture_text import WIDTH
 from workbench.console import table
 
 if TYPE_CHECKING:
-    from zoo.pruning.summary import CutSummary
     from zoo.pruning.group_widths import GroupWidth
+    from zoo.pruning.summary import CutSummary
 
 BAR_COLUMNS = 16
 BLOCKS = {False: ("█", "░"), True: ("#", ".")}
@@ -27,8 +27,8 @@ def cut_text(summary: CutSummary, ascii: bool = False) -> str:
         channels, kept = sum(width.channels for width in widths), sum(width.kept for width in widths)
         rows.append([module, channels, kept, _bar(kept / channels, ascii), _widths(widths)])
     header = ["module", "channels", "kept", "", "widths of its channel groups (- skipped)"]
-    lines = table(header, rows).splitlines()
-    return "\n".join([*textwrap.wrap(summary.text(), WIDTH), "", *(line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in lines)])
+    lines = [line if len(line) <= WIDTH else line[: WIDTH - 3] + "..." for line in table(header, rows).splitlines()]
+    return "\n".join([*textwrap.wrap(summary.text(), WIDTH), "", *lines])
 
 
 def _bar(share: float, ascii: bool) -> str:

@@ -94,8 +94,8 @@ class ShrinkResult(Result):
         if self.children[0].recovery is None:
             lines.append("the children are cut but not trained: --data teaches them by their parent")
         lines += [self.licence, *(f"note: {note}" for note in self.notes)]
-        files = ", ".join(child.file.name for child in self.children)
-        return "\n".join([*lines, f"written to {self.folder}: {files}, shrink.json, cuts as PNG, TensorBoard events"])
+        files = [*(child.file.name for child in self.children), "shrink.json", "compare.html", "cuts as PNG"]
+        return "\n".join([*lines, f"written to {self.folder}: {', '.join(files)}, TensorBoard events (nas board)"])
 
 
 def certificate_text(choice: Choice) -> str:

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     from distill.data.dataset import DataSet
     from zoo.detector import Detector
 
-FILES = RunFiles("shrinking", ("shrink.json", "*.safetensors", "*.png"), ("importance", "cut", "trained", "events"))
+FILES = RunFiles(
+    "shrinking",
+    ("shrink.json", "compare.*", "*.safetensors", "*.png"),
+    ("importance", "cut", "trained", "events"),
+)
 
 
 def run_shrink(request: ShrinkRequest) -> ShrinkResult:

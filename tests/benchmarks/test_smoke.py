@@ -29,6 +29,10 @@ SMALLEST = {
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
+    "importance": [
+        "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
+        "--out", "rows.csv", "--quiet",
+    ],
     "latency_cpu": [
         "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
         "--rounds", "3", "--seconds", "0.1",
@@ -42,6 +46,11 @@ SMALLEST = {
     "shrink": [
         "--trained", "trained", "--data", "data", "--pairs", "yolox-nano:yolox-nano", "--epochs", "1", "--seeds", "1",
         "--batch", "4", "--share", "0.7", "--importance-images", "8", "--tuned", "--equal", "--quiet",
+    ],
+    "shrink_certificate": ["--models", "yolox-nano", "--devices", "t4", "--shares", "0.8", "--input", "64"],
+    "shrink_latency": [
+        "--profile", "{profile}", "--parents", "yolox-nano", "--shares", "0.8", "--rounds", "3", "--seconds", "0.1",
+        "--input", "64",
     ],
     "speed_limits": ["--quick"],
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],

@@ -9,7 +9,10 @@ from typing import Any
 from workbench.errors import BadInput
 
 MAX_CUT_LAYERS = 20_000
-MAX_CHANNEL = 1_000_000
+MAX_CHANNEL = 65_535
+"""Greatest number of a channel in a file."""
+MAX_CHANNELS = 4_000_000
+"""Most channels of all layers together in a file: ranges are short texts that stand for many numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,15 @@ class Cuts:
             raise BadInput("cuts: skipped must be a list of block paths")
         if not isinstance(depths, dict) or not all(type(n) is int and 1 <= n <= 1000 for n in depths.values()):
             raise BadInput("cuts: depths must map stacks of layers to whole numbers from 1 to 1000")
+        kept: dict[str, tuple[int, ...]] = {}
+        total = 0
+        for path, text in channels.items():
+            kept[str(path)] = parse_ranges(text, str(path))
+            total += len(kept[str(path)])
+            if total > MAX_CHANNELS:
+                raise BadInput(f"cuts: more than {MAX_CHANNELS:,} channels")
         return Cuts(
-            {str(path): parse_ranges(text, str(path)) for path, text in channels.items()},
+            kept,
             tuple(sorted(set(skipped))),
             {str(path): n for path, n in depths.items()},
         )

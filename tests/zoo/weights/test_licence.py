@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from zoo.families.card import load_cards
-from zoo.weights.licence import FLAGGED, NO, OWN, UNKNOWN, YES, kind_of, of_card, of_weights, own_licence
+from zoo.weights.licence import (
+    ANSWERS,
+    FLAGGED,
+    NO,
+    OWN,
+    UNKNOWN,
+    YES,
+    kind_of,
+    notice,
+    of_card,
+    of_weights,
+    own_licence,
+)
 
 TRAINED = {"trained_with": "nas-workbench 0.1.0"}
 
@@ -77,3 +89,23 @@ def test_weights_from_nowhere_are_not_stated() -> None:
 @pytest.mark.parametrize("written", ["AGPL-3.0", "agpl-3.0-only", "AGPL-3.0-or-later", " AGPL-3.0 "])
 def test_spdx_forms_of_a_licence_are_one(written: str) -> None:
     assert kind_of(written) == kind_of("AGPL-3.0") == "copyleft"
+
+
+def test_a_cut_checkpoint_has_its_parents_licence() -> None:
+    provenance = {"cut_from": {"model": "mine", "licence": "AGPL-3.0"}}
+    assert own_licence(provenance) == "AGPL-3.0" and own_licence({"cut_from": {}}) == "not stated"
+    use = of_weights(provenance, [ancestor("mine", "AGPL-3.0", "parent")])
+    assert use.answer == FLAGGED and "part of its parent's weights" in use.reasons[0]
+    assert "this checkpoint was cut from them" in use.reasons[1]
+    trained = {**TRAINED, **provenance}  # trained further: its own, and the lineage still flags it
+    assert own_licence(trained) == OWN
+    assert of_weights(trained, [ancestor("mine", "AGPL-3.0", "parent")]).answer == FLAGGED
+
+
+def test_a_notice_names_the_weights_that_restrict_and_is_silent_without() -> None:
+    assert notice(TRAINED, [ancestor("x", "Apache-2.0")]) == "" == notice({}, [])
+    said = notice(TRAINED, [ancestor("x", "MIT"), ancestor("yolo11s", "AGPL-3.0"), ancestor("yolo11s", "AGPL-3.0")])
+    assert said == f"commercial use: {ANSWERS[FLAGGED]} (yolo11s, AGPL-3.0)"
+    barred = notice(TRAINED, [ancestor("x", "CC-BY-NC-4.0"), ancestor("yolo11s", "AGPL-3.0")])
+    assert barred == f"commercial use: {ANSWERS[NO]} (x, CC-BY-NC-4.0)"
+    assert notice({"licence": "AGPL-3.0"}, []).endswith("(this checkpoint, AGPL-3.0)")

@@ -117,10 +117,10 @@ def channel_maps(
         groups = np.unique(target.group_of[ours[place]]).tolist()
         wanted = np.full(target.groups.count, -1, dtype=np.int64)
         for group in groups:
-            partner = chosen.get((place, group))
-            if partner is not None:
-                wanted[target.members[group]] = units[group, partner]
-                if len(partners[group]) > 1 or len(owners[partner]) > 1:
+            match = chosen.get((place, group))
+            if match is not None:
+                wanted[target.members[group]] = units[group, match]
+                if len(partners[group]) > 1 or len(owners[match]) > 1:
                     differing.append(place[0])
         maps[place] = _channels(ours[place], theirs[place], wanted)
     return ChannelMaps(maps, tuple(dict.fromkeys(differing)))
