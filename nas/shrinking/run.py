@@ -25,7 +25,7 @@ from nas.costs import latency_profiles
 from nas.searcher.problem import open_devices
 from nas.searcher.settings import value_digest
 from nas.shrinking.choice import Choice, Chooser
-from nas.shrinking.request import ShrinkRequest
+from nas.shrinking.request import WITHOUT_DATA, ShrinkRequest
 from nas.shrinking.result import Child, ShrinkResult
 from workbench.console import Progress
 from workbench.errors import BadInput
@@ -71,6 +71,11 @@ class _Run:
         self.parent, self.parent_file = _open_parent(request.parent), Path(request.parent)
         self.sha256 = hashlib.sha256(self.parent_file.read_bytes()).hexdigest()
         self.notes: list[str] = []
+        if request.method == WITHOUT_DATA:
+            self.notes.append(
+                f"importance {WITHOUT_DATA!r} looks at weights alone and was found to order layers badly; with --data "
+                "it is measured on your images"
+            )
         self.data = self._open_data()
         self.input_px = request.input_px or self.parent.info.input_px
         self.folder = self._open_folder()
