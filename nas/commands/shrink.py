@@ -7,7 +7,7 @@ budgets, which is proved. With --data importance is measured on your images, and
 examples:
   nas shrink yolox-s.safetensors --budget 1.8ms --device t4 --data my-data
   nas shrink yolox-s.safetensors --budget 1.8ms --device t4 --data my-data --control --against yolox-tiny.safetensors
-  nas shrink damo-yolo-m.safetensors --budget t4:3ms --budget pi:200ms --device t4 --device pi.yaml --data my-data
+  nas shrink yolox-m.safetensors --budget t4:3ms --budget raspberry-pi-5:600ms --device t4 --device raspberry-pi-5
   nas shrink yolox-m.safetensors --budget 2ms --device t4 --front 4
   nas shrink rtdetrv2-s.safetensors --budget 40GFLOPs --budget 20MBweights --data my-data --rounds 3
 """

@@ -19,6 +19,9 @@ LIMITS = {
     "search --teacher": "--against yolox-nano",
     "search --then": "--top 1 --epochs 1 --train-input 64 --train-data-workers 0 --fresh",
     "search --workers": "--workers 2",
+    "shrink": "--epochs 1 --images 8 --input 64 --train-data-workers 0 --fresh",
+    "shrink --control": "--seeds 1",
+    "shrink --rounds": "--rounds 2",
     "train": "--epochs 1 --input 64 --data-workers 0 --fresh",
     "tune": "--trials 2 --epochs 1 --input 64 --data-workers 0 --fresh",
 }

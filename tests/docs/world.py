@@ -23,9 +23,13 @@ from zoo.weights.checkpoint import load, save
 CHECKPOINTS = {
     "yolox-s": "yolox-s",
     "yolox_s": "yolox-s",
+    "yolox-tiny": "yolox-tiny",
+    "yolox-m": "yolox-m",
     "yolox-l": "yolox-l",
     "yolo26n": "yolo26n",
     "damo-yolo-l": "damo-yolo-l",
+    "damo-yolo-s": "damo-yolo-s",
+    "rtdetrv2-s": "rtdetrv2-s",
     "rtdetrv2-x": "rtdetrv2-x",
 }
 """File to model. Fresh weights will do, with the classes of my-data: a teacher that shares none of them is refused."""
