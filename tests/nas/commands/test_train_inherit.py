@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_says_what_was_inherited_and_records_it(home: Path) -> None:
     err = (home / "whole.err").read_text()
     assert "inherited from tiny: " in err and "99.6 % of the source's are used" in err
-    assert "1 of 3 classes are new" in err and "blocks that start as the identity: backbone.layers.1.1" in err
+    assert "10 of 12 classes are new" in err and "blocks that start as the identity: backbone.layers.1.1" in err
     assert "the checkpoints inherit its licence, AGPL-3.0; commercial use: flagged" in err
     settings = yaml.safe_load((home / "runs" / "whole" / "settings.yaml").read_text())
     info = read_manifest(home / "runs" / "whole" / "best.safetensors").info
