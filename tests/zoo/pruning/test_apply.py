@@ -54,7 +54,7 @@ def maps_of(detector: Detector, image: Tensor) -> list[Tensor]:
         levels = [p(x) for p, x in zip(detector.head.project, detector.features(image), strict=True)]
         memory = torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
         sizes = [(level.shape[-2], level.shape[-1]) for level in levels]
-        queries = torch.linspace(-1, 1, 7 * memory.shape[-1]).reshape(1, 7, -1)
+        queries = torch.linspace(-1, 1, 7 * detector.head.cell_projection.out_features).reshape(1, 7, -1)
         raw = detector.head.refine(queries, queries[..., :4] / 2, memory, sizes)
         return [raw["logits"], raw["boxes"], detector.head.cell_scores(memory)]
 
