@@ -56,7 +56,8 @@ def maps_of(detector: Detector, image: Tensor) -> list[Tensor]:
         sizes = [(level.shape[-2], level.shape[-1]) for level in levels]
         queries = torch.linspace(-1, 1, 7 * detector.head.cell_projection.out_features).reshape(1, 7, -1)
         raw = detector.head.refine(queries, queries[..., :4] / 2, memory, sizes)
-        return [raw["logits"], raw["boxes"], detector.head.cell_scores(memory)]
+        cells = detector.head.cell_norm(detector.head.cell_projection(memory))
+        return [raw["logits"], raw["boxes"], detector.head.cell_scores(cells), detector.head.cell_boxes(cells)]
 
 
 def random_cuts(groups: ChannelGroups, rng: np.random.Generator) -> Cuts:
