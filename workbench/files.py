@@ -1,7 +1,8 @@
-"""Atomic writes: a crash leaves the old file or the new one, never a partial one."""
+"""Atomic writes, where a crash leaves the old file or the new one, never a partial one; and hashes of files."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -65,3 +66,8 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

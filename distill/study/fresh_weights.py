@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.detector import Detector
 from zoo.factory import build_recipe
-from zoo.pruning.cuts import Cuts
+from zoo.pruning.summary import uncut_network
 
 
 def with_fresh_weights(detector: Detector, seed: int) -> Detector:
@@ -21,8 +21,7 @@ def with_fresh_weights(detector: Detector, seed: int) -> Detector:
     """
     torch.manual_seed(seed)
     fresh = build_recipe(detector.recipe)
-    with torch.device("meta"):
-        uncut = build_recipe(dataclasses.replace(detector.recipe, cuts=Cuts()))
+    uncut = uncut_network(detector.recipe)
     for path, layer in fresh.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             inputs = uncut.get_submodule(path).get_parameter("weight").shape[1]

@@ -8,7 +8,6 @@ added later.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from distill.teach.request import CHECKPOINT, TeacherRequest
 from distill.teach.same_network import same_network
 from workbench.console import Progress
 from workbench.errors import BadInput
-from workbench.files import write_atomic
+from workbench.files import file_sha256, write_atomic
 
 if TYPE_CHECKING:
     from distill.data.dataset import DataSet
@@ -235,7 +234,7 @@ def _new_name(name: str, taken: dict[str, TrainRequest]) -> str:
 
 def _sha256(file: str) -> str:
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        return file_sha256(file)
     except OSError as error:
         raise BadInput(f"cannot read {file!r}: {error.strerror}") from error
 

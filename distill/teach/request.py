@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.teach.same_network import same_network
 from workbench.errors import BadInput
+from workbench.files import file_sha256
 
 if TYPE_CHECKING:
     from distill.teach.teacher import Teacher
@@ -125,7 +126,7 @@ def _load_teacher(
         named, _ = resolve_detector(name, seed)
         if not same_network(named, teacher):
             raise BadInput(f"--teacher-weights {file!r} are of {teacher.recipe.model}, not of {named.recipe.model}")
-    sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    sha256 = file_sha256(file)
     teacher_px = request.input_px or px
     student.info = dataclasses.replace(student.info, lineage=student_lineage(student, teacher, sha256))
     record = {

@@ -21,7 +21,8 @@ from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.images import Preprocess
 from zoo.layers import fold_all
-from zoo.weights.licence import TEACHER, own_licence
+from zoo.weights.licence import TEACHER
+from zoo.weights.lineage import lineage_with
 
 PROBE_PX = 64
 
@@ -156,11 +157,4 @@ def level_channels(detector: Detector) -> list[int]:
 
 def student_lineage(student: Detector, teacher: Detector, sha256: str) -> tuple[Mapping[str, Any], ...]:
     """All weights that influenced the student: its own lineage, its teacher's lineage and the teacher."""
-    entry = {
-        "model": teacher.recipe.model,
-        "licence": own_licence(teacher.info.provenance),
-        "sha256": sha256,
-        "role": TEACHER,
-    }
-    lineage = [*student.info.lineage, *teacher.info.lineage, entry]
-    return tuple(item for i, item in enumerate(lineage) if item not in lineage[:i])
+    return lineage_with(student.info.lineage, teacher, sha256, TEACHER)

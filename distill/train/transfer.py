@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from distill.data.classes import ClassMap
 from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
-from zoo.pruning.cuts import Cuts
+from zoo.pruning.summary import uncut_network
 
 
 def adapt_classes(detector: Detector, classes: ClassMap) -> tuple[Detector, list[str]]:
@@ -36,8 +34,7 @@ def fit_cuts(recipe: Recipe) -> Recipe:
     """``recipe`` with cuts that its network allows, if they were made at another number of classes."""
     if not recipe.cuts.channels:
         return recipe
-    with torch.device("meta"):
-        uncut = build_recipe(dataclasses.replace(recipe, cuts=Cuts()))
+    uncut = uncut_network(recipe)
     channels = dict(recipe.cuts.channels)
     for path, kept in recipe.cuts.channels.items():
         width = uncut.get_submodule(path).get_parameter("weight").shape[0]

@@ -27,6 +27,7 @@ from nas.shrinking.solver.solve import Solution, solve
 from workbench.errors import BadInput
 from zoo.factory import build_recipe
 from zoo.pruning.cuts import Cuts
+from zoo.pruning.groups import ChannelGroups
 from zoo.pruning.widths import NetworkWidths, network_widths
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class Chooser:
             raise BadInput("every importance is 0: the parent learned nothing, or the images hold no object")
         self.variants = [self._variant(depths, grid, report) for depths in self._depths()]
         self.parent_costs = graph_costs(self.variants[0].widths.graph, input_px, list(profiles.values())).costs
+
+    @property
+    def groups(self) -> ChannelGroups:
+        """The parent's channel groups."""
+        return self.variants[0].widths.groups
 
     def _depths(self) -> list[dict[str, int]]:
         """All combinations of depths, the full one first."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -29,10 +28,10 @@ from nas.shrinking.request import WITHOUT_DATA, ShrinkRequest
 from nas.shrinking.result import Child, ShrinkResult
 from workbench.console import Progress
 from workbench.errors import BadInput
-from workbench.files import replacing, write_atomic
+from workbench.files import file_sha256, replacing, write_atomic
 from workbench.run_folder import RunFiles, RunFolder
 from zoo.pruning.apply import apply_cuts
-from zoo.pruning.groups import channel_groups
+from zoo.pruning.groups import ChannelGroups, channel_groups
 from zoo.pruning.lineage import child_info
 from zoo.resolve import load_checkpoint
 from zoo.weights.checkpoint import save
@@ -69,7 +68,7 @@ class _Run:
         self.profiles = latency_profiles(open_devices(request.devices))
         self.budgets = parse_budgets(request.budgets)
         self.parent, self.parent_file = _open_parent(request.parent), Path(request.parent)
-        self.sha256 = hashlib.sha256(self.parent_file.read_bytes()).hexdigest()
+        self.sha256 = file_sha256(self.parent_file)
         self.notes: list[str] = []
         if request.method == WITHOUT_DATA:
             self.notes.append(
@@ -157,9 +156,9 @@ class _Run:
             share = number / request.sizes * index / request.rounds
             chooser = self._chooser(current, "parent" if index == 1 else label)
             choice = self._choice(chooser, label, share)
-            start = self._cut(current, choice, label)
+            start = self._cut(current, chooser.groups, choice, label)
             if request.pictures:
-                self._draw(current, choice, label)
+                self._draw(chooser.groups, choice, label)
             choices.append(choice)
             if request.train is not None:
                 recovery = self._teach(start, label)
@@ -207,12 +206,12 @@ class _Run:
             between.append(dataclasses.replace(budget, high=high, low=0.0))
         return between
 
-    def _cut(self, current: Detector, choice: Choice, label: str) -> Path:
+    def _cut(self, current: Detector, groups: ChannelGroups, choice: Choice, label: str) -> Path:
         """Write the cut detector with the weights of ``current``, before any training."""
         file = self.folder.folder / "cut" / f"{label}.safetensors"
         if not file.exists():
             child = copy.deepcopy(current)
-            apply_cuts(child, choice.cuts)
+            apply_cuts(child, choice.cuts, groups)
             child.recipe = dataclasses.replace(current.recipe, cuts=current.recipe.cuts.then(choice.cuts))
             child.info = dataclasses.replace(child_info(self.parent, self.sha256), input_px=self.input_px)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -243,7 +242,7 @@ class _Run:
         epochs = prepare(dataclasses.replace(request.train, model=request.parent)).recipe.epochs
         return max(1, round(epochs / request.rounds))
 
-    def _draw(self, current: Detector, choice: Choice, label: str) -> None:
+    def _draw(self, groups: ChannelGroups, choice: Choice, label: str) -> None:
         """The channels kept by layer, as a PNG and in TensorBoard."""
         from nas.report.cut_plot import cuts_png, show_cuts
         from workbench.events import EventWriter
@@ -251,7 +250,6 @@ class _Run:
         file = self.folder.folder / f"{label}.png"
         if file.exists():
             return
-        groups = channel_groups(current)
         title = f"{label} of {folder_name(self.request.parent)}: {', '.join(map(str, self.budgets))}"
         with EventWriter(self.folder.folder / "events") as events:
             show_cuts(events, groups, choice.cuts, title)

@@ -6,13 +6,12 @@ import dataclasses
 import functools
 
 import numpy as np
-import torch
 
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
-from zoo.factory import build_recipe
 from zoo.pruning.cuts import Cuts
-from zoo.pruning.groups import meta_twin, trace_channels
+from zoo.pruning.groups import ChannelGroups, traced_groups
+from zoo.pruning.summary import uncut_network
 
 HEAD = "head"
 """The module whose inputs are the maps."""
@@ -38,24 +37,15 @@ def kept_channels(parent: Detector, child: Detector) -> list[np.ndarray] | None:
 
 def _kept_of_uncut(recipe: Recipe) -> list[np.ndarray]:
     """Which channels of the uncut network's P3, P4 and P5 stay, bool ``[c]`` each."""
-    rows, maps = _trace_uncut(dataclasses.replace(recipe, cuts=Cuts()))
-    removed = np.zeros(1 + max(int(units.max(initial=-1)) for units in rows.values()), dtype=bool)
-    for path, channels in recipe.cuts.channels.items():
-        removed[np.delete(rows[path], list(channels))] = True
-    return [~removed[units] for units in maps]
+    groups, maps = _trace_uncut(dataclasses.replace(recipe, cuts=Cuts()))
+    kept = groups.kept_units(recipe.cuts)
+    return [kept[units] for units in maps]
 
 
 @functools.lru_cache(maxsize=4)
-def _trace_uncut(recipe: Recipe) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """The units of the output channels of every layer, by path, and of the channels of P3, P4 and P5."""
-    with torch.device("meta"):
-        uncut = build_recipe(recipe)
-    tracer, _ = trace_channels(meta_twin(uncut))
+def _trace_uncut(recipe: Recipe) -> tuple[ChannelGroups, list[np.ndarray]]:
+    """The channel groups, and the units of the channels of P3, P4 and P5."""
+    groups, tracer = traced_groups(uncut_network(recipe))
     units = tracer.components()
-    rows = {
-        name.removesuffix(".weight"): units[axes[0].numpy()]
-        for name, axes in tracer.axes.items()
-        if name.endswith(".weight") and 0 in axes
-    }
     inputs = [labels for path, side, labels in tracer.calls if (path, side) == (HEAD, "in")]
-    return rows, [units[labels.rows[0, :, 0, 0].numpy()] for labels in inputs]
+    return groups, [units[labels.rows[0, :, 0, 0].numpy()] for labels in inputs]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.graphs.tracer import Call
-from zoo.pruning.labels import NONE, ChannelTracer, LabelRule
+from zoo.pruning.labels import NONE, ChannelTracer, LabelRule, compact
 
 
 def _rows(tracer: ChannelTracer, value: Any) -> Tensor:
@@ -87,10 +87,7 @@ def join_labels(tracer: ChannelTracer, operands: list[Tensor], out: Tensor) -> N
 
 
 def _has_labels(labels: Tensor) -> bool:
-    index = tuple(
-        slice(0, 1) if labels.shape[a] > 1 and labels.stride(a) == 0 else slice(None) for a in range(labels.ndim)
-    )
-    return bool((labels[index] != NONE).any())
+    return bool((compact(labels)[0] != NONE).any())
 
 
 def _conv(tracer: ChannelTracer, func: Any, call: Call, out: Tensor) -> None:

@@ -106,7 +106,7 @@ class ChannelTracer(TorchFunctionMode):
     def tie(self, a: Tensor, b: Tensor) -> None:
         """Record that equal positions of ``a`` and ``b`` (broadcast) are removed together; ``NONE`` ties nothing."""
         a, b = torch.broadcast_tensors(a, b)
-        a, b = _compact(a, b)
+        a, b = compact(a, b)
         left, right = a.reshape(-1).numpy(), b.reshape(-1).numpy()
         used = (left >= 0) & (right >= 0) & (left != right)
         if used.any():
@@ -146,10 +146,10 @@ class ChannelTracer(TorchFunctionMode):
         """Whether channels along ``axis`` can be removed one by one, as far as the ties so far say."""
         if labels.shape[axis] == 1 or labels.stride(axis) == 0:
             return False
-        compact = _compact(labels)[0]
-        if not (compact != compact.narrow(axis, 0, 1)).any():
+        (lean,) = compact(labels)
+        if not (lean != lean.narrow(axis, 0, 1)).any():
             return False
-        roots = torch.as_tensor(np.append(self.components(), NONE), device="cpu")[compact]
+        roots = torch.as_tensor(np.append(self.components(), NONE), device="cpu")[lean]
         return bool((roots != roots.narrow(axis, 0, 1)).any())
 
     @contextmanager
@@ -220,7 +220,7 @@ def _along(labels: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     return labels.view(view).expand(shape)
 
 
-def _compact(*tensors: Tensor) -> list[Tensor]:
+def compact(*tensors: Tensor) -> list[Tensor]:
     """The tensors, of equal shape, without the axes along which all of them only repeat themselves."""
     shape = tensors[0].shape
     index = tuple(

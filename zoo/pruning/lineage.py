@@ -9,6 +9,7 @@ from typing import Any
 import workbench
 from zoo.detector import Detector, Info
 from zoo.weights.licence import CUT_FROM, PARENT, own_licence
+from zoo.weights.lineage import lineage_with
 
 
 def child_info(parent: Detector, parent_sha256: str) -> Info:
@@ -18,8 +19,6 @@ def child_info(parent: Detector, parent_sha256: str) -> Info:
     What the parent reached in training is left out: the child has to be evaluated again.
     """
     licence = own_licence(parent.info.provenance)
-    entry = {"model": parent.recipe.model, "licence": licence, "sha256": parent_sha256, "role": PARENT}
-    lineage = [*parent.info.lineage, entry]
     cut_from = {
         "model": parent.recipe.model,
         "sha256": parent_sha256,
@@ -27,11 +26,8 @@ def child_info(parent: Detector, parent_sha256: str) -> Info:
         "parameters": sum(p.numel() for p in parent.parameters()),
     }
     provenance = {"cut_with": f"nas-workbench {workbench.__version__}", CUT_FROM: cut_from}
-    return dataclasses.replace(
-        parent.info,
-        provenance=provenance,
-        lineage=tuple(item for i, item in enumerate(lineage) if item not in lineage[:i]),
-    )
+    lineage = lineage_with((), parent, parent_sha256, PARENT)
+    return dataclasses.replace(parent.info, provenance=provenance, lineage=lineage)
 
 
 def kept_provenance(detector: Detector) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from workbench.errors import BadInput
+from workbench.files import file_sha256
 from zoo.detector import Detector, Recipe
 from zoo.families.parts.resnet_vd import FrozenBatchNorm2d
 from zoo.layers import ConvBN
@@ -36,6 +36,7 @@ from zoo.weights.inheriting.pairs import TensorPairs, tensor_pairs
 from zoo.weights.inheriting.report import Inherited
 from zoo.weights.inheriting.values import take_over
 from zoo.weights.licence import own_licence
+from zoo.weights.lineage import lineage_with
 
 ALIVE = 1e-6
 """Bias before a ReLU that ends a branch which adds nothing: at 0 the ReLU would pass no gradient, ever."""
@@ -50,16 +51,14 @@ def inherit_file(target: Detector, path: str | Path, seed: int = 0) -> tuple[Inh
     if Path(path).suffix != ".safetensors":
         raise BadInput(f"{str(path)!r} is no checkpoint of this workbench (.safetensors): nas zoo import makes one")
     source = load(path)
-    sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    sha256 = file_sha256(path)
     try:
         result = inherit(target, source, seed)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
     licence = own_licence(source.info.provenance)
-    entry = {"model": source.recipe.model, "licence": licence, "sha256": sha256, "role": "inherited"}
-    lineage = [*target.info.lineage, *source.info.lineage, entry]
-    lineage = [item for i, item in enumerate(lineage) if item not in lineage[:i]]
-    target.info = dataclasses.replace(target.info, lineage=tuple(lineage))
+    lineage = lineage_with(target.info.lineage, source, sha256, "inherited")
+    target.info = dataclasses.replace(target.info, lineage=lineage)
     return result, {"file": Path(path).name, "sha256": sha256, "licence": licence, **result.to_dict()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput, missing_package
+from workbench.files import file_sha256
 from zoo.weights.licence import CUT_FROM, NOT_STATED, OWN, PARENT, notice, own_licence
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonR
         source="training" if accuracy else "checkpoint",
         digest="" if arch is None else arch.digest(),
         facts=tuple(facts),
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        sha256=file_sha256(file),
         origin=_origin(manifest),
     )
 
