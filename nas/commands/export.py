@@ -26,6 +26,7 @@ HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the ga
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas export``."""
     from zoo.export.formats import FORMATS
+    from zoo.export.options import LAYOUTS
 
     add = parser.add_argument
     options.add_model_argument(add)
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--end2end", action="store_true", help="detections of an NMS-free model, without suppression")
     options.add_branch_option(add)
     add("--opset", type=int, default=17, help="ONNX operator set (default: %(default)s)")
+    add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
+        help="of an ONNX file: our own (default), or the one that clients of Ultralytics' files read")  # fmt: skip
     add("--half", action="store_true",
         help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")  # fmt: skip
     add("--fp32-layers", nargs="+", default=[], metavar="LAYER",
