@@ -20,6 +20,8 @@ STANDS_FOR = {
     "M": "yolox-nano",
     "T": "damo-yolo-l.safetensors",
     "CHECKPOINT": "best.safetensors",
+    "PARENT": "best.safetensors",
+    "B": "1ms",
     "RECIPE": "small",
     "R": "small",
     "KEY=VALUE": "lr=0.001",
