@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nas.devices.measured.exchange_file import MeasurementSet, is_exchange_file,
 from nas.devices.measured.measurement import Measurement
 from nas.devices.measured.networks import MeasuredNetwork, family_of, read_measured
 from nas.devices.measured.op_table import costed
+from nas.devices.measured.ops import is_op_table
 from nas.devices.measured.published import is_figure_table, read_figures, read_folder
 from nas.devices.measured.selection import Selection, one_setting
 from search_spaces.op_table import OpTable
@@ -44,8 +46,7 @@ def read_measurements(
 def read_set(data: Paths) -> MeasurementSet:
     """All measurements of files and folders with their graphs; graphs of one serve the others."""
     found = MeasurementSet()
-    paths = [data] if isinstance(data, (str, Path)) else list(data)
-    for path in paths:
+    for path in paths_of(data):
         found.extend(_read_one(path))
     return found
 
@@ -59,22 +60,45 @@ def read_points(
     data: Paths,
     column: str | None = None,
     family_from: str | None = None,
-    fallback: str | None = None,
     select: Selection | None = None,
+    profile: ReadBefore | None = None,
 ) -> tuple[str, list[MeasuredNetwork]]:
     """Points to fit or check, and in words what was read.
 
     One folder without a selection is read by ``read_measured``, column by column; everything else by
-    ``read_measurements``.
+    ``read_measurements``. ``profile`` says what to take of several columns or devices where nothing else does.
     """
-    paths = [data] if isinstance(data, (str, Path)) else list(data)
+    paths = paths_of(data)
     if select is None and len(paths) == 1 and not is_measurements(paths[0]):
-        return read_measured(paths[0], column, family_from, fallback)
+        return read_measured(paths[0], column, family_from, profile.column if profile else None)
     if column is not None or family_from is not None:
         option = "--column" if column is not None else "--family-from"
         raise BadInput(f"{option} is for one folder with latency.csv: use --select here")
-    points = read_measurements(paths, select)
-    return ", ".join(Path(path).name for path in paths), points
+    found = read_set(paths)
+    if select is None:
+        own = profile is not None and any(profile.select.holds(row) for row in found.rows)
+        select = profile.select if profile is not None and own else Selection()
+    return ", ".join(Path(path).name for path in paths), points_of(found, select)
+
+
+@dataclass(frozen=True)
+class ReadBefore:
+    """What a profile was fitted to: a column of ``latency.csv``, and the texts of its device."""
+
+    column: str | None
+    select: Selection
+
+
+def the_op_table(data: Paths) -> Path | None:
+    """The table of single convolutions, if ``data`` is that one file."""
+    paths = paths_of(data)
+    only = len(paths) == 1 and is_op_table(paths[0]) and not is_measurements(paths[0])
+    return Path(paths[0]) if only else None
+
+
+def paths_of(data: Paths) -> list[str | Path]:
+    """One or several paths as a list."""
+    return [data] if isinstance(data, (str, Path)) else list(data)
 
 
 def _read_one(path: str | Path) -> MeasurementSet:
