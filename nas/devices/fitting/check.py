@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 from nas.devices.fit import Problem
@@ -35,11 +36,24 @@ def check_profile(
 
 
 def recorded_option(profile: DeviceProfile, option: str) -> str | None:
-    """An option of the command that made a profile (``--column``), or its data folder (``DATA``)."""
-    try:
-        words = shlex.split(profile.command)
-    except ValueError:
-        return None
+    """An option of the command that made a profile (``--column``), or its first data folder or file (``DATA``)."""
     if option == "DATA":
-        return words[3] if words[:3] == ["nas", "devices", "fit"] and len(words) > 3 else None
+        return next(iter(recorded_data(profile)), None)
+    words = _words(profile)
     return words[words.index(option) + 1] if option in words[:-1] else None
+
+
+def recorded_data(profile: DeviceProfile) -> list[str]:
+    """The folders and files of the command that fitted a profile."""
+    words = _words(profile)
+    if words[:3] != ["nas", "devices", "fit"]:
+        return []
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), words[3:]))
+
+
+def _words(profile: DeviceProfile) -> list[str]:
+    """The command that made a profile, in words; none if it cannot be split."""
+    try:
+        return shlex.split(profile.command)
+    except ValueError:
+        return []
