@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.devices.measured.measurement import Measurement
+from nas.devices.measured.measurement import Measurement, counted
 
 SCALED = 1.4826
 """Median absolute deviation to standard deviation, for normal noise."""
@@ -101,7 +101,7 @@ def place_of(row: Measurement) -> str:
     """Device, runtime without its version, precision, threads and batch as text, one spelling for each."""
     runtime = re.split(r"[\d(,>=]", row.runtime.name)[0].strip() or row.runtime.name
     precision = row.runtime.precision.upper().split(" ")[0] or "precision not stated"
-    threads = [] if row.runtime.threads is None else [f"{row.runtime.threads} threads"]
+    threads = [] if row.runtime.threads is None else [counted(row.runtime.threads, "thread")]
     return ", ".join([row.device.hardware, runtime, precision, *threads, f"batch {row.batch or 1}"])
 
 
@@ -121,7 +121,7 @@ def agreement(place: str, rows: Sequence[Measurement]) -> Agreement:
     for label in order:
         for key in middle[label]:
             owners.setdefault(key, []).append(label)
-    levels, networks = _polish(middle, owners, order)
+    levels = _polish(middle, owners, order)
     shared = {label: sum(len(owners[key]) > 1 for key in middle[label]) for label in order}
     counts = {label: sum(len(v) for v in logs[label].values()) for label in order}
     return Agreement(
@@ -132,16 +132,15 @@ def agreement(place: str, rows: Sequence[Measurement]) -> Agreement:
             for label in order
         ),
         tuple(_ratios(middle, order)),
-        tuple(_outliers(rows, logs, owners, levels, networks)),
+        tuple(_outliers(rows, logs, middle, owners, levels)),
     )  # fmt: skip
 
 
 def _polish(
     middle: Mapping[str, Mapping[Key, float]], owners: Mapping[Key, Sequence[str]], order: Sequence[str]
-) -> tuple[dict[str, float], dict[Key, float]]:
-    """Levels of the sources, the first one's 0, and times of the networks at that level, as logarithms."""
+) -> dict[str, float]:
+    """Logarithms of the sources' levels; the first one's is 0."""
     levels = dict.fromkeys(order, 0.0)
-    networks: dict[Key, float] = {}
     for _ in range(POLISHES):
         networks = {
             key: statistics.median(middle[label][key] - levels[label] for label in labels)
@@ -151,12 +150,8 @@ def _polish(
             common = [key for key in middle[label] if len(owners[key]) > 1]
             if common:
                 levels[label] = statistics.median(middle[label][key] - networks[key] for key in common)
-        base = levels[order[0]]
-        levels = {label: level - base for label, level in levels.items()}
-    networks = {
-        key: statistics.median(middle[label][key] - levels[label] for label in labels) for key, labels in owners.items()
-    }
-    return levels, networks
+        levels = {label: level - levels[order[0]] for label, level in levels.items()}
+    return levels
 
 
 def _ratios(middle: Mapping[str, Mapping[Key, float]], order: Sequence[str]) -> Iterable[Ratio]:
@@ -175,23 +170,33 @@ def _ratios(middle: Mapping[str, Mapping[Key, float]], order: Sequence[str]) -> 
 def _outliers(
     rows: Sequence[Measurement],
     logs: Mapping[str, Mapping[Key, Sequence[float]]],
+    middle: Mapping[str, Mapping[Key, float]],
     owners: Mapping[Key, Sequence[str]],
     levels: Mapping[str, float],
-    networks: Mapping[Key, float],
 ) -> list[Outlier]:
-    """Rows more than ``OUTLIER`` scaled deviations off, largest first."""
-    rest: dict[str, list[tuple[float, Measurement]]] = {}
+    """Rows more than ``OUTLIER`` scaled deviations off their network's time at their source's level, largest first.
+
+    That time is the median of all sources (of two: the other one; of one: of its repeats). The deviation is scaled by
+    the differences from the others alone, because a median agrees too well with the values that it is made of.
+    """
+    rest: dict[str, list[tuple[float, float, Measurement]]] = {}
     for row in rows:
-        key, label = (row.network, row.input_px), label_of(row)
-        if len(owners[key]) > 1 or len(logs[label][key]) >= LEAST_REPEATS:
-            rest.setdefault(label, []).append((math.log(row.ms) - levels[label] - networks[key], row))
+        key, label, log = (row.network, row.input_px), label_of(row), math.log(row.ms)
+        others = [middle[other][key] - levels[other] for other in owners[key] if other != label]
+        if not others and len(logs[label][key]) >= LEAST_REPEATS:
+            others = [value - levels[label] for value in logs[label][key]]
+            others.remove(log - levels[label])
+        if others:
+            own = log - levels[label]
+            time = statistics.median([*others, own] if len(others) > 1 else others)
+            rest.setdefault(label, []).append((own - time, own - statistics.median(others), row))
     found = []
     for label, judged in rest.items():
         if len(judged) < FEWEST:
             continue
-        scale = max(SCALED * statistics.median(abs(value) for value, _ in judged), LEAST_SCALE)
-        for value, row in judged:
+        scale = max(SCALED * statistics.median(abs(apart) for _, apart, _ in judged), LEAST_SCALE)
+        for value, _, row in judged:
             if abs(value) > OUTLIER * scale:
-                expected = math.exp(levels[label] + networks[row.network, row.input_px])
+                expected = row.ms / math.exp(value)
                 found.append(Outlier(row.name, *row.input_px, label, row.ms, expected, value / scale))
     return sorted(found, key=lambda outlier: -abs(outlier.deviations))

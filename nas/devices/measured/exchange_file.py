@@ -17,7 +17,7 @@ from typing import Any
 
 from nas.devices.measured.measurement import SCHEMA, Measurement
 from nas.devices.measured.network_hash import network_hash
-from nas.devices.measured.untrusted import parse_line, quoted
+from nas.devices.measured.untrusted import check_text, parse_line, quoted
 from search_spaces.graph import Graph
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -62,6 +62,17 @@ def check_name(path: str | Path, option: str = "--out") -> Path:
     if not is_exchange_file(path):
         raise BadInput(f"{option} {str(path)!r} must end in .jsonl or .jsonl.gz")
     return Path(path)
+
+
+def check_target_file(file: Path | None, source: str | None, option: str = "--out") -> None:
+    """Refuse a file that cannot be appended to, before anything is measured, and a bad name of a source."""
+    if source is not None:
+        if file is None:
+            raise BadInput(f"--source {source!r} names who measured, in the file of {option}: add {option} FILE")
+        if not check_text(source, "--source").strip():
+            raise BadInput("--source must not be empty")
+    if file is not None and check_name(file, option).exists():
+        read_exchange(file)
 
 
 def read_exchange(path: str | Path) -> MeasurementSet:

@@ -25,6 +25,11 @@ PROCESSORS = ("cpu", "gpu", "npu", "")
 MOST_PX, MOST_BATCH, MOST_ROUNDS, MOST_RUNS = 16384, 4096, 10_000, 10**9
 
 
+def counted(number: int, what: str) -> str:
+    """A number with its noun: ``1 thread``, ``2 threads``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Device:
     """The hardware: its name, the kind of processor, cores in use, and what is known of clock and power mode."""
@@ -51,7 +56,7 @@ class Runtime:
         """For instance ``ONNX Runtime 1.27.0, 2 threads``, as profiles name it."""
         text = f"{self.name} {self.version}".strip()
         if processor == "cpu" and self.threads is not None:
-            return f"{text}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+            return f"{text}, {counted(self.threads, 'thread')}"
         return f"{text}, CUDA" if processor == "gpu" and self.threads is not None else text
 
 
@@ -119,7 +124,7 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data of one line."""
-        return {"record": "measurement", "schema": SCHEMA, **dataclasses.asdict(self)}
+        return {"record": "measurement", "schema": SCHEMA, **_rounded(dataclasses.asdict(self))}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Measurement:
@@ -152,6 +157,15 @@ class Measurement:
             warnings=tuple(_text({"warnings": w}, "warnings") for w in _list(fields.get("warnings", []), "warnings")),
             date=_date(fields.get("date", "")),
         )
+
+
+def _rounded(value: Any) -> Any:
+    """Plain data with floats of nine digits: a picosecond of a millisecond."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 _TEXTS = ("network", "name", "family", "tool", "source", "cite")

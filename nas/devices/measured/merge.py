@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.devices.measured.agreement import FEWEST, OUTLIER, Agreement, agreements
 from nas.devices.measured.exchange_file import MeasurementSet, check_name, write_exchange
-from nas.devices.measured.measurement import UNNAMED, Measurement
+from nas.devices.measured.measurement import UNNAMED, Measurement, counted
 from nas.devices.measured.read import read_set
 from nas.devices.measured.selection import Selection
 from nas.devices.measured.untrusted import check_text
@@ -58,15 +58,16 @@ class MergeResult(Result):
 
     def __str__(self) -> str:
         networks = len({row.network for row in self.found.rows})
-        dropped = f", {self.duplicates} duplicates dropped" if self.duplicates else ""
-        lines = [table(*self.to_table()), f"\n{len(self.found.rows)} measurements of {networks} networks{dropped}"]
+        dropped = f", {counted(self.duplicates, 'duplicate')} dropped" if self.duplicates else ""
+        rows = counted(len(self.found.rows), "measurement")
+        lines = [table(*self.to_table()), f"\n{rows} of {counted(networks, 'network')}{dropped}"]
         for place in self.places:
             lines += _place_text(place)
         for name, hashes in self.conflicts:
             lines.append(f"warning: the name {name!r} stands for {len(hashes)} networks: {', '.join(hashes)}")
         without = {row.network for row in self.found.rows} - self.found.graphs.keys()
         if without:
-            lines.append(f"warning: {len(without)} networks have no graph here and cannot be fitted")
+            lines.append(f"warning: {counted(len(without), 'network')} without a graph here, which a fit needs")
         if self.out is not None:
             lines.append(f"\nwrote {self.out}")
         return "\n".join(lines)
@@ -87,7 +88,7 @@ def merge_files(
     """
     if out is not None:
         check_name(out)
-    if source is not None and (not source.strip() or not check_text(source, "--source").strip()):
+    if source is not None and not check_text(source, "--source").strip():
         raise BadInput("--source must not be empty")
     found = read_set(data)
     rows = found.rows if select is None else [row for row in found.rows if select.holds(row)]
