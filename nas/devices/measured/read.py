@@ -37,7 +37,7 @@ def read_measurements(
 
     Args:
         select: which ones; None takes all at batch 1.
-        several: whether several devices, runtimes or precisions may be chosen.
+        several: whether several devices, runtimes or precisions may be taken that ``select`` does not name.
         log: is told what was skipped and why.
     """
     return points_of(read_set(data), select or Selection(), several, log)
@@ -122,7 +122,7 @@ def points_of(
         shown = ", ".join(devices[:6]) + (" ..." if len(devices) > 6 else "")
         raise BadInput(f"none of {len(found.rows)} measurements is chosen: devices here are {shown or 'none'}")
     if not several:
-        one_setting(rows)
+        one_setting(rows, select)
     missing = {row.network: row.name for row in rows if row.network not in found.graphs}
     if missing:
         key, name = next(iter(missing.items()))

@@ -88,10 +88,14 @@ def _squashed(text: str) -> str:
     return "".join(re.findall(r"\w+", text.lower().replace("_", " ")))
 
 
-def one_setting(rows: Sequence[Measurement]) -> None:
-    """Refuse rows of several devices, runtimes or precisions, which one profile cannot describe."""
+def one_setting(rows: Sequence[Measurement], select: Selection) -> None:
+    """Refuse rows of several devices, runtimes or precisions that were not chosen by name: one profile is for one."""
     settings = {
-        (_squashed(row.device.hardware), _squashed(row.runtime.name), _squashed(row.runtime.precision)): row
+        (
+            "" if select.device else _squashed(row.device.hardware),
+            "" if select.runtime else _squashed(row.runtime.name),
+            "" if select.precision else _squashed(row.runtime.precision),
+        ): row
         for row in rows
     }
     if len(settings) > 1:
