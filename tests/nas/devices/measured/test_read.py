@@ -48,6 +48,16 @@ def test_repeats_are_one_point_and_graphs_of_one_file_serve_the_other(tmp_path: 
         read_measurements(b)
 
 
+def test_a_figure_that_is_printed_twice_is_one_a_run_that_is_repeated_is_two(tmp_path: Path) -> None:
+    graph = net()
+    table = [row(graph, 1.5, cite="x", protocol=Protocol(note)) for note in ("distilled", "not distilled")]
+    other = row(graph, 1.6, cite="x", protocol=Protocol("distilled"), source="else")
+    (first, second) = read_measurements(write(tmp_path / "a.jsonl", *table, other, keep=(graph,)))
+    assert (first.repeats, first.protocol, second.ms) == (1, "distilled", 1.6)
+    (point,) = read_measurements(write(tmp_path / "b.jsonl", row(graph, 1.5), row(graph, 1.5), keep=(graph,)))
+    assert point.repeats == 2
+
+
 def test_several_devices_are_refused_until_one_is_chosen(tmp_path: Path) -> None:
     graph = net()
     file = write(tmp_path / "a.jsonl", row(graph, 1.0), row(graph, 9.0, hardware="A board"), keep=(graph,))
