@@ -75,10 +75,13 @@ class Preset:
         augmentations = dict(self.augmentations)
         for name, value in changes.items():
             if name in USUAL:
-                augmentations[name] = replace(augmentations.get(name, USUAL[name]), probability=value)
+                chance = augmentations.get(name)
+                own = chance if isinstance(chance, RandomAugmentation) else USUAL[name]
+                augmentations[name] = replace(own, probability=value)
             else:
-                jitter = augmentations.get("color", ColorJitter("gain", 0.0, 0.0, 0.0))
-                augmentations["color"] = replace(jitter, **{name: value})
+                jitter = augmentations.get("color")
+                own_jitter = jitter if isinstance(jitter, ColorJitter) else ColorJitter("gain", 0.0, 0.0, 0.0)
+                augmentations["color"] = replace(own_jitter, **{name: value})
         return replace(self, augmentations={name: a for name, a in augmentations.items() if not _never(a)})
 
     def with_sizes(self, share: float) -> Preset:
