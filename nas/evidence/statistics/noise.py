@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nas.atlas.entry import SEED_SUFFIX
 from nas.evidence.statistics.rank import BINS, GroupedPairs, latency_bins, nan_row_means
 from nas.evidence.trained import TrainedDetectors
 from nas.kendall import kendall
@@ -15,8 +16,6 @@ DEGREE = 3
 """Degree of the polynomial in ln(input side) that smooths one architecture's accuracies."""
 DRAWS = 50
 """Default number of simulated sets of training runs."""
-SEED_SUFFIX = "_seed"
-"""Precedes the seed in the column name of a repeated training."""
 
 
 @dataclass(frozen=True)

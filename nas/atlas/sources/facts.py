@@ -1,0 +1,58 @@
+"""Published single figures of a folder: ``latency_facts.csv`` and ``int8.csv``. Lines without a graph are skipped."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from nas.atlas.atlas import Key
+from nas.atlas.entry import Int8Pair, LatencyFact
+from nas.atlas.sources.accuracy_table import fraction, whole_px
+from nas.devices.measured.csv_file import csv_rows, number, positive
+from workbench.errors import BadInput
+
+
+def read_facts(path: Path) -> dict[Key, list[LatencyFact]]:
+    """Latencies by network and input size; nothing without the file."""
+    facts: dict[Key, list[LatencyFact]] = defaultdict(list)
+    for where, row in _rows(path, ("graph", "input_px", "device", "ms")):
+        batch = number(row.get("batch"))
+        facts[row["graph"], whole_px(row["input_px"], where)].append(
+            LatencyFact(
+                ms=positive(row["ms"], "ms", where),
+                device=row["device"],
+                runtime=row.get("runtime") or "",
+                precision=row.get("precision") or "",
+                batch=int(batch) if batch == batch else None,
+                what=row.get("what") or "",
+                source=row.get("source") or "",
+            )
+        )
+    return facts
+
+
+def read_int8(root: Path) -> dict[Key, list[Int8Pair]]:
+    """Pairs of ``int8.csv`` by network and input size; nothing without the file."""
+    pairs: dict[Key, list[Int8Pair]] = defaultdict(list)
+    for where, row in _rows(root / "int8.csv", ("graph", "input_px", "float_map", "int8_map")):
+        pairs[row["graph"], whole_px(row["input_px"], where)].append(
+            Int8Pair(
+                device_tool=row.get("device_tool") or "",
+                method=row.get("method") or "",
+                float_ap=fraction(row["float_map"], "float_map", where),
+                int8_ap=fraction(row["int8_map"], "int8_map", where),
+                source=row.get("source") or "",
+            )
+        )
+    return pairs
+
+
+def _rows(path: Path, needed: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+    """Lines that name a graph, each with where it stands."""
+    if not path.exists():
+        return []
+    header, rows = csv_rows(path)
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise BadInput(f"{path.name} needs the column {missing[0]!r}; it has {', '.join(header)}")
+    return [(f"{path.name}, line {line}", row) for line, row in enumerate(rows, start=2) if row["graph"]]
