@@ -122,7 +122,7 @@ def _arrays(atlas: Atlas, entries: Sequence[Entry], figures: Sequence[Mapping[st
         arch=np.array([entry.name for entry in entries]),
         family=np.array([entry.family for entry in entries]),
         input_px=np.array([entry.input_px for entry in entries]),
-        graphs=dict(atlas.graphs),
+        graphs={name: atlas.graphs[name] for name in dict.fromkeys(entry.name for entry in entries)},
         accuracy={name: column(name, figures) for name in atlas.accuracy_columns},
         latency={name: column(name, latency) for name in atlas.latency_columns},
         recipe=recipe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from nas.atlas.atlas import Atlas
@@ -31,36 +32,68 @@ RECIPES = {
 """Recipe tag by family, as the official repositories state it. A family without one counts as not stated."""
 
 
-def read_zoo(progress: Progress | None = None) -> Atlas:
-    """Every model of the zoo at its published input size: the whole detector in deploy form without box decoding."""
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_package("the zoo's detectors", error.name, "torch") from error
-    from zoo.families.card import load_cards
-    from zoo.resolve import resolve_model
+class TracedGraphs(Mapping[str, "Graph"]):
+    """The deploy form of the zoo's detectors without box decoding, by name; each is traced on first use."""
 
-    cards = list(load_cards().values())
-    graphs = {}
-    for count, card in enumerate(cards, start=1):
-        if progress is not None:
-            progress.show(f"{count} of {len(cards)} detectors traced: {card.model}", force=count == len(cards))
-        graph = resolve_model(card.model).graph("detector", card.input_px)
-        graphs[card.model] = graph.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in graph) else graph
-        graphs[card.model].name = card.model
-    ms = {card.model: math.nan if card.t4_ms is None else card.t4_ms for card in cards}
+    def __init__(self, cards: Mapping[str, Card], progress: Progress | None = None) -> None:
+        self.cards, self.progress = cards, progress
+        self._traced: dict[str, Graph] = {}
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cards)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.cards
+
+    def __getitem__(self, name: str) -> Graph:
+        if name not in self._traced:
+            self._traced[name] = self._trace(self.cards[name])
+            if self.progress is not None:
+                count = len(self._traced)
+                text = f"{count} of {len(self)} detectors traced: {name}"
+                self.progress.show(text, force=count == len(self))
+        return self._traced[name]
+
+    def _trace(self, card: Card) -> Graph:
+        try:
+            import torch  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise missing_package("the zoo's detectors", error.name, "torch") from error
+        from zoo.resolve import resolve_model
+
+        whole = resolve_model(card.model).graph("detector", card.input_px)
+        graph = whole.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in whole) else whole
+        graph.name = card.model
+        return graph
+
+
+def read_zoo(progress: Progress | None = None) -> Atlas:
+    """Every model of the zoo at its published input size. Only graphs need torch."""
+    from zoo.families.card import load_cards
+
+    cards = load_cards()
     return Atlas(
-        entries=tuple(_entry(card, graphs[card.model]) for card in cards),
-        graphs=graphs,
-        points={(card.model, card.input_px): {TARGET: card.ap / 100} for card in cards},
-        latency={(card.model, card.input_px): {DEVICE: ms[card.model]} for card in cards},
+        entries=tuple(_entry(card) for card in cards.values()),
+        graphs=TracedGraphs(cards, progress),
+        points={(card.model, card.input_px): {TARGET: card.ap / 100} for card in cards.values()},
+        latency={
+            (card.model, card.input_px): {DEVICE: math.nan if card.t4_ms is None else card.t4_ms}
+            for card in cards.values()
+        },
         accuracy_columns=(TARGET,),
         latency_columns=(DEVICE,),
         data=(ZOO,),
+        _sizes={
+            (card.model, card.input_px): {"params": float(card.measured_params), "flops": float(card.measured_flops)}
+            for card in cards.values()
+        },
     )
 
 
-def _entry(card: Card, graph: Graph) -> Entry:
+def _entry(card: Card) -> Entry:
     return Entry(
         name=card.model,
         model=card.model,

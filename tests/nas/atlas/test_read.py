@@ -13,6 +13,7 @@ import pytest
 from nas.atlas.atlas import combined
 from nas.atlas.marks import MARKS, compared_size, fit_for_use, mark_of
 from nas.atlas.read import kind_of, read_atlas
+from nas.atlas.recipes import parse_recipe
 from nas.evidence.trained import read_trained, trained_entries, trained_points
 from tests.nas.atlas.made import ATLAS, SHARED, folder
 from workbench.errors import BadInput
@@ -86,14 +87,15 @@ def test_a_strangers_folder_is_one_more_data(tmp_path: Path) -> None:
         text = (second / name).read_text().splitlines()
         (second / name).write_text("\n".join([text[0].replace("coco_val", "mine"), *text[-1:]]) + "\n")
     atlas = read_atlas([str(first), str(second)])
-    assert len(atlas) == 5 and len(atlas.graphs) == 3
+    assert len(atlas) == 5 and len(atlas.points) == 3
     assert atlas.points["beta-s", 96]["mine_map50_95"] == 0.35
     assert len(atlas.part(lambda entry: entry.data == str(second)).entries) == 1
 
 
 def test_clashes_are_refused_in_one_line(tmp_path: Path) -> None:
     first = read_atlas([str(folder(tmp_path / "first"))])
-    other = replace(first, graphs={**first.graphs, "alpha-s": first.graphs["beta-s"]}, data=("other",))
+    other = replace(first, graphs={**first.graphs, "alpha-s": first.graphs["beta-s"]}, data=("other",), _sizes={})
+    other = replace(other, entries=tuple(replace(entry, data="other") for entry in other.entries))
     with pytest.raises(BadInput, match="'alpha-s' is another network in other than in"):
         combined([first, other])
     figures = {**first.points, ("alpha-s", 64): {"coco_val_map50_95": 0.31}}
@@ -103,6 +105,24 @@ def test_clashes_are_refused_in_one_line(tmp_path: Path) -> None:
         read_atlas([str(tmp_path / "first"), str(tmp_path / "first")])
     with pytest.raises(BadInput, match="the atlas has no data"):
         read_atlas([])
+
+
+def test_a_network_under_nearly_the_same_name_is_the_same_network(tmp_path: Path) -> None:
+    first = read_atlas([str(folder(tmp_path / "first"))])
+    renamed = replace(
+        first,
+        entries=tuple(replace(entry, name=entry.name.upper(), data="other") for entry in first.entries),
+        graphs={name.upper(): graph for name, graph in first.graphs.items()},
+        points={(name.upper(), px): figures for (name, px), figures in first.points.items()},
+        latency={(name.upper(), px): ms for (name, px), ms in first.latency.items()},
+        data=("other",),
+        _sizes={},
+    )
+    both = combined([first, renamed])
+    assert [entry.name for entry in both.entries] == [entry.name for entry in first.entries], "nothing is listed twice"
+    further = replace(renamed, entries=tuple(replace(e, recipe=parse_recipe("scratch 9e")) for e in renamed.entries))
+    both = combined([first, further])
+    assert len(both) == 8 and {entry.name for entry in both.entries} == {"alpha-s", "alpha-l", "beta-s"}
 
 
 def test_marks_decide_by_what_differs(tmp_path: Path) -> None:
