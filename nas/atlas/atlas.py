@@ -61,31 +61,31 @@ class Atlas:
 def combined(parts: Sequence[Atlas]) -> Atlas:
     """One atlas of several; the same name for two different networks is refused.
 
-    A network that another part holds under nearly the same name (case and dashes apart) with the same parameters and
-    FLOPs is the same network and takes the first name.
+    A network that another part holds (``SameNetworks``) takes the first name and family. Publishers that disagree on it
+    have an entry each; ``points`` has the figure of the first.
     """
     entries: list[Entry] = []
     sizes: dict[Key, dict[str, float]] = {}
     points: dict[Key, dict[str, float]] = {}
     latency: dict[Key, dict[str, float]] = {}
-    known: dict[str, Entry] = {}
-    first: list[Atlas] = []
+    graphs: list[Mapping[str, Graph]] = []
+    known = SameNetworks()
     for part in parts:
-        names = {}
+        names: dict[str, tuple[str, str]] = {}
         for entry in part.entries:
-            names[entry.name] = names.get(entry.name) or _known_name(entry, part, known, first)
-        renamed = [replace(entry, name=names[entry.name]) for entry in part.entries]
+            names.setdefault(entry.name, known.name_and_family(entry, part))
+        renamed = [replace(e, name=names[e.name][0], family=names[e.name][1]) for e in part.entries]
         for old, entry in zip(part.entries, renamed, strict=True):
-            known.setdefault(folded(entry.name), entry)
-            sizes.setdefault(entry.key, part._sizes.get(old.key, {}))
+            sizes.setdefault(entry.key, part._sizes.setdefault(old.key, {}))
         listed = {_facts_of(entry) for entry in entries}
         entries += [entry for entry in renamed if _facts_of(entry) not in listed]
-        _merge(points, {(names[name], px): row for (name, px), row in part.points.items()}, part.data[0])
-        _merge(latency, {(names[name], px): row for (name, px), row in part.latency.items()}, part.data[0])
-        first.append(replace(part, entries=tuple(renamed)))
+        _merge(points, {(names[name][0], px): row for (name, px), row in part.points.items()})
+        _merge(latency, {(names[name][0], px): row for (name, px), row in part.latency.items()})
+        graphs.append(part.graphs)
+        known.add(replace(part, entries=tuple(renamed), graphs=ChainMap(*graphs), _sizes=sizes))  # type: ignore[arg-type]
     return Atlas(
         entries=tuple(entries),
-        graphs=ChainMap(*(part.graphs for part in parts)),  # type: ignore[arg-type]
+        graphs=ChainMap(*graphs),  # type: ignore[arg-type]
         points=points,
         latency=latency,
         accuracy_columns=tuple(dict.fromkeys(column for part in parts for column in part.accuracy_columns)),
@@ -95,27 +95,55 @@ def combined(parts: Sequence[Atlas]) -> Atlas:
     )
 
 
+class SameNetworks:
+    """Which networks of several sources are the same.
+
+    They are if parameters and FLOPs agree (``EQUAL``) and either the names do, case and dashes apart, or the families
+    do and no other network of the family has these sizes: ``rtdetrv2-s`` is ``RT-DETRv2-r18``.
+    """
+
+    EQUAL = 1e-4
+    """Relative difference; a tracer may count a constant or leave it out."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, tuple[Entry, Atlas]] = {}
+        self._by_family: dict[str, list[tuple[Entry, Atlas]]] = {}
+        self._families: dict[str, str] = {}
+
+    def add(self, part: Atlas) -> None:
+        """Remember the networks of a part."""
+        for entry in part.entries:
+            self._families.setdefault(folded(entry.family), entry.family)
+            if self._by_name.setdefault(folded(entry.name), (entry, part))[0] is entry:
+                self._by_family.setdefault(folded(entry.family), []).append((entry, part))
+
+    def name_and_family(self, entry: Entry, part: Atlas) -> tuple[str, str]:
+        """Name and family under which the entry's network is known already, or its own."""
+        family = self._families.get(folded(entry.family), entry.family)
+        named = self._by_name.get(folded(entry.name))
+        if named is not None:
+            if self._same(entry, part, *named):
+                return named[0].name, named[0].family
+            if entry.name == named[0].name:
+                first = named[1].data[0]
+                raise BadInput(f"{entry.name!r} is another network in {part.data[0]} than in {first}: rename one")
+            return entry.name, family
+        relatives = self._by_family.get(folded(entry.family), [])
+        same = [other for other, home in relatives if other.input_px == entry.input_px
+                and self._same(entry, part, other, home)]  # fmt: skip
+        return (same[0].name if len(same) == 1 else entry.name), family
+
+    def _same(self, entry: Entry, part: Atlas, other: Entry, home: Atlas) -> bool:
+        at_size = replace(other, input_px=entry.input_px)
+        return all(
+            math.isclose(part.own_size(entry, size), home.own_size(at_size, size), rel_tol=self.EQUAL)
+            for size in ("params", "flops")
+        )
+
+
 def folded(name: str) -> str:
     """A name without case and dashes, by which networks and families are found."""
     return re.sub(r"[-_ ]", "", name.lower())
-
-
-def _known_name(entry: Entry, part: Atlas, known: Mapping[str, Entry], first: Sequence[Atlas]) -> str:
-    """The name under which the entry's network is known already, or its own."""
-    other = known.get(folded(entry.name))
-    if other is None:
-        return entry.name
-    other = replace(other, input_px=entry.input_px)
-    owner = next(one for one in first if one.data[0] == other.data)
-    same = all(
-        math.isclose(part.own_size(entry, size), owner.own_size(other, size), rel_tol=1e-6)
-        for size in ("params", "flops")
-    )
-    if same:
-        return other.name
-    if entry.name == other.name:
-        raise BadInput(f"{entry.name!r} is another network in {part.data[0]} than in {owner.data[0]}: rename one")
-    return entry.name
 
 
 def _facts_of(entry: Entry) -> tuple[object, ...]:
@@ -123,16 +151,10 @@ def _facts_of(entry: Entry) -> tuple[object, ...]:
     return (*entry.key, entry.column, round(entry.ap, 4), entry.recipe.tag)
 
 
-def _merge(whole: dict[Key, dict[str, float]], part: Mapping[Key, Mapping[str, float]], data: str) -> None:
-    """Add the figures of one source; a second, different figure for the same cell is refused."""
+def _merge(whole: dict[Key, dict[str, float]], part: Mapping[Key, Mapping[str, float]]) -> None:
+    """Add the figures of one source; where two have one for the same cell, the first stays."""
     for key, figures in part.items():
         cells = whole.setdefault(key, {})
         for column, value in figures.items():
-            old = cells.get(column, math.nan)
-            if not math.isnan(old) and not math.isnan(value) and not math.isclose(old, value, rel_tol=1e-9):
-                raise BadInput(
-                    f"{data}: {key[0]!r} at {key[1]} px has {column}={value:g}, another source has {old:g}: name the "
-                    "column otherwise, or leave one of them out"
-                )
-            if math.isnan(old):
+            if math.isnan(cells.get(column, math.nan)):
                 cells[column] = value

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from typing import Any
 
 from nas.comparison.comparison import Comparison
 from nas.comparison.fronts import Front, pareto_front
 from nas.comparison.rows import ZOO, Axis, ComparisonRow, Series
-from nas.report.canvas import BEST, BUDGET, FRONT, INK, new_figure, to_png
+from nas.report.canvas import BEST, BUDGET, FRONT, INK, new_figure, round_ticks, to_png
 
 FAMILY_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#7A5195", "#555555", "#8C6D31")
 FAMILY_MARKS = "os^DvP<X"
@@ -52,7 +51,7 @@ def _panel(panel: Any, comparison: Comparison, axis: Axis, series: Series) -> No
     _cut_lines(panel, rows, axis)
     _front(panel, rows, front, axis)
     panel.set_xscale("log")
-    ticks = _ticks(*panel.get_xlim())
+    ticks = round_ticks(*panel.get_xlim())
     panel.set_xticks(ticks, [f"{value:,.10g}" for value in ticks])
     panel.set_xticks([], minor=True)
     x_label = f"{axis.kind} latency on {axis.label} (ms, log)"
@@ -88,17 +87,6 @@ def _cut_lines(panel: Any, rows: list[ComparisonRow], axis: Axis) -> None:
             style = {"color": BUDGET, "linewidth": 0.9, "linestyle": (0, (1, 2)), "zorder": 2}
             panel.plot(*_points([parent, row], axis), label=label, **style)
             label = "_"
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers on a logarithmic axis: few per decade, or evenly spaced ones if it covers only part of one."""
-    from matplotlib.ticker import MaxNLocator
-
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in decades for step in (1, 2, 5) if low <= step * 10.0**power <= high]
-    if len(ticks) > 2:
-        return ticks
-    return [float(value) for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high]
 
 
 def _front(panel: Any, rows: list[ComparisonRow], front: Front, axis: Axis) -> None:
