@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.api.arguments import Text, names_of, png_path, texts_of
-from nas.atlas.data import HINT, data_of
-from nas.atlas.listing import AtlasList, listed
-from nas.atlas.read import read_atlas
-from nas.atlas.selection import Selection
-from nas.atlas.sheet import NetworkSheet, network_sheet
+from nas.detectors.data import HINT, data_of
+from nas.detectors.listing import AtlasList, listed
+from nas.detectors.read import read_atlas
+from nas.detectors.selection import Selection
+from nas.detectors.sheet import NetworkSheet, network_sheet
 from nas.devices.profile import device_names, load_device
 from workbench.console import Progress
 from workbench.errors import BadInput
@@ -20,7 +20,7 @@ from workbench.files import write_atomic
 from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
-    from nas.atlas.atlas import Atlas
+    from nas.detectors.atlas import Atlas
 
 DEFAULT_COST = "params"
 SHOW = "show"
@@ -126,8 +126,8 @@ def _sheets(whole: Atlas, names: Sequence[str], devices: Sequence[str]) -> Atlas
 def _written(found: AtlasList, costs: Sequence[str], picture: Path | None, table: Path | None) -> tuple[Path, ...]:
     """Write the picture and the CSV file that were asked for."""
     if picture is not None:
-        from nas.atlas.cost_columns import cost_column
-        from nas.atlas.plot import atlas_png, points_of
+        from nas.detectors.cost_columns import cost_column
+        from nas.detectors.plot import atlas_png, points_of
 
         column = cost_column(found.atlas, costs[-1])
         points = points_of(replace(found, costs=(column,)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.atlas.data import HINT, data_of
-from nas.atlas.read import read_atlas
-from nas.atlas.sources.zoo_cards import TARGET, ZOO
 from nas.comparison.sources.costs import compared_costs
+from nas.detectors.data import HINT, data_of
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import TARGET, ZOO
 from nas.devices.profile import DeviceProfile
 from workbench.errors import BadInput
 

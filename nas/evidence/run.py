@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.atlas.read import read_atlas
-from nas.atlas.sources.zoo_cards import ZOO
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import ZOO
 from nas.evidence import published
 from nas.evidence.benchmark import ScoreBenchmark, benchmark_scores
 from nas.evidence.columns import expand_names, runs_network, score_columns

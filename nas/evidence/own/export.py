@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.study.subruns import SubRunResult
-from nas.atlas.entry import SEED_SUFFIX
 from nas.budgets import LATENCY
+from nas.detectors.entry import SEED_SUFFIX
 from nas.evidence.own.sampling import SampledArchitecture
 from search_spaces.lowering import lower
 from workbench.errors import BadInput

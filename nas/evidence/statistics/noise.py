@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.atlas.entry import SEED_SUFFIX
+from nas.detectors.entry import SEED_SUFFIX
 from nas.evidence.statistics.rank import GroupedPairs, bins_of, latency_bins, nan_row_means
 from nas.evidence.trained import TrainedDetectors
 from nas.kendall import kendall

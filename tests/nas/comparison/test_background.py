@@ -14,8 +14,8 @@ from nas.comparison.markdown import markdown
 from nas.comparison.page import page
 from nas.comparison.plot import compare_png
 from nas.devices.profile import load_device
-from tests.nas.atlas.made import folder
 from tests.nas.comparison.test_browser import BROWSER, ask
+from tests.nas.detectors.made import folder
 from tests.nas.evidence.trained import network
 from workbench.errors import BadInput
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from nas.atlas.atlas import Key
-from nas.atlas.entry import Int8Pair, LatencyFact
-from nas.atlas.sources.accuracy_table import fraction, whole_px
+from nas.detectors.atlas import Key
+from nas.detectors.entry import Int8Pair, LatencyFact
+from nas.detectors.sources.accuracy_table import fraction, whole_px
 from nas.devices.measured.csv_file import csv_rows, number, positive
 from workbench.errors import BadInput
 

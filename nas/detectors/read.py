@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nas.atlas.atlas import Atlas, combined
-from nas.atlas.sources.folder import read_folder
-from nas.atlas.sources.own_trainings import RECORD, read_own_trainings
-from nas.atlas.sources.zoo_cards import ZOO, read_zoo
+from nas.detectors.atlas import Atlas, combined
+from nas.detectors.sources.folder import read_folder
+from nas.detectors.sources.own_trainings import RECORD, read_own_trainings
+from nas.detectors.sources.zoo_cards import ZOO, read_zoo
 from workbench.console import Progress
 from workbench.errors import BadInput
 

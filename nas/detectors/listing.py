@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.atlas.atlas import Atlas
-from nas.atlas.cost_columns import SIZES, CostColumn, cost_column
-from nas.atlas.entry import Entry
-from nas.atlas.marks import fit_for_use, mark_of
-from nas.atlas.selection import short_source
+from nas.detectors.atlas import Atlas
+from nas.detectors.cost_columns import SIZES, CostColumn, cost_column
+from nas.detectors.entry import Entry
+from nas.detectors.marks import fit_for_use, mark_of
+from nas.detectors.selection import short_source
 from workbench.errors import unknown_name
 from workbench.tables import Result, Table
 

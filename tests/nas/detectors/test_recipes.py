@@ -6,8 +6,8 @@ import csv
 
 import pytest
 
-from nas.atlas.recipes import BACKBONES, NMS_FREE_FAMILIES, TRAITS, parse_recipe
-from tests.nas.atlas.made import ATLAS
+from nas.detectors.recipes import BACKBONES, NMS_FREE_FAMILIES, TRAITS, parse_recipe
+from tests.nas.detectors.made import ATLAS
 
 
 @pytest.mark.parametrize(

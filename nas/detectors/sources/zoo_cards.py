@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from nas.atlas.atlas import Atlas
-from nas.atlas.entry import Entry, LatencyFact
-from nas.atlas.marks import compared_size
-from nas.atlas.recipes import parse_recipe
+from nas.detectors.atlas import Atlas
+from nas.detectors.entry import Entry, LatencyFact
+from nas.detectors.marks import compared_size
+from nas.detectors.recipes import parse_recipe
 from search_spaces.ops import DECODE_PART
 from workbench.console import Progress
 from workbench.errors import missing_package

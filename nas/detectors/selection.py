@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nas.atlas.atlas import Atlas, folded
-from nas.atlas.entry import Entry
-from nas.atlas.recipes import TRAITS
 from nas.budgets import PARAMS, Budget, parse_budget
+from nas.detectors.atlas import Atlas, folded
+from nas.detectors.entry import Entry
+from nas.detectors.recipes import TRAITS
 from workbench.errors import BadInput, unknown_name
 
 NOT = "no-"
@@ -82,9 +82,13 @@ def _trait(text: str) -> tuple[str, bool]:
 
 def params_range(text: str) -> Budget:
     """``1..10M`` (or ``10M``: at most) as a range of parameters."""
-    budget = parse_budget(text if text.endswith("params") else f"{text}params")
+    rule = f"--params {text!r} must be a number or a range of parameters such as 10M or 1..10M"
+    try:
+        budget = parse_budget(text if text.endswith("params") else f"{text}params")
+    except BadInput as error:
+        raise BadInput(rule) from error
     if budget.quantity != PARAMS:
-        raise BadInput(f"--params {text!r} must be a range of parameters such as 1..10M")
+        raise BadInput(rule)
     return budget
 
 

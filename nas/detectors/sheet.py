@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.atlas.atlas import Atlas, folded
-from nas.atlas.cost_columns import SIZES
-from nas.atlas.entry import Entry
-from nas.atlas.listing import entry_dict
-from nas.atlas.marks import mark_of
+from nas.detectors.atlas import Atlas, folded
+from nas.detectors.cost_columns import SIZES
+from nas.detectors.entry import Entry
+from nas.detectors.listing import entry_dict
+from nas.detectors.marks import mark_of
 from nas.devices.interval import interval_ms
 from nas.devices.profile import DeviceProfile
 from workbench.console import table

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.atlas.atlas import Atlas
-from nas.atlas.entry import Entry
+from nas.detectors.atlas import Atlas
+from nas.detectors.entry import Entry
 from nas.devices.profile import DeviceProfile, device_names, load_device
 from workbench.errors import BadInput, unknown_name
 

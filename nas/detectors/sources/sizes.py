@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from nas.atlas.atlas import Key
-from nas.atlas.entry import PublishedSize
-from nas.atlas.sources.accuracy_table import whole_px
+from nas.detectors.atlas import Key
+from nas.detectors.entry import PublishedSize
+from nas.detectors.sources.accuracy_table import whole_px
 from nas.devices.measured.csv_file import csv_rows, number
 from workbench.errors import BadInput
 

@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.atlas.atlas import Atlas, Key
-from nas.atlas.entry import SEED_SUFFIX, Entry
-from nas.atlas.licences import family_licence
-from nas.atlas.recipes import column_tag, parse_recipe
-from nas.atlas.sources.accuracy_table import NumberTable, fraction, read_accuracies, read_latencies, whole_px
-from nas.atlas.sources.facts import ANY_PX, read_facts, read_int8
-from nas.atlas.sources.sizes import read_sizes
+from nas.detectors.atlas import Atlas, Key
+from nas.detectors.entry import SEED_SUFFIX, Entry
+from nas.detectors.licences import family_licence
+from nas.detectors.recipes import column_tag, parse_recipe
+from nas.detectors.sources.accuracy_table import NumberTable, fraction, read_accuracies, read_latencies, whole_px
+from nas.detectors.sources.facts import ANY_PX, read_facts, read_int8
+from nas.detectors.sources.sizes import read_sizes
 from nas.devices.measured.csv_file import csv_rows, number
 from nas.devices.measured.networks import family_of, graphs_of
 from workbench.errors import BadInput

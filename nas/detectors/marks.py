@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.atlas.entry import Entry, PublishedSize
+from nas.detectors.entry import Entry, PublishedSize
 
 NEAR = 8.0
 """Percent up to which sizes are near each other. AP rises by about 0.3 points with 8 percent more FLOPs in a family

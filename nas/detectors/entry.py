@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.atlas.recipes import Recipe
+from nas.detectors.recipes import Recipe
 
 SEED_SUFFIX = "_seed"
 """Precedes the seed in the column name of a repeated training; the column without it is the mean of the seeds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from nas.atlas.sources.zoo_cards import ZOO
+from nas.detectors.sources.zoo_cards import ZOO
 
 VARIABLE = "NAS_ATLAS"
 HINT = (

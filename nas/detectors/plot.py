@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.atlas.listing import AtlasList
+from nas.detectors.listing import AtlasList
 from nas.report.canvas import COLOURS, INK, MARKERS, new_figure, round_ticks, to_png
 from workbench.errors import BadInput
 
@@ -105,19 +105,22 @@ def _name_points(axes: Any, points: Sequence[Point], styles: Mapping[str, dict[s
     window = axes.get_window_extent()
     for point in sorted(_best(points), key=lambda point: (not _on_front(point, points), -point.ap)):
         x, y = at[id(point)]
-        width, height = 0.56 * LABEL * len(point.name) * scale, 1.25 * LABEL * scale
+        text = axes.text(
+            point.cost, point.ap, point.name, fontsize=LABEL, ha="center", va="center", parse_math=False, zorder=5,
+            color=styles[point.family]["color"],
+        )  # fmt: skip
+        extent = text.get_window_extent()
         for right, up in OFFSETS:
-            center = x + right * scale + math.copysign(width / 2, right) * (abs(right) > 1), y + up * scale
-            box = _box(*center, width, height)
+            shift = math.copysign(extent.width / 2, right) if abs(right) > 1 else 0.0
+            center = x + right * scale + shift, y + up * scale
+            box = _box(*center, extent.width + 1, extent.height + 1)
             inside = window.x0 < box[0] and box[2] < window.x1 and window.y0 < box[1] and box[3] < window.y1
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                place = axes.transData.inverted().transform(center)
-                axes.text(
-                    *place, point.name, fontsize=LABEL, ha="center", va="center", parse_math=False, zorder=5,
-                    color=styles[point.family]["color"],
-                )  # fmt: skip
+                text.set_position(axes.transData.inverted().transform(center))
                 break
+        else:
+            text.remove()
 
 
 def _on_front(point: Point, points: Sequence[Point]) -> bool:

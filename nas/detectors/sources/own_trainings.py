@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from nas.atlas.atlas import Atlas
-from nas.atlas.recipes import parse_recipe
-from nas.atlas.sources.folder import read_folder
+from nas.detectors.atlas import Atlas
+from nas.detectors.recipes import parse_recipe
+from nas.detectors.sources.folder import read_folder
 from workbench.errors import BadInput
 
 RECORD = "trained.jsonl"

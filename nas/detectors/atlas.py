@@ -8,8 +8,8 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from nas.atlas.entry import Entry
-from nas.atlas.own_sizes import OWN_SIZES
+from nas.detectors.entry import Entry
+from nas.detectors.own_sizes import OWN_SIZES
 from search_spaces.graph import Graph
 from workbench.errors import BadInput
 

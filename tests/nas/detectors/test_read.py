@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.atlas.atlas import combined
-from nas.atlas.marks import MARKS, compared_size, fit_for_use, mark_of
-from nas.atlas.read import kind_of, read_atlas
-from nas.atlas.recipes import parse_recipe
+from nas.detectors.atlas import combined
+from nas.detectors.marks import MARKS, compared_size, fit_for_use, mark_of
+from nas.detectors.read import kind_of, read_atlas
+from nas.detectors.recipes import parse_recipe
 from nas.evidence.trained import read_trained, trained_entries, trained_points
-from tests.nas.atlas.made import ATLAS, SHARED, folder
+from tests.nas.detectors.made import ATLAS, SHARED, folder
 from workbench.errors import BadInput
 
 OWN = Path(__file__).resolve().parents[3] / "docs/benchmarks/own-truth"
