@@ -5,7 +5,7 @@ and graphs.jsonl.gz or NAME.onnx; trainings.csv, sizes.csv, latency.csv, latency
 
 examples:
   nas atlas --family yolo26,damo-yolo --sort params
-  nas atlas --data DIR --recipe coco-only --params 1..10M --plot atlas.png
+  nas atlas --data DIR --recipe coco-only --params 10M --plot atlas.png
   nas atlas show damo-yolo-s --device t4
 """
 

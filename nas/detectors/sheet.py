@@ -59,7 +59,7 @@ class NetworkSheet(Result):
         for px in self.sizes:
             entry = next(entry for entry in self.entries if entry.input_px == px)
             columns = {column.removesuffix("_ms"): ms for column, ms in entry.latency.items()}
-            rows += [[ms, px, device, "latency.csv", entry.data] for device, ms in columns.items()]
+            rows += [[ms, px, device, "a column of the data", entry.data] for device, ms in columns.items()]
             for fact in entry.facts:
                 device = ", ".join(filter(None, (fact.device, fact.runtime, fact.precision)))
                 batch = "" if fact.batch in (None, 1) else f"batch {fact.batch}; "

@@ -144,7 +144,8 @@ class GroupedPairs:
         for rows, pairs in zip(self.rows, self.pairs, strict=True):
             w = np.ones((1, len(rows))) if weight is None else weight[:, rows]
             columns.append(np.where(w.sum(axis=1) >= min_points, pairs.tau(w), np.nan))
-        return np.stack(columns, axis=1) if columns else np.full((1, 0), np.nan)
+        draws = 1 if weight is None else len(weight)
+        return np.stack(columns, axis=1) if columns else np.full((draws, 0), np.nan)
 
     def mean_tau(self, weight: np.ndarray | None = None, min_points: int = MIN_POINTS) -> np.ndarray:
         """Mean of the groups' tau-b, ``[draws]``; NaN if no group has one."""
