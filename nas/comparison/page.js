@@ -87,9 +87,10 @@
     const log = logBox.checked;
     const everything = [...seen.points, ...seen.bare];
     const xs = everything.map((row) => row.values[seen.axis.key].value), ys = seen.points.map((row) => row.ap);
-    const wide = seen.behind.length && wideBox.checked;
-    if (wide || !xs.length) xs.push(...seen.behind.map((one) => one.values[seen.axis.key]));
-    if (wide || !ys.length) ys.push(...seen.behind.map((one) => one.ap));
+    if (seen.behind.length && (wideBox.checked || !ys.length)) {   // with no AP among the rows the atlas sets the axes
+      xs.push(...seen.behind.map((one) => one.values[seen.axis.key]));
+      ys.push(...seen.behind.map((one) => one.ap));
+    }
     let [low, high] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [1, 10];
     if (log && low > 0) { const pad = Math.max((high / low) ** 0.06, 1.12); low /= pad; high *= pad; }
     else { const pad = Math.max((high - low) * 0.06, high * 0.03); low = Math.max(0, low - pad); high += pad; }
