@@ -16,8 +16,9 @@ import nas
 from workbench.errors import BadInput
 
 COMMANDS = (
-    "search", "shrink", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data",
-    "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion",
+    "search", "shrink", "show", "score", "bench-scores", "atlas", "cost", "latency", "bench", "calibrate", "zoo",
+    "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board",
+    "completion",
 )  # fmt: skip
 """In the order in which help lists them."""
 
