@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from distill.data.feed.augmentation import Augmentation, RandomAugmentation
 from distill.data.feed.augmentations import AUGMENTATIONS
@@ -81,7 +82,8 @@ class Preset:
             else:
                 jitter = augmentations.get("color")
                 own_jitter = jitter if isinstance(jitter, ColorJitter) else ColorJitter("gain", 0.0, 0.0, 0.0)
-                augmentations["color"] = replace(own_jitter, **{name: value})
+                strength: dict[str, Any] = {name: value}
+                augmentations["color"] = replace(own_jitter, **strength)
         return replace(self, augmentations={name: a for name, a in augmentations.items() if not _never(a)})
 
     def with_sizes(self, share: float) -> Preset:
