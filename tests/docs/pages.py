@@ -21,7 +21,7 @@ STANDS_FOR = {
     "T": "damo-yolo-l.safetensors",
     "CHECKPOINT": "best.safetensors",
     "PARENT": "best.safetensors",
-    "B": "1ms",
+    "B": "0.5Mparams",
     "RECIPE": "small",
     "R": "small",
     "KEY=VALUE": "lr=0.001",
