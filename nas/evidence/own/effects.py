@@ -61,7 +61,7 @@ def main_effects(
     ``references`` has the reference level of every factor. None where the architectures are too few, or their levels
     too alike, to tell the effects apart; architectures without a value (NaN) do not count.
     """
-    known = np.flatnonzero(~np.isnan(values))
+    known = np.flatnonzero(~np.isnan(values)).tolist()
     columns = [np.ones(len(known))]
     terms: list[tuple[str, str]] = []
     for factor, reference in references.items():

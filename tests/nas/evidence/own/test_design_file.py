@@ -41,6 +41,12 @@ def test_shipped_designs_are_read_by_name_and_by_path(name: str) -> None:
     assert load_design(name) == load_design(str(SHIPPED / f"{name}.yaml"))
 
 
+def test_the_example_of_the_page_is_read() -> None:
+    page = (SHIPPED.parents[3] / "docs" / "benchmarks" / "own-truth.md").read_text(encoding="utf-8")
+    design = read_design(page.partition("```yaml\n")[2].partition("```")[0], "page")
+    assert design.name == "kernels" and list(design.factors or {}) == ["kind", "kernel", "channels"]
+
+
 def test_factors_and_levels_keep_their_order_and_the_digest_is_of_the_content() -> None:
     design = read(plain())
     assert {factor: list(levels) for factor, levels in design.factors.items()} == {
