@@ -100,11 +100,19 @@ def main() -> None:
     text = "\n\n".join(section(found) for found in sets)
     print(text)
     if args.page is not None:
-        write_page(args.page, text)
-        write_atomic(args.page.with_suffix(".png"), taus_png(sets[0]))
-        found = effects_of(sets[0])
-        if found is not None:
-            write_atomic(args.page.with_name(f"{args.page.stem}-effects.png"), effects_png(sets[0], found))
+        write_page(args.page, "\n\n".join([*write_pictures(sets[0], args.page), text]))
+
+
+def write_pictures(trained: Trained, page: Path) -> list[str]:
+    """Write the pictures beside the page; the lines that show them there."""
+    pictures = {page.with_suffix(".png"): (f"Where each score stands on `{trained.folder.name}`", taus_png(trained))}
+    found = effects_of(trained)
+    if found is not None:
+        about = f"What the factors of `{trained.folder.name}` do to AP, and to scores"
+        pictures[page.with_name(f"{page.stem}-effects.png")] = (about, effects_png(trained, found))
+    for path, (_, png) in pictures.items():
+        write_atomic(path, png)
+    return [f"![{about}]({path.name})" for path, (about, _) in pictures.items()]
 
 
 def read(folder: Path, names: Sequence[str], design: str | None, progress: Progress) -> Trained:

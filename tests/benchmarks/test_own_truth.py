@@ -85,7 +85,7 @@ def test_known_effects_and_noise_stand_on_the_page(
     scatter = re.search(r"scatters by (0\.\d\d) AP points between seeds \(24 architectures have two or more\)", text)
     assert scatter is not None and float(scatter[1]) == pytest.approx(0.2, abs=0.07)
     for name in ("page.png", "page-effects.png"):
-        assert (trained / name).read_bytes().startswith(b"\x89PNG")
+        assert (trained / name).read_bytes().startswith(b"\x89PNG") and f"]({name})" in text
 
 
 def test_a_set_without_a_design_has_no_effects(

@@ -13,7 +13,11 @@ import pytest
 import yaml
 
 from nas.cli import main
+from nas.devices.profile import load_device
+from nas.evidence.own.design import designed_architectures
+from nas.evidence.own.design_file import load_design
 from nas.evidence.own.export import write_evidence
+from nas.evidence.own.request import DEVICE
 from nas.evidence.statistics.rank import default_bins
 from nas.evidence.trained import read_trained
 from search_spaces.architecture import Architecture
@@ -115,16 +119,28 @@ def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path
     assert np.isnan(points.target("map50_95_seed1")).tolist() == [False, True]
 
 
-def test_the_folder_that_the_page_rests_on_holds_together() -> None:
-    first_record = ROOT / "docs" / "benchmarks" / "own-truth"
-    points, records = read_trained(first_record), lines(first_record)
+@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels"])
+def test_the_folders_that_the_page_rests_on_hold_together(name: str) -> None:
+    folder = ROOT / "docs" / "benchmarks" / name
+    points, records = read_trained(folder), lines(folder)
     assert list(points.arch) == [line["name"] for line in records]
     for place, line in enumerate(records):
         arch = Architecture.from_dict(line["architecture"])
         assert arch.digest() == line["digest"] and points.graphs[line["name"]].digest() == lower(arch).digest()
         aps = [run["ap"] for run in line["runs"]]
         assert points.target("map50_95")[place] == pytest.approx(sum(aps) / len(aps), abs=1e-6)
-    assert default_bins(points.devices().values()) == 1
+    if name == "own-truth":
+        assert default_bins(points.devices().values()) == 1
+
+
+def test_the_kept_set_is_of_the_design_that_ships() -> None:
+    folder = ROOT / "docs" / "benchmarks" / "own-truth" / "levels"
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    design, records = load_design("levels"), lines(folder)
+    assert (settings["design"], settings["design_digest"]) == (design.name, design.digest)
+    made = designed_architectures(design, load_device(DEVICE), 64, 3, 10, lambda text: None)
+    assert [arch.architecture.digest() for arch in made] == [line["digest"] for line in records[:3]]
+    assert [dict(arch.levels) for arch in made] == [line["levels"] for line in records[:3]]
 
 
 def test_other_settings_are_refused(
