@@ -156,10 +156,13 @@ def export(
             file = verified.check.file
     finally:
         progress.done()
-    suffixes = (file.path.suffix, *file_format.companions)
-    size_mb = sum(file.path.with_suffix(suffix).stat().st_size for suffix in suffixes) / 1e6
-    model_name = detector.recipe.model
-    return ExportResult(model_name, format, file, options, trained, verified, optional_text(verify), size_mb)
+    size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+
+
+def _size_mb(path: Path, companions: Sequence[str]) -> float:
+    """Size of a file and of those beside it with other suffixes."""
+    return sum(path.with_suffix(suffix).stat().st_size for suffix in (path.suffix, *companions)) / 1e6
 
 
 def _verified(

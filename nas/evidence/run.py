@@ -60,10 +60,10 @@ class BenchScoresRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"--{name} {value} must be at least 1")
-        if self.training is not None and len(self.data) > 1:
-            raise BadInput(f"--train makes one folder: name one with --data, not {len(self.data)}")
         if ZOO in self.data and self.training is not None:
             raise BadInput("--data zoo are other people's detectors: with --train, name a folder for ours")
+        if self.training is not None and len(self.data) > 1:
+            raise BadInput(f"--train makes one folder: name one with --data, not {len(self.data)}")
 
 
 def bench_scores(request: BenchScoresRequest, progress: Progress | None = None) -> ScoreBenchmark:
