@@ -203,7 +203,8 @@ class Setting:
     def starts(self) -> dict[str, Start]:
         """Where each fitted coefficient starts."""
         activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
-        starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind], **(self.known or {})}
+        starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind]}
+        starts |= self.known or {}
         constants = self.constant_values()
         excluded = set(constants) if self.fixed_time else {*constants, "fixed_ms"}
         return {name: start for name, start in starts.items() if name not in excluded}

@@ -37,6 +37,10 @@ class Levels:
         """The source that the profile predicts."""
         return next(iter(self.factor))
 
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """Plain data: ``factor`` and ``fixed_ms`` by source."""
+        return {name: {"factor": self.factor[name], "fixed_ms": self.fixed_ms[name]} for name in self.factor}
+
     def apply(self, ops_ms: np.ndarray, sources: Sequence[str]) -> np.ndarray:
         """Milliseconds ``[networks]`` as ``sources`` measure them. One that was not in the fit has the reference's."""
         names = [name if name in self.factor else self.reference for name in sources]
@@ -77,7 +81,7 @@ def left_out_levels(
     for group in dict.fromkeys(groups):
         rest = labels != group
         if not (names[rest] == reference).any():
-            raise BadInput(f"without group {group!r} nothing of source {reference!r} is left to fit: take another level")
+            raise BadInput(f"without family {group!r} no network of source {reference!r} left: name another protocol")
         fit = fit_levels(problem.part(rest), names[rest].tolist(), reference, setting)
         predicted[~rest] = fit.predict(problem.part(~rest), names[~rest].tolist())
     return predicted

@@ -20,7 +20,15 @@ import numpy as np
 
 from search_spaces.op_table import OpTable
 from search_spaces.ops import (
-    ATTENTION_KINDS, CONST_KINDS, COPY_KINDS, JOIN_KINDS, POOL_KINDS, RELU_LIKE, UNARY_KINDS, VIEW_KINDS, WEIGHT_KINDS,
+    ATTENTION_KINDS,
+    CONST_KINDS,
+    COPY_KINDS,
+    JOIN_KINDS,
+    POOL_KINDS,
+    RELU_LIKE,
+    UNARY_KINDS,
+    VIEW_KINDS,
+    WEIGHT_KINDS,
 )  # fmt: skip
 from workbench.errors import BadInput
 
