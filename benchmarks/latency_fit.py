@@ -101,7 +101,7 @@ class Published:
 
 SOURCED = {
     "t4": Published(
-        latency_sources.t4_points, "Ultralytics", ProfileDescription("", "NVIDIA T4", "TensorRT 10", "FP16"),
+        latency_sources.t4_points, "ultralytics", ProfileDescription("", "NVIDIA T4", "TensorRT 10", "FP16"),
         # The data sheet: 320e9 byte/s, 65 TFLOP/s. Tensor cores work on tiles of 64 channels and pay for whole ones.
         Setting("gpu", "FP16", "separate",
                 known=DataSheet(320.0, 65.0).starts() | ONE_KERNEL | {"padded_channels": Start(0.7, 1.0, "share")}),
@@ -121,7 +121,7 @@ SOURCED = {
         ProfileDescription("", "Raspberry Pi 5 Model B, CPU", "NCNN", "FP32"), Setting("cpu", "FP32", "separate"),
     ),
     "hailo-8": Published(
-        latency_sources.hailo_points, "Hailo model zoo",
+        latency_sources.hailo_points, "hailo-ai",
         ProfileDescription("", "Hailo-8: throughput, 1000 / FPS at batch 8", "HailoRT", "INT8", batch=8),
         Setting("npu", "INT8", "fused"),
     ),

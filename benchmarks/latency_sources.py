@@ -56,37 +56,38 @@ DEIM = {
 LW_DETR = {f"LW-DETR-{size[0].upper()}": f"LW-DETR-{size}" for size in ("tiny", "small", "large", "xlarge")}
 PADDLE = " (PaddleYOLO)"
 T4_ROWS: dict[str, tuple[str, str, Mapping[str, str]]] = {
-    # level: (beginning of ``source``, text in ``runtime`` or ``note``, graph by the publisher's name)
-    "DAMO-YOLO": (
+    # source (owner of the repository, or what it publishes):
+    #     (beginning of the column source, text in runtime or note, graph by the publisher's name)
+    "tinyvision": (
         "tinyvision/DAMO-YOLO@319572ee:README", "",
         {"DAMO-YOLO-T": "DAMO-YOLOt", "DAMO-YOLO-S": "DAMO-YOLOs", "DAMO-YOLO-L": "DAMO-YOLOl"},
     ),
-    "SuperGradients": (
+    "Deci-AI": (
         "Deci-AI/super-gradients", "xcluding IO|excludes IO",
         sizes("YOLO-NAS-*", "SML", "YOLO-NAS-*") | sizes("PP-YOLOE-* (SuperGradients)", "SMX", "PP-YOLOE+-*"),
     ),
-    "YOLOv10": (
+    "THU-MIG": (
         "ultralytics/ultralytics@00772c", "Latency-forward",
         sizes("YOLOv8* (forward)", "nsmlx", "YOLOv8*") | sizes("YOLOv10* (forward)", "nsmlx", "YOLOv10*")
         | {f"{name} (forward)": graph for name, graph in RT_DETR.items()},
     ),
-    "MMYOLO": (
+    "open-mmlab": (
         "open-mmlab/mmyolo", "",
         sizes("YOLOv8-*", "nsmlx", "YOLOv8*") | sizes("YOLOX-*", "slx", "YOLOX*")
         | sizes("PP-YOLOE+-*", "smx", "PP-YOLOE+-*")
         | {"YOLOX-tiny": "YOLOX-tiny", "YOLOv7-tiny": "YOLOv7-tiny", "YOLOv7-l": "YOLOv7l", "YOLOv7-x": "YOLOv7x"},
     ),
-    "PaddleDetection": ("PaddlePaddle/PaddleDetection", "TensorRT 8.6.0", RT_DETR),
-    "RT-DETR": ("lyuwenyu/RT-DETR@068dfde6:README", "", RT_DETR),
+    "PaddlePaddle": ("PaddlePaddle/PaddleDetection", "TensorRT 8.6.0", RT_DETR),
+    "lyuwenyu": ("lyuwenyu/RT-DETR@068dfde6:README", "", RT_DETR),
     "DEIM": ("Intellindust-AI-Lab/DEIM@", "", DEIM),
     "EdgeCrafter": ("Intellindust-AI-Lab/EdgeCrafter", "", sizes("ECDet-*", "SMX", "EdgeCrafter-*")),
-    "LW-DETR": ("Atten4Vis/LW-DETR", "", {graph: graph for graph in LW_DETR.values()}),
-    "Roboflow": (
+    "Atten4Vis": ("Atten4Vis/LW-DETR", "", {graph: graph for graph in LW_DETR.values()}),
+    "roboflow": (
         "roboflow/rf-detr@35ac6ab6", "TensorRT 10.4",
         {f"{name} (Roboflow SAB)": graph for name, graph in (
             LW_DETR | sizes("YOLO26-*", "NMLX", "YOLO26*") | sizes("RF-DETR-*", "NSL", "RF-DETR-*")).items()},
     ),
-    "YOLOv13": (
+    "iMoonLab": (
         "iMoonLab/yolov13", "",
         sizes("YOLO11-*", "NSLX", "YOLO11*") | sizes("YOLOv12-*", "NSLX", "YOLO12*")
         | sizes("YOLOv13-*", "NSX", "YOLOv13*"),
@@ -94,14 +95,14 @@ T4_ROWS: dict[str, tuple[str, str, Mapping[str, str]]] = {
 }  # fmt: skip
 """T4, FP16, batch 1: rows of ``facts/published_latency_other_devices.csv`` by level."""
 T4_NOT_FITTED: dict[str, tuple[str, str, Mapping[str, str]]] = {
-    "PaddleYOLO": (
+    "PaddlePaddle (PaddleYOLO)": (
         "PaddlePaddle/PaddleYOLO", "",
         {name + PADDLE: graph for name, graph in (
             sizes("YOLOv8-*", "nsmlx", "YOLOv8*") | sizes("YOLOX-*", "slx", "YOLOX*")
             | sizes("PP-YOLOE+_*", "smx", "PP-YOLOE+-*") | sizes("YOLOv5u-*", "nmx", "YOLOv5*u")
             | sizes("YOLOv7-*", "LX", "YOLOv7*") | {"YOLOX-nano": "YOLOX-nano", "YOLOX-tiny": "YOLOX-tiny"}).items()},
     ),
-    "SuperGradients, YOLOX": (
+    "Deci-AI (YOLOX)": (
         "Deci-AI/super-gradients", "xcluding IO", sizes("YOLOX-* (SuperGradients)", "sl", "YOLOX*"),
     ),
 }  # fmt: skip
@@ -115,12 +116,12 @@ ULTRALYTICS = {"PP-YOLOE+s": "PP-YOLOE+-s", "PP-YOLOE+m": "PP-YOLOE+-m", "PP-YOL
 def t4_points(not_fitted: bool = False) -> list[MeasuredNetwork]:
     """T4, TensorRT, FP16, batch 1, all publishers; with ``not_fitted`` also those that serve no fit."""
     _, points = read_measured(SHARED["folder"] / "t4", "t4_trt_fp16_ms")
-    found = [
-        _point(p.name, p.input_px, p.ms, "YOLOv12" if p.family == "YOLO12" else "Ultralytics", p.family) for p in points
-    ]
+    # The table copies YOLO12's figures from its authors.
+    source = {"YOLO12": "sunsmarterjie"}
+    found = [_point(p.name, p.input_px, p.ms, source.get(p.family, "ultralytics"), p.family) for p in points]
     for row in _rows("facts/published_detectors.csv"):
         if row["model"] in ULTRALYTICS:
-            found.append(_point(ULTRALYTICS[row["model"]], 640, float(row["t4_trt10_fp16_ms"]), "Ultralytics"))
+            found.append(_point(ULTRALYTICS[row["model"]], 640, float(row["t4_trt10_fp16_ms"]), "ultralytics"))
     for level, (source, text, names) in (T4_ROWS | (T4_NOT_FITTED if not_fitted else {})).items():
         seen = set()
         for row in _rows("facts/published_latency_other_devices.csv"):
@@ -143,7 +144,7 @@ HARNESS = "YOLO11", "YOLO26", "YOLOv5u", "YOLOv8"
 """Families that the atlas's laboratory ran through Ultralytics, with its pre- and post-processing."""
 WITH_NMS = "YOLOX", "PicoDet"
 """Families of its own harness that end in NMS on the host."""
-ALONE = "LibreYOLO, network alone"
+ALONE = "atlas"
 
 
 def atlas_points(column: str) -> list[MeasuredNetwork]:
@@ -151,8 +152,8 @@ def atlas_points(column: str) -> list[MeasuredNetwork]:
     found = []
     for row in _rows("atlas/latency.csv"):
         family = row["family"]
-        total = "Ultralytics harness" if family in HARNESS else "with NMS" if family in WITH_NMS else "without NMS"
-        for part, level in (("inference", ALONE), ("total", f"LibreYOLO, total, {total}")):
+        host = "of Ultralytics" if family in HARNESS else "and NMS" if family in WITH_NMS else "without NMS"
+        for part, level in (("inference", ALONE), ("total", f"{ALONE}, with host work {host}")):
             ms = row[f"{column}_{part}_ms"]
             if ms:
                 found.append(_point(row["model"], int(row["input_px"]), float(ms), level, family))
@@ -162,39 +163,36 @@ def atlas_points(column: str) -> list[MeasuredNetwork]:
 def pi5_points() -> list[MeasuredNetwork]:
     """Raspberry Pi 5, ONNX Runtime, FP32: two laboratories and the Ultralytics documentation."""
     _, points = read_measured(SHARED["folder"] / "yolobench", "raspberrypi5_cpu_ort_fp32_ms")
-    bench = [replace(p, source="YOLOBench", family=RELATED.get(p.family, p.family)) for p in points]
-    return atlas_points("raspberrypi5_ort_fp32") + bench + _documented("Raspberry Pi 5", "ONNX")
+    bench = [replace(p, source="yolobench", family=RELATED.get(p.family, p.family)) for p in points]
+    return atlas_points("raspberrypi5_ort_fp32") + bench + _documented("ONNX")
 
 
 def ncnn_points() -> list[MeasuredNetwork]:
     """Raspberry Pi 5, NCNN: the atlas's laboratory and the Ultralytics documentation."""
-    return atlas_points("raspberrypi5_ncnn_fp32") + _documented("Raspberry Pi 5", "NCNN")
+    return atlas_points("raspberrypi5_ncnn_fp32") + _documented("NCNN")
 
 
 def orin_points() -> list[MeasuredNetwork]:
-    """Jetson Orin with 8 GB, TensorRT, FP16, and two other Orin boards of the Ultralytics documentation."""
-    boards = "Jetson Orin NX 16GB", "Jetson Orin Nano Super dev kit"
-    return atlas_points("jetson_orin_trt_fp16") + [p for b in boards for p in _documented(b, "TensorRT", "FP16", b)]
+    """Jetson Orin with 8 GB, TensorRT, FP16: the atlas's laboratory."""
+    return atlas_points("jetson_orin_trt_fp16")
 
 
 def hailo_points() -> list[MeasuredNetwork]:
     """Hailo-8: 1000 / FPS at batch 8. At batch 1 networks of several contexts pay for reloading the chip."""
     return [
-        _point(row["graph"], int(row["input_px"]), float(row["ms"]), "Hailo model zoo")
+        _point(row["graph"], int(row["input_px"]), float(row["ms"]), "hailo-ai")
         for row in _rows("atlas/latency_facts.csv")
         if row["device"] == "hailo_hailo8" and row["batch"] == "8" and row["graph"]
     ]
 
 
-def _documented(device: str, runtime: str, precision: str = "", board: str = "") -> list[MeasuredNetwork]:
-    """YOLO11 on small boards in the Ultralytics documentation: the network alone."""
-    source = f"Ultralytics, {board}" if board else "Ultralytics"
+def _documented(runtime: str) -> list[MeasuredNetwork]:
+    """YOLO11 on a Raspberry Pi 5 in the Ultralytics documentation: the network alone."""
     return [
-        _point(row["graph"], int(row["input_px"]), float(row["ms"]), source)
+        _point(row["graph"], int(row["input_px"]), float(row["ms"]), "ultralytics")
         for row in _rows("atlas/latency_facts.csv")
-        if row["device"] == device and row["runtime"] == runtime and row["graph"].startswith("YOLO11")
-        and row["precision"].startswith(precision)
-    ]  # fmt: skip
+        if row["device"] == "Raspberry Pi 5" and row["runtime"] == runtime and row["graph"]
+    ]
 
 
 @cache

@@ -1,10 +1,13 @@
 """Levels by source: publishers disagree about the same network on the same device, by 5 to 20 %.
 
 A fit to several sources has one set of coefficients and two numbers a source: a factor on the time of all ops (clocks,
-power limit, version of the runtime) and a fixed time (work on the host, decoding). The prediction of a network as a
+power limit, version of the runtime) and a fixed time (work on the host, box decoding). The prediction of a network as a
 source would measure it is ``factor x ops + fixed``. One source is the reference: its factor is 1 and its fixed time is
 the profile's, so that the profile predicts what that source measures. The levels of the others are drawn to the
 reference's; a source with few points stays near it.
+
+A source's name is its laboratory, and after a comma how it measured (``atlas, with host work``). What is measured on
+the same machine has the same clocks: sources of one laboratory share their factor and differ in their fixed time.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from workbench.errors import BadInput
 
 FACTOR_SPREAD = 0.1
 """Standard deviation of the logarithm of a source's factor."""
-FIXED_SPREAD = 0.7
+FIXED_SPREAD = 1.0
 """Standard deviation of the logarithm of a source's fixed time over the reference's."""
 _STEP = 1e-5
 
@@ -87,11 +90,16 @@ def left_out_levels(
     return predicted
 
 
+def laboratory(source: str) -> str:
+    """The laboratory of a source: its name up to the first comma."""
+    return source.split(",")[0]
+
+
 class _LeveledProblem:
     """Residuals and their derivatives. Levels are derived by hand, coefficients by differences.
 
-    The vector is ``[coefficients + 2 x others]``: coefficients, logarithms of factors, logarithms of fixed times over
-    the reference's.
+    The vector is ``[coefficients + laboratories + others]``: coefficients, logarithms of factors, logarithms of fixed
+    times over the reference's.
     """
 
     def __init__(self, problem: Problem, sources: Sequence[str], reference: str, setting: Setting) -> None:
@@ -100,12 +108,13 @@ class _LeveledProblem:
         self.problem, self.reference = problem, reference
         self.unknowns = Unknowns(problem, setting)
         self.others = [name for name in dict.fromkeys(sources) if name != reference]
-        self.of_source = np.array([[name == other for other in self.others] for name in sources], dtype=float)
-        self.of_source = self.of_source.reshape(len(problem), len(self.others))
+        labs = dict.fromkeys(laboratory(name) for name in self.others)
+        self.labs = [lab for lab in labs if lab != laboratory(reference)]
+        self.of_source = _indicators(sources, self.others)
+        self.of_lab = _indicators([laboratory(name) for name in sources], self.labs)
         self.target = np.log(problem.ms)
-        count = len(self.others)
-        self.first = np.concatenate([self.unknowns.first, np.zeros(2 * count)])
-        levels = np.repeat([FACTOR_SPREAD, FIXED_SPREAD], count)
+        self.first = np.concatenate([self.unknowns.first, np.zeros(len(self.labs) + len(self.others))])
+        levels = np.repeat([FACTOR_SPREAD, FIXED_SPREAD], [len(self.labs), len(self.others)])
         self.weight = setting.prior_weight / np.concatenate([self.unknowns.spread, levels])
 
     def residuals(self, x: np.ndarray) -> np.ndarray:
@@ -123,29 +132,38 @@ class _LeveledProblem:
             moved[j] += _STEP
             more_ops, more_fixed = self._parts(moved)
             rows[:, j] = (more_ops + more_fixed - total) / (_STEP * total)
-        rows[:, fitted : fitted + len(self.others)] = (ops / total)[:, None] * self.of_source
-        rows[:, fitted + len(self.others) :] = (fixed / total)[:, None] * self.of_source
+        rows[:, fitted : fitted + len(self.labs)] = (ops / total)[:, None] * self.of_lab
+        rows[:, fitted + len(self.labs) :] = (fixed / total)[:, None] * self.of_source
         return np.concatenate([rows, np.diag(self.weight)])
 
     def result(self, x: np.ndarray) -> LeveledFit:
         """The model and the levels of a vector."""
         model, fixed_ms = self.unknowns.model(self._coefficients(x))
-        factors, shares = np.exp(self._level_logs(x))
+        factors, shares = (np.exp(logs).tolist() for logs in self._level_logs(x))
+        factor = dict(zip(self.labs, factors, strict=True))
         levels = Levels(
-            {self.reference: 1.0, **dict(zip(self.others, factors.tolist(), strict=True))},
-            {self.reference: fixed_ms, **dict(zip(self.others, (fixed_ms * shares).tolist(), strict=True))},
+            {self.reference: 1.0} | {name: factor.get(laboratory(name), 1.0) for name in self.others},
+            {self.reference: fixed_ms} | dict(zip(self.others, [fixed_ms * share for share in shares], strict=True)),
         )
         return LeveledFit(model, levels)
 
     def _coefficients(self, x: np.ndarray) -> np.ndarray:
         return x[: len(self.unknowns.names)]
 
-    def _level_logs(self, x: np.ndarray) -> np.ndarray:
-        """Logarithms of factors and of fixed times, ``[2, others]``."""
-        return x[len(self.unknowns.names) :].reshape(2, len(self.others))
+    def _level_logs(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logarithms of factors ``[laboratories]`` and of fixed times ``[others]``."""
+        first = len(self.unknowns.names)
+        return x[first : first + len(self.labs)], x[first + len(self.labs) :]
 
     def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Time of the ops and fixed time of each network at its source's level, ``[networks]`` each."""
         model, fixed_ms = self.unknowns.model(self._coefficients(x))
-        factor, share = np.exp(self.of_source @ self._level_logs(x).T).T
-        return factor * self.problem.predict(model, 0.0), fixed_ms * share
+        factors, shares = self._level_logs(x)
+        ops = self.problem.predict(model, 0.0)
+        return np.exp(self.of_lab @ factors) * ops, fixed_ms * np.exp(self.of_source @ shares)
+
+
+def _indicators(names: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """1 where a name is that of the column, ``[names, columns]``."""
+    found = np.array([[name == column for column in columns] for name in names], dtype=float)
+    return found.reshape(len(names), len(columns))

@@ -18,6 +18,7 @@ from nas.devices.fitting.errors import (
     interval_coverage,
     network_prediction,
     op_predictions,
+    tau_apart,
 )
 from nas.devices.fitting.flops_line import flops_line
 from nas.devices.levels import fit_levels, left_out_levels
@@ -176,6 +177,12 @@ def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setti
         "flops_line_mape_percent": baseline["mape_percent"],
         "flops_line_kendall_tau": baseline.get("kendall_tau", 0.0),
     }
+    if levels:
+        own = [p for p in predictions if p.source == protocol]
+        found = error_summary(own)
+        error["protocol_mape_percent"] = found["mape_percent"]
+        times = np.array([[p.predicted_ms, p.measured_ms] for p in own]).T
+        error["protocol_kendall_tau_5_percent_apart"] = round(tau_apart(*times), 4)
     coverage = interval_coverage(predictions)
     if math.isfinite(coverage):
         error["interval_coverage_percent"] = round(coverage, 1)

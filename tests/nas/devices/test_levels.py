@@ -83,6 +83,14 @@ def test_left_out_families_are_not_seen_and_need_the_reference() -> None:
         left_out_levels(made, alone, families, "house", Setting())
 
 
+def test_one_laboratory_has_one_factor() -> None:
+    rename = {"house": "lab", "slow clock": "other", "long host": "lab, with host work"}
+    made, sources, _ = problem(points())
+    levels = fit_levels(made, [rename[name] for name in sources], "lab", Setting()).levels
+    assert levels.factor["lab, with host work"] == 1.0 != levels.factor["other"]
+    assert levels.fixed_ms["lab, with host work"] - levels.fixed_ms["lab"] == pytest.approx(0.6, abs=0.2)
+
+
 def test_a_source_that_was_not_fitted_has_the_level_of_the_reference() -> None:
     levels = Levels({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 1.0})
     assert levels.apply(np.array([3.0, 3.0, 3.0]), ["a", "b", "c"]).tolist() == [3.5, 7.0, 3.5]
@@ -111,3 +119,10 @@ def test_a_data_sheet_sets_starts_in_absolute_units() -> None:
     starts = Setting(known=DataSheet(320.0, 65.0).starts()).starts()
     assert starts["memory_gbs"].value == pytest.approx(288) and starts["conv_tflops"].value == pytest.approx(39)
     assert starts["conv_tflops"].unit == starts["step_ns"].unit == "plain"
+
+
+def test_sources_of_the_reference_s_laboratory_alone() -> None:
+    rename = {"house": "lab", "slow clock": "lab, battery", "long host": "lab, with host work"}
+    made, sources, _ = problem(points())
+    fit = fit_levels(made, [rename[name] for name in sources], "lab", Setting())
+    assert set(fit.levels.factor.values()) == {1.0}
