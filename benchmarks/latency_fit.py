@@ -3,6 +3,7 @@
     python benchmarks/latency_fit.py            # the table, from the profiles as they ship
     python benchmarks/latency_fit.py --fit      # first make them again (needs ../shared; minutes)
     python benchmarks/latency_fit.py --fit t4   # only these
+    python benchmarks/latency_fit.py --coverage # share of left-out families inside their 90 % intervals (minutes)
     python benchmarks/latency_fit.py --beyond   # fits to part of YOLOBench, evaluated beyond their range
 """
 
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 import latency_sources
 
 from nas.devices.fit import DataSheet, Setting, Start
-from nas.devices.fitting.fit_profile import ProfileDescription, fit_points
+from nas.devices.fitting.fit_profile import ProfileDescription, fit_points, fit_profile
+from nas.devices.interval import interval_ms
 from nas.devices.measured.networks import MeasuredNetwork
 from nas.devices.profile import SHIPPED, DeviceProfile, load_device
 from workbench.files import write_atomic
@@ -95,8 +97,10 @@ class Published:
     def fit(self, name: str) -> DeviceProfile:
         """The profile, with errors of families left out."""
         description = replace(self.description, name=name, command=f"python benchmarks/latency_fit.py --fit {name}")
-        sources = "published figures of several sources, each with its own level"
-        return fit_points(sources, self.points(), description, self.setting, self.protocol)[0]
+        points = self.points()
+        several = len({point.source for point in points}) > 1
+        text = "published figures of " + ("several sources, each with its own level" if several else self.protocol)
+        return fit_points(text, points, description, self.setting, self.protocol)[0]
 
 
 SOURCED = {
@@ -134,7 +138,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", nargs="*", metavar="DEVICE", help="make these profiles again (none named: all)")
     parser.add_argument("--beyond", action="store_true", help="evaluate fits beyond their sizes; writes nothing")
+    parser.add_argument("--coverage", action="store_true", help="coverage of the 90 %% intervals; writes nothing")
     args = parser.parse_args()
+    if args.coverage:
+        coverage()
+        return 0
     if args.beyond:
         beyond()
         return 0
@@ -149,10 +157,10 @@ def main() -> int:
             if code:
                 return code
     print(
-        "| profile | points | left-out MAPE % | Kendall tau | fitted MAPE % | line through FLOPs: MAPE % | tau | by "
-        "family: MAPE (mean error) % |"
+        "| profile | points | sources | left-out MAPE % | Kendall tau | fitted MAPE % | line through FLOPs: MAPE % "
+        "| tau | by family: MAPE (mean error) % |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in [*SOURCED, *FITS]:
         print(row(load_device(name)))
     return 0
@@ -168,6 +176,7 @@ def row(profile: DeviceProfile) -> str:
     cells = [
         profile.name,
         f"{profile.points:,}",
+        str(max(1, len(profile.sources))),
         f"**{error['mape_percent']:.1f}**",
         f"**{error['kendall_tau']:.3f}**",
         f"{error['fitted_mape_percent']:.1f}",
@@ -178,6 +187,24 @@ def row(profile: DeviceProfile) -> str:
         else ["", ""]
     )
     return "| " + " | ".join([*cells, *rival, families]) + " |"
+
+
+def coverage() -> None:
+    """Measured times of left-out families inside the interval that the other families' errors give."""
+    print("| profile | families | inside 90 % intervals, % | half width, % |")
+    print("|---|---|---|---|")
+    for name in [*SOURCED, *FITS]:
+        profile = load_device(name)
+        error = profile.error
+        if name in FITS and FITS[name].data == YOLOBENCH:
+            fit = FITS[name]
+            description = ProfileDescription(name, precision=fit.precision)
+            again, _ = fit_profile(fit.data, description, fit.column, kind=fit.kind, activations=fit.activations)
+            error = again.error
+        interval = interval_ms(profile, 1.0)
+        half = "" if interval is None else f"{100 * (interval.high_ms - 1):.0f}"
+        inside = error.get("interval_coverage_percent", "")
+        print(f"| {name} | {len(error['mape_percent_by_family'])} | {inside} | {half} |", flush=True)
 
 
 def beyond() -> None:

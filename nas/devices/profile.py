@@ -186,11 +186,15 @@ def _sources(data: Any, protocol: str, where: str) -> dict[str, dict[str, float]
         raise BadInput(f"{where}: field 'sources' must map names to points, factor and fixed_ms, not {data!r}")
     if data and protocol not in data:
         raise BadInput(f"{where}: field 'protocol' must be one of the sources {', '.join(data)}, not {protocol!r}")
-    rule = {"points": False, "factor": True, "fixed_ms": False}
-    return {
-        str(name): {key: _number(level, key, f"{where}, source {name!r}", above) for key, above in rule.items()}
-        for name, level in data.items()
-    }
+    levels = {}
+    for name, level in data.items():
+        here = f"{where}, source {name!r}"
+        levels[str(name)] = {
+            "points": _whole(level, "points", here, at_least=1),
+            "factor": _number(level, "factor", here, above=True),
+            "fixed_ms": _number(level, "fixed_ms", here, above=False),
+        }
+    return levels
 
 
 def _error(data: Any, where: str) -> dict[str, Any]:
