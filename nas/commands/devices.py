@@ -122,6 +122,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from nas.devices.fitting.check import check_profile
     from nas.devices.fitting.errors import error_summary, worst
     from nas.devices.profile import load_device
@@ -140,7 +142,8 @@ def _check(args: argparse.Namespace) -> int:
         print_json({**measured, **errors, "worst": offenders})
         return 0
     hardware = f"{profile.hardware}, {profile.runtime}, {profile.precision}"
-    print(f"{profile.name} ({hardware}) on {len(rows)} latencies, {source} of {' '.join(args.data)}\n")
+    what = f"{source} of {args.data[0]}" if Path(args.data[0]).is_dir() and not args.select else source
+    print(f"{profile.name} ({hardware}) on {len(rows)} latencies, {what}\n")
     _print_worst(rows, count)
     _print_error(errors, rows)
     if args.png:

@@ -83,7 +83,7 @@ def evidence_request(args: argparse.Namespace) -> EvidenceRequest | None:
         "images": args.images, "spaces": None if args.spaces is None else tuple(args.spaces),
     }  # fmt: skip
     return EvidenceRequest(
-        folder=Path(args.data),
+        folder=Path(args.data[0]),
         training=dataclasses.replace(
             default_training(args.seed), changes=changes, fresh=bool(args.fresh), **_given(training)
         ),

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import DEVICE, TARGET, ZOO
 from nas.evidence.statistics.rank import equal_latency_tau
-from nas.evidence.trained import TrainedDetectors
-from search_spaces.ops import DECODE_PART
+from nas.evidence.trained import TrainedDetectors, trained_points
 from workbench.console import Progress
-from workbench.errors import missing_package
 
-TARGET = "coco_val_map50_95"
-DEVICE = "t4_trt_fp16_ms"
 BINS = 4
 """Bins of T4 latency: about thirty models do not fill more."""
 MIN_MODELS = 3
@@ -49,30 +47,7 @@ class RecipeEffect:
 
 def zoo_detectors(progress: Progress | None = None) -> TrainedDetectors:
     """Every model of the zoo at its published input size: the whole detector in deploy form without box decoding."""
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_package("the zoo's detectors", error.name, "torch") from error
-    from zoo.families.card import load_cards
-    from zoo.resolve import resolve_model
-
-    cards = list(load_cards().values())
-    graphs = {}
-    for count, card in enumerate(cards, start=1):
-        if progress is not None:
-            progress.show(f"{count} of {len(cards)} detectors traced: {card.model}", force=count == len(cards))
-        graph = resolve_model(card.model).graph("detector", card.input_px)
-        graphs[card.model] = graph.without_part(DECODE_PART) if any(op.part == DECODE_PART for op in graph) else graph
-        graphs[card.model].name = card.model
-    return TrainedDetectors(
-        source="zoo/cards",
-        arch=np.array([card.model for card in cards]),
-        family=np.array([card.family for card in cards]),
-        input_px=np.array([card.input_px for card in cards]),
-        graphs=graphs,
-        accuracy={TARGET: np.array([card.ap / 100 for card in cards])},
-        latency={DEVICE: np.array([np.nan if card.t4_ms is None else card.t4_ms for card in cards])},
-    )
+    return trained_points(read_atlas([ZOO], progress))
 
 
 def recipe_effect(points: TrainedDetectors, bins: int = BINS) -> RecipeEffect:

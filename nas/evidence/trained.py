@@ -1,26 +1,23 @@
-"""Detectors that were really trained, as arrays of points, and the reader of a folder of them.
-
-The folder holds ``accuracy.csv`` (``arch``, ``input_px``, columns of mAP as fractions), ``latency.csv`` (``arch``,
-``input_px``, columns of milliseconds ending in ``_ms``) and the graphs, as ``graphs.jsonl.gz`` or ``NAME.onnx``.
-"""
+"""Detectors that were really trained, as arrays of points: the view of the atlas on which scores are judged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nas.devices.measured.csv_file import csv_rows, positive
-from nas.devices.measured.networks import family_of, graphs_of
+from nas.detectors.atlas import Atlas, Key
+from nas.detectors.entry import Entry
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import ZOO
 from search_spaces.graph import Graph
 from workbench.errors import BadInput, unknown_name
 
 TARGET = "voc_scratch_map50_95"
 """Default accuracy column: trained from scratch, as zero-shot scores assume."""
-NEEDED = "accuracy.csv, latency.csv and graphs.jsonl.gz or *.onnx files"
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,10 @@ class TrainedDetectors:
     graphs: dict[str, Graph]
     accuracy: dict[str, np.ndarray]
     latency: dict[str, np.ndarray]
+    recipe: np.ndarray | None = None
+    """Recipes (``nas.detectors.recipes.Recipe``) of the points, ``[n]``; None if nobody told."""
+    publisher: np.ndarray | None = None
+    """Who published the figures of each point, ``[n]``."""
 
     def __len__(self) -> int:
         return len(self.arch)
@@ -49,6 +50,8 @@ class TrainedDetectors:
             graphs={name: graph for name, graph in self.graphs.items() if name in names},
             accuracy={name: column[keep] for name, column in self.accuracy.items()},
             latency={name: column[keep] for name, column in self.latency.items()},
+            recipe=None if self.recipe is None else self.recipe[keep],
+            publisher=None if self.publisher is None else self.publisher[keep],
         )
 
     def at_sizes(self, sizes: Sequence[int]) -> TrainedDetectors:
@@ -85,63 +88,43 @@ class TrainedDetectors:
         return selected
 
 
-def read_trained(folder: str | Path) -> TrainedDetectors:
-    """Read a folder of trained detectors; every line of ``accuracy.csv`` is a point."""
-    root = Path(folder)
-    if not root.is_dir():
-        raise BadInput(f"{str(root)!r} is not a folder: it must hold {NEEDED}")
-    keys, accuracy, family = _read_table(root / "accuracy.csv", "")
-    if not keys:
-        raise BadInput("accuracy.csv has no points")
-    places = {key: i for i, key in enumerate(keys)}
-    timed_keys, latency, _ = _read_table(root / "latency.csv", "_ms")
-    aligned = {name: np.full(len(keys), np.nan) for name in latency}
-    rows = [(places[key], i) for i, key in enumerate(timed_keys) if key in places]
-    for name, column in latency.items():
-        for place, i in rows:
-            aligned[name][place] = column[i]
-    names = {arch for arch, _ in keys}
-    graphs = {name: graph for name, graph in graphs_of(root, names).items() if name in names}
-    missing = sorted(names - graphs.keys())
-    if missing:
-        raise BadInput(f"accuracy.csv: {missing[0]!r} has no graph in graphs.jsonl.gz and no file {missing[0]}.onnx")
-    arch, sizes = np.array([arch for arch, _ in keys]), np.array([px for _, px in keys])
-    return TrainedDetectors(str(folder), arch, np.array(family), sizes, graphs, accuracy, aligned)
+def read_trained(data: str | Path | Sequence[str | Path]) -> TrainedDetectors:
+    """Read one or more folders of trained detectors, or ``zoo``; every line of ``accuracy.csv`` is a point."""
+    several = [data] if isinstance(data, str | Path) else data
+    return trained_points(read_atlas([str(item) for item in several]))
 
 
-def _read_table(path: Path, suffix: str) -> tuple[list[tuple[str, int]], dict[str, np.ndarray], list[str]]:
-    """Keys (arch, input_px), number columns whose name ends in ``suffix``, and families of one CSV."""
-    header, rows = csv_rows(path)
-    name_column = next((key for key in ("arch", "model") if key in header), None)
-    if name_column is None or "input_px" not in header:
-        raise BadInput(f"{path.name} needs the columns 'arch' (or 'model') and 'input_px'; it has {', '.join(header)}")
-    others = (name for name in header if name not in (name_column, "input_px", "family"))
-    selected = [name for name in others if name.endswith(suffix)]
-    if not selected:
-        raise BadInput(f"{path.name} has no column of figures{' ending in ' + suffix if suffix else ''}")
-    keys: dict[tuple[str, int], int] = {}
-    families = []
-    columns: dict[str, list[float]] = {name: [] for name in selected}
-    for line, row in enumerate(rows, start=2):
-        where = f"{path.name}, line {line}"
-        px = positive(row["input_px"], "input_px", where)
-        if px != int(px):
-            raise BadInput(f"{where}: input_px={row['input_px']!r} must be a whole number of pixels")
-        key = (row[name_column], int(px))
-        if key in keys:
-            raise BadInput(f"{where}: {key[0]!r} at {key[1]} px stands in line {keys[key]} already")
-        keys[key] = line
-        families.append((row.get("family") or "").strip() or family_of(row[name_column]))
-        for name in selected:
-            text = (row[name] or "").strip()
-            read = positive if suffix else _fraction
-            columns[name].append(read(text, name, where) if text else math.nan)
-    return list(keys), {name: np.array(values) for name, values in columns.items()}, families
+def trained_points(atlas: Atlas) -> TrainedDetectors:
+    """One point per network and input size, with the recipe and source of the training whose AP it lists."""
+    shown: dict[Key, Entry] = {}
+    for entry in sorted(atlas.entries, key=lambda entry: atlas.points[entry.key].get(entry.column) != entry.ap):
+        shown.setdefault(entry.key, entry)
+    entries = [shown[key] for key in atlas.points]
+    return _arrays(atlas, entries, [atlas.points[key] for key in atlas.points])
 
 
-def _fraction(text: str, name: str, where: str) -> float:
-    """An accuracy from 0 (a detector without detections) to 1."""
-    value = 0.0 if text.strip("0") in ("", ".") else positive(text, name, where)
-    if value > 1:
-        raise BadInput(f"{where}: {name}={text!r} must be a fraction of at most 1, not a percentage")
-    return value
+def trained_entries(atlas: Atlas) -> TrainedDetectors:
+    """One point per entry: a network with several trainings stands there several times, once with each recipe."""
+    return _arrays(atlas, atlas.entries, [entry.figures for entry in atlas.entries])
+
+
+def _arrays(atlas: Atlas, entries: Sequence[Entry], figures: Sequence[Mapping[str, float]]) -> TrainedDetectors:
+    """The entries as arrays, with these accuracies by column."""
+
+    def column(name: str, of: Sequence[Mapping[str, float]]) -> np.ndarray:
+        return np.array([row.get(name, math.nan) for row in of], dtype=float)
+
+    latency = [atlas.latency.get(entry.key, {}) for entry in entries]
+    recipe, publisher = np.empty(len(entries), dtype=object), np.empty(len(entries), dtype=object)
+    recipe[:], publisher[:] = [entry.recipe for entry in entries], [entry.source for entry in entries]
+    return TrainedDetectors(
+        source=" and ".join("zoo/cards" if data == ZOO else data for data in atlas.data),
+        arch=np.array([entry.name for entry in entries]),
+        family=np.array([entry.family for entry in entries]),
+        input_px=np.array([entry.input_px for entry in entries]),
+        graphs={name: atlas.graphs[name] for name in dict.fromkeys(entry.name for entry in entries)},
+        accuracy={name: column(name, figures) for name in atlas.accuracy_columns},
+        latency={name: column(name, latency) for name in atlas.latency_columns},
+        recipe=recipe,
+        publisher=publisher,
+    )

@@ -19,6 +19,7 @@ from nas.devices.measured.measurement import SCHEMA, Measurement
 from nas.devices.measured.network_hash import network_hash
 from nas.devices.measured.untrusted import check_text, parse_line, quoted
 from search_spaces.graph import Graph
+from search_spaces.ops import RESIZE_KINDS
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import file_turn
@@ -29,6 +30,8 @@ MOST_BYTES = 512 * 2**20
 MOST_LINE = 32 * 2**20
 """Longest line in bytes."""
 MOST_NODES = 50_000
+MOST_RESIZES = 1000
+"""Most ops of a graph that enlarge a map: sizes grow with their number as a power."""
 MOST_CHANNELS = 1_000_000
 """Largest whole number in a graph, but for its counts of parameters."""
 
@@ -178,6 +181,9 @@ def _graph(data: Any) -> Graph:
         if not isinstance(node, Mapping):
             raise BadInput("every node of a graph must be an object")
         _check_numbers({name: value for name, value in node.items() if name != "params"})
+    resizes = sum(str(node.get("op")) in RESIZE_KINDS for node in plain["nodes"])
+    if resizes > MOST_RESIZES:
+        raise BadInput(f"the graph has {resizes} ops that enlarge a map: {MOST_RESIZES} at most")
     try:
         graph = Graph.from_json(plain)
         graph.table()

@@ -33,11 +33,12 @@ def read_measurements(
 ) -> list[MeasuredNetwork]:
     """The chosen measurements of one or several files and folders, as a fit takes them.
 
-    Repeats (the same network, size, setting, protocol and source) become one point, their median.
+    Repeats (the same network, size, setting, protocol and source) become one point, their median; a published figure
+    that its source prints several times counts once.
 
     Args:
         select: which ones; None takes all at batch 1.
-        several: whether several devices, runtimes or precisions may be chosen.
+        several: whether several devices, runtimes or precisions may be taken that ``select`` does not name.
         log: is told what was skipped and why.
     """
     return points_of(read_set(data), select or Selection(), several, log)
@@ -116,13 +117,13 @@ def points_of(
     found: MeasurementSet, select: Selection, several: bool = False, log: Callable[[str], None] = lambda text: None
 ) -> list[MeasuredNetwork]:
     """The chosen measurements of a set, repeats joined. Networks of one hash are of one family, the first one named."""
-    rows = [row for row in found.rows if select.holds(row)]
+    rows = _quoted_once([row for row in found.rows if select.holds(row)])
     if not rows:
         devices = sorted({row.device.hardware for row in found.rows})
         shown = ", ".join(devices[:6]) + (" ..." if len(devices) > 6 else "")
         raise BadInput(f"none of {len(found.rows)} measurements is chosen: devices here are {shown or 'none'}")
     if not several:
-        one_setting(rows)
+        one_setting(rows, select)
     missing = {row.network: row.name for row in rows if row.network not in found.graphs}
     if missing:
         key, name = next(iter(missing.items()))
@@ -138,6 +139,16 @@ def points_of(
     if len(points) < len(rows):
         log(f"{len(rows)} measurements are {len(points)} points: repeats count once, by their median")
     return points
+
+
+def _quoted_once(rows: Sequence[Measurement]) -> list[Measurement]:
+    """The rows without figures that one publisher prints several times, for instance for two trainings of a network."""
+    kept: dict[Any, Measurement] = {}
+    for index, row in enumerate(rows):
+        device, precision, host_work = row.device.hardware, row.runtime.precision, row.protocol.host_work
+        figure = (row.network, row.input_px, device, precision, host_work, row.batch, row.source, row.ms)
+        kept.setdefault(figure if row.cite else index, row)
+    return list(kept.values())
 
 
 def point_key(row: Measurement) -> tuple[Any, ...]:

@@ -88,15 +88,19 @@ def _squashed(text: str) -> str:
     return "".join(re.findall(r"\w+", text.lower().replace("_", " ")))
 
 
-def one_setting(rows: Sequence[Measurement]) -> None:
-    """Refuse rows of several devices, runtimes or precisions, which one profile cannot describe."""
+def one_setting(rows: Sequence[Measurement], select: Selection) -> None:
+    """Refuse rows of several devices, runtimes or precisions that were not chosen by name: one profile is for one."""
     settings = {
-        (_squashed(row.device.hardware), _squashed(row.runtime.name), _squashed(row.runtime.precision)): row
+        (
+            "" if select.device else _squashed(row.device.hardware),
+            "" if select.runtime else _squashed(row.runtime.name),
+            "" if select.precision else row.runtime.precision.upper().split(" ")[0],  # without "(default)"
+        ): row
         for row in rows
     }
     if len(settings) > 1:
         shown = [f"device={r.device.hardware},runtime={r.runtime.name},precision={r.runtime.precision}"
-                 for r in list(settings.values())[:4]]  # fmt: skip
+                 for r in list(settings.values())[:3]]  # fmt: skip
         raise BadInput(
             f"the data hold {len(settings)} combinations of device, runtime and precision: choose with --select, for "
             f"instance {'; '.join(shown)}"

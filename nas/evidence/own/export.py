@@ -17,8 +17,8 @@ from typing import Any
 
 from distill.study.subruns import SubRunResult
 from nas.budgets import LATENCY
+from nas.detectors.entry import SEED_SUFFIX
 from nas.evidence.own.sampling import SampledArchitecture
-from nas.evidence.statistics.noise import SEED_SUFFIX
 from search_spaces.lowering import lower
 from workbench.errors import BadInput
 from workbench.files import write_atomic

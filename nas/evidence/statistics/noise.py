@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.evidence.statistics.rank import BINS, GroupedPairs, latency_bins, nan_row_means
+from nas.detectors.entry import SEED_SUFFIX
+from nas.evidence.statistics.rank import GroupedPairs, bins_of, latency_bins, nan_row_means
 from nas.evidence.trained import TrainedDetectors
 from nas.kendall import kendall
 
@@ -15,8 +16,6 @@ DEGREE = 3
 """Degree of the polynomial in ln(input side) that smooths one architecture's accuracies."""
 DRAWS = 50
 """Default number of simulated sets of training runs."""
-SEED_SUFFIX = "_seed"
-"""Precedes the seed in the column name of a repeated training."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class NoiseCeiling:
 class NoiseOptions:
     """Latency bins per device, and the seed and number of simulated sets of runs."""
 
-    bins: int = BINS
+    bins: int | None = None
+    """None: by the number of points (``bins_of``)."""
     seed: int = 0
     draws: int = DRAWS
 
@@ -153,7 +153,7 @@ class _Oracle:
         for latency in devices.values():
             ms = latency[self.rows]
             timed = np.flatnonzero(~np.isnan(ms))
-            bins_of_devices.append((timed, latency_bins(ms[timed], options.bins)))
+            bins_of_devices.append((timed, latency_bins(ms[timed], options.bins or bins_of(ms))))
         overall = np.array([kendall(self.values, run) for run in runs])
         equal = np.full(options.draws, np.nan)
         if bins_of_devices:

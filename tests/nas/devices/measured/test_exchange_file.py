@@ -147,13 +147,13 @@ def test_a_broken_file_is_one_printable_line(tmp_path: Path, case: str) -> None:
 
 
 def test_growing_shapes_and_bombs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    node = {"op": "upsample", "scale": 1000}
-    nodes = [{**node, "in": [i - 1]} for i in range(300)]
-    graph = {"name": "g", "inputs": [[3]], "nodes": nodes, "outputs": [299]}
     file = tmp_path / "m.jsonl"
-    file.write_text(json.dumps({"record": "network", "schema": 1, "network": "0" * 20, "graph": graph}) + "\n")
-    with pytest.raises(BadInput, match="cannot be computed"):
-        read_exchange(file)
+    for count, message in ((300, "cannot be computed"), (1001, "1001 ops that enlarge a map: 1000 at most")):
+        nodes = [{"op": "upsample", "scale": 1000, "in": [i - 1]} for i in range(count)]
+        graph = {"name": "g", "inputs": [[3]], "nodes": nodes, "outputs": [count - 1]}
+        file.write_text(json.dumps({"record": "network", "schema": 1, "network": "0" * 20, "graph": graph}) + "\n")
+        with pytest.raises(BadInput, match=message):
+            read_exchange(file)
     monkeypatch.setattr(exchange_file, "MOST_BYTES", 1000)
     packed = tmp_path / "m.jsonl.gz"
     packed.write_bytes(gzip.compress(b"\n" * 10_000_000))

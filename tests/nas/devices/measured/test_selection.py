@@ -57,7 +57,8 @@ def test_bad_conditions_are_one_line(text: str, message: str) -> None:
         Selection.parse([text])
 
 
-def test_versions_are_one_setting_devices_are_not() -> None:
-    one_setting([row(), row("nvidia-t4")])
+def test_spellings_are_one_setting_devices_are_not_unless_they_are_named() -> None:
+    one_setting([row(), row("nvidia-t4")], Selection())
     with pytest.raises(BadInput, match="choose with --select, for instance device=NVIDIA T4"):
-        one_setting([row(), row("NVIDIA A100")])
+        one_setting([row(), row("NVIDIA A100")], Selection(precision="FP16"))
+    one_setting([row(), row("NVIDIA A100")], Selection("NVIDIA"))
