@@ -88,9 +88,18 @@ class DeviceProfile:
         return {part: value * self.tick_ms for part, value in sums.items()}
 
     def as_measured_by(self, source: str, ms: float) -> float:
-        """What a source would measure where the profile predicts ``ms``; ``ms`` itself of one without a level."""
-        level = self.sources.get(source)
-        return ms if level is None else (ms - self.fixed_ms) * level["factor"] + level["fixed_ms"]
+        """What a source would measure where the profile predicts ``ms``; ``ms`` itself of one without a level.
+
+        A source that names less than those fitted (``atlas, with host work`` beside ``atlas, with host work and NMS``)
+        has their mean level, by points.
+        """
+        own = [self.sources[source]] if source in self.sources else []
+        levels = own or [level for name, level in self.sources.items() if name.startswith(f"{source} ")]
+        points = sum(level["points"] for level in levels)
+        if not source or not points:
+            return ms
+        factor, fixed_ms = (sum(x[key] * x["points"] for x in levels) / points for key in ("factor", "fixed_ms"))
+        return (ms - self.fixed_ms) * factor + fixed_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in the YAML file; a profile of one source has no ``protocol`` and no ``sources``."""

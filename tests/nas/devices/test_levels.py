@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -105,7 +107,12 @@ def test_a_profile_of_several_sources_keeps_their_levels() -> None:
     house, slow = ([r for r in rows if r.source == name][-1] for name in ("house", "slow clock"))
     assert house.fitted_ms is not None and slow.fitted_ms is not None
     assert profile.as_measured_by("slow clock", house.fitted_ms) == pytest.approx(slow.fitted_ms)
-    assert profile.as_measured_by("nobody", 2.0) == 2.0
+    assert profile.as_measured_by("nobody", 2.0) == profile.as_measured_by("", 2.0) == 2.0
+    # One that says less than the sources of the fit has their mean.
+    long, short = {"points": 3, "factor": 1.0, "fixed_ms": 9.0}, {"points": 1, "factor": 1.0, "fixed_ms": 1.0}
+    lab = {"lab": short, "lab, with host work of A": long, "lab, with host work of B": short}
+    host = dataclasses.replace(profile, fixed_ms=1.0, protocol="lab", sources=lab)
+    assert host.as_measured_by("lab, with host work", 2.0) == pytest.approx(1.0 + (3 * 9 + 1) / 4)
     with pytest.raises(BadInput, match="one of the sources house, slow clock, long host"):
         profile_from_dict({**profile.to_dict(), "protocol": "moon"})
 
