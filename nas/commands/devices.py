@@ -107,11 +107,14 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(data)
         return 0
-    model, error = data.pop("model"), data.pop("error")
+    model, error, sources = data.pop("model"), data.pop("error"), data.pop("sources", {})
     rows = [[key, value] for key, value in data.items() if value != ""]
     width = max(len(key) for key, _ in rows)
     print("\n".join(f"{key.ljust(width)}  {value}" for key, value in rows))
     print("\n" + table(["coefficient", "value"], [[key, float(value)] for key, value in model.items()]))
+    if sources:
+        header = ["source", "points", "factor", "fixed ms"]
+        print("\n" + table(header, [[name, *level.values()] for name, level in sources.items()]))
     _print_error(error)
     if args.png:
         print(f"\nwrote {args.png}")

@@ -158,6 +158,26 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class DataSheet:
+    """What the maker of a device states. It sets starts in absolute units instead of the device's median speed."""
+
+    memory_gbs: float
+    """Bandwidth of the memory, 1e9 byte/s."""
+    tflops: float
+    """Peak arithmetic rate at the precision of the fit, 1e12 FLOP/s."""
+
+    def starts(self) -> dict[str, Start]:
+        """Kernels move nine tenths of the bandwidth; good ones reach six tenths of the peak, small products half of
+        that."""
+        traffic = Start(0.9 * self.memory_gbs, 0.3)
+        dense = Start(0.6 * self.tflops, 0.3)
+        return {
+            "bandwidth_gbs": traffic, "memory_gbs": traffic, "weight_gbs": traffic,
+            "conv_tflops": dense, "pointwise_tflops": dense, "matmul_tflops": Start(0.3 * self.tflops, 0.5),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Setting:
     """What is known of a device before the fit, and how much it weighs."""
 
@@ -169,6 +189,8 @@ class Setting:
     """Coefficients that are not fitted, besides ``CONSTANTS``."""
     fixed_time: bool = True
     prior_weight: float = PRIOR_WEIGHT
+    known: Mapping[str, Start] | None = None
+    """Starts that replace those of the kind of device, such as ``DataSheet.starts``."""
 
     def __post_init__(self) -> None:
         if self.precision not in ELEMENT_BYTES:
@@ -182,6 +204,7 @@ class Setting:
         """Where each fitted coefficient starts."""
         activations = self.activations or ("fused" if self.kind == "gpu" else "separate")
         starts = {**START, **DEVICE_KINDS[self.kind], **ACTIVATION_TREATMENTS[activations][self.kind]}
+        starts |= self.known or {}
         constants = self.constant_values()
         excluded = set(constants) if self.fixed_time else {*constants, "fixed_ms"}
         return {name: start for name, start in starts.items() if name not in excluded}
@@ -191,33 +214,44 @@ class Setting:
         return {**CONSTANTS[self.kind], "element_bytes": ELEMENT_BYTES[self.precision], **(self.constants or {})}
 
 
+class Unknowns:
+    """The coefficients of a fit as one vector: logarithms, or log-odds of shares, ``[coefficients]``."""
+
+    def __init__(self, problem: Problem, setting: Setting) -> None:
+        self.constants = setting.constant_values()
+        starts = setting.starts()
+        speed = _speed(problem, self.constants["element_bytes"])
+        self.names = list(starts)
+        self.spread = np.array([starts[name].spread for name in self.names])
+        self._shares = np.array([starts[name].unit == _SHARE for name in self.names])
+        values = np.array([_in_units(name, starts[name], speed) for name in self.names])
+        shares = np.where(self._shares, values, 0.0)
+        self.first = np.log(np.where(self._shares, values / (1.0 - shares), values))
+
+    def model(self, logs: np.ndarray) -> tuple[LatencyModel, float]:
+        """The model and the fixed milliseconds of a vector."""
+        numbers = np.exp(np.clip(logs, -60.0, 60.0))
+        numbers = np.where(self._shares, numbers / (1.0 + numbers), numbers)
+        fitted = dict(zip(self.names, numbers.tolist(), strict=True))
+        fixed_ms = fitted.pop("fixed_ms", 0.0)
+        return LatencyModel(**fitted, **self.constants), fixed_ms
+
+
 def fit_model(problem: Problem, setting: Setting) -> tuple[LatencyModel, float]:
     """The model and the fixed milliseconds that fit ``problem`` best."""
     from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
-    constants = setting.constant_values()
-    starts = setting.starts()
-    speed = _speed(problem, constants["element_bytes"])
-    names = list(starts)
-    spread = np.array([starts[name].spread for name in names])
-    shares = np.array([starts[name].unit == _SHARE for name in names])
-    values = np.array([_in_units(name, starts[name], speed) for name in names])
-    first = np.log(np.where(shares, values / (1.0 - np.where(shares, values, 0.0)), values))
+    unknowns = Unknowns(problem, setting)
     target = np.log(problem.ms)
 
-    def unpack(logs: np.ndarray) -> tuple[LatencyModel, float]:
-        numbers = np.exp(np.clip(logs, -60.0, 60.0))
-        numbers = np.where(shares, numbers / (1.0 + numbers), numbers)
-        fitted = dict(zip(names, numbers.tolist(), strict=True))
-        fixed_ms = fitted.pop("fixed_ms", 0.0)
-        return LatencyModel(**fitted, **constants), fixed_ms
-
     def residuals(logs: np.ndarray) -> np.ndarray:
-        error = np.log(problem.predict(*unpack(logs))) - target
-        return np.concatenate([error, setting.prior_weight * (logs - first) / spread])
+        error = np.log(problem.predict(*unknowns.model(logs))) - target
+        return np.concatenate([error, setting.prior_weight * (logs - unknowns.first) / unknowns.spread])
 
-    solution = least_squares(residuals, first, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=60, xtol=1e-5, ftol=1e-5)
-    return unpack(solution.x)
+    solution = least_squares(
+        residuals, unknowns.first, loss="soft_l1", f_scale=ROBUST_AT, max_nfev=60, xtol=1e-5, ftol=1e-5
+    )
+    return unknowns.model(solution.x)
 
 
 def left_out(problem: Problem, groups: Sequence[str], setting: Setting) -> np.ndarray:

@@ -19,7 +19,17 @@ from typing import Any
 import numpy as np
 
 from search_spaces.op_table import OpTable
-from search_spaces.ops import ATTENTION_KINDS, COPY_KINDS, POOL_KINDS, RELU_LIKE, VIEW_KINDS, WEIGHT_KINDS
+from search_spaces.ops import (
+    ATTENTION_KINDS,
+    CONST_KINDS,
+    COPY_KINDS,
+    JOIN_KINDS,
+    POOL_KINDS,
+    RELU_LIKE,
+    UNARY_KINDS,
+    VIEW_KINDS,
+    WEIGHT_KINDS,
+)  # fmt: skip
 from workbench.errors import BadInput
 
 
@@ -86,6 +96,8 @@ class LatencyModel:
     """Copies (concat, slice) cost this share of a memory-bound kernel; 0 = written in place."""
     softmax_share: float = 0.0
     """The same of softmax and transpose; 0 = they run inside one fused attention kernel."""
+    elementwise_share: float = 1.0
+    """The same of elementwise ops other than add: runtimes join neighbours into one kernel. 1 = each is a kernel."""
     fused_add_share: float = 0.0
     """The same of an add that rides on its producer, on top of reading its other operand."""
     upsample_slowdown: float = 1.0
@@ -119,9 +131,9 @@ class LatencyModel:
         return LatencyModel(**data)
 
     def to_dict(self) -> dict[str, float]:
-        """Coefficients by name, in order; those that are infinite at their default are left out."""
+        """Coefficients by name, in order; infinite ones and those of ``_LEFT_OUT`` are left out at their default."""
         values = {field.name: float(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {name: value for name, value in values.items() if math.isfinite(value)}
+        return {name: value for name, value in values.items() if value != _LEFT_OUT.get(name, math.inf)}
 
     def op_ms(self, table: OpTable) -> np.ndarray:
         """Milliseconds of one occurrence of each op: ``[ops]`` or ``[ops, N]`` like the table's columns."""
@@ -164,12 +176,15 @@ class LatencyModel:
     def _memory_ms(self, table: OpTable, rows: np.ndarray, kinds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Time of memory-bound rows: traffic and start-up, or the share of them that is executed."""
         moved = self._moved_ms(table.in_elems[rows] + table.out_elems[rows] + table.weight_elems[rows], self.memory_gbs)
-        names = ("is_upsample", "is_copy", "is_pool", "is_softmax")
-        upsample, copy, pool, softmax = (kinds[name].reshape(-1, *[1] * (moved.ndim - 1)) for name in names)
+        names = ("is_upsample", "is_copy", "is_pool", "is_softmax", "is_elementwise")
+        upsample, copy, pool, softmax, chain = (kinds[name].reshape(-1, *[1] * (moved.ndim - 1)) for name in names)
         time = moved * np.where(upsample, self.upsample_slowdown, 1.0) + self.memory_kernel_us * 1e-3
         if math.isfinite(self.pool_gops):
             time += np.where(pool, table.out_elems[rows] * table.kernel_area[rows], 0.0) * (1e-6 / self.pool_gops)
-        return time * np.where(copy, self.copy_share, np.where(softmax, self.softmax_share, 1.0))
+        share = np.where(copy, self.copy_share, np.where(softmax, self.softmax_share, 1.0))
+        if self.elementwise_share != 1.0:
+            share = np.where(chain, self.elementwise_share, share)
+        return time * share
 
     def _conv_ms(
         self, table: OpTable, rows: np.ndarray, depthwise: np.ndarray, deconv: np.ndarray, linear: np.ndarray
@@ -230,6 +245,10 @@ def _overlapped(compute: np.ndarray, traffic: np.ndarray, overlap: float) -> np.
     return larger * np.power(1.0 + np.power(ratio, q), 1.0 / q)
 
 
+ELEMENTWISE_KINDS = CONST_KINDS | UNARY_KINDS | (JOIN_KINDS - {"add"}) | {"act", "scale", "pow"}
+"""Memory-bound kinds that work number by number and that a runtime joins with their neighbours."""
+
+
 @lru_cache(maxsize=64)
 def _rows_by_kind(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Row indices by class of cost formula, and masks over a class: deconvolutions, copies, pools ..."""
@@ -251,6 +270,7 @@ def _rows_by_kind(kinds: tuple[str, ...]) -> dict[str, np.ndarray]:
         "is_softmax": np.array([kind in ATTENTION_KINDS for kind in memory], dtype=bool),
         "is_upsample": np.array([kind == "upsample" for kind in memory], dtype=bool),
         "is_pool": np.array([kind in POOL_KINDS for kind in memory], dtype=bool),
+        "is_elementwise": np.array([kind in ELEMENTWISE_KINDS for kind in memory], dtype=bool),
     }
 
 
@@ -268,6 +288,8 @@ _DIVISORS = frozenset(
     ]
 )  # fmt: skip
 _SHARES = frozenset({"padded_channels", "padded_sides"})
+_LEFT_OUT = {"elementwise_share": 1.0}
+"""Coefficients that came later: profiles without them stay as they are, to the byte."""
 _MAY_BE_INFINITE = frozenset({"activation_goutputs", "pool_gops"})
 
 

@@ -43,6 +43,11 @@ class DeviceProfile:
     error: Mapping[str, Any] = field(default_factory=dict)
     """``mape_percent``, ``mape_percent_without_attention``, ``kendall_tau``: each family left out in turn."""
     command: str = ""
+    protocol: str = ""
+    """Whose level the profile predicts, of those in ``sources``."""
+    sources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Level of each source that the profile was fitted to: ``points``, ``factor`` on the time of the ops and
+    ``fixed_ms`` in its place (``nas.devices.levels``). Empty where there was one source."""
 
     @property
     def tick_ms(self) -> float:
@@ -82,14 +87,31 @@ class DeviceProfile:
         sums["fixed"] = sums.get("fixed", 0) + self.fixed_ticks
         return {part: value * self.tick_ms for part, value in sums.items()}
 
+    def as_measured_by(self, source: str, ms: float) -> float:
+        """What a source would measure where the profile predicts ``ms``; ``ms`` itself of one without a level.
+
+        A source that names less than those fitted (``atlas, with host work`` beside ``atlas, with host work and NMS``)
+        has their mean level, by points.
+        """
+        own = [self.sources[source]] if source in self.sources else []
+        levels = own or [level for name, level in self.sources.items() if name.startswith(f"{source} ")]
+        points = sum(level["points"] for level in levels)
+        if not source or not points:
+            return ms
+        factor, fixed_ms = (sum(x[key] * x["points"] for x in levels) / points for key in ("factor", "fixed_ms"))
+        return (ms - self.fixed_ms) * factor + fixed_ms
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as in the YAML file."""
-        return {
+        """Plain data, as in the YAML file; a profile of one source has no ``protocol`` and no ``sources``."""
+        data = {
             "name": self.name, "hardware": self.hardware, "runtime": self.runtime, "precision": self.precision,
             "batch": self.batch, "resolution_us": self.resolution_us, "fixed_ms": self.fixed_ms,
             "model": self.model.to_dict(), "fitted_on": self.fitted_on, "points": self.points,
             "error": dict(self.error), "command": self.command,
         }  # fmt: skip
+        if self.sources:
+            data |= {"protocol": self.protocol, "sources": {name: dict(level) for name, level in self.sources.items()}}
+        return data
 
     def to_yaml(self) -> str:
         """The YAML file of this profile, coefficients at full precision."""
@@ -150,7 +172,7 @@ def profile_from_dict(data: Any, where: str = "device profile") -> DeviceProfile
     fields: dict[str, Any] = {}
     for key in ("name", "hardware", "runtime", "precision"):
         fields[key] = _text(data, key, where)
-    for key in ("fitted_on", "command"):
+    for key in ("fitted_on", "command", "protocol"):
         fields[key] = _text(data, key, where) if data.get(key) else ""
     fields["batch"] = _whole(data, "batch", where, at_least=1)
     fields["points"] = _whole(data, "points", where, at_least=0) if "points" in data else 0
@@ -164,7 +186,24 @@ def profile_from_dict(data: Any, where: str = "device profile") -> DeviceProfile
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
     fields["error"] = _error(data.get("error", {}), where)
+    fields["sources"] = _sources(data.get("sources", {}), fields["protocol"], where)
     return DeviceProfile(**fields)
+
+
+def _sources(data: Any, protocol: str, where: str) -> dict[str, dict[str, float]]:
+    if not isinstance(data, Mapping) or not all(isinstance(level, Mapping) for level in data.values()):
+        raise BadInput(f"{where}: field 'sources' must map names to points, factor and fixed_ms, not {data!r}")
+    if data and protocol not in data:
+        raise BadInput(f"{where}: field 'protocol' must be one of the sources {', '.join(data)}, not {protocol!r}")
+    levels = {}
+    for name, level in data.items():
+        here = f"{where}, source {name!r}"
+        levels[str(name)] = {
+            "points": _whole(level, "points", here, at_least=1),
+            "factor": _number(level, "factor", here, above=True),
+            "fixed_ms": _number(level, "fixed_ms", here, above=False),
+        }
+    return levels
 
 
 def _error(data: Any, where: str) -> dict[str, Any]:

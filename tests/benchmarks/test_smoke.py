@@ -38,6 +38,7 @@ SMALLEST = {
         "--rounds", "3", "--seconds", "0.1",
     ],
     "latency_fit": [],
+    "latency_sources": ["--shared", "{shared}"],
     "loader_speed": ["--presets", "light", "--workers", "0", *TINY_TRAINING],
     "nms_speed": ["--counts", "300", "--repeats", "1"],
     "own_truth": [

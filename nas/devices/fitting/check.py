@@ -22,6 +22,8 @@ def check_profile(
 ) -> tuple[str, list[MeasuredPrediction]]:
     """The predictions of a profile beside measurements, and the column or files that these were read from.
 
+    A network of a source whose level the profile knows is predicted as that source measures it.
+
     In a folder with several columns of milliseconds, the one that the profile was fitted to is read if it is there; of
     files with several devices, the profile's own.
     """
@@ -32,7 +34,10 @@ def check_profile(
     own = Selection(f"={profile.hardware}", f"={profile.runtime}", f"={profile.precision}", batch=profile.batch)
     before = ReadBefore(recorded_option(profile, "--column"), own)
     text, networks = read_points(data, column, family_from, select, before)
-    return text, [network_prediction(n, float(profile.total_ticks(n.table)) * profile.tick_ms) for n in networks]
+    whole = [float(profile.total_ticks(n.table)) * profile.tick_ms for n in networks]
+    return text, [
+        network_prediction(n, profile.as_measured_by(n.source_level, ms)) for n, ms in zip(networks, whole, strict=True)
+    ]
 
 
 def recorded_option(profile: DeviceProfile, option: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.devices.interval import FEWEST_FAMILIES, family_half
 from nas.devices.measured.networks import MeasuredNetwork
 from nas.devices.measured.ops import MeasuredOps
 from nas.kendall import kendall
@@ -45,7 +46,7 @@ def network_prediction(
     """The prediction of one network beside its measurement."""
     return MeasuredPrediction(
         network.name, network.family, network.input_px, network.has_attention, network.ms, predicted_ms, fitted_ms,
-        network.source,
+        network.source_level,
     )  # fmt: skip
 
 
@@ -85,6 +86,8 @@ def error_summary(predictions: Sequence[MeasuredPrediction]) -> dict[str, Any]:
         summary["mape_percent_without_attention"] = round(float(np.abs(percent[plain]).mean()), 3)
     if len(set(measured)) > 1 and len(set(predicted)) > 1:
         summary["kendall_tau"] = round(float(kendall(predicted, measured)), 4)
+        if len({p.source for p in predictions}) > 1:
+            summary["kendall_tau_5_percent_apart"] = round(tau_apart(predicted, measured), 4)
     if is_mixed and len(set(measured[plain])) > 1 and len(set(predicted[plain])) > 1:
         summary["kendall_tau_without_attention"] = round(float(kendall(predicted[plain], measured[plain])), 4)
     groups = {"family": families.tolist(), "source": [p.source for p in predictions]}
@@ -94,6 +97,34 @@ def error_summary(predictions: Sequence[MeasuredPrediction]) -> dict[str, Any]:
             summary[f"mape_percent_by_{group}"] = {n: round(float(np.abs(p).mean()), 3) for n, p in parts.items()}
             summary[f"mean_percent_by_{group}"] = {n: round(float(p.mean()), 3) for n, p in parts.items()}
     return summary
+
+
+def interval_coverage(predictions: Sequence[MeasuredPrediction]) -> float:
+    """Percent of measured times inside their 90 % interval, each made from the errors of the other families only.
+
+    Families count alike. NaN with fewer than four families.
+    """
+    families: dict[str, list[float]] = {}
+    for p in predictions:
+        families.setdefault(p.family, []).append(p.predicted_ms / p.measured_ms - 1.0)
+    if len(families) <= FEWEST_FAMILIES:
+        return float("nan")
+    inside = []
+    for name, errors in families.items():
+        others = [np.array(e) for other, e in families.items() if other != name]
+        half = family_half([(float(e.mean()), float(np.abs(e).mean())) for e in others])
+        inside.append(np.mean(np.abs(np.log1p(errors)) <= half))
+    return 100 * float(np.mean(inside))
+
+
+def tau_apart(predicted: np.ndarray, measured: np.ndarray, percent: float = 5.0) -> float:
+    """Kendall's tau over the pairs whose measured times differ by more than ``percent``; NaN without such a pair."""
+    first, second = np.triu_indices(len(measured), 1)
+    logs = np.log(measured[first] / measured[second])
+    apart = np.abs(logs) > np.log1p(percent / 100)
+    if not apart.any():
+        return float("nan")
+    return float(np.mean(np.sign(predicted[first] - predicted[second])[apart] * np.sign(logs[apart])))
 
 
 def worst(predictions: Sequence[MeasuredPrediction], count: int) -> list[MeasuredPrediction]:

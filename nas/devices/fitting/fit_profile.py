@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.devices.fit import ELEMENT_BYTES, Problem, Setting, fit_model, left_out, networks_problem
-from nas.devices.fitting.errors import MeasuredPrediction, error_summary, network_prediction, op_predictions
+from nas.devices.fitting.errors import (
+    MeasuredPrediction,
+    error_summary,
+    interval_coverage,
+    network_prediction,
+    op_predictions,
+    tau_apart,
+)
 from nas.devices.fitting.flops_line import flops_line
+from nas.devices.levels import fit_levels, left_out_levels
 from nas.devices.measured.measurement import NOT_STATED
 from nas.devices.measured.networks import MeasuredNetwork
 from nas.devices.measured.op_table import select_rows
@@ -58,7 +68,7 @@ class ProfileDescription:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A fitted model, what it was fitted to, its errors and its predictions."""
+    """A fitted model, what it was fitted to, its errors, its predictions, and the levels of its sources."""
 
     model: LatencyModel
     fixed_ms: float
@@ -66,6 +76,27 @@ class _Fit:
     fitted_on: str
     error: dict[str, Any]
     predictions: list[MeasuredPrediction]
+    protocol: str = ""
+    sources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def to_profile(self, description: ProfileDescription) -> DeviceProfile:
+        """The profile."""
+        return DeviceProfile(
+            name=description.name,
+            hardware=description.hardware,
+            runtime=description.runtime,
+            precision=description.precision,
+            batch=description.batch,
+            resolution_us=RESOLUTION_US,
+            model=self.model,
+            fixed_ms=self.fixed_ms,
+            fitted_on=self.fitted_on,
+            points=self.points,
+            error=self.error,
+            command=description.command,
+            protocol=self.protocol,
+            sources=self.sources,
+        )
 
 
 def fit_profile(
@@ -76,36 +107,34 @@ def fit_profile(
     kind: str = "gpu",
     activations: str = "",
     select: Selection | None = None,
+    protocol: str = "",
 ) -> tuple[DeviceProfile, list[MeasuredPrediction]]:
     """Fit a profile to measured networks or to a table of ops; the profile with its error, and all predictions.
 
     Networks are predicted by the fit to the other families, ops by the fit to the other 80 %. ``kind`` and
-    ``activations`` are those of ``nas.devices.fit.Setting``.
+    ``activations`` are those of ``nas.devices.fit.Setting``, ``protocol`` that of ``fit_points``.
     """
     table = the_op_table(data)
     if table is not None:
         description = replace(description, precision=description.precision or DEFAULT_PRECISION)
         fit = _fit_ops(table, Setting(kind, description.precision, activations, fixed_time=False))
-    else:
-        text, networks = read_points(data, column, family_from, select)
-        description = description.completed(networks)
-        text = f"column {text}" if networks[0].network == "" else text
-        fit = _fit_networks(text, networks, Setting(kind, description.precision, activations))
-    profile = DeviceProfile(
-        name=description.name,
-        hardware=description.hardware,
-        runtime=description.runtime,
-        precision=description.precision,
-        batch=description.batch,
-        resolution_us=RESOLUTION_US,
-        model=fit.model,
-        fixed_ms=fit.fixed_ms,
-        fitted_on=fit.fitted_on,
-        points=fit.points,
-        error=fit.error,
-        command=description.command,
-    )
-    return profile, fit.predictions
+        return fit.to_profile(description), fit.predictions
+    text, networks = read_points(data, column, family_from, select)
+    description = description.completed(networks)
+    text = f"column {text}" if networks[0].network == "" else text
+    return fit_points(text, networks, description, Setting(kind, description.precision, activations), protocol)
+
+
+def fit_points(
+    text: str, points: Sequence[MeasuredNetwork], description: ProfileDescription, setting: Setting, protocol: str = ""
+) -> tuple[DeviceProfile, list[MeasuredPrediction]]:
+    """Fit a profile to points; ``text`` says where they are from.
+
+    Where they have several sources (``MeasuredNetwork.source_level``), each has its own level and ``protocol`` names
+    the one that the profile predicts: by default the one with most points.
+    """
+    fit = _fit_networks(text, points, setting, protocol)
+    return fit.to_profile(description), fit.predictions
 
 
 def plain_precision(text: str) -> str:
@@ -114,8 +143,7 @@ def plain_precision(text: str) -> str:
     return first if first in ELEMENT_BYTES else ""
 
 
-def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setting) -> _Fit:
-    """``text`` says what was read."""
+def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setting, protocol: str) -> _Fit:
     families = [n.family for n in networks]
     count = len(set(families))
     if count < 2:
@@ -124,9 +152,20 @@ def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setti
             "it can be judged"
         )
     problem = networks_problem(networks)
-    model, fixed_ms = fit_model(problem, setting)
-    fitted = problem.predict(model, fixed_ms)
-    predicted = left_out(problem, families, setting)
+    sources = Counter(n.source_level for n in networks)
+    protocol = protocol or sources.most_common(1)[0][0]
+    if len(sources) > 1:
+        names = [n.source_level for n in networks]
+        leveled = fit_levels(problem, names, protocol, setting)
+        model, fixed_ms = leveled.model, leveled.levels.fixed_ms[protocol]
+        fitted = leveled.predict(problem, names)
+        predicted = left_out_levels(problem, names, families, protocol, setting)
+        levels = {name: {"points": sources[name], **level} for name, level in leveled.levels.to_dict().items()}
+    else:
+        model, fixed_ms = fit_model(problem, setting)
+        fitted = problem.predict(model, fixed_ms)
+        predicted = left_out(problem, families, setting)
+        protocol, levels = "", {}
     predictions = [
         network_prediction(network, ms, fitted_ms)
         for network, ms, fitted_ms in zip(networks, predicted.tolist(), fitted.tolist(), strict=True)
@@ -138,11 +177,20 @@ def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setti
         "flops_line_mape_percent": baseline["mape_percent"],
         "flops_line_kendall_tau": baseline.get("kendall_tau", 0.0),
     }
+    if levels:
+        own = [p for p in predictions if p.source == protocol]
+        found = error_summary(own)
+        error["protocol_mape_percent"] = found["mape_percent"]
+        times = np.array([[p.predicted_ms, p.measured_ms] for p in own]).T
+        error["protocol_kendall_tau_5_percent_apart"] = round(tau_apart(*times), 4)
+    coverage = interval_coverage(predictions)
+    if math.isfinite(coverage):
+        error["interval_coverage_percent"] = round(coverage, 1)
     fitted_on = (
         f"{len(networks)} latencies of {len({n.name for n in networks})} networks of {count} families, "
         f"{text}; errors with each family left out"
     )
-    return _Fit(model, fixed_ms, len(networks), fitted_on, error, predictions)
+    return _Fit(model, fixed_ms, len(networks), fitted_on, error, predictions, protocol, levels)
 
 
 def _fit_ops(file: Path, setting: Setting) -> _Fit:

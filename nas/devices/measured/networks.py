@@ -46,6 +46,11 @@ class MeasuredNetwork:
     """Measurements of which ``ms`` is the median."""
 
     @property
+    def source_level(self) -> str:
+        """What shares one level in a fit: a source, its times with and without work on the host apart."""
+        return f"{self.source}, with host work" if self.host_work else self.source
+
+    @property
     def has_attention(self) -> bool:
         """Whether activations are multiplied with activations."""
         return "matmul" in self.table.kinds

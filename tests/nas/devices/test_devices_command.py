@@ -101,13 +101,16 @@ def test_check_reads_the_column_that_the_profile_was_fitted_to(
     head, *rows = table.read_text().splitlines()
     table.write_text(
         "\n".join(
-            [head.replace("my_ms", "other_ms") + ",t4_trt_fp16_ms", *(f"{row},{row.split(',')[3]}" for row in rows)]
+            [
+                head.replace("my_ms", "other_ms") + ",nvidia_a40_gpu_tensorrt_ms",
+                *(f"{row},{row.split(',')[3]}" for row in rows),
+            ]
         )
         + "\n"
     )
-    found = json.loads(said(capsys, "check", "t4", tmp_path, "--json"))
-    assert found["column"] == "t4_trt_fp16_ms"
-    assert "exactly one *_ms column" in refused(capsys, "check", "a40", tmp_path)
+    found = json.loads(said(capsys, "check", "a40", tmp_path, "--json"))
+    assert found["column"] == "nvidia_a40_gpu_tensorrt_ms"
+    assert "exactly one *_ms column" in refused(capsys, "check", "t4", tmp_path)
 
 
 def test_hostile_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

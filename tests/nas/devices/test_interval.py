@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.devices.interval import MAPE_TO_BAND, interval_ms
+from nas.devices.interval import MAPE_TO_BAND, family_half, interval_ms, student_95
 from nas.devices.model import LatencyModel
 from nas.devices.profile import DeviceProfile
 
@@ -68,3 +68,34 @@ def test_nine_in_ten_new_networks_lie_inside() -> None:
         measured = 1 / (1 + errors[20:] / 100)
         inside.append(np.mean((found.low_ms <= measured) & (measured <= found.high_ms)))
     assert math.isclose(float(np.mean(inside)), 0.905, abs_tol=0.02)  # 19 / 21 in theory
+
+
+def test_student_s_quantile_is_the_tabulated_one() -> None:
+    for freedom, quantile in ((3, 2.353), (4, 2.132), (9, 1.833), (30, 1.697), (200, 1.653)):
+        assert student_95(freedom) == pytest.approx(quantile, abs=0.012)
+
+
+def test_families_that_are_biased_widen_the_interval_and_count_alike() -> None:
+    calm = profile(
+        mape_percent=4.0,
+        mape_percent_by_family={name: 4.0 for name in "abcde"},
+        mean_percent_by_family={name: 0.0 for name in "abcde"},
+    )
+    biased = dataclasses.replace(calm, error={**calm.error, "mean_percent_by_family": dict.fromkeys("abcde", 4.0)})
+    one, other = interval_ms(calm, 1.0), interval_ms(biased, 1.0)
+    assert one is not None and other is not None and "5 measured" in one.meaning
+    # All the same: normal errors with mean absolute value 4 % have 4 % x sqrt(pi / 2), biased ones 4 %.
+    assert math.log(one.high_ms) == pytest.approx(student_95(200) * 0.04 * math.sqrt(math.pi / 2), rel=1e-3)
+    assert math.log(other.high_ms) == pytest.approx(student_95(200) * 0.04, rel=1e-3)
+
+
+@pytest.mark.parametrize(("within", "between"), [(0.05, 0.02), (0.03, 0.05), (0.01, 0.05)])
+@pytest.mark.parametrize("families", [5, 14])
+def test_nine_in_ten_networks_of_new_families_lie_inside(families: int, within: float, between: float) -> None:
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(300):
+        errors = rng.normal(0, between, (families + 1, 1)) + rng.normal(0, within, (families + 1, 12))
+        half = family_half([(float(e.mean()), float(np.abs(e).mean())) for e in errors[1:]])
+        inside.append(np.mean(np.abs(errors[0]) <= half))
+    assert 0.86 <= np.mean(inside) <= 0.94

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
+SOURCED = ["t4", "jetson-orin", "raspberry-pi-5", "raspberry-pi-5-ncnn", "hailo-8"]
+"""Profiles that ``benchmarks/latency_fit.py`` fits to published figures of several sources."""
 T4 = load_device("t4")
 PROFILES = {path.stem: load_device(path) for path in sorted(SHIPPED.glob("*.yaml"))}
 ROOT = Path(__file__).resolve().parents[3]
@@ -121,6 +124,9 @@ def test_a_fit_is_the_same_every_time(tmp_path: Path) -> None:
 def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> None:
     expected = {
         "t4",
+        "jetson-orin",
+        "raspberry-pi-5-ncnn",
+        "hailo-8",
         "a40",
         "v100",
         "jetson-nano",
@@ -135,13 +141,18 @@ def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> N
     assert set(PROFILES) == expected
     coefficients = set(LatencyModel.__dataclass_fields__)
     for name, profile in PROFILES.items():
-        assert profile.name == name and profile.command.startswith("nas devices fit ../shared/")
-        # The command as it was run: profiles were in another folder then, and their digests name runs.
-        assert f"--out nas/latency/devices/{name}.yaml" in profile.command
+        assert profile.name == name
+        if name in SOURCED:
+            assert profile.command == f"python benchmarks/latency_fit.py --fit {name}"
+        else:
+            # The command as it was run: profiles were in another folder then, and their digests name runs.
+            assert profile.command.startswith("nas devices fit ../shared/")
+            assert f"--out nas/latency/devices/{name}.yaml" in profile.command
         assert "left out" in profile.fitted_on or "held out" in profile.fitted_on
         assert set(profile.model.to_dict()) <= coefficients
         tables = [value for value in profile.error.values() if isinstance(value, dict)]
-        assert sum(len(value) for value in tables) < 30 < profile.points
+        # Errors of families and sources, not of networks: what was published cannot be read back.
+        assert max(len(value) for value in tables) < 16 and profile.points >= 20
 
 
 @pytest.mark.parametrize("name", [name for name, p in PROFILES.items() if "yolobench" in p.command])
@@ -173,13 +184,38 @@ def assert_same(found: DeviceProfile, shipped: DeviceProfile) -> None:
         assert getattr(found.model, name) == pytest.approx(value, rel=0.05, abs=1e-9)
 
 
-def test_the_shipped_t4_profile_is_its_fit_and_keeps_its_promise() -> None:
-    assert_same(again("t4"), T4)
-    assert T4.error["mape_percent"] <= 8 and T4.error["mape_percent_without_attention"] <= 6
+def test_what_the_profiles_of_several_sources_promise() -> None:
+    assert T4.error["protocol_mape_percent"] <= 6 and T4.error["protocol_kendall_tau_5_percent_apart"] >= 0.95
+    for name in SOURCED:
+        error = PROFILES[name].error
+        assert error["mape_percent"] < error["flops_line_mape_percent"]
+    for name in ("t4", "raspberry-pi-5"):
+        assert 85 <= PROFILES[name].error["interval_coverage_percent"] <= 95
+    assert PROFILES["raspberry-pi-5"].error["protocol_mape_percent"] <= 6
+
+
+def test_levels_of_publishers_are_within_a_fifth_of_the_reference() -> None:
+    for name in SOURCED:
+        profile = PROFILES[name]
+        for source, level in profile.sources.items():
+            assert 0.8 <= level["factor"] <= 1.25, f"{name}: {source}"
+        assert not profile.sources or profile.sources[profile.protocol]["fixed_ms"] == profile.fixed_ms
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PROFILES if name != "t4"])
+@pytest.mark.parametrize("name", SOURCED)
+def test_the_profiles_of_several_sources_are_their_fits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not T4_DATA.is_dir():
+        pytest.skip("needs ../shared")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.chdir(ROOT)
+    script = importlib.import_module("latency_fit")
+    assert list(script.SOURCED) == SOURCED
+    assert_same(script.SOURCED[name].fit(name), PROFILES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PROFILES if name not in SOURCED])
 def test_the_other_shipped_profiles_are_their_fits(name: str) -> None:
     assert_same(again(name), PROFILES[name])
 
@@ -189,7 +225,7 @@ def test_the_shipped_t4_profile_foretells_its_own_data() -> None:
         pytest.skip("needs ../shared/t4")
     column, rows = check_profile(T4, T4_DATA)
     assert column == "t4_trt_fp16_ms" and len(rows) == 35
-    assert error_summary(rows)["mape_percent"] == pytest.approx(T4.error["fitted_mape_percent"], abs=0.05)
+    assert error_summary(rows)["mape_percent"] < 5
 
 
 def test_a_lowered_architecture_costs_what_its_traced_network_costs() -> None:
