@@ -1,0 +1,265 @@
+"""The model of the fit: shared slopes, recipe terms, and remainders of families and networks as random effects.
+
+``-ln(1 - AP)`` of a point is its source's offset, plus the source's scale times the sum of architecture terms, plus
+recipe terms, plus a remainder of its family, one of its network and one of the single training. Sources other than COCO
+also have an input slope of their own: they train, or only evaluate, at several sizes. Slopes and recipe effects are
+non-negative. A recipe effect has a prior of mean 0, so that what only one family does stays with the family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.evidence.forecast.evidence import COCO, LARGER, Evidence
+from nas.evidence.forecast.recipe_terms import RECIPE_TERMS
+from nas.scores.forecast_terms import TERMS, Form
+
+ON_SCALE = (COCO, LARGER)
+"""Sources on the scale of COCO AP itself."""
+RECIPE_PRIOR = 0.05
+"""Standard deviation of a recipe effect before the data: about 2.5 AP points at 50 AP, what papers report."""
+SCALES = (0.1, 5.0)
+ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of the remainders of one source: of a training, a network and a family."""
+
+    training: float
+    network: float
+    family: float
+
+
+SPREADS = {COCO: Spread(0.006, 0.035, 0.07), LARGER: Spread(0.006, 0.035, 0.07)}
+"""Where nothing else was estimated; ``OTHER`` for other sources."""
+OTHER = Spread(0.02, 0.03, 0.03)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How terms enter: columns of the fit as sums of ``TERMS`` columns.
+
+    Args:
+        form: What is read.
+        groups: Terms that share one coefficient, each a column of the fit.
+    """
+
+    form: Form = Form()
+    groups: tuple[tuple[str, ...], ...] = (("size",), ("widths",), ("heads",), ("depth",), ("attention",))
+    root: tuple[str, ...] = ()
+    """Terms of which the square root enters. For comparison only: roots are no sums."""
+
+    def columns(self, evidence: Evidence) -> np.ndarray:
+        """The columns of the fit, ``[n, groups]``."""
+        terms = dict(zip(TERMS, evidence.terms(self.form).T, strict=True))
+        terms |= {name: np.sqrt(terms[name]) for name in self.root}
+        return np.column_stack([sum(terms[name] for name in group) for group in self.groups])
+
+    def spread_out(self, slopes: np.ndarray) -> dict[str, float]:
+        """The coefficient of every term; 0 for a term that the design leaves out."""
+        found = dict.fromkeys(TERMS, 0.0)
+        for group, slope in zip(self.groups, slopes, strict=True):
+            found |= dict.fromkeys(group, float(slope))
+        return found
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model: slopes ``[groups]``, recipe effects, and by source the scale, offset and extra input slope."""
+
+    design: Design
+    slopes: np.ndarray
+    recipes: np.ndarray
+    scale: dict[str, float]
+    offset: dict[str, float]
+    extra_size: dict[str, float]
+    spreads: dict[str, Spread]
+
+    def score(self, evidence: Evidence) -> np.ndarray:
+        """The score on the scale of COCO, ``[n]``, whatever a point's source: what is shipped."""
+        return np.asarray(self.offset[COCO] + self.design.columns(evidence) @ self.slopes)
+
+    def predict(self, evidence: Evidence) -> np.ndarray:
+        """``-ln(1 - AP)`` ``[n]`` on each source's own scale with the recipe; a source not fitted counts as COCO."""
+        columns = self.design.columns(evidence)
+        total = columns @ self.slopes
+        size = columns[:, self.design.groups.index(("size",))]
+        found = evidence.recipes @ self.recipes
+        for source in set(evidence.source.tolist()):
+            rows = evidence.source == source
+            known = source if source in self.offset else COCO
+            found[rows] += self.offset[known] + self.scale[known] * total[rows]
+            found[rows] += self.extra_size.get(known, 0.0) * size[rows]
+        return np.asarray(found)
+
+
+class Whitened:
+    """A problem freed from its correlations, as sums of products, so that a fit to some groups takes a millisecond.
+
+    Points of one family in one source are decorrelated. Then ``products[group, source]`` holds the sums of products of
+    the columns ``[terms, recipes, y, offset]``, and a fit adds up those of the groups that it sees.
+
+    Args:
+        evidence: The points.
+        design: The columns.
+        spreads: By source.
+    """
+
+    def __init__(self, evidence: Evidence, design: Design, spreads: dict[str, Spread]) -> None:
+        self.evidence, self.design, self.spreads = evidence, design, spreads
+        columns = design.columns(evidence)
+        joined = np.column_stack([columns, evidence.recipes, evidence.y, np.ones(len(evidence))])
+        self.products: dict[tuple[str, str], np.ndarray] = {}
+        self.several_sizes = {
+            source for source in evidence.sources
+            if source not in ON_SCALE and len(set(evidence.input_px[evidence.source == source].tolist())) > 1
+        }  # fmt: skip
+        size = (joined.shape[1], joined.shape[1])
+        for source in evidence.sources:
+            spread = self.spreads.get(source, OTHER)
+            for family in np.unique(evidence.family[evidence.source == source]):
+                rows = np.flatnonzero((evidence.source == source) & (evidence.family == family))
+                root = np.linalg.cholesky(covariance_of(evidence.name[rows], spread))
+                white = np.linalg.solve(root, joined[rows]) / np.sqrt(evidence.columns[rows])[:, None]
+                key = str(evidence.group[rows[0]]), source
+                self.products[key] = self.products.get(key, np.zeros(size)) + white.T @ white
+
+    def fit(self, groups: Collection[str]) -> Fit:
+        """Fit to the points of these groups: slopes, then scales, in turn until they stay."""
+        sums: dict[str, np.ndarray] = {}
+        for (group, source), products in self.products.items():
+            if group in groups:
+                sums[source] = sums.get(source, 0.0) + products
+        terms = len(self.design.groups)
+        size, last = self.design.groups.index(("size",)), next(iter(sums.values())).shape[0] - 1
+        free = {source: [last, size] if source in self.several_sizes else [last] for source in sums}
+        inner = {source: _without(products, free[source]) for source, products in sums.items()}
+        scale, known = dict.fromkeys(sums, 1.0), np.zeros(last - 1)
+        for _ in range(ROUNDS):
+            total = sum(_scaled(inner[source], terms, scale[source]) for source in sums)
+            known = _non_negative(np.asarray(total), terms)
+            new = {
+                source: 1.0 if source in ON_SCALE else _scale(products, known[:terms]) for source, products in inner.items()
+            }
+            settled = max(abs(new[source] - scale[source]) for source in sums) < 1e-6
+            scale = new
+            if settled:
+                break
+        rest = {source: _free(sums[source], free[source], terms, scale[source], known) for source in sums}
+        return Fit(
+            self.design, known[:terms], known[terms:], scale,
+            {source: float(values[0]) for source, values in rest.items()},
+            {source: float(values[1]) for source, values in rest.items() if len(values) > 1},
+            self.spreads,
+        )  # fmt: skip
+
+
+def _without(products: np.ndarray, free: list[int]) -> np.ndarray:
+    """Sums of products of what the free columns leave of the others, ``[terms + recipes + 1]`` squared (y last)."""
+    kept = np.arange(len(products) - 1)
+    across = products[np.ix_(kept, free)]
+    return np.asarray(
+        products[np.ix_(kept, kept)] - across @ np.linalg.pinv(products[np.ix_(free, free)]) @ across.T
+    )
+
+
+def _scaled(products: np.ndarray, terms: int, scale: float) -> np.ndarray:
+    """Sums of products with the term columns multiplied."""
+    factors = np.ones(len(products))
+    factors[:terms] = scale
+    return products * factors[:, None] * factors[None, :]
+
+
+def _non_negative(products: np.ndarray, terms: int) -> np.ndarray:
+    """Non-negative least squares from sums of products (y last), recipe effects with their prior."""
+    from scipy.optimize import nnls  # type: ignore[import-untyped]
+
+    columns, target = products[:-1, :-1].copy(), products[:-1, -1]
+    columns[np.arange(terms, len(columns)), np.arange(terms, len(columns))] += RECIPE_PRIOR**-2
+    unit = np.sqrt(np.diag(columns)) + 1e-12
+    correlated = columns / unit[:, None] / unit[None, :] + 1e-9 * np.eye(len(columns))
+    root = np.linalg.cholesky(correlated).T
+    solution, _ = nnls(root, np.linalg.solve(root.T, target / unit))
+    return np.asarray(solution / unit)
+
+
+def _scale(products: np.ndarray, slopes: np.ndarray) -> float:
+    """Least-squares scale of one source, within ``SCALES``."""
+    count = len(slopes)
+    square = float(slopes @ products[:count, :count] @ slopes)
+    return float(np.clip(float(slopes @ products[:count, -1]) / square, *SCALES)) if square > 0 else 1.0
+
+
+def _free(products: np.ndarray, free: list[int], terms: int, scale: float, known: np.ndarray) -> np.ndarray:
+    """Offset of a source, and its extra input slope where it has one."""
+    factors = np.concatenate([np.full(terms, scale), np.ones(len(known) - terms)])
+    y = len(known)
+    target = products[free, y] - products[np.ix_(free, np.arange(y))] @ (factors * known)
+    return np.asarray(np.linalg.pinv(products[np.ix_(free, free)]) @ target)
+
+
+def covariance_of(names: np.ndarray, spread: Spread) -> np.ndarray:
+    """Covariance ``[n, n]`` of the points of one family in one source."""
+    same = names[:, None] == names[None, :]
+    return np.asarray(
+        spread.training**2 * np.eye(len(names)) + spread.network**2 * same + spread.family**2 * np.ones(same.shape)
+    )
+
+
+def estimate_spreads(evidence: Evidence, fit: Fit) -> dict[str, Spread]:
+    """Maximum-likelihood spreads of every source, given the fitted means."""
+    residual = evidence.y - fit.predict(evidence)
+    return {source: _spread(evidence, residual, source) for source in evidence.sources}
+
+
+def _spread(evidence: Evidence, residual: np.ndarray, source: str) -> Spread:
+    from scipy.optimize import minimize
+
+    start = SPREADS.get(source, OTHER)
+    blocks = []
+    for family in np.unique(evidence.family[evidence.source == source]):
+        rows = np.flatnonzero((evidence.source == source) & (evidence.family == family))
+        blocks.append((evidence.name[rows], residual[rows]))
+
+    def loss(logs: np.ndarray) -> float:
+        spread = Spread(*np.exp(np.clip(logs, np.log(0.002), np.log(0.3))))
+        total = 0.0
+        for names, rest in blocks:
+            covariance = covariance_of(names, spread)
+            total += float(np.linalg.slogdet(covariance)[1] + rest @ np.linalg.solve(covariance, rest))
+        return total
+
+    begin = np.log([start.training, start.network, start.family])
+    found = minimize(loss, begin, method="Nelder-Mead", options={"maxiter": 120, "xatol": 0.03, "fatol": 0.1})
+    return Spread(*(float(v) for v in np.exp(np.clip(found.x, np.log(0.002), np.log(0.3)))))
+
+
+def fit_all(evidence: Evidence, design: Design) -> tuple[Whitened, Fit]:
+    """Fit to everything, with spreads estimated in two passes."""
+    everything = set(evidence.group.tolist())
+    spreads: dict[str, Spread] = dict(SPREADS)
+    for _ in range(2):
+        spreads = estimate_spreads(evidence, Whitened(evidence, design, spreads).fit(everything))
+    problem = Whitened(evidence, design, spreads)
+    return problem, problem.fit(everything)
+
+
+def to_plain(fit: Fit) -> dict[str, Any]:
+    """The numbers of a fit, JSON-ready."""
+    names: Sequence[str] = list(RECIPE_TERMS)
+    return {
+        "coefficients": {"intercept": fit.offset[COCO], **fit.design.spread_out(fit.slopes)},
+        "recipes": dict(zip(names, map(float, fit.recipes), strict=True)),
+        "sources": {
+            source: {
+                "scale": fit.scale[source], "offset": fit.offset[source], "extra_size": fit.extra_size.get(source, 0.0),
+                **{f"spread_{name}": value for name, value in vars(fit.spreads[source]).items()},
+            }
+            for source in fit.offset
+        },
+    }  # fmt: skip
