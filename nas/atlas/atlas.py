@@ -7,24 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nas.atlas.entry import Entry
+from nas.atlas.own_sizes import OWN_SIZES
 from search_spaces.graph import Graph
-from search_spaces.op_table import OpTable
 from workbench.errors import BadInput
 
 Key = tuple[str, int]
 """Network and input size in pixels."""
-
-
-def _params(table: OpTable) -> float:
-    return float(table.total(table.params))
-
-
-def _flops(table: OpTable) -> float:
-    return 2 * float(table.total(table.macs))
-
-
-OWN_SIZES: dict[str, Callable[[OpTable], float]] = {"params": _params, "flops": _flops}
-"""Own sizes of a network in deploy form: learned parameters, and FLOPs (2 per multiply-accumulate)."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +48,12 @@ class Atlas:
             latency={key: ms for key, ms in self.latency.items() if key in keys},
         )
 
-    def table(self, entry: Entry) -> OpTable:
-        """Numbers of every op of the entry's network at its input size."""
-        return table_of(self.graphs[entry.name], entry.input_px)
-
     def own_size(self, entry: Entry, name: str) -> float:
-        """One of ``OWN_SIZES`` of the entry's network, counted on its graph."""
-        if entry.key not in self._sizes:
-            table = self.table(entry)
-            self._sizes[entry.key] = {size: of(table) for size, of in OWN_SIZES.items()}
-        return self._sizes[entry.key][name]
-
-
-def table_of(graph: Graph, input_px: int) -> OpTable:
-    """Numbers of every op at an input size, or at the size that the graph is bound to."""
-    return graph.table(None if graph.fixed_px else input_px)
+        """One of ``OWN_SIZES`` of the entry's network at its input size; counted once."""
+        sizes = self._sizes.setdefault(entry.key, {})
+        if name not in sizes:
+            sizes[name] = OWN_SIZES[name](self.graphs[entry.name], entry.input_px)
+        return sizes[name]
 
 
 def combined(parts: Sequence[Atlas]) -> Atlas:

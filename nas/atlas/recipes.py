@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class Recipe:
     """One of ``BACKBONES``."""
     objects365: bool = False
     """Pretrained with the boxes of Objects365."""
+    coco_boxes: bool = False
+    """Pretrained with the boxes of COCO, for another task."""
     pseudo_labels: bool = False
     teacher: bool = False
     """Distilled from a teacher, itself included."""
@@ -52,8 +54,11 @@ class Recipe:
 
     @property
     def coco_only(self) -> bool:
-        """Neither other boxes nor a teacher nor a backbone of other images than ImageNet; not stated counts as so."""
-        others = self.objects365 or self.pseudo_labels or self.teacher
+        """Only the boxes of its own task (COCO for most), no teacher, no backbone of other images than ImageNet.
+
+        A recipe that is not stated counts as such.
+        """
+        others = self.objects365 or self.coco_boxes or self.pseudo_labels or self.teacher
         return not others and self.backbone != SELF_SUPERVISED
 
     @property
@@ -73,8 +78,11 @@ class Recipe:
         }
 
 
-TRAITS: dict[str, tuple[Any, str]] = {
-    "coco-only": (lambda r: r.coco_only, "no other boxes, no teacher, no backbone of other images than ImageNet"),
+TRAITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "coco-only": (
+        lambda r: r.coco_only,
+        "only the boxes of its own task, no teacher, no backbone of other images than ImageNet",
+    ),
     "scratch": (lambda r: r.backbone == SCRATCH, "from random weights"),
     "imagenet": (lambda r: r.backbone == IMAGENET, "backbone pretrained by ImageNet classification"),
     "self-supervised": (
@@ -82,6 +90,7 @@ TRAITS: dict[str, tuple[Any, str]] = {
         "backbone pretrained by self-supervision on other images, or distilled from one that was",
     ),
     "objects365": (lambda r: r.objects365, "pretrained with the boxes of Objects365"),
+    "coco-boxes": (lambda r: r.coco_boxes, "pretrained with the boxes of COCO, for another task"),
     "pseudo-labels": (lambda r: r.pseudo_labels, "further images, labeled by a model"),
     "teacher": (lambda r: r.teacher, "distilled from a teacher, itself included"),
     "nms-free": (lambda r: r.nms_free, "AP without NMS"),
@@ -108,7 +117,7 @@ PHRASES: dict[str, Mapping[str, Any]] = {
     r"assign guidance": {},
     r"first release": {},
     r"long schedule": {},
-    r"coco pretrain(ing|ed)?": {},
+    r"coco pretrain(ing|ed)?": {"coco_boxes": True},
     r"evaluated at other sizes": {},
 }
 """Phrase (a regular expression over lower case) to the traits that it states. The first that covers a word takes it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.atlas.own_sizes import flops, params
 from nas.evidence.forward_jobs import compute_all
 from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score
@@ -28,18 +29,6 @@ class ScoreColumn:
     name: str
     values: np.ndarray
     failures: dict[str, str] = field(default_factory=dict)
-
-
-def flops(graph: Graph, input_px: int) -> float:
-    """Two times the multiply-accumulates of one image, deploy form."""
-    table = graph.table(None if graph.fixed_px else input_px)
-    return 2 * float(table.total(table.macs))
-
-
-def params(graph: Graph, input_px: int) -> float:
-    """Learned parameters, deploy form."""
-    table = graph.table(None if graph.fixed_px else input_px)
-    return float(table.total(table.params))
 
 
 def depth(graph: Graph, input_px: int) -> float:

@@ -95,11 +95,11 @@ def read_trained(data: str | Path | Sequence[str | Path]) -> TrainedDetectors:
 
 
 def trained_points(atlas: Atlas) -> TrainedDetectors:
-    """One point per network and input size. Of several trainings it shows the recipe and source of the first."""
-    first: dict[Key, Entry] = {}
-    for entry in atlas.entries:
-        first.setdefault(entry.key, entry)
-    entries = [first[key] for key in atlas.points]
+    """One point per network and input size, with the recipe and source of the training whose AP it lists."""
+    shown: dict[Key, Entry] = {}
+    for entry in sorted(atlas.entries, key=lambda entry: atlas.points[entry.key].get(entry.column) != entry.ap):
+        shown.setdefault(entry.key, entry)
+    entries = [shown[key] for key in atlas.points]
     return _arrays(atlas, entries, [atlas.points[key] for key in atlas.points])
 
 

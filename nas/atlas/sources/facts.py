@@ -11,13 +11,16 @@ from nas.atlas.sources.accuracy_table import fraction, whole_px
 from nas.devices.measured.csv_file import csv_rows, number, positive
 from workbench.errors import BadInput
 
+ANY_PX = 0
+"""Input size of a figure whose publisher does not state it."""
+
 
 def read_facts(path: Path) -> dict[Key, list[LatencyFact]]:
     """Latencies by network and input size; nothing without the file."""
     facts: dict[Key, list[LatencyFact]] = defaultdict(list)
     for where, row in _rows(path, ("graph", "input_px", "device", "ms")):
         batch = number(row.get("batch"))
-        facts[row["graph"], whole_px(row["input_px"], where)].append(
+        facts[row["graph"], _px(row["input_px"], where)].append(
             LatencyFact(
                 ms=positive(row["ms"], "ms", where),
                 device=row["device"],
@@ -35,7 +38,7 @@ def read_int8(root: Path) -> dict[Key, list[Int8Pair]]:
     """Pairs of ``int8.csv`` by network and input size; nothing without the file."""
     pairs: dict[Key, list[Int8Pair]] = defaultdict(list)
     for where, row in _rows(root / "int8.csv", ("graph", "input_px", "float_map", "int8_map")):
-        pairs[row["graph"], whole_px(row["input_px"], where)].append(
+        pairs[row["graph"], _px(row["input_px"], where)].append(
             Int8Pair(
                 device_tool=row.get("device_tool") or "",
                 method=row.get("method") or "",
@@ -45,6 +48,10 @@ def read_int8(root: Path) -> dict[Key, list[Int8Pair]]:
             )
         )
     return pairs
+
+
+def _px(text: str | None, where: str) -> int:
+    return whole_px(text, where) if (text or "").strip() else ANY_PX
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:

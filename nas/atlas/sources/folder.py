@@ -22,7 +22,7 @@ from nas.atlas.entry import SEED_SUFFIX, Entry
 from nas.atlas.licences import family_licence
 from nas.atlas.recipes import column_tag, parse_recipe
 from nas.atlas.sources.accuracy_table import NumberTable, fraction, read_accuracies, read_latencies, whole_px
-from nas.atlas.sources.facts import read_facts, read_int8
+from nas.atlas.sources.facts import ANY_PX, read_facts, read_int8
 from nas.atlas.sources.sizes import read_sizes
 from nas.devices.measured.csv_file import csv_rows, number
 from nas.devices.measured.networks import family_of, graphs_of
@@ -75,8 +75,8 @@ def _with_tables(root: Path, entries: Sequence[Entry], latency: NumberTable) -> 
             entry,
             latency={name: ms for name, ms in latency.rows.get(entry.key, {}).items() if not math.isnan(ms)},
             size=sizes.get(entry.key, entry.size),
-            facts=tuple(facts.get(entry.key, ())),
-            int8=tuple(int8.get(entry.key, ())),
+            facts=tuple(fact for key in (entry.key, (entry.name, ANY_PX)) for fact in facts.get(key, ())),
+            int8=tuple(pair for key in (entry.key, (entry.name, ANY_PX)) for pair in int8.get(key, ())),
         )
         for entry in entries
     ]
