@@ -31,6 +31,8 @@ ENTRIES = (4, 8, 16, 32)
 """Strides whose entrances are read."""
 HEADS = (8, 16, 32)
 """Strides whose heads are read."""
+USUAL_PX = 640
+"""The input side at which the input term is 0."""
 FEWEST_TOKEN_CHANNELS = 64
 """Linear layers with fewer outputs predict something; they are no token width."""
 
@@ -40,14 +42,21 @@ class Form:
     """What is not fitted.
 
     Args:
+        bend: How fast the input side's returns diminish; 0 is its logarithm.
         half_width: Channels at which a layer counts half.
         expansion: How many channels a layer can use for each that reaches it; published inverted residuals have 6.
         bypassed: Whether only those layers of the backbone count that a gradient can bypass.
     """
 
+    bend: float = 0.5
     half_width: float = 32.0
     expansion: float = 6.0
     bypassed: bool = True
+
+    def size(self, input_px: Any) -> Any:
+        """The input term, 0 at ``USUAL_PX``; near there it is the logarithm of the side over ``USUAL_PX``."""
+        ratio = np.asarray(input_px, dtype=np.float64) / USUAL_PX
+        return np.log(ratio) if self.bend == 0 else (1 - ratio**-self.bend) / self.bend
 
     def weight(self, channels: Any) -> Any:
         """Depth that a layer of so many channels counts, from 0 to 1.
@@ -77,7 +86,7 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> dict[str, float]:
     if not heads:
         heads = dict.fromkeys(HEADS, float(tokens or widths[max(widths)]))
     return {
-        "size": math.log(side),
+        "size": float(form.size(side)),
         "widths": mean_log(widths, ENTRIES),
         "heads": mean_log(heads, HEADS),
         "depth": network_depth(graph, strides, starts, form),

@@ -86,7 +86,7 @@ class Evidence:
                 key = (name, px if graph.fixed_px else 0)
                 if key not in known:
                     known[key] = terms_of(graph, px if graph.fixed_px else 320, form)
-                size = known[key]["size"] if graph.fixed_px else float(np.log(px))
+                size = known[key]["size"] if graph.fixed_px else float(form.size(px))
                 rows.append([size, *(known[key][term] for term in TERMS[1:])])
             self._terms[form] = np.array(rows)
         return self._terms[form]

@@ -18,11 +18,14 @@ QUANTILES = (0.05, 0.95)
 class LeftOut:
     """Every point predicted by a fit that has not seen its group, all ``[n]``.
 
-    ``score``: on the scale of COCO. ``own``: on the source's own scale, with the recipe.
+    ``score``: on the scale of COCO. ``own``: on the source's own scale, with the recipe. ``pairs`` holds both for the
+    fit that has seen neither of two groups, by the groups' names: what compares two networks fairly, since predictions
+    of different fits also differ by what the fits do.
     """
 
     score: np.ndarray
     own: np.ndarray
+    pairs: Mapping[frozenset[str], tuple[np.ndarray, np.ndarray]]
 
     def interval(self, evidence: Evidence, part: np.ndarray) -> tuple[float, float]:
         """Quantiles of truth minus forecast over the COCO points of ``part``."""
@@ -30,25 +33,45 @@ class LeftOut:
         low, high = np.quantile((evidence.y - self.own)[rows], QUANTILES)
         return float(low), float(high)
 
+    def signs(self, evidence: Evidence, rows: np.ndarray, recipes: bool) -> np.ndarray:
+        """Sign of value i minus value j for the points ``rows``, ``[rows, rows]``, each pair by its own fit."""
+        groups = evidence.group[rows]
+        found = np.zeros((len(rows), len(rows)))
+        names = np.unique(groups).tolist()
+        for at, first in enumerate(names):
+            for second in names[at:]:
+                values = self.pairs[frozenset((first, second))][int(recipes)][rows]
+                a, b = np.flatnonzero(groups == first), np.flatnonzero(groups == second)
+                block = np.sign(values[a][:, None] - values[b][None, :])
+                found[np.ix_(a, b)] = block
+                found[np.ix_(b, a)] = -block.T
+        return found
 
-def leave_groups_out(problem: Whitened, within: np.ndarray | None = None) -> LeftOut:
-    """Refit without each group in turn; ``within`` limits all of it to a part ``[n]`` of the points."""
+
+def leave_groups_out(problem: Whitened, without: str | None = None) -> LeftOut:
+    """Refit without each group and without each two; ``without`` one group in any case."""
     evidence = problem.evidence
-    part = np.ones(len(evidence), dtype=bool) if within is None else within
+    groups = sorted(set(evidence.group.tolist()) - {without})
     score, own = np.full(len(evidence), np.nan), np.full(len(evidence), np.nan)
-    for group in np.unique(evidence.group[part]):
-        out = part & (evidence.group == group)
-        fit = problem.fit(set(evidence.group[part & ~out].tolist()))
-        score[out], own[out] = fit.score(evidence)[out], fit.predict(evidence)[out]
-    return LeftOut(score, own)
+    pairs = {}
+    for at, first in enumerate(groups):
+        for second in groups[at:]:
+            fit = problem.fit(set(groups) - {first, second})
+            values = fit.score(problem.columns), fit.predict(evidence, problem.columns)
+            pairs[frozenset((first, second))] = values
+            if first == second:
+                out = evidence.group == first
+                score[out], own[out] = values[0][out], values[1][out]
+    return LeftOut(score, own, pairs)
 
 
 @dataclass(frozen=True)
 class Nested:
-    """Predictions of designs chosen without the group that is judged.
+    """Designs chosen without the group that is judged.
 
-    ``predicted``: of the chosen ones. ``covered``: whether the truth lay inside the interval that the other groups
-    gave, for COCO points, NaN for others ``[n]``. ``chosen``: design by group.
+    ``covered``: whether the truth lay inside the interval that the other groups gave, for COCO points, NaN for others
+    ``[n]``. ``chosen``: design by group. ``predicted``: of the chosen ones; a pair of groups is compared by the design
+    that the first of them got.
     """
 
     predicted: LeftOut
@@ -60,15 +83,22 @@ def nested(problems: Mapping[str, Whitened], merit: Callable[[LeftOut, np.ndarra
     """Choose the design of greatest ``merit(left out, part)`` anew without every group, and predict that group."""
     evidence = next(iter(problems.values())).evidence
     score, own, covered = (np.full(len(evidence), np.nan) for _ in range(3))
+    groups = sorted(set(evidence.group.tolist()))
     chosen: dict[str, str] = {}
-    for group in np.unique(evidence.group).tolist():
+    for group in groups:
         out = evidence.group == group
-        inner = {name: leave_groups_out(problem, ~out) for name, problem in problems.items()}
+        inner = {name: leave_groups_out(problem, group) for name, problem in problems.items()}
         chosen[group] = best = max(inner, key=lambda name: merit(inner[name], ~out))
-        fit = problems[best].fit(set(evidence.group[~out].tolist()))
-        score[out], own[out] = fit.score(evidence)[out], fit.predict(evidence)[out]
+        fit, columns = problems[best].fit(set(groups) - {group}), problems[best].columns
+        score[out], own[out] = fit.score(columns)[out], fit.predict(evidence, columns)[out]
         low, high = inner[best].interval(evidence, ~out)
         rows = out & (evidence.source == COCO)
         gap = evidence.y[rows] - own[rows]
         covered[rows] = (gap >= low) & (gap <= high)
-    return Nested(LeftOut(score, own), covered, chosen)
+    pairs = {}
+    for at, first in enumerate(groups):
+        for second in groups[at:]:
+            problem = problems[chosen[first]]
+            fit = problem.fit(set(groups) - {first, second})
+            pairs[frozenset((first, second))] = fit.score(problem.columns), fit.predict(evidence, problem.columns)
+    return Nested(LeftOut(score, own, pairs), covered, chosen)

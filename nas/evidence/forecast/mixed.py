@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,8 @@ ON_SCALE = (COCO, LARGER)
 RECIPE_PRIOR = 0.05
 """Standard deviation of a recipe effect before the data: about 2.5 AP points at 50 AP, what papers report."""
 SCALES = (0.1, 5.0)
-ROUNDS = 30
+ROUNDS, SETTLED = 50, 1e-3
+"""Most rounds, and the change of a scale that ends them."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,28 @@ SPREADS = {COCO: Spread(0.006, 0.035, 0.07), LARGER: Spread(0.006, 0.035, 0.07)}
 OTHER = Spread(0.02, 0.03, 0.03)
 
 
+class Columns(Protocol):
+    """What enters a fit: named groups of terms, and a column ``[n]`` for each; one group is ``("size",)``."""
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]: ...
+
+    def columns(self, evidence: Evidence) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Design:
-    """How terms enter: columns of the fit as sums of ``TERMS`` columns.
+    """How the terms of the score enter.
 
     Args:
         form: What is read.
         groups: Terms that share one coefficient, each a column of the fit.
+        root: Terms of which the square root enters. For comparison only: roots are no sums.
     """
 
     form: Form = Form()
     groups: tuple[tuple[str, ...], ...] = (("size",), ("widths",), ("heads",), ("depth",), ("attention",))
     root: tuple[str, ...] = ()
-    """Terms of which the square root enters. For comparison only: roots are no sums."""
 
     def columns(self, evidence: Evidence) -> np.ndarray:
         """The columns of the fit, ``[n, groups]``."""
@@ -60,19 +70,12 @@ class Design:
         terms |= {name: np.sqrt(terms[name]) for name in self.root}
         return np.column_stack([sum(terms[name] for name in group) for group in self.groups])
 
-    def spread_out(self, slopes: np.ndarray) -> dict[str, float]:
-        """The coefficient of every term; 0 for a term that the design leaves out."""
-        found = dict.fromkeys(TERMS, 0.0)
-        for group, slope in zip(self.groups, slopes, strict=True):
-            found |= dict.fromkeys(group, float(slope))
-        return found
-
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model: slopes ``[groups]``, recipe effects, and by source the scale, offset and extra input slope."""
+    """A fitted model: a slope a column, recipe effects, and by source the scale, offset and extra input slope."""
 
-    design: Design
+    groups: tuple[tuple[str, ...], ...]
     slopes: np.ndarray
     recipes: np.ndarray
     scale: dict[str, float]
@@ -80,22 +83,27 @@ class Fit:
     extra_size: dict[str, float]
     spreads: dict[str, Spread]
 
-    def score(self, evidence: Evidence) -> np.ndarray:
-        """The score on the scale of COCO, ``[n]``, whatever a point's source: what is shipped."""
-        return np.asarray(self.offset[COCO] + self.design.columns(evidence) @ self.slopes)
+    def score(self, columns: np.ndarray) -> np.ndarray:
+        """The score on the scale of COCO ``[n]`` of columns ``[n, groups]``, whatever a point's source."""
+        return np.asarray(self.offset[COCO] + columns @ self.slopes)
 
-    def predict(self, evidence: Evidence) -> np.ndarray:
+    def predict(self, evidence: Evidence, columns: np.ndarray) -> np.ndarray:
         """``-ln(1 - AP)`` ``[n]`` on each source's own scale with the recipe; a source not fitted counts as COCO."""
-        columns = self.design.columns(evidence)
-        total = columns @ self.slopes
-        size = columns[:, self.design.groups.index(("size",))]
+        total, size = columns @ self.slopes, columns[:, self.groups.index(("size",))]
         found = evidence.recipes @ self.recipes
-        for source in set(evidence.source.tolist()):
+        for source in evidence.sources:
             rows = evidence.source == source
             known = source if source in self.offset else COCO
             found[rows] += self.offset[known] + self.scale[known] * total[rows]
             found[rows] += self.extra_size.get(known, 0.0) * size[rows]
         return np.asarray(found)
+
+    def by_term(self) -> dict[str, float]:
+        """The coefficient of every term; 0 for a term that does not enter."""
+        found = dict.fromkeys(TERMS, 0.0)
+        for group, slope in zip(self.groups, self.slopes, strict=True):
+            found |= dict.fromkeys(group, float(slope))
+        return found
 
 
 class Whitened:
@@ -110,10 +118,10 @@ class Whitened:
         spreads: By source.
     """
 
-    def __init__(self, evidence: Evidence, design: Design, spreads: dict[str, Spread]) -> None:
+    def __init__(self, evidence: Evidence, design: Columns, spreads: dict[str, Spread]) -> None:
         self.evidence, self.design, self.spreads = evidence, design, spreads
-        columns = design.columns(evidence)
-        joined = np.column_stack([columns, evidence.recipes, evidence.y, np.ones(len(evidence))])
+        self.columns = design.columns(evidence)
+        joined = np.column_stack([self.columns, evidence.recipes, evidence.y, np.ones(len(evidence))])
         self.products: dict[tuple[str, str], np.ndarray] = {}
         self.several_sizes = {
             source for source in evidence.sources
@@ -134,25 +142,26 @@ class Whitened:
         sums: dict[str, np.ndarray] = {}
         for (group, source), products in self.products.items():
             if group in groups:
-                sums[source] = sums.get(source, 0.0) + products
+                sums[source] = sums[source] + products if source in sums else products
         terms = len(self.design.groups)
         size, last = self.design.groups.index(("size",)), next(iter(sums.values())).shape[0] - 1
         free = {source: [last, size] if source in self.several_sizes else [last] for source in sums}
-        inner = {source: _without(products, free[source]) for source, products in sums.items()}
-        scale, known = dict.fromkeys(sums, 1.0), np.zeros(last - 1)
+        inner = np.stack([_without(products, free[source]) for source, products in sums.items()])
+        fixed = np.array([source in ON_SCALE for source in sums])
+        scales, known = np.ones(len(sums)), np.zeros(last - 1)
         for _ in range(ROUNDS):
-            total = sum(_scaled(inner[source], terms, scale[source]) for source in sums)
-            known = _non_negative(np.asarray(total), terms)
-            new = {
-                source: 1.0 if source in ON_SCALE else _scale(products, known[:terms]) for source, products in inner.items()
-            }
-            settled = max(abs(new[source] - scale[source]) for source in sums) < 1e-6
-            scale = new
+            factors = np.ones((len(sums), last))
+            factors[:, :terms] = scales[:, None]
+            known = _non_negative((inner * factors[:, :, None] * factors[:, None, :]).sum(axis=0), terms)
+            new = np.where(fixed, 1.0, _scales(inner, known[:terms]))
+            settled = float(np.abs(new - scales).max()) < SETTLED
+            scales = new
             if settled:
                 break
+        scale = dict(zip(sums, scales.tolist(), strict=True))
         rest = {source: _free(sums[source], free[source], terms, scale[source], known) for source in sums}
         return Fit(
-            self.design, known[:terms], known[terms:], scale,
+            self.design.groups, known[:terms], known[terms:], scale,
             {source: float(values[0]) for source, values in rest.items()},
             {source: float(values[1]) for source, values in rest.items() if len(values) > 1},
             self.spreads,
@@ -168,13 +177,6 @@ def _without(products: np.ndarray, free: list[int]) -> np.ndarray:
     )
 
 
-def _scaled(products: np.ndarray, terms: int, scale: float) -> np.ndarray:
-    """Sums of products with the term columns multiplied."""
-    factors = np.ones(len(products))
-    factors[:terms] = scale
-    return products * factors[:, None] * factors[None, :]
-
-
 def _non_negative(products: np.ndarray, terms: int) -> np.ndarray:
     """Non-negative least squares from sums of products (y last), recipe effects with their prior."""
     from scipy.optimize import nnls  # type: ignore[import-untyped]
@@ -188,11 +190,13 @@ def _non_negative(products: np.ndarray, terms: int) -> np.ndarray:
     return np.asarray(solution / unit)
 
 
-def _scale(products: np.ndarray, slopes: np.ndarray) -> float:
-    """Least-squares scale of one source, within ``SCALES``."""
+def _scales(products: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Least-squares scale of every source ``[sources]``, within ``SCALES``."""
     count = len(slopes)
-    square = float(slopes @ products[:count, :count] @ slopes)
-    return float(np.clip(float(slopes @ products[:count, -1]) / square, *SCALES)) if square > 0 else 1.0
+    square = np.einsum("i,sij,j->s", slopes, products[:, :count, :count], slopes)
+    across = products[:, :count, -1] @ slopes
+    scales = np.divide(across, square, out=np.ones(len(products)), where=square > 0)
+    return np.asarray(np.clip(scales, *SCALES))
 
 
 def _free(products: np.ndarray, free: list[int], terms: int, scale: float, known: np.ndarray) -> np.ndarray:
@@ -211,9 +215,10 @@ def covariance_of(names: np.ndarray, spread: Spread) -> np.ndarray:
     )
 
 
-def estimate_spreads(evidence: Evidence, fit: Fit) -> dict[str, Spread]:
+def estimate_spreads(problem: Whitened, fit: Fit) -> dict[str, Spread]:
     """Maximum-likelihood spreads of every source, given the fitted means."""
-    residual = evidence.y - fit.predict(evidence)
+    evidence = problem.evidence
+    residual = evidence.y - fit.predict(evidence, problem.columns)
     return {source: _spread(evidence, residual, source) for source in evidence.sources}
 
 
@@ -239,13 +244,13 @@ def _spread(evidence: Evidence, residual: np.ndarray, source: str) -> Spread:
     return Spread(*(float(v) for v in np.exp(np.clip(found.x, np.log(0.002), np.log(0.3)))))
 
 
-def fit_all(evidence: Evidence, design: Design) -> tuple[Whitened, Fit]:
+def fit_all(evidence: Evidence, design: Columns) -> tuple[Whitened, Fit]:
     """Fit to everything, with spreads estimated in two passes."""
     everything = set(evidence.group.tolist())
-    spreads: dict[str, Spread] = dict(SPREADS)
+    problem = Whitened(evidence, design, dict(SPREADS))
     for _ in range(2):
-        spreads = estimate_spreads(evidence, Whitened(evidence, design, spreads).fit(everything))
-    problem = Whitened(evidence, design, spreads)
+        spreads = estimate_spreads(problem, problem.fit(everything))
+        problem = Whitened(evidence, design, spreads)
     return problem, problem.fit(everything)
 
 
@@ -253,7 +258,7 @@ def to_plain(fit: Fit) -> dict[str, Any]:
     """The numbers of a fit, JSON-ready."""
     names: Sequence[str] = list(RECIPE_TERMS)
     return {
-        "coefficients": {"intercept": fit.offset[COCO], **fit.design.spread_out(fit.slopes)},
+        "coefficients": {"intercept": fit.offset[COCO], **fit.by_term()},
         "recipes": dict(zip(names, map(float, fit.recipes), strict=True)),
         "sources": {
             source: {
