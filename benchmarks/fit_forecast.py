@@ -45,11 +45,12 @@ DEVICES = {
 }  # fmt: skip
 """Latency columns that are judged, by the name of the folder; those of other folders all are."""
 DRAWS = 1000
-CHOICE = (COCO_ONLY, ALL_RECIPES, "voc_scratch_map50_95", "coco_pretrain_map50_95")
-"""Tables whose mean tau chooses among forms. Our own trainings do not choose."""
-EQUAL = (("size",), ("widths", "heads"), ("depth",), ("attention",))
+AIMS = {COCO_ONLY: 0.5, ALL_RECIPES: 0.5, "voc_scratch_map50_95": 0.7, "coco_pretrain_map50_95": 0.72}
+"""Tau to reach with families left out, stated before the fit. The form of the greatest least margin is chosen; our own
+trainings do not choose."""
 APART = (("size",), ("widths",), ("heads",), ("depth",), ("attention",))
-BASE = Design(Form(), EQUAL)
+TOGETHER = (("size",), ("widths", "heads"), ("depth",), ("attention",))
+BASE = Design(Form(), APART)
 RIVALS: dict[str, Callable[[Graph, int], float]] = {"flops": flops, "params": params, "depth": depth}
 RIVAL_SCORES = ("activations", "maxent", "deepmad", "calibrated")
 
@@ -64,16 +65,16 @@ def forms() -> dict[str, Design]:
         "as shipped": BASE,
         "input side: its logarithm": other(bend=0.0),
         "input side: returns diminish faster": other(bend=1.0),
-        "widths and heads priced apart": replace(BASE, groups=APART),
-        "a layer counts half at 16 channels": other(half_width=16.0),
-        "a layer counts half at 64 channels": other(half_width=64.0),
+        "widths and heads at one price": replace(BASE, groups=TOGETHER),
+        "entrances: no saturation": other(saturation=1e9),
+        "entrances: half the saturation": other(saturation=16.0),
         "entrances: no limit to expansion": other(expansion=1e9),
-        "entrances: at most threefold": other(expansion=3.0),
         "entrances: the narrowest place": other(expansion=1.0),
+        "a layer counts half at 32 channels": other(half_width=32.0),
         "depth: layers without a bypass too": other(bypassed=False),
         "root of attention layers": replace(BASE, root=("attention",)),
-        "no attention": replace(BASE, groups=EQUAL[:3]),
-        "no depth": replace(BASE, groups=(*EQUAL[:2], EQUAL[3])),
+        "no attention": replace(BASE, groups=APART[:4]),
+        "no depth": replace(BASE, groups=(*APART[:3], APART[4])),
     }
 
 
@@ -99,14 +100,15 @@ def signs_of_forecast(item: TruthTable, found: LeftOut, evidence: Evidence) -> n
     return found.signs(evidence, item.rows, recipes=item.name == ALL_RECIPES)
 
 
-def mean_tau(evidence: Evidence, tables: list[TruthTable], found: LeftOut, part: np.ndarray) -> float:
-    """Mean of tau over ``CHOICE`` within a part of the evidence."""
-    taus = []
+def margin(evidence: Evidence, tables: list[TruthTable], found: LeftOut, part: np.ndarray) -> float:
+    """Least margin of tau over ``AIMS`` within a part of the evidence."""
+    margins = []
     for item in tables:
-        if item.name.rpartition("/")[2] in CHOICE:
+        aim = AIMS.get(item.name.rpartition("/")[2])
+        if aim is not None:
             inside = item.part(part)
-            taus.append(inside.mean_tau(signs_of_forecast(inside, found, evidence)))
-    return float(np.nanmean(taus))
+            margins.append(inside.mean_tau(signs_of_forecast(inside, found, evidence)) - aim)
+    return float(np.nanmin(margins))
 
 
 def rivals(evidence: Evidence) -> dict[str, np.ndarray]:
@@ -125,7 +127,9 @@ def rivals(evidence: Evidence) -> dict[str, np.ndarray]:
     return found
 
 
-def judged(tables: list[TruthTable], columns: Mapping[str, Callable[[TruthTable], np.ndarray]], draws: int) -> dict[str, Any]:
+def judged(
+    tables: list[TruthTable], columns: Mapping[str, Callable[[TruthTable], np.ndarray]], draws: int
+) -> dict[str, Any]:
     """By table and column: tau, regret, tau by device, and the lead of every ``forecast`` over rivals."""
     found: dict[str, Any] = {}
     for item in tables:
@@ -177,12 +181,12 @@ def compare(evidence: Evidence, tables: list[TruthTable], fit: Fit) -> tuple[str
 
     def row(name: str, found: LeftOut) -> list[str]:
         taus = (item.mean_tau(signs_of_forecast(item, found, evidence)) for item in tables)
-        return [name, f"{mean_tau(evidence, tables, found, everything):.3f}", *(f"{tau:.2f}" for tau in taus)]
+        return [name, f"{margin(evidence, tables, found, everything):+.3f}", *(f"{tau:.2f}" for tau in taus)]
 
     rows = [row(name, leave_groups_out(problem)) for name, problem in problems.items()]
-    chosen = nested(problems, lambda found, part: mean_tau(evidence, tables, found, part))
+    chosen = nested(problems, lambda found, part: margin(evidence, tables, found, part))
     honest = row("chosen without each group", chosen.predicted)
-    header = ["form", "choice", *(item.name.rpartition("/")[2][:16] for item in tables)]
+    header = ["form", "least margin", *(item.name.rpartition("/")[2][:16] for item in tables)]
     lines = [table(header, [*rows, honest]), ""]
     lines += [f"without {group}: {name}" for group, name in chosen.chosen.items()]
     lines.append(f"90 % intervals of the other groups cover {np.nanmean(chosen.covered):.1%} of the COCO points")

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from nas.costs import SpaceCosts
-from nas.scores.anatomy import enters, spatial
+from nas.scores.anatomy import enters
 from nas.scores.forecast_terms import (
     ENTRIES,
     HEADS,
@@ -28,7 +28,7 @@ from nas.scores.forecast_terms import (
     depth_weights,
     entrance_width,
     level_shares,
-    plain_weights,
+    mean_log,
     terms_of,
 )
 from nas.scores.rows import RowScore, log_ticks, to_ticks
@@ -99,7 +99,7 @@ class ForecastFit:
             low, high = (float(v) for v in data["left_out"])
             form = data["form"]
             return ForecastFit(
-                Form(float(form["bend"]), float(form["half_width"]), float(form["expansion"]), bool(form["bypassed"])),
+                Form(**{name: type(value)(form[name]) for name, value in vars(Form()).items()}),
                 numbers.pop("intercept"),
                 numbers,
                 {str(name): float(effect) for name, effect in data["recipes"].items()},
@@ -162,8 +162,8 @@ def sentence(fitted: ForecastFit, result: ScoreResult, recipe: str = "") -> str:
 class ForecastRows(RowScore):
     """The fitted score of the whole detector over rows.
 
-    Input, heads, intercept and what the neck has of its own belong to the stem. A stage adds its layers, the width of
-    its entrance where it halves the map, and the neck's layers whose width is its own where a level ends.
+    Input, heads and intercept belong to the stem. A stage adds its layers, and the width of its entrance where it
+    halves the map.
     """
 
     file = str(FILE)
@@ -176,11 +176,9 @@ class ForecastRows(RowScore):
         space, strides = costs.space, costs.strides[1:]
         self.fitted = shipped(self.file)
         of = self.fitted.coefficients
-        heads = math.fsum(of["heads"] / len(HEADS) * math.log(channels) for channels in space.neck.out)
+        heads = of["heads"] * mean_log(dict(zip(HEADS, space.neck.out, strict=True)), HEADS)
         size = of["size"] * float(self.fitted.form.size(costs.input_px))
-        self.widest = [int(max(space.stages[tap].outs)) for tap in costs.taps]
-        self.neck = int(self._neck_ticks(*self.widest))
-        self.constant = int(to_ticks(self.fitted.intercept + size + heads)) + self.neck
+        self.constant = int(to_ticks(self.fitted.intercept + size + heads))
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
         shares = level_shares(entered, ENTRIES)
         self.entrances = [
@@ -201,25 +199,12 @@ class ForecastRows(RowScore):
         graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
         layers = self._ticks(graph, depth_weights(graph, self.fitted.form))
         entering = [entrance_width(graph, i, self.fitted.form) for i in range(len(graph)) if enters(graph, i)]
-        entrance = log_ticks(self.entrances[index], functools.reduce(np.maximum, entering)) if entering else 0
-        return layers + entrance + self._neck_of(index, out)
-
-    def _neck_of(self, index: int, out: Num) -> Num:
-        """Ticks that the neck's layers gain or lose by the output width of a stage that ends a level."""
-        if index not in self.costs.taps:
-            return 0
-        place = self.costs.taps.index(index)
-        widths: list[Num] = list(self.widest)
-        # Every layer of the neck has the width of one level, or one of its own: levels add up.
-        widths[place] = np.asarray(out, dtype=np.int64)
-        return self._neck_ticks(*widths) - self.neck
-
-    def _neck_ticks(self, c3: Num, c4: Num, c5: Num) -> Num:
-        graph = self.costs.tail_graph(c3, c4, c5)
-        counted = spatial(graph) & np.array([op.part == "neck" for op in graph.ops])
-        weights = plain_weights(graph, self.fitted.form)
-        mask = counted[:, None] if weights.ndim > counted.ndim else counted
-        return self._ticks(graph, np.where(mask, weights, 0.0))
+        entrance: Num = 0
+        if entering:
+            width = functools.reduce(np.maximum, entering)
+            useful = self.fitted.form.useful(width, self.costs.strides[index + 1])
+            entrance = log_ticks(self.entrances[index], useful)
+        return layers + entrance
 
     def _ticks(self, graph: Graph, weights: np.ndarray) -> Num:
         ticks = to_ticks(self.fitted.coefficients["depth"] * weights)

@@ -1,10 +1,11 @@
 """What the score ``forecast`` reads from a network: input side, widths, depth and attention, from the wiring alone.
 
-* *Widths*: where the image first enters strides 4, 8, 16 and 32, the channels that the entering layer works on. It
-  cannot use more than ``expansion`` times the channels that reach it, so a thread before a wide layer is seen.
+* *Widths*: where the backbone first enters strides 4, 8, 16 and 32, the channels that the entering layer works on. It
+  cannot use more than ``expansion`` times the channels that reach it, so a thread before a wide layer is seen, and more
+  than ``saturation`` times the stride is worth ever less, so no level can take all channels.
 * *Heads*: the channels that every head begins with, at strides 8, 16 and 32.
-* *Depth*: convolutions over more than one pixel in backbone and neck, depthwise ones like others, each counted by its
-  narrowest width. Backbone layers count only if a gradient can bypass them.
+* *Depth*: convolutions over more than one pixel in the backbone, depthwise ones like others, each counted by its
+  narrowest width, if a gradient can bypass them.
 * *Attention*: softmax layers that weight a sum.
 
 Networks of tokens have no map at some strides: their token width stands in.
@@ -27,10 +28,11 @@ from workbench.errors import BadInput
 
 TERMS = ("size", "widths", "heads", "depth", "attention")
 """The terms of the sum, each times its coefficient."""
-ENTRIES = (4, 8, 16, 32)
-"""Strides whose entrances are read."""
-HEADS = (8, 16, 32)
-"""Strides whose heads are read."""
+ENTRIES = {4: 0.1, 8: 0.3, 16: 0.3, 32: 0.3}
+"""Strides whose entrances are read, with their shares of the term. By reason: no head works at stride 4, and in the
+evidence all levels widen together."""
+HEADS = {8: 1 / 3, 16: 1 / 3, 32: 1 / 3}
+"""Strides whose heads are read, with their shares."""
 USUAL_PX = 640
 """The input side at which the input term is 0."""
 FEWEST_TOKEN_CHANNELS = 64
@@ -44,19 +46,26 @@ class Form:
     Args:
         bend: How fast the input side's returns diminish; 0 is its logarithm.
         half_width: Channels at which a layer counts half.
+        saturation: Channels per unit of stride at which a wider entrance is worth half as much.
         expansion: How many channels a layer can use for each that reaches it; published inverted residuals have 6.
         bypassed: Whether only those layers of the backbone count that a gradient can bypass.
     """
 
     bend: float = 0.5
-    half_width: float = 32.0
+    half_width: float = 64.0
     expansion: float = 6.0
+    saturation: float = 32.0
     bypassed: bool = True
 
     def size(self, input_px: Any) -> Any:
         """The input term, 0 at ``USUAL_PX``; near there it is the logarithm of the side over ``USUAL_PX``."""
         ratio = np.asarray(input_px, dtype=np.float64) / USUAL_PX
         return np.log(ratio) if self.bend == 0 else (1 - ratio**-self.bend) / self.bend
+
+    def useful(self, channels: Any, stride: int) -> Any:
+        """Channels of an entrance as far as they are of use at its stride; never more than saturation x stride."""
+        wide = np.asarray(channels, dtype=np.float64)
+        return wide / (1 + wide / (self.saturation * stride))
 
     def weight(self, channels: Any) -> Any:
         """Depth that a layer of so many channels counts, from 0 to 1.
@@ -75,7 +84,8 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> dict[str, float]:
     strides = [_level(stride) for stride in level_strides(graph, px)]
     side = math.sqrt(math.prod(graph.fixed_px)) if px is None and graph.fixed_px else float(input_px)
     tokens = token_width(graph)
-    widths = entrance_widths(graph, strides, form)
+    _, backbone = backbone_of(graph)
+    widths = entrance_widths(graph, strides, backbone, form)
     if len(widths) < 3 and tokens is not None:
         widths = dict.fromkeys(ENTRIES, float(tokens))
     if not widths:
@@ -87,34 +97,34 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> dict[str, float]:
         heads = dict.fromkeys(HEADS, float(tokens or widths[max(widths)]))
     return {
         "size": float(form.size(side)),
-        "widths": mean_log(widths, ENTRIES),
+        "widths": mean_log({at: float(form.useful(width, at)) for at, width in widths.items()}, ENTRIES),
         "heads": mean_log(heads, HEADS),
-        "depth": network_depth(graph, strides, starts, form),
+        "depth": float((depth_weights(graph, form, backbone) * [float(op.count) for op in graph.ops]).sum()),
         "attention": float(attention_layers(graph)),
     }
 
 
-def mean_log(channels: Mapping[int, float], levels: tuple[int, ...]) -> float:
-    """Mean of ln channels over levels; a level that is not there counts as its nearest."""
+def mean_log(channels: Mapping[int, float], levels: Mapping[int, float]) -> float:
+    """Mean of ln channels over levels by their shares; a level that is not there counts as its nearest."""
     shares = level_shares(channels, levels)
     return math.fsum(share * math.log(channels[level]) for level, share in shares.items())
 
 
-def level_shares(known: Any, levels: tuple[int, ...]) -> dict[int, float]:
-    """Equal shares of the levels, those of missing ones given to the nearest known one, the coarser of two."""
+def level_shares(known: Any, levels: Mapping[int, float]) -> dict[int, float]:
+    """The shares of the levels, those of missing ones given to the nearest known one, the coarser of two."""
     present = [level for level in levels if level in known]
     shares = dict.fromkeys(present, 0.0)
-    for level in levels:
+    for level, share in levels.items():
         nearest = min(present, key=lambda other: (abs(math.log2(other / level)), -other))
-        shares[nearest] += 1 / len(levels)
+        shares[nearest] += share
     return shares
 
 
-def entrance_widths(graph: Graph, strides: list[int], form: Form) -> dict[int, float]:
-    """Width at which each of ``ENTRIES`` is entered on the way down, the widest of several parallel layers."""
+def entrance_widths(graph: Graph, strides: list[int], backbone: np.ndarray, form: Form) -> dict[int, float]:
+    """Width at which the backbone enters each of ``ENTRIES`` on its way down, the widest of parallel layers."""
     found: dict[int, float] = {}
     deepest = 0
-    for index in range(len(graph)):
+    for index in np.flatnonzero(backbone).tolist():
         if strides[index] >= max(1, deepest) and enters(graph, index):
             deepest = strides[index]
             if deepest in ENTRIES:
@@ -146,17 +156,6 @@ def head_starts(graph: Graph, strides: list[int]) -> dict[int, int]:
         if start is not None:
             starts[stride] = start
     return starts
-
-
-def network_depth(graph: Graph, strides: list[int], starts: Mapping[int, int], form: Form) -> float:
-    """Depth of backbone and neck; what lies behind the start of a head does not count."""
-    _, backbone = backbone_of(graph)
-    counts = depth_weights(graph, form, backbone)
-    behind = _behind(graph, strides, starts)
-    neck = ~backbone & ~behind
-    counts = counts + np.where(neck & np.asarray(spatial(graph)), plain_weights(graph, form), 0.0)
-    repeats = np.array([float(op.count) for op in graph.ops])
-    return float((counts * repeats).sum())
 
 
 def depth_weights(graph: Graph, form: Form, mask: np.ndarray | None = None) -> np.ndarray:
@@ -205,18 +204,6 @@ def _weights(graph: Graph, readers: list[list[int]], index: int) -> bool:
         if kind in VIEW_KINDS or kind in ("transpose", "slice", "select", "expand", "stack"):
             waiting += readers[reader]
     return False
-
-
-def _behind(graph: Graph, strides: list[int], starts: Mapping[int, int]) -> np.ndarray:
-    """Which ops follow the start of a head at its own stride, bool ``[ops]``."""
-    behind = np.zeros(len(graph.ops), dtype=bool)
-    for stride, start in starts.items():
-        from_start = {start}
-        for index in range(start + 1, len(graph.ops)):
-            if strides[index] == stride and any(i in from_start for i in graph.ops[index].inputs):
-                from_start.add(index)
-                behind[index] = True
-    return behind
 
 
 def _level(stride: int) -> int:

@@ -38,7 +38,7 @@ GROUPS = {
     "FCOS, RetinaNet, SSD": ("FCOS", "RetinaNet", "SSD"),
     "our spaces": ("res", "csp", "mob", "bottleneck", "res-t"),
 }
-"""Related families, left out together: the same blocks, authors or backbones. A family that is not here stands alone."""
+"""Related families, left out together: the same blocks, authors or backbones. Another family stands alone."""
 GROUP_OF = {family: group for group, families in GROUPS.items() for family in families}
 
 

@@ -9,7 +9,7 @@ non-negative. A recipe effect has a prior of mean 0, so that what only one famil
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +60,7 @@ class Design:
         root: Terms of which the square root enters. For comparison only: roots are no sums.
     """
 
-    form: Form = Form()
+    form: Form = field(default_factory=Form)
     groups: tuple[tuple[str, ...], ...] = (("size",), ("widths",), ("heads",), ("depth",), ("attention",))
     root: tuple[str, ...] = ()
 
