@@ -24,7 +24,7 @@ from nas.evidence.columns import depth, flops, params
 from nas.evidence.forecast.evidence import COCO, Evidence, read_evidence
 from nas.evidence.forecast.judge import ALL_RECIPES, COCO_ONLY, TruthTable, signs_of, truth_tables
 from nas.evidence.forecast.left_out import LeftOut, Nested, leave_groups_out, nested
-from nas.evidence.forecast.mixed import Design, Fit, Whitened, fit_all, to_plain
+from nas.evidence.forecast.mixed import Design, Fit, Whitened, to_plain
 from nas.evidence.statistics.accuracy import Estimate
 from nas.scores import get_score
 from nas.scores.forecast import FILE, FORMAT
@@ -50,7 +50,7 @@ AIMS = {COCO_ONLY: 0.5, ALL_RECIPES: 0.5, "voc_scratch_map50_95": 0.7, "coco_pre
 trainings do not choose."""
 APART = (("size",), ("widths",), ("heads",), ("depth",), ("attention",))
 TOGETHER = (("size",), ("widths", "heads"), ("depth",), ("attention",))
-BASE = Design(Form(), APART)
+BASE = Design(Form(), TOGETHER)
 RIVALS: dict[str, Callable[[Graph, int], float]] = {"flops": flops, "params": params, "depth": depth}
 RIVAL_SCORES = ("activations", "maxent", "deepmad", "calibrated")
 
@@ -65,16 +65,18 @@ def forms() -> dict[str, Design]:
         "as shipped": BASE,
         "input side: its logarithm": other(bend=0.0),
         "input side: returns diminish faster": other(bend=1.0),
-        "widths and heads at one price": replace(BASE, groups=TOGETHER),
+        "widths and heads priced apart": replace(BASE, groups=APART),
         "entrances: no saturation": other(saturation=1e9),
-        "entrances: half the saturation": other(saturation=16.0),
+        "entrances: strong saturation": other(saturation=16.0),
         "entrances: no limit to expansion": other(expansion=1e9),
         "entrances: the narrowest place": other(expansion=1.0),
         "a layer counts half at 32 channels": other(half_width=32.0),
         "depth: layers without a bypass too": other(bypassed=False),
+        "depth: of the backbone alone": other(neck=0.0),
+        "depth: neck like backbone": other(neck=1.0),
         "root of attention layers": replace(BASE, root=("attention",)),
-        "no attention": replace(BASE, groups=APART[:4]),
-        "no depth": replace(BASE, groups=(*APART[:3], APART[4])),
+        "no attention": replace(BASE, groups=TOGETHER[:3]),
+        "no depth": replace(BASE, groups=(*TOGETHER[:2], TOGETHER[3])),
     }
 
 
@@ -174,9 +176,9 @@ def _interval(estimate: Mapping[str, float | None], sign: str = "") -> str:
     return f"{value:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
 
 
-def compare(evidence: Evidence, tables: list[TruthTable], fit: Fit) -> tuple[str, Nested]:
+def compare(evidence: Evidence, tables: list[TruthTable]) -> tuple[str, Nested]:
     """Every form with groups left out, and the one chosen anew without each group."""
-    problems = {name: Whitened(evidence, design, fit.spreads) for name, design in forms().items()}
+    problems = {name: Whitened(evidence, design) for name, design in forms().items()}
     everything = np.ones(len(evidence), dtype=bool)
 
     def row(name: str, found: LeftOut) -> list[str]:
@@ -222,10 +224,11 @@ def main() -> int:
     args = parser.parse_args()
     evidence = read_evidence(args.data)
     tables = truth_tables(evidence, DEVICES)
-    problem, fit = fit_all(evidence, BASE)
     if args.forms:
-        print(compare(evidence, tables, fit)[0])
+        print(compare(evidence, tables)[0])
         return 0
+    problem = Whitened(evidence, BASE)
+    fit = problem.fit(set(evidence.group.tolist()))
     found = leave_groups_out(problem)
     data = " ".join(f"--data {name}" for name in args.data)
     write_atomic(
@@ -236,7 +239,7 @@ def main() -> int:
         ),
     )
     plain = rivals(evidence)
-    sized = leave_groups_out(Whitened(evidence, SizeColumn("activations", plain["activations"]), fit.spreads))
+    sized = leave_groups_out(Whitened(evidence, SizeColumn("activations", plain["activations"])))
     columns: dict[str, Callable[[TruthTable], np.ndarray]] = {
         "forecast": lambda item: signs_of_forecast(item, found, evidence),
         **{name: lambda item, v=v: signs_of(v[item.rows]) for name, v in plain.items()},  # type: ignore[misc]

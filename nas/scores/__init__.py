@@ -12,7 +12,7 @@ from nas.scores.calibrated import CALIBRATED
 from nas.scores.deepmad import DEEPMAD
 from nas.scores.entropy import WEIGHTS as WEIGHTS
 from nas.scores.expressivity import EXPRESSIVITY
-from nas.scores.forecast import FORECAST, ForecastFit, forecast_score
+from nas.scores.forecast import FILE_ENDINGS, FORECAST, ForecastFit, forecast_score
 from nas.scores.maxent import MAXENT
 from nas.scores.meco import MECO
 from nas.scores.nwot import NWOT, NWOT_PRE
@@ -53,7 +53,7 @@ def get_score(name: str) -> Score:
     """
     if name in SCORES:
         return SCORES[name]
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(FILE_ENDINGS):
         ForecastFit.load(name)
         return forecast_score(name, name)
     raise unknown_name("score", name, SCORES)

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from nas.costs import SpaceCosts
-from nas.scores.anatomy import enters
+from nas.scores.anatomy import enters, spatial
 from nas.scores.forecast_terms import (
     ENTRIES,
     HEADS,
@@ -29,6 +29,7 @@ from nas.scores.forecast_terms import (
     entrance_width,
     level_shares,
     mean_log,
+    plain_weights,
     terms_of,
 )
 from nas.scores.rows import RowScore, log_ticks, to_ticks
@@ -39,6 +40,8 @@ from workbench.errors import BadInput, unknown_name
 
 FILE = Path(__file__).with_name("forecast.yaml")
 FORMAT = "nas-forecast-1"
+FILE_ENDINGS = (".yaml", ".yml")
+"""Of a score's name that is the file of a fit."""
 FULL_EPOCHS = 300
 """Of the recipe whose forecast the score is; with fewer, ``epochs=N`` lowers it."""
 
@@ -83,6 +86,12 @@ class ForecastFit:
                 raise BadInput(f"recipe trait {part!r}: {rule}; write for example objects365,epochs=72")
             total += self.recipes[name] * (_epochs(number) if number else 1.0)
         return total
+
+    def to_dict(self, result: ScoreResult, recipe: str = "") -> dict[str, Any]:
+        """JSON-ready: the AP (a fraction) for a recipe with its interval, and what lies beyond the evidence."""
+        shift = self.recipe_effect(recipe)
+        ap, low, high = (as_ap(result.value + shift + part) for part in (0.0, *self.left_out))
+        return {"recipe": recipe, "ap": ap, "ap_low": low, "ap_high": high, "outside": list(result.notes["outside"])}
 
     @staticmethod
     def load(path: str | Path = FILE) -> ForecastFit:
@@ -149,21 +158,21 @@ def compute(fitted: ForecastFit, graph: Graph, input_px: int) -> ScoreResult:
 
 def sentence(fitted: ForecastFit, result: ScoreResult, recipe: str = "") -> str:
     """The forecast of COCO AP for a recipe, with its interval and what lies beyond the evidence."""
-    shift = fitted.recipe_effect(recipe)
-    points, low, high = (100 * as_ap(result.value + shift + part) for part in (0.0, *fitted.left_out))
+    found = fitted.to_dict(result, recipe)
+    points, low, high = (100 * found[name] for name in ("ap", "ap_low", "ap_high"))
     named = recipe or "COCO alone from scratch, full schedule"
     text = f"forecast of COCO AP {points:.1f} ({named}; 90 % of left-out trainings between {low:.1f} and {high:.1f})"
     if gains := result.notes.get("gains"):
         text += "; here " + ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())
-    beyond = result.notes["outside"]
+    beyond = found["outside"]
     return text + (f"; beyond the evidence: {', '.join(beyond)}" if beyond else "")
 
 
 class ForecastRows(RowScore):
     """The fitted score of the whole detector over rows.
 
-    Input, heads and intercept belong to the stem. A stage adds its layers, and the width of its entrance where it
-    halves the map.
+    Input, heads, intercept and the neck behind the widest levels belong to the stem. A stage adds its layers, the width
+    of its entrance where it halves the map, and where a level ends what the neck loses by its width.
     """
 
     file = str(FILE)
@@ -178,7 +187,9 @@ class ForecastRows(RowScore):
         of = self.fitted.coefficients
         heads = of["heads"] * mean_log(dict(zip(HEADS, space.neck.out, strict=True)), HEADS)
         size = of["size"] * float(self.fitted.form.size(costs.input_px))
-        self.constant = int(to_ticks(self.fitted.intercept + size + heads))
+        self.widest = [int(max(space.stages[tap].outs)) for tap in costs.taps]
+        self.neck = int(self._neck_ticks(*self.widest))
+        self.constant = int(to_ticks(self.fitted.intercept + size + heads)) + self.neck
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
         shares = level_shares(entered, ENTRIES)
         self.entrances = [
@@ -204,7 +215,22 @@ class ForecastRows(RowScore):
             width = functools.reduce(np.maximum, entering)
             useful = self.fitted.form.useful(width, self.costs.strides[index + 1])
             entrance = log_ticks(self.entrances[index], useful)
-        return layers + entrance
+        return layers + entrance + self._neck_of(index, out)
+
+    def _neck_of(self, index: int, out: Num) -> Num:
+        """Ticks that the neck's layers gain or lose by the output width of a stage that ends a level."""
+        if index not in self.costs.taps:
+            return 0
+        # Every layer of the neck has the width of one level, or one of its own: levels add up.
+        widths: list[Num] = list(self.widest)
+        widths[self.costs.taps.index(index)] = np.asarray(out, dtype=np.int64)
+        return self._neck_ticks(*widths) - self.neck
+
+    def _neck_ticks(self, c3: Num, c4: Num, c5: Num) -> Num:
+        graph, form = self.costs.tail_graph(c3, c4, c5), self.fitted.form
+        counted = np.asarray(spatial(graph)) & np.array([op.part == "neck" for op in graph.ops])
+        weights = form.neck * plain_weights(graph, form)
+        return self._ticks(graph, np.where(counted[:, None] if weights.ndim > 1 else counted, weights, 0.0))
 
     def _ticks(self, graph: Graph, weights: np.ndarray) -> Num:
         ticks = to_ticks(self.fitted.coefficients["depth"] * weights)
@@ -230,3 +256,13 @@ def forecast_score(file: str = str(FILE), name: str = "forecast") -> Score:
 
 
 FORECAST = forecast_score()
+
+
+def is_forecast(score: str) -> bool:
+    """Whether a score's name means ``forecast`` with shipped numbers or with those of a file."""
+    return score == FORECAST.name or score.endswith(FILE_ENDINGS)
+
+
+def fit_behind(score: str) -> ForecastFit:
+    """The fit that a search by this score forecasts with: the file it names, else the shipped one."""
+    return shipped(score) if score.endswith(FILE_ENDINGS) else shipped()

@@ -4,8 +4,8 @@
   cannot use more than ``expansion`` times the channels that reach it, so a thread before a wide layer is seen, and more
   than ``saturation`` times the stride is worth ever less, so no level can take all channels.
 * *Heads*: the channels that every head begins with, at strides 8, 16 and 32.
-* *Depth*: convolutions over more than one pixel in the backbone, depthwise ones like others, each counted by its
-  narrowest width, if a gradient can bypass them.
+* *Depth*: convolutions over more than one pixel, depthwise ones like others, each counted by its narrowest width: in
+  the backbone those that a gradient can bypass, those of the neck by half. What lies behind a head's start is not read.
 * *Attention*: softmax layers that weight a sum.
 
 Networks of tokens have no map at some strides: their token width stands in.
@@ -48,13 +48,15 @@ class Form:
         half_width: Channels at which a layer counts half.
         saturation: Channels per unit of stride at which a wider entrance is worth half as much.
         expansion: How many channels a layer can use for each that reaches it; published inverted residuals have 6.
+        neck: What a layer of the neck counts of one of the backbone.
         bypassed: Whether only those layers of the backbone count that a gradient can bypass.
     """
 
     bend: float = 0.5
     half_width: float = 64.0
     expansion: float = 6.0
-    saturation: float = 32.0
+    saturation: float = 128.0
+    neck: float = 0.5
     bypassed: bool = True
 
     def size(self, input_px: Any) -> Any:
@@ -88,6 +90,9 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> dict[str, float]:
     widths = entrance_widths(graph, strides, backbone, form)
     if len(widths) < 3 and tokens is not None:
         widths = dict.fromkeys(ENTRIES, float(tokens))
+    if not widths:  # nothing halves the map: the last convolution of an image-shaped map stands in
+        last = [i for i, op in enumerate(graph.ops) if op.kind in CONV_KINDS and strides[i] > 0][-1:]
+        widths = {min(ENTRIES): float(graph.ops[i].cout) for i in last}
     if not widths:
         raise BadInput(f"graph {graph.name!r} has no convolution at image resolution: there is nothing to score")
     starts = head_starts(graph, strides)
@@ -99,7 +104,7 @@ def terms_of(graph: Graph, input_px: int, form: Form) -> dict[str, float]:
         "size": float(form.size(side)),
         "widths": mean_log({at: float(form.useful(width, at)) for at, width in widths.items()}, ENTRIES),
         "heads": mean_log(heads, HEADS),
-        "depth": float((depth_weights(graph, form, backbone) * [float(op.count) for op in graph.ops]).sum()),
+        "depth": network_depth(graph, strides, backbone, starts, form),
         "attention": float(attention_layers(graph)),
     }
 
@@ -158,6 +163,15 @@ def head_starts(graph: Graph, strides: list[int]) -> dict[int, int]:
     return starts
 
 
+def network_depth(
+    graph: Graph, strides: list[int], backbone: np.ndarray, starts: Mapping[int, int], form: Form
+) -> float:
+    """Depth of backbone and neck; what follows the start of a head does not count."""
+    neck = np.asarray(spatial(graph)) & ~backbone & ~_behind(graph, strides, starts)
+    counts = depth_weights(graph, form, backbone) + np.where(neck, form.neck * plain_weights(graph, form), 0.0)
+    return float((counts * np.array([float(op.count) for op in graph.ops])).sum())
+
+
 def depth_weights(graph: Graph, form: Form, mask: np.ndarray | None = None) -> np.ndarray:
     """Depth that one repetition of each backbone op counts: ``[ops]``, or ``[ops, N]`` for N candidates."""
     counted = spatial(graph)
@@ -204,6 +218,18 @@ def _weights(graph: Graph, readers: list[list[int]], index: int) -> bool:
         if kind in VIEW_KINDS or kind in ("transpose", "slice", "select", "expand", "stack"):
             waiting += readers[reader]
     return False
+
+
+def _behind(graph: Graph, strides: list[int], starts: Mapping[int, int]) -> np.ndarray:
+    """Which ops follow the start of a head at its own stride, bool ``[ops]``."""
+    behind = np.zeros(len(graph.ops), dtype=bool)
+    for stride, start in starts.items():
+        from_start = {start}
+        for index in range(start + 1, len(graph.ops)):
+            if strides[index] == stride and any(i in from_start for i in graph.ops[index].inputs):
+                from_start.add(index)
+                behind[index] = True
+    return behind
 
 
 def _level(stride: int) -> int:

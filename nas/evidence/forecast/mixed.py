@@ -37,8 +37,9 @@ class Spread:
 
 
 SPREADS = {COCO: Spread(0.006, 0.035, 0.07), LARGER: Spread(0.006, 0.035, 0.07)}
-"""Where nothing else was estimated; ``OTHER`` for other sources."""
 OTHER = Spread(0.02, 0.03, 0.03)
+"""Of the COCO sources and of others: about the most likely ones, rounded. Fitted anew for every source they move with
+the form, and a source of little scatter then outweighs all others."""
 
 
 class Columns(Protocol):
@@ -81,7 +82,6 @@ class Fit:
     scale: dict[str, float]
     offset: dict[str, float]
     extra_size: dict[str, float]
-    spreads: dict[str, Spread]
 
     def score(self, columns: np.ndarray) -> np.ndarray:
         """The score on the scale of COCO ``[n]`` of columns ``[n, groups]``, whatever a point's source."""
@@ -115,11 +115,10 @@ class Whitened:
     Args:
         evidence: The points.
         design: The columns.
-        spreads: By source.
     """
 
-    def __init__(self, evidence: Evidence, design: Columns, spreads: dict[str, Spread]) -> None:
-        self.evidence, self.design, self.spreads = evidence, design, spreads
+    def __init__(self, evidence: Evidence, design: Columns) -> None:
+        self.evidence, self.design = evidence, design
         self.columns = design.columns(evidence)
         joined = np.column_stack([self.columns, evidence.recipes, evidence.y, np.ones(len(evidence))])
         self.products: dict[tuple[str, str], np.ndarray] = {}
@@ -129,7 +128,7 @@ class Whitened:
         }  # fmt: skip
         size = (joined.shape[1], joined.shape[1])
         for source in evidence.sources:
-            spread = self.spreads.get(source, OTHER)
+            spread = SPREADS.get(source, OTHER)
             for family in np.unique(evidence.family[evidence.source == source]):
                 rows = np.flatnonzero((evidence.source == source) & (evidence.family == family))
                 root = np.linalg.cholesky(covariance_of(evidence.name[rows], spread))
@@ -164,7 +163,6 @@ class Whitened:
             self.design.groups, known[:terms], known[terms:], scale,
             {source: float(values[0]) for source, values in rest.items()},
             {source: float(values[1]) for source, values in rest.items() if len(values) > 1},
-            self.spreads,
         )  # fmt: skip
 
 
@@ -215,45 +213,6 @@ def covariance_of(names: np.ndarray, spread: Spread) -> np.ndarray:
     )
 
 
-def estimate_spreads(problem: Whitened, fit: Fit) -> dict[str, Spread]:
-    """Maximum-likelihood spreads of every source, given the fitted means."""
-    evidence = problem.evidence
-    residual = evidence.y - fit.predict(evidence, problem.columns)
-    return {source: _spread(evidence, residual, source) for source in evidence.sources}
-
-
-def _spread(evidence: Evidence, residual: np.ndarray, source: str) -> Spread:
-    from scipy.optimize import minimize
-
-    start = SPREADS.get(source, OTHER)
-    blocks = []
-    for family in np.unique(evidence.family[evidence.source == source]):
-        rows = np.flatnonzero((evidence.source == source) & (evidence.family == family))
-        blocks.append((evidence.name[rows], residual[rows]))
-
-    def loss(logs: np.ndarray) -> float:
-        spread = Spread(*np.exp(np.clip(logs, np.log(0.002), np.log(0.3))))
-        total = 0.0
-        for names, rest in blocks:
-            covariance = covariance_of(names, spread)
-            total += float(np.linalg.slogdet(covariance)[1] + rest @ np.linalg.solve(covariance, rest))
-        return total
-
-    begin = np.log([start.training, start.network, start.family])
-    found = minimize(loss, begin, method="Nelder-Mead", options={"maxiter": 120, "xatol": 0.03, "fatol": 0.1})
-    return Spread(*(float(v) for v in np.exp(np.clip(found.x, np.log(0.002), np.log(0.3)))))
-
-
-def fit_all(evidence: Evidence, design: Columns) -> tuple[Whitened, Fit]:
-    """Fit to everything, with spreads estimated in two passes."""
-    everything = set(evidence.group.tolist())
-    problem = Whitened(evidence, design, dict(SPREADS))
-    for _ in range(2):
-        spreads = estimate_spreads(problem, problem.fit(everything))
-        problem = Whitened(evidence, design, spreads)
-    return problem, problem.fit(everything)
-
-
 def to_plain(fit: Fit) -> dict[str, Any]:
     """The numbers of a fit, JSON-ready."""
     names: Sequence[str] = list(RECIPE_TERMS)
@@ -263,7 +222,6 @@ def to_plain(fit: Fit) -> dict[str, Any]:
         "sources": {
             source: {
                 "scale": fit.scale[source], "offset": fit.offset[source], "extra_size": fit.extra_size.get(source, 0.0),
-                **{f"spread_{name}": value for name, value in vars(fit.spreads[source]).items()},
             }
             for source in fit.offset
         },

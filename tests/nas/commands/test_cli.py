@@ -58,7 +58,7 @@ BAD = {
     "weights": (["search", "--budget", "3ms", "--device", "t4", "--weights", "x"], "weights"),
     "weights of the default": (
         ["search", "--budget", "3ms", "--device", "t4", "--weights", "1,1,1"],
-        "score 'calibrated' has none",
+        "score 'forecast' has none",
     ),
     "scope": (["search", "--budget", "3ms", "--device", "t4", "--scope", "head"], "scope"),
     "name": (["search", "--budget", "3ms", "--device", "t4", "--name", "../x"], "plain folder name"),
@@ -123,13 +123,15 @@ def test_search_end_to_end(tmp_path: Path) -> None:
         "seconds",
         "settings",
         "notes",
+        "forecast",
     }
+    assert result["forecast"]["ap_low"] < result["forecast"]["ap"] < result["forecast"]["ap_high"]
     assert result["certificate"]["proved"] and result["certificate"]["front"] == "complete"
     assert result["best"]["costs"]["latency_ms"] <= 3.0
     assert result["best"]["score"] > result["anchor"]["score"]
-    assert result["settings"]["score"] == "calibrated", "the default follows the evidence"
+    assert result["settings"]["score"] == "forecast", "the default follows the evidence"
     for one in (result["best"], result["anchor"]):
-        assert list(one["scores"]) == ["calibrated", "maxent"] and one["scores"]["calibrated"] == pytest.approx(
+        assert list(one["scores"]) == ["forecast", "calibrated", "maxent"] and one["scores"]["forecast"] == pytest.approx(
             one["score"], rel=1e-9
         )
     folder = tmp_path / result["folder"]
@@ -235,7 +237,7 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
 def test_budgets_without_a_device(tmp_path: Path) -> None:
     done = run("search", "--budget", "20GFLOPs", "--grid", "32", "--scope", "backbone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "proved best" in done.stdout and "calibrated" in done.stdout and "maxent" in done.stdout
+    assert "proved best" in done.stdout and "forecast" in done.stdout and "maxent" in done.stdout
 
 
 def test_a_space_that_ends_elsewhere_is_searched_by_maxent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,8 +261,8 @@ def test_a_space_that_ends_elsewhere_is_searched_by_maxent(tmp_path: Path, capsy
     assert main([*args, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["settings"]["score"] == "maxent" and list(result["best"]["scores"]) == ["maxent"]
-    assert any("'deeper'" in note and "calibrated" in note for note in result["notes"]), result["notes"]
-    assert main([*args, "--score", "calibrated"]) == 2
+    assert any("'deeper'" in note and "forecast" in note for note in result["notes"]), result["notes"]
+    assert main([*args, "--score", "forecast"]) == 2
     assert "strides 8, 16 and 32" in capsys.readouterr().err
 
 
