@@ -168,11 +168,8 @@ class Whitened:
 
 def _without(products: np.ndarray, free: list[int]) -> np.ndarray:
     """Sums of products of what the free columns leave of the others, ``[terms + recipes + 1]`` squared (y last)."""
-    kept = np.arange(len(products) - 1)
-    across = products[np.ix_(kept, free)]
-    return np.asarray(
-        products[np.ix_(kept, kept)] - across @ np.linalg.pinv(products[np.ix_(free, free)]) @ across.T
-    )
+    across = products[:-1, free]
+    return np.asarray(products[:-1, :-1] - across @ np.linalg.pinv(products[free][:, free]) @ across.T)
 
 
 def _non_negative(products: np.ndarray, terms: int) -> np.ndarray:
@@ -201,8 +198,8 @@ def _free(products: np.ndarray, free: list[int], terms: int, scale: float, known
     """Offset of a source, and its extra input slope where it has one."""
     factors = np.concatenate([np.full(terms, scale), np.ones(len(known) - terms)])
     y = len(known)
-    target = products[free, y] - products[np.ix_(free, np.arange(y))] @ (factors * known)
-    return np.asarray(np.linalg.pinv(products[np.ix_(free, free)]) @ target)
+    target = products[free, y] - products[free, :y] @ (factors * known)
+    return np.asarray(np.linalg.pinv(products[free][:, free]) @ target)
 
 
 def covariance_of(names: np.ndarray, spread: Spread) -> np.ndarray:

@@ -131,9 +131,8 @@ def test_search_end_to_end(tmp_path: Path) -> None:
     assert result["best"]["score"] > result["anchor"]["score"]
     assert result["settings"]["score"] == "forecast", "the default follows the evidence"
     for one in (result["best"], result["anchor"]):
-        assert list(one["scores"]) == ["forecast", "calibrated", "maxent"] and one["scores"]["forecast"] == pytest.approx(
-            one["score"], rel=1e-9
-        )
+        assert list(one["scores"]) == ["forecast", "calibrated", "maxent"]
+        assert one["scores"]["forecast"] == pytest.approx(one["score"], rel=1e-9)
     folder = tmp_path / result["folder"]
     for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json"):
         assert (folder / name).stat().st_size > 0
