@@ -189,6 +189,7 @@ class ForecastRows(RowScore):
         size = of["size"] * float(self.fitted.form.size(costs.input_px))
         self.widest = [int(max(space.stages[tap].outs)) for tap in costs.taps]
         self.neck = int(self._neck_ticks(*self.widest))
+        self.by_width = [self._by_width(place) for place in range(len(self.widest))]
         self.constant = int(to_ticks(self.fitted.intercept + size + heads)) + self.neck
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
         shares = level_shares(entered, ENTRIES)
@@ -221,10 +222,16 @@ class ForecastRows(RowScore):
         """Ticks that the neck's layers gain or lose by the output width of a stage that ends a level."""
         if index not in self.costs.taps:
             return 0
+        known, ticks = self.by_width[self.costs.taps.index(index)]
+        return ticks[np.searchsorted(known, out)]
+
+    def _by_width(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """The widths that a level can have, and the neck's ticks by them beyond those of the widest levels."""
+        known = np.array(sorted(self.costs.space.stages[self.costs.taps[place]].outs), dtype=np.int64)
         # Every layer of the neck has the width of one level, or one of its own: levels add up.
         widths: list[Num] = list(self.widest)
-        widths[self.costs.taps.index(index)] = np.asarray(out, dtype=np.int64)
-        return self._neck_ticks(*widths) - self.neck
+        widths[place] = known
+        return known, np.broadcast_to(self._neck_ticks(*widths) - self.neck, known.shape)
 
     def _neck_ticks(self, c3: Num, c4: Num, c5: Num) -> Num:
         graph, form = self.costs.tail_graph(c3, c4, c5), self.fitted.form
