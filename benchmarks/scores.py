@@ -94,7 +94,7 @@ def about(benchmark: ScoreBenchmark) -> str:
     return (
         f"{datetime.date.today()}: {facts['points']} points, {facts['architectures']} architectures of"
         f" {len(facts['families'])} families at {len(facts['input_px'])} input sizes, `{benchmark.target}`;"
-        f" {benchmark.options.bins} latency bins a device, {benchmark.options.draws:,} bootstrap draws, seed"
+        f" {benchmark.bins_text()}, {benchmark.options.draws:,} bootstrap draws, seed"
         f" {benchmark.options.seed}."
     )
 

@@ -204,10 +204,13 @@ def prepare(request: TrainRequest) -> PreparedRun:
     device = _check_options(request)
     data, val = _open_data(request)
     detector, trained = resolve_student(request)
-    px = request.input_px or detector.info.input_px
+    own_px = detector.info.input_px
+    px = request.input_px or own_px
     if px < 64 or px % 32:
         raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
     detector, inherited, remark = _fit_to_data(request, detector, data)
+    if px != own_px:
+        remark = "\n".join(filter(None, [remark, f"input {px} px instead of the model's own {own_px} px"]))
     recipe = choose_recipe(request, detector.family, len(data))
     precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
     recipe = dataclasses.replace(recipe, precision=precision)

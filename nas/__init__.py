@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from workbench import __version__ as __version__
 
 if TYPE_CHECKING:
+    from nas.api.atlas import atlas as atlas
     from nas.api.bench import bench as bench
     from nas.api.calibrate import calibrate as calibrate
     from nas.api.compare import compare as compare
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from nas.api.tune import tune as tune
 
 FUNCTIONS = (
-    "search", "shrink", "score", "cost", "latency", "bench", "calibrate", "train", "distill", "evaluate", "predict",
-    "export", "tune", "compare",
+    "search", "shrink", "score", "atlas", "cost", "latency", "bench", "calibrate", "train", "distill", "evaluate",
+    "predict", "export", "tune", "compare",
 )  # fmt: skip
 """The API. Each function is in ``nas.api``, in the module of its name."""
 

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a check found something, 2 bad input (one line on stderr),
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -15,8 +16,9 @@ import nas
 from workbench.errors import BadInput
 
 COMMANDS = (
-    "search", "shrink", "show", "score", "bench-scores", "cost", "latency", "bench", "calibrate", "zoo", "data",
-    "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board", "completion",
+    "search", "shrink", "show", "score", "bench-scores", "atlas", "cost", "latency", "bench", "calibrate", "zoo",
+    "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board",
+    "completion",
 )  # fmt: skip
 """In the order in which help lists them."""
 
@@ -48,22 +50,74 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The parsed command line. An unknown option is refused with the usage of its own command, and the nearest known
+    one.
+    """
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if not unknown:
+        return args
+    while branches := [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]:
+        parser = branches[0].choices[getattr(args, branches[0].dest)]
+    word = unknown[0].partition("=")[0]
+    known = [option for action in parser._actions for option in action.option_strings]
+    nearest = difflib.get_close_matches(word, known, 1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    parser.error(f"unrecognized argument {word!r}{hint}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     try:
-        return int(args.run(args))
+        if sys.stdout is None:
+            raise BadInput("standard output is closed: leave it open, or send it to /dev/null")
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
     except BadInput as error:
-        print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         resumes = getattr(sys.modules[args.run.__module__], "RESUMES", False)
         print("\nnas: interrupted" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has closed it: redirect stdout so that the exit is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except (OSError, MemoryError, RecursionError, UnicodeError, OverflowError) as error:
+        # What no command foresaw: a full disk, a file that vanished, text that the terminal cannot show.
+        if os.environ.get("NAS_DEBUG"):
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        return _refuse(f"{_describe(error)} (NAS_DEBUG=1 shows where)")
+
+
+def _refuse(text: str) -> int:
+    """Print one line of error; the exit code for it."""
+    print(f"nas: {' '.join(text.split())}", file=sys.stderr)
+    return 2
+
+
+def _describe(error: Exception) -> str:
+    """An unforeseen error in words."""
+    if isinstance(error, OSError):
+        place = f"{error.filename!r}: " if error.filename is not None else ""
+        return f"{place}{error.strerror or type(error).__name__}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply"
+    return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _discard_output() -> None:
+    """Send what is still to be printed nowhere, so that the exit is silent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

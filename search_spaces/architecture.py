@@ -30,6 +30,8 @@ SEARCHED_ACTIVATIONS = ("relu", "silu")
 FORMAT = "nas-architecture-1"
 MOST = 2**31
 """Largest channel count."""
+MOST_INPUT_PX = 8192
+"""Longest input side in pixels."""
 MOST_BLOCKS = 1000
 """Largest depth of a stage; far above any network that has been trained, and few enough to build."""
 
@@ -71,7 +73,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Architecture:
-    """A backbone (``stem`` and ``stages``) and, unless it is a bare backbone, ``neck`` and ``head``."""
+    """A backbone (``stem`` and ``stages``) and, unless it is a bare backbone, ``neck`` and ``head``.
+
+    ``input_px`` is the side (pixels) that it was searched for, where it is known; like the name it is no part of the
+    network.
+    """
 
     style: str
     stem: Stem
@@ -81,6 +87,7 @@ class Architecture:
     neck: Neck | None = None
     head: Head | None = None
     name: str = dataclasses.field(default="", compare=False)
+    input_px: int | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_architecture(self)
@@ -135,6 +142,8 @@ class Architecture:
         data: dict[str, Any] = {"format": FORMAT, "style": self.style, "act": self.act, "spp": self.spp}
         if self.name:
             data["name"] = self.name
+        if self.input_px is not None:
+            data["input_px"] = self.input_px
         data["stem"] = dataclasses.asdict(self.stem)
         data["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         if self.neck is not None:
@@ -152,7 +161,7 @@ class Architecture:
             raise BadInput(f"{where}: expected a mapping with 'style', 'stem' and 'stages'")
         if data.get("format", FORMAT) != FORMAT:
             raise BadInput(f"{where}: format {data['format']!r} is not {FORMAT!r}, the only one this version reads")
-        known = {"format", "style", "act", "spp", "name", "stem", "stages", "neck", "head"}
+        known = {"format", "style", "act", "spp", "name", "input_px", "stem", "stages", "neck", "head"}
         for key in data:
             if key not in known:
                 raise unknown_name(f"field in {where}", str(key), known)
@@ -169,6 +178,7 @@ class Architecture:
             neck=None if neck is None else read_fields(Neck, neck, f"{where}: neck"),
             head=None if head is None else read_fields(Head, head, f"{where}: head"),
             name=str(data.get("name", "")),
+            input_px=data.get("input_px"),
         )
 
     def to_yaml(self) -> str:
@@ -196,8 +206,8 @@ class Architecture:
         return Architecture.from_yaml(text, str(path))
 
     def digest(self) -> str:
-        """Stable 12-digit fingerprint; the name does not count."""
-        plain = {key: value for key, value in self.to_dict().items() if key != "name"}
+        """Stable 12-digit fingerprint; the name and the input side do not count."""
+        plain = {key: value for key, value in self.to_dict().items() if key not in ("name", "input_px")}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -209,6 +219,10 @@ def check_architecture(arch: Architecture) -> None:
         raise unknown_name("activation", arch.act, SEARCHED_ACTIVATIONS)
     if not arch.stages:
         raise BadInput("an architecture needs at least one stage")
+    if arch.input_px is not None:
+        _check_int("input_px", arch.input_px, 32, MOST_INPUT_PX)
+        if arch.input_px % 32:
+            raise BadInput(f"input_px {arch.input_px} must be a multiple of 32")
     _check_int("stem: out", arch.stem.out, 1)
     _check_kernel("stem: k", arch.stem.k)
     if arch.stem.stride not in (1, 2) or (arch.stem.focus and arch.stem.stride != 2):

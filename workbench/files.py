@@ -12,6 +12,9 @@ from pathlib import Path
 
 from workbench.errors import BadInput
 
+SEAL = b"nas-sha256"
+"""What stands before the checksum at the end of a sealed file."""
+
 
 def write_atomic(path: str | Path, data: str | bytes) -> None:
     """Write ``data`` to ``path`` through a temporary file in the same folder and a rename."""
@@ -71,3 +74,27 @@ def _umask() -> int:
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def seal(path: str | Path) -> None:
+    """Append the SHA-256 of what a file holds, so that ``check_seal`` notices any change."""
+    digest = bytes.fromhex(file_sha256(path))
+    with Path(path).open("ab") as file:
+        file.write(SEAL + digest)
+
+
+def check_seal(path: str | Path) -> None:
+    """Refuse a file that ``seal`` did not end, or that was changed since."""
+    size = len(SEAL) + hashlib.sha256().digest_size
+    found = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        left = file.seek(0, os.SEEK_END) - size
+        file.seek(0)
+        while left > 0 and (block := file.read(min(left, 1 << 20))):
+            found.update(block)
+            left -= len(block)
+        end = file.read()
+    if end[: len(SEAL)] != SEAL:
+        raise BadInput("it does not end in its checksum: it was cut short, or another version wrote it")
+    if end[len(SEAL) :] != found.digest():
+        raise BadInput("its checksum does not match: it was damaged or changed")

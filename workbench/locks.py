@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -46,3 +49,23 @@ def lock_folder(folder: Path, what: str, option: str, place: str = "", whole_pro
         reason = f"{error.strerror or error}; choose a folder of this machine with {place or option}"
         raise BadInput(f"cannot lock {what} {str(folder)!r}: {reason}") from error
     return lock
+
+
+@contextmanager
+def file_turn(file: Path) -> Iterator[None]:
+    """Wait for other processes that change files of the same folder this way, so that no change is lost."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot write {str(file)!r}: {error.strerror or error}") from error
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield  # Windows has no such locks
+        return
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -23,9 +23,11 @@ def build(model: str, classes: int = 80) -> Detector:
 
 
 def build_recipe(recipe: Recipe) -> Detector:
-    """A detector from its recipe, with fresh weights, in training form, at the model's published input size."""
+    """A detector from its recipe, with fresh weights, in training form, at the model's own input side."""
     if recipe.architecture is not None:
         detector = find_family(SEARCHED).make(recipe)
+        if recipe.architecture.input_px is not None:
+            detector.info = dataclasses.replace(detector.info, input_px=recipe.architecture.input_px)
     else:
         card = find_card(recipe.model)
         detector = find_family(card.family).make(dataclasses.replace(recipe, model=card.model))

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture
-from search_spaces.graph import Graph
+from search_spaces.graph import DEFAULT_PX, Graph
 from search_spaces.lowering import lower, skeleton
 from workbench.errors import BadInput, missing_package
 
@@ -29,14 +30,31 @@ class ResolvedModel:
     plain_graph: Graph | None = None
     detector: Detector | None = None
 
-    def graph(self, scope: str = "detector", input_px: int = 640) -> Graph:
-        """The deploy form's graph; models of the zoo are traced at ``input_px`` (pixels).
+    @property
+    def input_px(self) -> int:
+        """The input side (pixels) that it was searched, trained or published at; 640 where nothing says so."""
+        if self.detector is not None:
+            return self.detector.info.input_px
+        if self.arch is not None and self.arch.input_px is not None:
+            return self.arch.input_px
+        fixed = None if self.plain_graph is None else self.plain_graph.fixed_px
+        return fixed[0] if fixed else DEFAULT_PX
+
+    def side_text(self, input_px: int) -> str:
+        """The input side that something is computed at, and the model's own where that is another one."""
+        own = self.input_px
+        instead = "" if input_px == own else f" instead of the model's own {own} x {own}"
+        return f"input {input_px} x {input_px} pixels{instead}"
+
+    def graph(self, scope: str = "detector", input_px: int | None = None) -> Graph:
+        """The deploy form's graph; models of the zoo are traced at ``input_px`` (pixels), None is their own side.
 
         A bare backbone has a graph for ``scope="backbone"`` only.
         """
         if self.arch is not None:
             return lower(self.arch, scope)
-        graph = self.detector.graph(input_px) if self.detector is not None else self.plain_graph
+        side = input_px or self.input_px
+        graph = self.detector.graph(side) if self.detector is not None else self.plain_graph
         assert graph is not None
         if scope == "backbone" and any(op.part for op in graph):
             return graph.only_part("backbone")
@@ -65,9 +83,7 @@ def resolve_model(text: str) -> ResolvedModel:
         return ResolvedModel(text.lower(), PUBLISHED[text.lower()])
     path = Path(text)
     if path.is_dir():
-        path = path / "best.yaml"
-        if not path.is_file():
-            raise BadInput(f"{text!r} is a folder without best.yaml: is it a finished study?")
+        path = _best_of(path)
     if path.is_file():
         return _from_file(path, text)
     if path.suffix or "/" in text:
@@ -82,8 +98,11 @@ def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
 
     One of our checkpoints, or an architecture or model name with fresh weights initialized from ``seed``.
     """
-    if Path(text).suffix == ".safetensors":
-        return load_checkpoint(text), True
+    path = Path(text)
+    if path.is_dir():
+        path = _best_of(path, "best.safetensors")
+    if path.suffix == ".safetensors":
+        return load_checkpoint(path), True
     if Path(text).suffix in (".pt", ".pth", ".npz"):
         raise BadInput(f"{text!r} is not in this workbench's format: bring it in with nas zoo import {text}")
     try:
@@ -107,6 +126,20 @@ def resolve_detector(text: str, seed: int = 0) -> tuple[Detector, bool]:
     return build_recipe(model.detector.recipe).eval(), False
 
 
+def _best_of(folder: Path, first: str = "best.yaml") -> Path:
+    """The result in a run folder: ``best.yaml`` of a search or ``best.safetensors`` of a training.
+
+    Where it has both, ``first`` is taken.
+    """
+    for name in (first, "best.yaml", "best.safetensors"):
+        if (folder / name).is_file():
+            return folder / name
+    raise BadInput(
+        f"{str(folder)!r} is a folder without best.yaml (a search) and best.safetensors (a training): name a finished "
+        "run or a file"
+    )
+
+
 def load_checkpoint(path: str | Path) -> Detector:
     """The detector of one of our checkpoints, in evaluation mode on the CPU."""
     try:
@@ -123,7 +156,8 @@ def _from_file(path: Path, text: str) -> ResolvedModel:
     if path.suffix == ".safetensors":
         detector = load_checkpoint(path)
         if detector.recipe.architecture is not None and not detector.recipe.cuts:
-            return ResolvedModel(path.stem, detector.recipe.architecture)
+            arch = dataclasses.replace(detector.recipe.architecture, input_px=detector.info.input_px)
+            return ResolvedModel(path.stem, arch)
         return ResolvedModel(path.stem, detector=detector)
     if path.suffix == ".onnx":
         from zoo.graphs.from_onnx import read_onnx

@@ -11,15 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from workbench.checks import check_int, check_number
 from workbench.errors import BadInput, unknown_name
 
+if TYPE_CHECKING:
+    from distill.data.feed.presets import Preset
+
 OPTIMIZERS = ("sgd", "adamw", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
+CHANCES = ("flip", "mosaic", "mixup")
+"""Augmentations whose probability can be set."""
+COLORS = ("hue", "saturation", "value")
+"""Strengths of the color jitter that can be set."""
 SMALL_IMAGES = 5000
 """With fewer training images the recipe ``small`` is the default; the families' own are for COCO's 118,287."""
 MAX_EPOCHS = 100_000
@@ -57,6 +64,18 @@ class TrainRecipe:
     """Largest norm of all gradients together; None does not clip."""
     augmentation: str = "light"
     """A preset of ``distill.data.feed.presets``."""
+    flip: float | None = None
+    """Probability of a mirrored image; None is the preset's. 0 for digits, letters and signs."""
+    mosaic: float | None = None
+    """Probability of a mosaic; None is the preset's."""
+    mixup: float | None = None
+    """Probability of mixup; None is the preset's."""
+    hue: float | None = None
+    """Strength of the color jitter's hue, in the preset's unit; None is the preset's."""
+    saturation: float | None = None
+    """The same of its saturation."""
+    value: float | None = None
+    """The same of its brightness."""
     multi_scale: float = 0.0
     """Batches vary in size by up to this share of the input side, both ways."""
     views: int = 0
@@ -89,6 +108,9 @@ class TrainRecipe:
         check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
         check_number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
         check_number("multi_scale", self.multi_scale, 0.0, 0.9)
+        for name, most in (*dict.fromkeys(CHANCES, 1.0).items(), *dict.fromkeys(COLORS, 255.0).items()):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0.0, most)
         check_number("freeze_bn_from", self.freeze_bn_from, 0.0, 1.0)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
@@ -99,8 +121,17 @@ class TrainRecipe:
             check_int(name, getattr(self, name), least, most)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, every field."""
-        return dataclasses.asdict(self)
+        """Plain data: every field but the changes of the augmentation that are not made."""
+        unset = [name for name in (*CHANCES, *COLORS) if getattr(self, name) is None]
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in unset}
+
+    def preset(self) -> Preset:
+        """The augmentation preset with this recipe's changes."""
+        from distill.data.feed.presets import find_preset
+
+        preset = find_preset(self.augmentation).with_sizes(self.multi_scale)
+        changes = {name: getattr(self, name) for name in (*CHANCES, *COLORS)}
+        return preset.changed({name: value for name, value in changes.items() if value is not None})
 
 
 def recipe_names() -> list[str]:

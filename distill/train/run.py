@@ -13,7 +13,6 @@ from typing import Any
 
 from distill.data.feed.batch_order import BatchPlan
 from distill.data.feed.loader import Batch, Loader, ReadOptions
-from distill.data.feed.presets import find_preset
 from distill.train.hooks.base import Hook
 from distill.train.hooks.bn_calibration import CalibrateFrozenBN
 from distill.train.hooks.checkpoints import SaveState, SaveWeights
@@ -110,7 +109,7 @@ def train(
 def make_loader(data: TrainData, preprocess: Preprocess, recipe: TrainRecipe, settings: RunSettings) -> Loader:
     """The loader of this process's share of every training batch."""
     together = group()
-    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    preset = recipe.preset()
     plan = BatchPlan(recipe.batch, settings.seed, recipe.views, together.rank, together.world)
     return Loader(data.train, preprocess, preset, settings.input_px, plan, ReadOptions(settings.data_workers))
 

@@ -1,4 +1,7 @@
-"""The file ``resume.pt``: everything a training run needs to resume to the same bits, and the disk space it takes."""
+"""The file ``resume.pt``: everything a training run needs to resume to the same bits, and the disk space it takes.
+
+Its checksum stands at its end, so that a damaged file is refused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import torch
 from distill.train.loop import Loop
 from distill.train.parallel.group import group
 from workbench.errors import BadInput
-from workbench.files import replacing
+from workbench.files import check_seal, replacing, seal
 
 STATE_FILE = "resume.pt"
 STATE_FORMAT = "nas-training-1"
@@ -39,6 +42,7 @@ def write_state(folder: Path, loop: Loop, progress: RunProgress) -> None:
         try:
             state = {"format": STATE_FORMAT, "loop": loop.state(), "progress": dataclasses.asdict(progress)}
             torch.save(state, temporary)
+            seal(temporary)
         except RuntimeError as error:  # torch's error for a full disk
             raise OSError(f"{' '.join(str(error).split())[:120]} (is the disk full?)") from error
 
@@ -59,6 +63,7 @@ def resume(folder: Path, loop: Loop) -> RunProgress | None:
 
 def _read_state(file: Path, device: torch.device) -> dict[str, Any]:
     try:
+        check_seal(file)
         state = torch.load(file, map_location=device, weights_only=True)
         if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
             raise ValueError(f"its format is not {STATE_FORMAT!r}")

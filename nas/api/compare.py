@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.api.arguments import Text, names_of, text_of, texts_of
+from nas.api.arguments import Text, names_of, optional_texts, text_of, texts_of
 from nas.comparison.comparison import Comparison
 from nas.comparison.gather import compare as gather
 from nas.comparison.rows import PUBLISHED, ComparisonRow
@@ -50,7 +50,8 @@ class CompareResult(Result):
 def compare(
     subjects: Text | Sequence[Text] = (), *, device: str | Sequence[str] | None = None,
     only: str | Sequence[str] | None = None, zoo: bool = True, bench: Text | Sequence[Text] = (), top: int = 1,
-    out: Text = "compare", title: str = "Detectors compared", quiet: bool = False,
+    atlas: Text | Sequence[Text] | None = None, out: Text = "compare", title: str = "Detectors compared",
+    quiet: bool = False,
 ) -> CompareResult:  # fmt: skip
     """Compare runs, checkpoints and networks with the detectors of the zoo; write a page, a picture and a table.
 
@@ -61,6 +62,8 @@ def compare(
         zoo: compare with the detectors of the zoo.
         bench: files that ``nas bench --json`` printed.
         top: number of candidates of each search.
+        atlas: folders of trained detectors, or ``zoo``, to draw faintly behind the plot; empty: the zoo and the folders
+            of ``$NAS_ATLAS``; None: nothing.
         out: folder for ``compare.html``, ``compare.png`` and ``compare.md``.
         title: heading of the page.
     """
@@ -73,7 +76,8 @@ def compare(
     progress = Progress(quiet)
     try:
         comparison = gather(
-            texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, log=progress.show
+            texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, atlas=optional_texts(atlas),
+            log=progress.show,
         )
         progress.show("drawing", force=True)
         files = write_comparison(comparison, folder, title)

@@ -21,7 +21,8 @@ class CostResult(Result):
 
     names: tuple[str, ...]
     rows: tuple[Costs, ...]
-    input_px: int
+    sides: tuple[int, ...]
+    """Input side of each network in pixels."""
     device: str | None
 
     @property
@@ -34,16 +35,22 @@ class CostResult(Result):
         """Latency of the first network by part, in milliseconds; empty without a device."""
         return self.rows[0].parts_ms
 
+    @property
+    def input_px(self) -> int:
+        """Input side of the first network in pixels."""
+        return self.sides[0]
+
     def to_table(self) -> Table:
         """One row a network."""
         parts = list(dict.fromkeys(part for row in self.rows for part in row.parts_ms))
-        header = ["", "GFLOPs", "Mparams", "MBact", "layers"]
+        header = ["", "px", "GFLOPs", "Mparams", "MBact", "layers"]
         if self.device is not None:
             header += ["ms", *(f"ms {part}" for part in parts)]
         rows = []
-        for name, row in zip(self.names, self.rows, strict=True):
+        for name, side, row in zip(self.names, self.sides, self.rows, strict=True):
             costs = row.costs
-            cells = [name, costs["flops"] / 1e9, costs["params"] / 1e6, costs["act_bytes"] / 1e6, costs.get("layers")]
+            sizes = [costs["flops"] / 1e9, costs["params"] / 1e6, costs["act_bytes"] / 1e6]
+            cells = [name, side, *sizes, costs.get("layers")]
             if self.device is not None:
                 cells += [costs.get("latency_ms"), *(row.parts_ms.get(part) for part in parts)]
             rows.append(cells)
@@ -56,13 +63,14 @@ class CostResult(Result):
     def to_list(self) -> list[dict[str, Any]]:
         """What ``nas cost --json`` prints."""
         return [
-            {"name": name, "input_px": self.input_px, "costs": row.costs, "latency_ms_by_part": row.parts_ms}
-            for name, row in zip(self.names, self.rows, strict=True)
+            {"name": name, "input_px": side, "costs": row.costs, "latency_ms_by_part": row.parts_ms}
+            for name, side, row in zip(self.names, self.sides, self.rows, strict=True)
         ]
 
 
 def cost(
-    subject: Subject | Sequence[Subject], device: str | None = None, *, input_px: int = 640, scope: str | None = None
+    subject: Subject | Sequence[Subject], device: str | None = None, *, input_px: int | None = None,
+    scope: str | None = None,
 ) -> CostResult:
     """Cost networks in their deployed form: FLOPs, parameters, activation bytes, layers and, on a ``device``, latency.
 
@@ -70,7 +78,7 @@ def cost(
         subject: an architecture YAML, a run folder, a TinyNAS text, an ONNX file, a graph JSON, a checkpoint, a model
             of the zoo, an ``Architecture`` or a ``Graph``; or several of them.
         device: name or file of a latency profile.
-        input_px: side of the square input in pixels.
+        input_px: side of the square input in pixels; None takes each network's own.
         scope: ``detector`` or ``backbone``; None takes the detector where there is one.
     """
     profile: DeviceProfile | None = None
@@ -78,10 +86,12 @@ def cost(
         from nas.devices.profile import load_device
 
         profile = load_device(device)
-    names, rows = [], []
+    names, rows, sides = [], [], []
     for name, network in subjects_of(subject):
         layers = None if network.arch is None else count_layers(network.arch)
-        graph = network.graph(scope or network.default_scope(), input_px)
+        side = input_px or network.input_px
+        graph = network.graph(scope or network.default_scope(), side)
         names.append(name)
-        rows.append(graph_costs(graph, input_px, profile, layers))
-    return CostResult(tuple(names), tuple(rows), input_px, device)
+        sides.append(side)
+        rows.append(graph_costs(graph, side, profile, layers))
+    return CostResult(tuple(names), tuple(rows), tuple(sides), device)

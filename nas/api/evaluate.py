@@ -98,7 +98,7 @@ class EvaluateResult(Result):
 def evaluate(
     model: Text, data: Text, *, split: str = "val", input_px: int | None = None, batch: int = 8, device: str = "cpu",
     data_workers: int | None = None, shard: str = "0/1", results: Text | Sequence[Text] | None = None,
-    out: Text | None = None, quiet: bool = False,
+    branch: str | None = None, out: Text | None = None, quiet: bool = False,
 ) -> EvaluateResult:  # fmt: skip
     """Detect on a split of the data and compute COCO's AP, by class, with the confusion matrix.
 
@@ -112,6 +112,7 @@ def evaluate(
         data_workers: processes that load images; None tunes the number.
         shard: ``K/N``: only every N-th image from the K-th on, without an evaluation.
         results: files of detections to evaluate instead of detecting.
+        branch: of a head that has two: ``one_to_one`` or ``one_to_many``; None takes the checkpoint's.
         out: file for the detections in COCO's result form.
     """
     try:
@@ -137,6 +138,8 @@ def evaluate(
         if not trained:
             way_out = "train it first (nas train), or give a checkpoint"
             raise BadInput(f"{text_of(model)!r} has no trained weights: {way_out}")
+        if branch:
+            detector.choose_branch(branch)
         licence = notice(detector.info.provenance, detector.info.lineage)
         progress = Progress(quiet)
         options = DetectOptions(input_px, batch, device, workers=data_workers, shard=part)

@@ -101,7 +101,8 @@ class TinyNasResult(Result):
 def export(
     model: Text, format: str, *, out: Text | None = None, input_px: int | str | tuple[int, int] | None = None,
     batch: int = 1, dynamic: bool = False, nms: bool = False, end2end: bool = False, branch: str | None = None,
-    opset: int = 17, half: bool = False, fp32_layers: str | Sequence[str] = (), verify: Text | None = None,
+    opset: int = 17, layout: str = "nas", half: bool = False, fp32_layers: str | Sequence[str] = (),
+    verify: Text | None = None,
     ap_tolerance: float | None = None, tolerance: float | None = None, seed: int = 0, quiet: bool = False,
 ) -> ExportResult | TinyNasResult:  # fmt: skip
     """Write a detector for deployment, folded, and measure how far it is from torch.
@@ -117,6 +118,7 @@ def export(
         end2end: detections of an NMS-free model, without suppression.
         branch: of a head that has two: ``one_to_one`` or ``one_to_many``.
         opset: ONNX operator set.
+        layout: of an ONNX file: ``nas``, or ``ultralytics``, which clients of Ultralytics' files read.
         half: FP16 weights; onnx and tensorrt compute in FP16 too.
         fp32_layers: modules that stay in FP32 with ``half``, by their names in torch.
         verify: data on whose val split AP is compared before and after; layers that FP16 breaks are put into FP32.
@@ -143,7 +145,7 @@ def export(
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
     form = "nms" if nms else "end2end" if end2end else "decoded"
-    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers))
+    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers), layout)
     name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
     progress, verified = Progress(quiet), None
     try:
@@ -154,10 +156,13 @@ def export(
             file = verified.check.file
     finally:
         progress.done()
-    suffixes = (file.path.suffix, *file_format.companions)
-    size_mb = sum(file.path.with_suffix(suffix).stat().st_size for suffix in suffixes) / 1e6
-    model_name = detector.recipe.model
-    return ExportResult(model_name, format, file, options, trained, verified, optional_text(verify), size_mb)
+    size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+
+
+def _size_mb(path: Path, companions: Sequence[str]) -> float:
+    """Size of a file and of those beside it with other suffixes."""
+    return sum(path.with_suffix(suffix).stat().st_size for suffix in (path.suffix, *companions)) / 1e6
 
 
 def _verified(

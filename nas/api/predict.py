@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zoo.detector import Detector
+    from zoo.nms import Selection
 
 SHOWN_IMAGES, SHOWN_PX = 8, 800
 """A notebook shows that many images, their longer side no longer than that."""
@@ -151,7 +152,8 @@ class PredictResult(Result):
 
 def predict(
     model: Text, images: Text | Sequence[Text], *, out: Text | None = None, score: float = 0.3,
-    input_px: int | None = None, batch: int = 4, pictures: bool = True, quiet: bool = False,
+    input_px: int | None = None, batch: int = 4, branch: str | None = None, multi_label: bool = False,
+    pictures: bool = True, quiet: bool = False,
 ) -> PredictResult:  # fmt: skip
     """Detect objects in images with a checkpoint. A bad image is refused before anything is predicted or written.
 
@@ -162,6 +164,8 @@ def predict(
         score: smallest score to keep.
         input_px: side of the square input in pixels; None takes the model's own.
         batch: images a run.
+        branch: of a head that has two: ``one_to_one`` or ``one_to_many``; None takes the model's own.
+        multi_label: report every class of a box above ``score``, as evaluations do, instead of its best class alone.
         pictures: write images with boxes to ``out``.
     """
     try:
@@ -180,10 +184,13 @@ def predict(
     if not trained:
         raise BadInput(f"{text_of(model)!r} has no weights: give a checkpoint (.safetensors); "
                        "official weights are imported with nas zoo import FILE")  # fmt: skip
+    if branch:
+        detector.choose_branch(branch)
     side = input_px or detector.info.input_px
+    selection = dataclasses.replace(detector.selection, score_threshold=score, multi_label=multi_label)
     progress = Progress(quiet)
     try:
-        predicted = _predict_all(detector, files, score, side, batch, progress.show)
+        predicted = _predict_all(detector, files, selection, side, batch, progress.show)
         if names:
             predicted = [_with_picture(image, Path(text_of(out or "")), names) for image in predicted]
     finally:
@@ -207,7 +214,7 @@ def _check(score: float, batch: int, input_px: int | None) -> None:
 
 
 def _predict_all(
-    detector: Detector, files: Sequence[Path], score: float, side: int, batch: int, show: Callable[..., None]
+    detector: Detector, files: Sequence[Path], selection: Selection, side: int, batch: int, show: Callable[..., None]
 ) -> list[ImagePrediction]:
     """The detections of every image; all images are read once before the first batch."""
     from zoo.images import prepare, read_image
@@ -217,7 +224,6 @@ def _predict_all(
         if n % 100 == 0:
             show(f"{n} of {len(files)} images read")
     detector.fuse()
-    selection = dataclasses.replace(detector.selection, score_threshold=score)
     names, predicted = tuple(detector.info.class_names), []
     for start in range(0, len(files), batch):
         part = files[start : start + batch]

@@ -66,7 +66,7 @@ class ScoresResult(Result):
 
 def score(
     subject: Subject | Sequence[Subject], score: str | Sequence[str] | None = None, *,
-    weights: Sequence[float] = WEIGHTS, input_px: int = 640, seed: int = 0,
+    weights: Sequence[float] = WEIGHTS, input_px: int | None = None, seed: int = 0,
 ) -> ScoresResult:  # fmt: skip
     """Zero-shot scores; closed forms take milliseconds and no torch, the others build the network and run it.
 
@@ -74,7 +74,7 @@ def score(
         subject: what ``nas.cost`` takes.
         score: names from ``nas.scores.SCORES``, or ``all``; None: the additive ones.
         weights: stage weights, coarsest last.
-        input_px: side of the square input in pixels.
+        input_px: side of the square input in pixels; None takes each network's own.
         seed: of the scores that run the network.
     """
     names = texts_of(score) or tuple(additive.name for additive in additive_scores())
@@ -82,7 +82,7 @@ def score(
     rows = []
     for name, network in subjects_of(subject):
         for chosen in scores:
-            graph, px = network.score_graph(input_px, chosen.deployed)
+            graph, px = network.score_graph(input_px or network.input_px, chosen.deployed)
             result = chosen(graph, px, **chosen.own(weights=tuple(weights), seed=seed))
             rows.append(ScoreRow(name, chosen.name, result))
     return ScoresResult(tuple(rows))

@@ -89,8 +89,9 @@ class SearchOutcome(SearchResult, Result):
         lines += self._explanation()
         lines.append(self._proof())
         lines += [f"note: {note}" for note in self.notes]
-        files = "best.yaml, front.csv, front.png, best.png, top/, TensorBoard events (nas board)"
-        return "\n".join([*lines, f"written to {self.folder}: {files}"])
+        pictures = [name for name in ("front.png", "best.png") if (self.folder / name).is_file()]
+        files = ["best.yaml", "front.csv", *pictures, "top/", "TensorBoard events (nas board)"]
+        return "\n".join([*lines, f"written to {self.folder}: {', '.join(files)}"])
 
     def __str__(self) -> str:
         """All of it, with measured finalists and the trained shortlist."""

@@ -7,6 +7,7 @@ examples:
   nas bench damo-yolo-ns yolox-nano --input 320
   nas bench runs/NAME damo-yolo-s --runtime openvino --threads 2
   nas bench yolo.onnx --json
+  nas bench damo-yolo-ns yolox-nano --input 320 --out measured.jsonl.gz --source my-lab
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=int, default=3, metavar="N", help="least number of runs a round (default: %(default)s)")
     add("--rounds", type=int, default=8, metavar="N",
         help="rounds; their spread gives the interval (default: %(default)s)")  # fmt: skip
+    add("--out", metavar="FILE", help="append to this file of measurements (.jsonl or .jsonl.gz) for nas devices fit")
+    add("--source", metavar="NAME", help="with --out: name under which you send measurements (default: unnamed)")
     add("--profile", metavar="D", help="device profile to compare with (default: this machine's, if calibrated)")
     options.add_output_options(add)
 

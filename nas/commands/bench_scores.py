@@ -1,8 +1,9 @@
 """Hold scores against detectors that were really trained: does a higher score mean a better detector?
 
 DATA is a folder with accuracy.csv (arch, input_px, columns of mAP), latency.csv (arch, input_px, columns ending in
-_ms) and graphs.jsonl.gz or NAME.onnx; or `zoo`, the published detectors. Every score is ranked against the accuracy
-over all points, at fixed input size, within families and among points of equal latency on each device.
+_ms) and graphs.jsonl.gz or NAME.onnx; or `zoo`, the published detectors; several are combined. Every score is ranked
+against the accuracy over all points, at fixed input size, within families and among points of equal latency on each
+device.
 
 With --train the folder is made first: architectures of equal predicted latency, sampled from small copies of our own
 spaces, each trained briefly by one recipe. The same command resumes after an interruption; without --train the folder
@@ -27,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas bench-scores``."""
     add = parser.add_argument
     add(
-        "--data", required=True, metavar="DIR",
-        help="folder of trained detectors, made by --train or brought along; or zoo",
+        "--data", required=True, action="append", metavar="DIR",
+        help="folder of trained detectors, made by --train or brought along; or zoo; may be repeated",
     )  # fmt: skip
     add(
         "--score", action="append", nargs="+", metavar="NAME",
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--px", nargs="+", type=int, default=[], metavar="PX", help="only points of these input sizes (default: all)")
     add(
         "--bins", type=int, metavar="N",
-        help="quantile bins of latency within which points count as equally fast (default 12, for zoo 4, for detectors "
-        "of equal latency 1)",
+        help="quantile bins of latency within which points count as equally fast (default: one for 10 points that have "
+        "both, at most 12; for zoo 4, for detectors of equal latency 1)",
     )  # fmt: skip
     add("--refit", action="store_true", help="also compare fitted scores as refitted without the family in question")
     add("--draws", type=int, default=1000, metavar="N", help="bootstrap resamples of architectures (default 1000)")
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from workbench.console import Progress, print_json
 
     request = BenchScoresRequest(
-        data=args.data,
+        data=tuple(args.data),
         scores=tuple(name for group in args.score or [["closed"]] for name in group),
         target=args.target,
         latency=tuple(args.latency),

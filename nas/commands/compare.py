@@ -9,6 +9,7 @@ Writes compare.html (one file, no network), compare.png and compare.md into --ou
 examples:
   nas compare runs/NAME --device t4
   nas compare runs/NAME best.safetensors --device t4,raspberry-pi-4 --only damo-yolo,yolo26
+  nas compare runs/NAME --only damo-yolo --atlas DIR
   nas compare yolo.onnx damo-yolo-s yolo26s --no-zoo --out page
 """
 
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-zoo", action="store_false", dest="zoo", help="no detectors of the zoo but those that are named")
     add("--bench", action="append", default=[], metavar="FILE", help="what nas bench --json printed; may be repeated")
     add("--top", type=int, default=1, metavar="N", help="candidates of each search (default: %(default)s, the best)")
+    add(
+        "--atlas", nargs="*", metavar="DIR",
+        help="trained detectors faintly behind the plot, from these folders (default: zoo and the folders of "
+        "$NAS_ATLAS)",
+    )  # fmt: skip
     add("--out", default="compare", metavar="DIR", help="folder to write into (default: %(default)s)")
     add("--title", default="Detectors compared", help="heading of the page (default: %(default)s)")
     options.add_output_options(add)

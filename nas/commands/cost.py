@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("subject", nargs="+", metavar="X", help="network to cost")
     options.add_device_profile_option(add)
-    options.add_input_option(add, default=640)
+    options.add_input_option(add)
     add("--scope", choices=("detector", "backbone"), help="whole detector (default) or backbone alone")
     options.add_output_options(add, quiet=False)
 

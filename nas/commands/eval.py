@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_batch_option(add, 8)
     options.add_compute_options(add)
     add("--shard", default="0/1", metavar="K/N", help="only every N-th image from the K-th on, without an evaluation")
+    options.add_branch_option(add, "the checkpoint's")
     add("--results", nargs="+", metavar="FILE", help="evaluate these files of detections instead of detecting")
     add("--out", metavar="FILE", help="write detections in COCO's result form")
     add("--per-class", action="store_true", help="print AP of every class")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.commands import options
+from nas.evidence.own.design_file import load_design
 from nas.evidence.own.request import (
     BATCH,
     CHANGES,
@@ -30,8 +31,12 @@ TRAINING = options.TrainingDefaults(
 )  # fmt: skip
 OPTIONS = (
     "recipe", "epochs", "batch", "spaces", "shrink", "latency_of", "input", "images", "seeds", "train_device", "budget",
-    "pictures", "changes", "fresh", "repeat",
+    "pictures", "changes", "fresh", "repeat", "design",
 )  # fmt: skip
+ALL = -1
+"""Value of ``--train`` without a number."""
+SAMPLED = ("spaces", "shrink", "budget")
+"""Options of sampled architectures, which a design does not take."""
 FLAGS = {"changes": "set", "spaces": "space", "latency_of": "device"}
 """Options whose name on the command line differs."""
 
@@ -41,9 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training the detectors first")
     add = group.add_argument
     add(
-        "--train", type=int, nargs="?", const=COUNT, metavar="N",
-        help=f"sample N architectures of equal predicted latency (default {COUNT}), train each briefly, and leave them "
-        "in --data; the same command resumes",
+        "--train", type=int, nargs="?", const=ALL, metavar="N",
+        help=f"sample N architectures of equal predicted latency (default {COUNT}, or the design's number), train each "
+        "briefly, and leave them in --data; the same command resumes",
+    )  # fmt: skip
+    add(
+        "--design", metavar="D",
+        help="train the first N architectures of a design instead: a name that ships (levels), or a YAML file that "
+        "lists factors or architectures",
     )  # fmt: skip
     add("--seeds", type=int, metavar="N", help="trainings of each architecture; two or more show the noise (default 1)")
     add("--repeat", type=int, metavar="N", help="train only the first N architectures more than once (default: all)")
@@ -73,6 +83,10 @@ def evidence_request(args: argparse.Namespace) -> EvidenceRequest | None:
         return None
     if args.pictures is not None and args.images is not None:
         raise BadInput(f"--images {args.images} is of the synthetic dataset: leave it out, or --pictures")
+    if args.design is not None:
+        for name in SAMPLED:
+            if getattr(args, name) is not None:
+                raise BadInput(f"--{FLAGS.get(name, name)} is of sampled architectures: leave it out, or --design")
     changes = (*(CHANGES if args.recipe is None else ()), *(args.changes or ()))
     training: dict[str, Any] = {
         "data": args.pictures, "recipe": args.recipe, "epochs": args.epochs, "batch": args.batch,
@@ -83,16 +97,24 @@ def evidence_request(args: argparse.Namespace) -> EvidenceRequest | None:
         "images": args.images, "spaces": None if args.spaces is None else tuple(args.spaces),
     }  # fmt: skip
     return EvidenceRequest(
-        folder=Path(args.data),
+        folder=Path(args.data[0]),
         training=dataclasses.replace(
             default_training(args.seed), changes=changes, fresh=bool(args.fresh), **_given(training)
         ),
-        count=args.train,
+        count=_count(args),
+        design=args.design,
         repeat=args.repeat,
         budget=args.budget,
         jobs=args.jobs,
         **_given(request),
     )
+
+
+def _count(args: argparse.Namespace) -> int:
+    """The number of architectures; without one, the design's or the default."""
+    if args.train != ALL:
+        return int(args.train)
+    return COUNT if args.design is None else load_design(args.design).count
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the ga
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas export``."""
     from zoo.export.formats import FORMATS
+    from zoo.export.options import LAYOUTS
 
     add = parser.add_argument
     options.add_model_argument(add)
@@ -37,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--nms", action="store_true", help="put non-maximum suppression inside (onnx, openvino; batch 1)")
     form.add_argument("--end2end", action="store_true", help="detections of an NMS-free model, without suppression")
-    add("--branch", help="branch of a head that has two: one_to_one or one_to_many")
+    options.add_branch_option(add)
     add("--opset", type=int, default=17, help="ONNX operator set (default: %(default)s)")
+    add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
+        help="of an ONNX file: our own (default), or the one that clients of Ultralytics' files read")  # fmt: skip
     add("--half", action="store_true",
         help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")  # fmt: skip
     add("--fp32-layers", nargs="+", default=[], metavar="LAYER",

@@ -122,6 +122,11 @@ def add_seed_option(add: Any, what: str) -> None:
     add("--seed", type=int, default=0, help=f"seed of {what} (default: %(default)s)")
 
 
+def add_branch_option(add: Any, text: str = "the model's own") -> None:
+    """``--branch``: of a head with two."""
+    add("--branch", help=f"branch of a head that has two: one_to_one or one_to_many (default: {text})")
+
+
 def add_input_option(
     add: Any, default: int | None = None, text: str = "the model's own", name: str = "--input"
 ) -> None:

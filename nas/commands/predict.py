@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--score", type=float, default=0.3, help="smallest score to keep (default: %(default)s)")
     options.add_input_option(add)
     options.add_batch_option(add, 4)
+    options.add_branch_option(add)
+    add("--multi-label", action="store_true", help="every class of a box above the score, not its best alone")
     add("--no-pictures", action="store_false", dest="pictures", help="write only the JSON")
     options.add_output_options(add, json="also print the JSON")
 

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a score of docs/scores.md, a YAML file of a fit, or all; may be repeated "
         "(default: the additive ones)")  # fmt: skip
     add("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
-    options.add_input_option(add, default=640)
+    options.add_input_option(add)
     options.add_seed_option(add, "the scores that run the network")
     options.add_output_options(add, quiet=False)
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas show``."""
     named = "YAML, run folder, TinyNAS text, ONNX, graph JSON, checkpoint or model name"
     parser.add_argument("subject", metavar="X", help=named)
-    parser.add_argument("--input", type=int, default=640, metavar="PX", help="input side in pixels (default 640)")
+    parser.add_argument("--input", type=int, metavar="PX", help="input side in pixels (default: the model's own)")
     parser.add_argument("--device", metavar="D", help="add predicted milliseconds on this device")
     parser.add_argument("--png", metavar="FILE", help="write a picture as well")
     parser.add_argument("--ascii", action="store_true", help="draw without Unicode")
@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.png and not args.png.lower().endswith(".png"):
         raise BadInput(f"--png {args.png!r} must end in .png")
-    if args.input < 1:
+    if args.input is not None and args.input < 1:
         raise BadInput(f"--input {args.input} must be at least 1 pixel; detectors take multiples of 32, such as 640")
     subject = resolve_model(args.subject)
+    args.input = args.input or subject.input_px
     profile = None
     if args.device:
         from nas.devices.profile import load_device
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         from nas.report.architecture_text import architecture_text
 
         print(architecture_text(arch, args.input, profile, _needs_ascii(args)))
+        print(f"\n{subject.side_text(args.input)}")
         if args.png:
             print(f"\nwrote {args.png}")
     return 0

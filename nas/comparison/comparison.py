@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from nas.comparison.background import NO_BACKGROUND, Background
 from nas.comparison.formatting import NOT_KNOWN, number, span
 from nas.comparison.fronts import Front, pareto_fronts
 from nas.comparison.rows import COST, PUBLISHED, ZOO, Axis, ComparisonRow, Reading, Series, rows_of_series
@@ -23,6 +24,8 @@ class Comparison(Result):
     axes: tuple[Axis, ...]
     series: tuple[Series, ...]
     notes: tuple[str, ...] = ()
+    background: Background = NO_BACKGROUND
+    """Networks of the atlas behind the plot of published AP. They are no rows and on no front."""
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -64,6 +67,7 @@ class Comparison(Result):
             "series": [dataclasses.asdict(series) for series in self.series],
             "fronts": [dataclasses.asdict(front) for front in self.fronts()],
             "rows": [row_dict(row) for row in self.rows],
+            "background": [point.to_dict() for point in self.background.points],
         }
 
     def to_table(self) -> Table:

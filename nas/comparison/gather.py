@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nas.comparison.background import NO_BACKGROUND, read_background
 from nas.comparison.comparison import Comparison
 from nas.comparison.rows import COST, PREDICTED, PUBLISHED, ZOO, Axis, ComparisonRow, Series
 from nas.comparison.sources.checkpoints import checkpoint_row, is_training
@@ -29,6 +30,7 @@ def compare(
     only: Sequence[str] | None = None,
     bench: Sequence[str] = (),
     top: int = 1,
+    atlas: Sequence[str] | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Compare the ``subjects`` with the models of the zoo, with predicted latency on every device.
@@ -39,6 +41,7 @@ def compare(
         only: families and models of the zoo that take part (None: all, empty: none).
         bench: files that ``nas bench --json`` printed.
         top: candidates of each search.
+        atlas: data of the atlas behind the plot (None: nothing, empty: the default atlas).
         log: takes progress.
     """
     if top < 1:
@@ -66,7 +69,9 @@ def compare(
         raise BadInput("nothing to compare: name runs or models, or leave --no-zoo out")
     rows, measured_axes, unmatched = attach_measurements(_with_parents(_unique_names(rows)), measurements)
     axes = (*map(_axis, profiles), *measured_axes, *COSTS)
-    return Comparison(tuple(rows), axes, _series(rows), tuple(unmatched))
+    background = NO_BACKGROUND if atlas is None else read_background(atlas, profiles, log)
+    notes = (*unmatched, *([background.note] if background.note else []))
+    return Comparison(tuple(rows), axes, _series(rows, bool(background.points)), notes, background)
 
 
 def _check_names(profiles: Sequence[DeviceProfile]) -> None:
@@ -85,12 +90,15 @@ def _axis(profile: DeviceProfile) -> Axis:
     return Axis(profile.name, PREDICTED, profile.name, "ms", f"{setup}. {meaning}")
 
 
-def _series(rows: Sequence[ComparisonRow]) -> tuple[Series, ...]:
-    """The published series first, then one per validation set, in order of appearance."""
+def _series(rows: Sequence[ComparisonRow], published: bool = False) -> tuple[Series, ...]:
+    """The published series first, then one per validation set, in order of appearance.
+
+    ``published`` adds the published series, which a background has, even where no row is of it.
+    """
     series: dict[str, Series] = {}
     sets_of_data: dict[str, int] = {}
     accuracies = [row.accuracy for row in rows if row.accuracy]
-    if any(accuracy.series == PUBLISHED for accuracy in accuracies):
+    if published or any(accuracy.series == PUBLISHED for accuracy in accuracies):
         note = "as the authors publish it for their own weights; the source is among each model's notes"
         series[PUBLISHED] = Series(PUBLISHED, "published AP on COCO", note)
     for accuracy in accuracies:

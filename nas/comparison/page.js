@@ -5,6 +5,7 @@
   const svgNS = "http://www.w3.org/2000/svg";
   const section = by("plot"), chart = by("chart"), details = by("details"), caption = by("caption");
   const axisPick = by("axis"), seriesPick = by("series"), logBox = by("log");
+  const atlasBox = by("atlas"), wideBox = by("wide");   // only there if there is a background
   const familyBoxes = [...document.querySelectorAll("input[name=family]")];
 
   // Shapes tell families apart where colours do not; 0 is for what is yours.
@@ -49,7 +50,9 @@
     const shown = data.series.filter((one) => seriesPick.value === "*" || one.key === seriesPick.value);
     const keys = new Set(shown.map((one) => one.key));
     const fronts = shown.map((one) => ({ series: one, rows: frontOf(rows, axis.key, one.key) }));
-    return { axis, rows, shown, fronts, points: rows.filter((row) => keys.has(row.series)), bare: rows.filter((row) => row.ap === null) };
+    // The background is published AP: it is not mixed with another accuracy.
+    const behind = atlasBox && atlasBox.checked && keys.has("published") ? data.background.filter((one) => axis.key in one.values) : [];
+    return { axis, rows, shown, fronts, behind, points: rows.filter((row) => keys.has(row.series)), bare: rows.filter((row) => row.ap === null) };
   }
 
   function ticks(low, high, log, room) {
@@ -84,6 +87,10 @@
     const log = logBox.checked;
     const everything = [...seen.points, ...seen.bare];
     const xs = everything.map((row) => row.values[seen.axis.key].value), ys = seen.points.map((row) => row.ap);
+    if (seen.behind.length && (wideBox.checked || !ys.length)) {   // with no AP among the rows the atlas sets the axes
+      xs.push(...seen.behind.map((one) => one.values[seen.axis.key]));
+      ys.push(...seen.behind.map((one) => one.ap));
+    }
     let [low, high] = xs.length ? [Math.min(...xs), Math.max(...xs)] : [1, 10];
     if (log && low > 0) { const pad = Math.max((high / low) ** 0.06, 1.12); low /= pad; high *= pad; }
     else { const pad = Math.max((high - low) * 0.06, high * 0.03); low = Math.max(0, low - pad); high += pad; }
@@ -111,26 +118,28 @@
     make("text", { x: 0, y: 12 }, back, "AP, %");
     make("text", { x: box.right, y: height - 6, "text-anchor": "end" }, back, `${label(seen.axis)}, ${seen.axis.unit}${log && low > 0 ? ", log" : ""}`);
 
+    background(svg, seen, x, y, box);
+    const lines = make("g", { "aria-hidden": "true" }, svg);
     const at = (row) => [x(row.values[seen.axis.key].value), y(row.ap)];
     for (const family of data.rows.map((row) => row.family).filter((one, i, all) => all.indexOf(one) === i)) {
       const kin = seen.points.filter((row) => row.family === family && row.kind === "zoo").sort((a, b) => at(a)[0] - at(b)[0]);
-      if (kin.length > 1) make("path", { class: `kin f${data.colours[family]}`, d: "M" + kin.map((row) => at(row).join(" ")).join("L") }, back);
+      if (kin.length > 1) make("path", { class: `kin f${data.colours[family]}`, d: "M" + kin.map((row) => at(row).join(" ")).join("L") }, lines);
     }
     const members = new Set();
     // Thin lines from every cut network to its parent; one without AP is at its place in the strip.
     const spot = (row) => [x(row.values[seen.axis.key].value), row.ap === null ? box.bottom + 13 : y(row.ap)];
     for (const row of everything) {
       const parent = row.parent && everything.find((one) => one.name === row.parent);
-      if (parent) make("path", { class: `cut f${data.colours[row.family]}`, d: `M${spot(parent).join(" ")}L${spot(row).join(" ")}` }, back);
+      if (parent) make("path", { class: `cut f${data.colours[row.family]}`, d: `M${spot(parent).join(" ")}L${spot(row).join(" ")}` }, lines);
     }
     for (const front of seen.fronts) {
       if (!front.rows.length) continue;
       front.rows.forEach((row) => members.add(row.name));
       let path = "";
       front.rows.forEach((row, i) => { const [px, py] = at(row); path += i ? `H${px}V${py}` : `M${px} ${py}`; });
-      make("path", { class: "front" + (front.series.key === "published" ? "" : " own"), d: path + `H${box.right}` }, back);
+      make("path", { class: "front" + (front.series.key === "published" ? "" : " own"), d: path + `H${box.right}` }, lines);
     }
-    for (const row of seen.bare) make("line", { class: `drop f${data.colours[row.family]}`, x1: x(row.values[seen.axis.key].value), x2: x(row.values[seen.axis.key].value), y1: box.top, y2: box.bottom + 13 }, back);
+    for (const row of seen.bare) make("line", { class: `drop f${data.colours[row.family]}`, x1: x(row.values[seen.axis.key].value), x2: x(row.values[seen.axis.key].value), y1: box.top, y2: box.bottom + 13 }, lines);
 
     const layer = make("g", { role: "listbox", "aria-label": `Networks by ${label(seen.axis)}. Arrow keys go from one to the next.`, "aria-orientation": "horizontal" }, svg);
     nodes = everything.map((row) => {
@@ -160,6 +169,38 @@
     if (again) { activate(again, seen, x, false); if (had) again.group.focus({ preventScroll: true }); } else { active = null; hint(); }
     by("warning").hidden = seen.shown.length < 2;
     caption.textContent = describe(seen);
+  }
+
+  // The atlas: thin lines and small points in gray within the axes of what is compared, named under the pointer.
+  function background(svg, seen, x, y, box) {
+    if (!seen.behind.length) return;
+    const [w, h] = [box.right - box.left, box.bottom - box.top];   // an inner svg clips what lies beyond the axes
+    const layer = make("svg", { class: "atlas", "aria-hidden": "true", x: box.left, y: box.top, width: w, height: h, viewBox: `${box.left} ${box.top} ${w} ${h}` }, svg);
+    const spot = (one) => [x(one.values[seen.axis.key]), y(one.ap)];
+    const best = new Map();   // family -> network -> its best entry, which the family's line joins
+    for (const one of [...seen.behind].sort((a, b) => b.ap - a.ap)) {
+      if (!best.has(one.family)) best.set(one.family, new Map());
+      if (!best.get(one.family).has(one.name)) best.get(one.family).set(one.name, one);
+    }
+    for (const family of best.values()) {
+      const kin = [...family.values()].sort((a, b) => spot(a)[0] - spot(b)[0]);
+      if (kin.length > 1) make("path", { d: "M" + kin.map((one) => spot(one).join(" ")).join("L") }, layer);
+    }
+    for (const one of seen.behind) {
+      const [cx, cy] = spot(one);
+      const point = make("circle", { cx, cy, r: 2.6 }, layer);
+      make("title", {}, point, `${one.name}, ${one.family}: AP ${one.ap}; ${one.recipe}`);
+      point.addEventListener("pointerenter", () => told(one, seen));
+    }
+  }
+
+  function told(one, seen) {
+    for (const node of nodes) { node.group.classList.remove("active"); node.group.setAttribute("aria-selected", "false"); }
+    active = null;
+    const lines = [["AP", `${one.ap}, published`], ["family", one.family], ["recipe", one.recipe]];
+    for (const axis of data.axes) if (axis.key in one.values) lines.push([axis.kind === "cost" ? axis.label : `${axis.label}, ${axis.kind}`, `${number(one.values[axis.key])} ${axis.unit}`]);
+    if (one.source) lines.push(["source", one.source]);
+    fill(`${one.name} (atlas)`, lines);
   }
 
   const label = (axis) => (axis.kind === "cost" ? axis.label : `${axis.kind} latency on ${axis.label}`);
@@ -226,19 +267,23 @@
     }
     if (row.cut_from) lines.push(["cut from", row.cut_from]);
     lines.push(["input", `${row.input_px} px`], ["NMS", row.nms], ["weights", row.licence]);
+    fill(row.name, lines);
+    if (row.ap_note) {
+      const note = document.createElement("p");
+      note.textContent = row.ap_note;
+      details.append(note);
+    }
+  }
+
+  function fill(title, lines) {
     const head = document.createElement("h3"), list = document.createElement("dl");
-    head.textContent = row.name;
+    head.textContent = title;
     for (const [what, said] of lines) {
       const dt = document.createElement("dt"), dd = document.createElement("dd");
       dt.textContent = what; dd.textContent = said;
       list.append(dt, dd);
     }
     details.replaceChildren(head, list);
-    if (row.ap_note) {
-      const note = document.createElement("p");
-      note.textContent = row.ap_note;
-      details.append(note);
-    }
   }
 
   function hint() {
@@ -298,7 +343,7 @@
 
   section.hidden = false;
   if (!data.series.length) seriesPick.closest("label").hidden = true;
-  for (const control of [axisPick, seriesPick, logBox, ...familyBoxes]) control.addEventListener("change", draw);
+  for (const control of [axisPick, seriesPick, logBox, atlasBox, wideBox, ...familyBoxes].filter(Boolean)) control.addEventListener("change", draw);
   // Drawn in the next frame: within the observer's own, a new size would be reported as an error.
   new ResizeObserver(() => requestAnimationFrame(() => { if (chart.clientWidth !== drawn) draw(); })).observe(chart);
   window.addEventListener("beforeprint", () => document.querySelectorAll(".sources details").forEach((one) => { one.open = true; }));

@@ -112,7 +112,7 @@ def _plot(comparison: Comparison) -> str:
 <label class="pick">Against <select id="axis">{groups}</select></label>
 <label class="pick">Accuracy <select id="series">{series}{both}</select></label>
 <label class="chip"><input type="checkbox" id="log" checked>log axis</label>
-<fieldset><legend>Families</legend>{families}</fieldset>
+{_atlas_boxes(comparison)}<fieldset><legend>Families</legend>{families}</fieldset>
 </div>
 <p id="warning" class="warning" role="note" hidden>
 These APs were evaluated on different images: compare only points of one front.</p>
@@ -123,6 +123,17 @@ These APs were evaluated on different images: compare only points of one front.<
 <p id="caption" class="caption" aria-live="polite"></p>
 {_lines(comparison)}</section>
 <noscript><p class="warning">The plot and sorting need scripts; every number is in the table.</p></noscript>"""
+
+
+def _atlas_boxes(comparison: Comparison) -> str:
+    """Whether the atlas is drawn, and whether all of it is in view; nothing without a background."""
+    if not comparison.background.points:
+        return ""
+    boxes = (("atlas", " checked", "atlas behind"), ("wide", "", "whole atlas in view"))
+    return "".join(
+        f'<label class="chip"><input type="checkbox" id="{name}"{checked}>{text}</label>\n'
+        for name, checked, text in boxes
+    )
 
 
 def _lines(comparison: Comparison) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from typing import Any
 
 from nas.comparison.comparison import Comparison
 from nas.comparison.fronts import Front, pareto_front
-from nas.comparison.rows import ZOO, Axis, ComparisonRow, Series
-from nas.report.canvas import BEST, BUDGET, FRONT, INK, new_figure, to_png
+from nas.comparison.rows import PUBLISHED, ZOO, Axis, ComparisonRow, Series
+from nas.report.canvas import BEST, BUDGET, FRONT, INK, new_figure, round_ticks, to_png
 
 FAMILY_COLOURS = ("#0072B2", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#7A5195", "#555555", "#8C6D31")
 FAMILY_MARKS = "os^DvP<X"
@@ -52,7 +51,9 @@ def _panel(panel: Any, comparison: Comparison, axis: Axis, series: Series) -> No
     _cut_lines(panel, rows, axis)
     _front(panel, rows, front, axis)
     panel.set_xscale("log")
-    ticks = _ticks(*panel.get_xlim())
+    if series.key == PUBLISHED:
+        _background(panel, comparison, axis)
+    ticks = round_ticks(*panel.get_xlim())
     panel.set_xticks(ticks, [f"{value:,.10g}" for value in ticks])
     panel.set_xticks([], minor=True)
     x_label = f"{axis.kind} latency on {axis.label} (ms, log)"
@@ -60,6 +61,21 @@ def _panel(panel: Any, comparison: Comparison, axis: Axis, series: Series) -> No
     panel.set_ylabel(f"{series.label} (%)", parse_math=False)
     panel.grid(alpha=0.22)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _background(panel: Any, comparison: Comparison, axis: Axis) -> None:
+    """The atlas in gray, families as thin lines. The limits stay those of what is compared, if that has AP here."""
+    limits = (panel.get_xlim(), panel.get_ylim()) if panel.has_data() else None
+    known = [point for point in comparison.background.points if axis.key in point.values]
+    style = {"color": "#B9BFC6", "linewidth": 0.7, "markersize": 2.6, "zorder": 0.5}
+    for line in comparison.background.lines(axis.key):
+        panel.plot([point.values[axis.key] for point in line], [point.ap for point in line], "-", **style)
+    if known:
+        places = [point.values[axis.key] for point in known], [point.ap for point in known]
+        panel.plot(*places, "o", label="atlas, published AP", **style)
+    if limits is not None:
+        panel.set_xlim(limits[0])
+        panel.set_ylim(limits[1])
 
 
 def _family(panel: Any, members: list[ComparisonRow], axis: Axis, front: Front, place: int) -> None:
@@ -88,17 +104,6 @@ def _cut_lines(panel: Any, rows: list[ComparisonRow], axis: Axis) -> None:
             style = {"color": BUDGET, "linewidth": 0.9, "linestyle": (0, (1, 2)), "zorder": 2}
             panel.plot(*_points([parent, row], axis), label=label, **style)
             label = "_"
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers on a logarithmic axis: few per decade, or evenly spaced ones if it covers only part of one."""
-    from matplotlib.ticker import MaxNLocator
-
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in decades for step in (1, 2, 5) if low <= step * 10.0**power <= high]
-    if len(ticks) > 2:
-        return ticks
-    return [float(value) for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high]
 
 
 def _front(panel: Any, rows: list[ComparisonRow], front: Front, axis: Axis) -> None:

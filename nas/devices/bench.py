@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nas.devices.find_network import find_network
 from nas.devices.hardware import cpus
+from nas.devices.measured.exchange_file import MeasurementSet
+from nas.devices.measured.here import device_here, runtime_here, today, tool
+from nas.devices.measured.measurement import UNNAMED, Measurement, Protocol, counted
+from nas.devices.measured.networks import family_of
 from nas.devices.network import Network
 from nas.devices.noise import Noise, NoiseWatch
 from nas.devices.profile import DeviceProfile, read_profile, user_folder
@@ -17,6 +22,8 @@ from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
 from workbench.console import cell, table
 from workbench.errors import BadInput
 from workbench.tables import Result
+
+STATISTIC = "median of the rounds' medians, loaded anew each round"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ class BenchResult(Result):
     target: Target
     profile: DeviceProfile | None
     noise: Noise
+    plan: Plan = field(default_factory=Plan)
+    file: Path | None = None
+    """The file of measurements that these were appended to."""
 
     @property
     def ms(self) -> float:
@@ -90,6 +100,7 @@ class BenchResult(Result):
             "load_before": self.noise.load_before,
             "others_share": self.noise.others,
             "warnings": self.warnings,
+            "file": None if self.file is None else str(self.file),
             "networks": [row.to_dict() for row in self.rows],
         }
 
@@ -117,7 +128,30 @@ class BenchResult(Result):
             if row.unknown_ops:
                 unknown = ", ".join(row.unknown_ops)
                 lines.append(f"warning: {row.network.name}: predicted as memory traffic: {unknown}")
+        if self.file is not None:
+            lines.append(f"\nadded {counted(len(self.rows), 'measurement')} to {self.file}")
         return "\n".join(lines)
+
+    def measurements(self, source: str = UNNAMED) -> MeasurementSet:
+        """The measurements in the form in which they are exchanged, with ``source`` for who measured them."""
+        found = MeasurementSet()
+        device, runtime = device_here(self.target), runtime_here(self.target)
+        for row in self.rows:
+            timing, graph = row.timing, row.network.graph
+            protocol = Protocol(
+                STATISTIC, host_work=False, decoding=False if row.network.module is not None else None,
+                warm_up_runs=timing.warm_up_runs, repeats=self.plan.repeats, rounds=len(timing.rounds),
+                seconds=self.plan.seconds,
+            )  # fmt: skip
+            measurement = Measurement(
+                network=found.add_graph(graph), name=row.network.name, ms=timing.p50_ms, input_px=row.network.size,
+                family=_family(row.network), device=device, runtime=runtime, protocol=protocol,
+                interval_ms=timing.interval_ms(), p95_ms=timing.p95_ms, runs=len(timing.runs),
+                rounds_ms=tuple(timing.medians), warnings=(*self.warnings, *timing_warnings(timing)), date=today(),
+                tool=tool(), source=source,
+            )  # fmt: skip
+            found.rows.append(measurement)
+        return found
 
     def _profile_line(self) -> str:
         profile = self.profile
@@ -142,7 +176,7 @@ def bench(
 
     ``profile`` is the one whose prediction is set beside; None takes this machine's own if there is one.
     """
-    profile = profile or own_profile(target)
+    profile, plan = profile or own_profile(target), plan or Plan()
     names = [model if isinstance(model, str) else model.name for model in models]
     networks = [find_network(m, input_px) if isinstance(m, str) else m for m in models]
     networks = [network.with_cached_onnx() for network in networks]
@@ -151,7 +185,7 @@ def bench(
         log(f"loading {network.name}")
         sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = time_networks(sessions, plan or Plan(), log, reopen=lambda i: open_network(networks[i], target))
+    timings = time_networks(sessions, plan, log, reopen=lambda i: open_network(networks[i], target))
     noise = watch.stop()
     is_here = profile is not None and profile.hardware == target.hardware()
     rows = []
@@ -159,7 +193,16 @@ def bench(
         ms = None if profile is None else profile.latency_ms(network.graph, network.table_px)
         error = 100 * (ms / timing.p50_ms - 1) if ms is not None and is_here else None
         rows.append(BenchRow(name, network, timing, timing.p50_ms / timings[0].p50_ms, ms, error))
-    return BenchResult(tuple(rows), target, profile, noise)
+    return BenchResult(tuple(rows), target, profile, noise, plan)
+
+
+def _family(network: Network) -> str:
+    """The family that the graph states, that of the model of the zoo, or the name up to its first number."""
+    from zoo.families.card import load_cards
+
+    stated = network.graph.meta.get("family")
+    card = load_cards().get(network.name)
+    return str(stated or (card.family if card else family_of(network.name)))
 
 
 def own_profile(target: Target) -> DeviceProfile | None:

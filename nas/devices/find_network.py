@@ -34,8 +34,9 @@ def find_network(name: str, input_px: int | None = None) -> Network:
     subject = resolve_model(name)
     if subject.detector is not None:
         return _detector_network(name, subject.name, input_px or subject.detector.info.input_px)
-    graph = subject.graph(subject.default_scope(), input_px or 640)
-    size = graph.fixed_px or (input_px or 640,) * 2
+    side = input_px or subject.input_px
+    graph = subject.graph(subject.default_scope(), side)
+    size = graph.fixed_px or (side, side)
     _check_size(name, size, input_px)
     return Network.of_graph(Graph(graph.ops, graph.inputs, graph.outputs, subject.name, graph.meta), size)
 

@@ -46,3 +46,21 @@ def gpu_name() -> str:
     except ModuleNotFoundError:
         pass  # ONNX Runtime does not report the name
     return "CUDA GPU"
+
+
+def max_clock_mhz() -> float | None:
+    """Highest clock of the first CPU in MHz; None where the system does not tell."""
+    text = _frequency_file("cpuinfo_max_freq")
+    return int(text) / 1000 if text.isdecimal() and int(text) > 0 else None
+
+
+def power_mode() -> str:
+    """How the first CPU's clock is governed (``performance``, ``powersave`` ...); empty where it is not told."""
+    return _frequency_file("scaling_governor")
+
+
+def _frequency_file(name: str) -> str:
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq", name).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""  # not Linux, or a virtual machine

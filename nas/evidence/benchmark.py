@@ -47,6 +47,20 @@ class ScoreBenchmark(Result):
         taus = (item for accuracy in self.accuracies for item in accuracy.by_family.items())
         return sorted({name for name, tau in taus if not np.isnan(tau.value)})
 
+    @property
+    def bins(self) -> dict[str, int]:
+        """Latency bins by device."""
+        return self.options.bins_by_device(self.points.target(self.target), self.devices)
+
+    def bins_text(self) -> str:
+        """``4 latency bins a device``, or the number on every device where they differ."""
+        numbers = set(self.bins.values())
+        if len(numbers) <= 1:
+            return f"{next(iter(numbers), 0)} latency bins a device"
+        truth = ~np.isnan(self.points.target(self.target))
+        points = {name: int((truth & ~np.isnan(ms)).sum()) for name, ms in self.devices.items()}
+        return "latency bins: " + ", ".join(f"{name} {n} ({points[name]} points)" for name, n in self.bins.items())
+
     def ranked(self) -> list[ScoreAccuracy]:
         """Best tau at equal latency first."""
         return sorted(self.accuracies, key=lambda accuracy: -accuracy.equal_latency.value)
@@ -73,7 +87,7 @@ class ScoreBenchmark(Result):
             "families": sorted(set(map(str, self.points.family[known]))),
             "input_px": sorted(set(map(int, self.points.input_px[known]))),
             "devices": list(self.devices),
-            "bins": self.options.bins,
+            "bins": self.bins,
             "least_points": MIN_POINTS,
             "top": TOP,
             "interval": LEVEL,
@@ -112,6 +126,8 @@ class ScoreBenchmark(Result):
         families = f"{len(about['families'])} families"
         lines = [f"{counts} of {families}, accuracy {self.target} of {self.points.source}", ""]
         lines += [str(self.to_table()), ""]
+        if self.devices:
+            lines += [self.bins_text(), ""]
         lines.append(_breakdown("at equal latency", self.devices, {a.name: a.equal_latency_by_device for a in ranked}))
         if self.families:
             lines += ["", _breakdown("in a family", self.families, {a.name: a.by_family for a in ranked})]

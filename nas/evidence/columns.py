@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.atlas.own_sizes import flops, params
+from nas.detectors.own_sizes import flops, params
 from nas.evidence.forward_jobs import compute_all
 from nas.evidence.trained import TrainedDetectors
 from nas.scores import SCORES, get_score

@@ -72,7 +72,7 @@ def selection_png(benchmark: ScoreBenchmark, device: str, names: Sequence[str] =
     """
     if device not in benchmark.devices:
         raise BadInput(f"the benchmark has no device {device!r}: it has {', '.join(benchmark.devices)}")
-    bins = benchmark.options.bins
+    bins = benchmark.bins[device]
     shown = list(names) or [accuracy.name for accuracy in benchmark.ranked()[:MAX_SELECTED]]
     ms, truth = benchmark.devices[device], 100 * benchmark.points.target(benchmark.target)
     timed = ~(np.isnan(ms) | np.isnan(truth))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.atlas.read import read_atlas
-from nas.atlas.sources.zoo_cards import DEVICE, TARGET, ZOO
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import DEVICE, TARGET, ZOO
 from nas.evidence.statistics.rank import equal_latency_tau
 from nas.evidence.trained import TrainedDetectors, trained_points
 from workbench.console import Progress

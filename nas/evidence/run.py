@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import ZOO
 from nas.evidence import published
 from nas.evidence.benchmark import ScoreBenchmark, benchmark_scores
 from nas.evidence.columns import expand_names, runs_network, score_columns
 from nas.evidence.refit import fitted_scores, leave_family_out
 from nas.evidence.statistics.accuracy import DRAWS, BenchmarkOptions
-from nas.evidence.statistics.rank import MIN_POINTS, default_bins
-from nas.evidence.trained import read_trained
+from nas.evidence.statistics.rank import MIN_POINTS
+from nas.evidence.trained import trained_points
 from workbench.console import Progress
 from workbench.errors import BadInput, missing_package
 from workbench.files import write_atomic
@@ -24,16 +26,14 @@ if TYPE_CHECKING:
 
 FOLDER = "runs/bench-scores"
 """Where forward-pass scores are cached if no output folder is given."""
-ZOO = "zoo"
-"""Name of the data that are the zoo's published detectors."""
 
 
 @dataclass(frozen=True)
 class BenchScoresRequest:
     """What ``nas bench-scores`` was asked for; None stands for a default."""
 
-    data: str
-    """Folder of trained detectors, or ``zoo``."""
+    data: tuple[str, ...]
+    """Folders of trained detectors, or ``zoo``."""
     scores: tuple[str, ...] = ("closed",)
     """Names of scores and plain sizes; ``closed`` are all without forward passes, ``all`` are all."""
     target: str | None = None
@@ -42,6 +42,7 @@ class BenchScoresRequest:
     input_px: tuple[int, ...] = ()
     """Only points of these input sizes in pixels (default: all)."""
     bins: int | None = None
+    """Latency bins a device (default: by the number of points, for the zoo 4)."""
     refit: bool = False
     """Also compare fitted scores as refitted without the family they are compared on."""
     draws: int = DRAWS
@@ -59,8 +60,10 @@ class BenchScoresRequest:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"--{name} {value} must be at least 1")
-        if self.data == ZOO and self.training is not None:
+        if ZOO in self.data and self.training is not None:
             raise BadInput("--data zoo are other people's detectors: with --train, name a folder for ours")
+        if self.training is not None and len(self.data) > 1:
+            raise BadInput(f"--train makes one folder: name one with --data, not {len(self.data)}")
 
 
 def bench_scores(request: BenchScoresRequest, progress: Progress | None = None) -> ScoreBenchmark:
@@ -70,8 +73,8 @@ def bench_scores(request: BenchScoresRequest, progress: Progress | None = None) 
     names = expand_names(request.scores)
     if request.training is not None:
         _train(request.training, progress)
-    zoo = request.data == ZOO
-    points = published.zoo_detectors(progress) if zoo else read_trained(request.data)
+    zoo = request.data == (ZOO,)
+    points = trained_points(read_atlas(request.data, progress))
     if request.input_px:
         points = points.at_sizes(request.input_px)
     target = request.target or points.default_target()
@@ -80,13 +83,14 @@ def bench_scores(request: BenchScoresRequest, progress: Progress | None = None) 
     columns = score_columns(points, names, request.seed, request.jobs, cache, progress)
     if request.refit:
         columns += [leave_family_out(points, name, truth) for name in fitted_scores() if name in names]
-    bins = request.bins or (published.BINS if zoo else default_bins(devices.values()))
+    bins = request.bins or (published.BINS if zoo else None)
     family_min_points = published.MIN_MODELS if zoo else MIN_POINTS
     options = BenchmarkOptions(bins, request.draws, request.seed, family_min_points)
     benchmark = benchmark_scores(points, columns, target, devices, options, progress)
     progress.done()
     if zoo:
-        benchmark = dataclasses.replace(benchmark, recipe_effect=published.recipe_effect(points, bins))
+        effect = published.recipe_effect(points, bins or published.BINS)
+        benchmark = dataclasses.replace(benchmark, recipe_effect=effect)
     if request.out:
         write_products(benchmark, Path(request.out))
     return benchmark
@@ -107,7 +111,8 @@ def write_products(benchmark: ScoreBenchmark, folder: Path) -> None:
     write_atomic(folder / "verdicts.json", json.dumps(benchmark.figures(), indent=2, allow_nan=False) + "\n")
     if benchmark.devices:
         write_atomic(folder / "equal-latency.png", equal_latency_png(benchmark))
-        if benchmark.options.bins > 1:
-            write_atomic(folder / "picks.png", selection_png(benchmark, next(iter(benchmark.devices))))
+        first = next(iter(benchmark.devices))
+        if benchmark.bins[first] > 1:
+            write_atomic(folder / "picks.png", selection_png(benchmark, first))
     if benchmark.families:
         write_atomic(folder / "in-a-family.png", families_png(benchmark))

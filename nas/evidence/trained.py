@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.atlas.atlas import Atlas, Key
-from nas.atlas.entry import Entry
-from nas.atlas.read import read_atlas
-from nas.atlas.sources.zoo_cards import ZOO
+from nas.detectors.atlas import Atlas, Key
+from nas.detectors.entry import Entry
+from nas.detectors.read import read_atlas
+from nas.detectors.sources.zoo_cards import ZOO
 from search_spaces.graph import Graph
 from workbench.errors import BadInput, unknown_name
 
@@ -32,7 +32,7 @@ class TrainedDetectors:
     accuracy: dict[str, np.ndarray]
     latency: dict[str, np.ndarray]
     recipe: np.ndarray | None = None
-    """Recipes (``nas.atlas.recipes.Recipe``) of the points, ``[n]``; None if nobody told."""
+    """Recipes (``nas.detectors.recipes.Recipe``) of the points, ``[n]``; None if nobody told."""
     publisher: np.ndarray | None = None
     """Who published the figures of each point, ``[n]``."""
 
@@ -122,7 +122,7 @@ def _arrays(atlas: Atlas, entries: Sequence[Entry], figures: Sequence[Mapping[st
         arch=np.array([entry.name for entry in entries]),
         family=np.array([entry.family for entry in entries]),
         input_px=np.array([entry.input_px for entry in entries]),
-        graphs=dict(atlas.graphs),
+        graphs={name: atlas.graphs[name] for name in dict.fromkeys(entry.name for entry in entries)},
         accuracy={name: column(name, figures) for name in atlas.accuracy_columns},
         latency={name: column(name, latency) for name in atlas.latency_columns},
         recipe=recipe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 INK, FRONT, BEST, ANCHOR, BUDGET = "#222222", "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -27,3 +28,14 @@ def to_png(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis: few per decade, or evenly spaced ones if it covers only part of one."""
+    from matplotlib.ticker import MaxNLocator
+
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in decades for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    if len(ticks) > 2:
+        return ticks
+    return [float(value) for value in MaxNLocator(4).tick_values(low, high) if low <= value <= high]

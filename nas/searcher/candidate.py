@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,8 +49,9 @@ class Candidate:
 
 
 def cost_candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
-    """``arch`` with its costs and scores; ``score`` where the searched one is known."""
+    """``arch`` at the search's input side, with its costs and scores; ``score`` where the searched one is known."""
     space_costs, searched = evaluator.space_costs, evaluator.score.name
+    arch = dataclasses.replace(arch, input_px=space_costs.input_px)
     costs = architecture_costs(arch, space_costs.input_px, space_costs.devices, space_costs.scope)
     scores = {} if score is None else {searched: score}
     for other in dict.fromkeys((searched, *fitting_scores(space_costs))):

@@ -137,7 +137,8 @@ class ShortlistResult(Result):
     def __str__(self) -> str:
         teachers = f" with {', '.join(self.teachers)} as teacher" if self.teachers else ""
         rungs = ", ".join(f"{count} to epoch {epoch}" for epoch, count in self.plan)
-        files = "trained.json, trained.csv, front.png, runs/ (every training with its best.safetensors)"
+        picture = "front.png, " if (self.folder / "front.png").is_file() else ""
+        files = f"trained.json, trained.csv, {picture}runs/ (every training with its best.safetensors)"
         return "\n".join([
             f"trained for {self.epochs} epochs{teachers}; rungs: {rungs}",
             str(self.to_table()),

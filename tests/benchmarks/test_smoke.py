@@ -41,7 +41,10 @@ SMALLEST = {
     "latency_fit": [],
     "loader_speed": ["--presets", "light", "--workers", "0", *TINY_TRAINING],
     "nms_speed": ["--counts", "300", "--repeats", "1"],
-    "own_truth": ["--data", "{root}/docs/benchmarks/own-truth", "--scores", "flops", "maxent"],
+    "own_truth": [
+        "--data", "{root}/docs/benchmarks/own-truth/levels", "{root}/docs/benchmarks/own-truth", "--scores", "flops",
+        "maxent",
+    ],
     "scores": ["--data", "{shared}/yolobench", "--quick", "--draws", "4", "--scores", "flops", "maxent"],
     "search_workers": ["--steps", "4000", "--repeats", "1"],
     "shrink": [

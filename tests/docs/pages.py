@@ -20,6 +20,8 @@ STANDS_FOR = {
     "M": "yolox-nano",
     "T": "damo-yolo-l.safetensors",
     "CHECKPOINT": "best.safetensors",
+    "PARENT": "best.safetensors",
+    "B": "0.5Mparams",
     "RECIPE": "small",
     "R": "small",
     "KEY=VALUE": "lr=0.001",
@@ -27,6 +29,7 @@ STANDS_FOR = {
     "PATH": "my-data",
     "OUT": "repaired",
     "DATA": "../shared/t4",
+    "DIR": "../shared/atlas",
 }
 """Words of a page that a reader puts something else for, and what stands there when the command is done. NAME is a run
 that is called so."""

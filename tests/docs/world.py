@@ -82,6 +82,25 @@ def measurements(shared: Path) -> None:
     for file in ("accuracy.csv", "latency.csv"):
         path = shared / "yolobench" / file
         path.write_text(path.read_text().replace(",224,", ",320,"))
+    atlas(shared / "atlas")
+
+
+def atlas(folder: Path) -> None:
+    """Detectors in the layout of the atlas: one input size, COCO columns, two recipes."""
+    folder.mkdir()
+    trained.folder(folder)
+    for file, old, new in (
+        ("accuracy.csv", "voc_scratch_map50_95,other_map", "coco_val_map50_95,coco_only_map50_95"),
+        ("latency.csv", "dear_depth_ms,dear_width_ms", "jetson_orin_trt_fp16_total_ms,raspberrypi5_ort_fp32_total_ms"),
+    ):
+        header, *rows = (folder / file).read_text().replace(old, new).splitlines()
+        (folder / file).write_text("\n".join([header, *(row for row in rows if ",160," in row)]) + "\n")
+    trainings = ["graph,input_px,coco_val_map50_95,recipe,source"]
+    for row in (folder / "accuracy.csv").read_text().splitlines()[1:]:
+        name, px, ap, coco_only = row.split(",")
+        recipe = "scratch 300e" if coco_only else "scratch 300e; distilled"
+        trainings.append(f"{name},{px},{ap},{recipe},someone/nets@1:README.md")
+    (folder / "trainings.csv").write_text("\n".join(trainings) + "\n")
 
 
 def searches() -> None:

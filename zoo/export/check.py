@@ -8,13 +8,17 @@ from pathlib import Path
 from workbench.errors import BadInput, unknown_name
 from zoo.detector import Detector
 from zoo.export.formats import FORMATS, get_format
-from zoo.export.options import FORMS, OPSETS, TOLERANCE, ExportOptions
+from zoo.export.options import FORMS, LAYOUTS, OPSETS, TOLERANCE, ExportOptions
 
 
 def check_options(detector: Detector, format_name: str, options: ExportOptions) -> None:
     """Raise ``BadInput`` if the detector cannot be exported like this."""
     if options.form not in FORMS:
         raise unknown_name("form of export", options.form, FORMS)
+    if options.layout not in LAYOUTS:
+        raise unknown_name("layout", options.layout, LAYOUTS)
+    if options.layout != LAYOUTS[0] and format_name != "onnx":
+        raise BadInput(f"--layout {options.layout} is one of ONNX files: use --format onnx, not {format_name}")
     if options.form == "end2end" and not detector.end2end:
         raise _needs_nms(detector)
     if options.form == "nms":

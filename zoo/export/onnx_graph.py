@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from zoo.detector import Detector
+from zoo.export import ultralytics_layout
 from zoo.export.deployed import Deployed, example_input, module_names, quiet_tracing
 from zoo.export.half_precision import convert_to_half
 from zoo.export.metadata import metadata
@@ -56,7 +57,11 @@ def save_onnx(folded: Detector, path: Path, options: ExportOptions, onnx_model: 
         model = type(onnx_model).FromString(onnx_model.SerializeToString())
     if options.half:
         model = convert_to_half(model, module_names(folded), options.fp32_layers)
-    for key, value in metadata(folded, options).items():
+    described = metadata(folded, options)
+    if options.layout == ultralytics_layout.NAME:
+        ultralytics_layout.add_layout(model, folded, options.form)
+        described |= ultralytics_layout.layout_metadata(folded, options)
+    for key, value in described.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     model.producer_name = "nas-workbench"

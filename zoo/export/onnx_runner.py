@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from zoo.export.formats.format import Runner
 from zoo.export.half_precision import emulate_half, has_half
+from zoo.export.ultralytics_layout import NAME, read_layout
 
 
 def onnx_runner(path: Path, inner: Sequence[str] = ()) -> Runner:
@@ -27,6 +29,10 @@ def onnx_runner(path: Path, inner: Sequence[str] = ()) -> Runner:
     settings.log_severity_level = 3  # its warnings are about initializers that it moves
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda image: dict(
-        zip(names, map(torch.from_numpy, session.run(names, {"image": image.numpy()})), strict=True)
-    )
+    (fed,) = (feed.name for feed in session.get_inputs())
+
+    def run(image: Tensor) -> Mapping[str, Tensor]:
+        return dict(zip(names, map(torch.from_numpy, session.run(names, {fed: image.numpy()})), strict=True))
+
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return read_layout(run, metadata) if metadata.get("layout") == NAME else run

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMS = ("decoded", "nms", "end2end")
+LAYOUTS = ("nas", "ultralytics")
 OPSETS = range(16, 21)
 """ONNX operator sets that the exporter supports and that have grid sampling."""
 TOLERANCE = 1e-3
@@ -38,6 +39,8 @@ class ExportOptions:
     """Largest relative gap (see ``zoo.export.gap``); None takes the default of the precision."""
     fp32_layers: tuple[str, ...] = ()
     """Modules that stay in FP32 with ``half``, by their names in torch; their submodules stay in FP32 too."""
+    layout: str = "nas"
+    """``nas``, as above; or ``ultralytics``, which other clients read (``zoo.export.ultralytics_layout``)."""
 
     @property
     def allowed(self) -> float:

@@ -35,12 +35,20 @@ class Family:
     """Official tensors that we compute instead of store: name pattern, and a check that a value is the computed one."""
     inf_allowed: tuple[str, ...] = ()
     """Official tensors that may hold infinities."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """(pattern, replacement) pairs that turn other publishers' names of the official tensors into the official ones."""
     recipe: str = ""
     """Training recipe for a data set of the size of COCO; without one, small data's recipe is the default."""
 
     def official_name(self, name: str) -> str:
         """The official name of our tensor ``name``."""
         for pattern, replacement in self.renames:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def from_alias(self, name: str) -> str:
+        """The official name of a tensor that another publisher calls ``name``."""
+        for pattern, replacement in self.aliases:
             name = re.sub(pattern, replacement, name)
         return name
 

@@ -490,5 +490,12 @@ FAMILY = Family(
         r"backbone\..+\.norm\.num_batches_tracked": lambda value: value.numel() == 1,
     },
     inf_allowed=("decoder.anchors",),
+    # LibreYOLO's converted checkpoints number what the official code names
+    aliases=(
+        (r"^((?:encoder|decoder)\.input_proj\.\d+)\.0\.", r"\1.conv."),
+        (r"^((?:encoder|decoder)\.input_proj\.\d+)\.1\.", r"\1.norm."),
+        (r"^decoder\.enc_output\.0\.", "decoder.enc_output.proj."),
+        (r"^decoder\.enc_output\.1\.", "decoder.enc_output.norm."),
+    ),
     recipe="rtdetrv2",
 )

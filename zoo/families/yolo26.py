@@ -37,10 +37,9 @@ BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
 BOX_WEIGHT, CLASS_WEIGHT, L1_WEIGHT = 7.5, 0.5, 1.5
 ONE_TO_MANY_WEIGHT = (0.8, 0.1)
 """Weight of the one-to-many losses at the start and the end of training; the one-to-one losses have the rest."""
-LEAST_PX = 16.0
 ASSIGN = {
-    "one_to_many": TaskAlignedAssigner(topk=10, alpha=0.5, beta=6.0, least_px=LEAST_PX),
-    "one_to_one": TaskAlignedAssigner(alpha=0.5, beta=6.0, least_px=LEAST_PX, one_to_one=True),
+    "one_to_many": TaskAlignedAssigner(topk=10),
+    "one_to_one": TaskAlignedAssigner(topk=7, kept=1),
 }
 """Branch to its assigner."""
 

@@ -6,11 +6,13 @@ Written from the papers (Wang et al., "YOLOv7: Trainable bag-of-freebies", 2022;
 The official files number all layers in order of execution, those without weights too. Our modules stand at the same
 numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), taken one after another while building.
 
-Training. Published (the YOLOv7, YOLOX and YOLOv4 papers, the published settings and descriptions of them): an object's
-candidates are, in every level, the anchors within a factor of four of its sides, in the cell of its center and in the
-two cells nearest to it; SimOTA chooses among them with the 20 best overlaps; losses are means over cells, weighted 0.05
-(CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for 640 px and 80 classes. Our choice: an
-object takes only its own candidates, which its anchor can reach; a network of one class has a class loss too.
+Training. An object's candidates are, in every level, the anchors within a factor of four of its sides, in the cell of
+its center and in the two cells nearest to it. SimOTA chooses among all candidates of an image: an object may take those
+of another one, and an anchor that is the candidate of two objects counts twice, as in the official code. Losses are
+means over candidates, weighted 0.05 (CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for
+640 px and 80 classes. Losses and gradients equal those measured on the official code. Our choice: a network of one
+class has a class loss too, because its score is objectness times class. The official script multiplies the weights by
+3 / levels, which is 1 here.
 These sizes have no auxiliary head.
 """
 
@@ -32,8 +34,7 @@ from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
 from zoo.images import Preprocess
 from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
-from zoo.learning.assign_ota import topk_smallest
-from zoo.learning.assign_task import best_of
+from zoo.learning.assign_ota import anchor_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Phase, Targets
@@ -56,10 +57,6 @@ WEIGHTS_PX, WEIGHTS_CLASSES = 640, 80
 """Input side and number of classes of the published weights: objectness scales with the area, classes with number."""
 ANCHOR_FACTOR = 4.0
 """An anchor fits an object if the ratio of their sides is less than this, both ways."""
-OVERLAPS_SUMMED = 20
-"""Number of an object's best IoUs whose sum is its number of candidates (dynamic k)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Elan:
     """How a stage aggregates: ``layers`` 3x3 convolutions in a row, every ``every``-th of which is concatenated, of
@@ -309,32 +306,16 @@ class Head(nn.Module):
 
 
 class Candidates(NamedTuple):
-    """Candidate predictions of the o objects of a batch: c = 9 (anchors by cells) for each object and level."""
+    """Candidate predictions of one level: p anchors, image by image; one is there once for each of its objects."""
 
-    values: Tensor
-    """Raw ``[o, c, 5 + classes]``."""
-    boxes: Tensor
-    """Predicted x1, y1, x2, y2 in pixels ``[o, c, 4]``."""
+    images: Tensor
+    """int64 ``[p]``."""
     places: Tensor
-    """int64 ``[o, c]``: index of the anchor in the flattened ``[b, 3, h, w]`` of its level."""
-    usable: Tensor
-    """bool ``[o, c]``: the anchor fits and the cell exists."""
-
-
-@torch.no_grad()
-def dynamic_choice(costs: Tensor, overlaps: Tensor, slots: Tensor, usable: Tensor, count: int) -> Tensor:
-    """SimOTA among each object's own candidates; all arguments ``[o, c]``, the result a mask ``[o, c]``.
-
-    An object takes its k cheapest candidates, k being the sum of its best IoUs, at least one. ``slots`` (0 to
-    ``count - 1``) number the predictions; one that several objects take stays with the one it is cheapest for.
-    """
-    most = min(OVERLAPS_SUMMED, costs.shape[1])
-    wanted = overlaps.masked_fill(~usable, 0).topk(most, 1).values.sum(1).floor().clamp(1, most).long()
-    taken = topk_smallest(costs.masked_fill(~usable, torch.inf), wanted, most) & usable
-    objects, candidates = taken.nonzero(as_tuple=True)
-    kept = best_of(slots[objects, candidates], -costs[objects, candidates], objects, count)
-    taken[objects, candidates] = kept
-    return taken
+    """int64 ``[p]``: index in the flattened ``[b, 3, h, w]`` of the level."""
+    values: Tensor
+    """Raw ``[p, 5 + classes]``."""
+    boxes: Tensor
+    """Predicted x1, y1, x2, y2 in pixels ``[p, 4]``."""
 
 
 class YOLOv7(Detector):
@@ -391,14 +372,15 @@ class YOLOv7(Detector):
         """``box`` (CIoU), ``objectness`` and ``classes`` (binary cross entropy), as the module's text says."""
         maps = [to_float32(level).unflatten(1, (3, 5 + self.classes)) for level in raw["maps"]]
         levels = [self._candidates(i, level, targets) for i, level in enumerate(maps)]
-        taken = self._assign(levels, maps, targets)
+        assigned = _assigned_objects(levels, targets)
         truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
         sums = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "classes")}
-        parts = zip(levels, maps, taken.split(levels[0].places.shape[1], 1), self.strides, LEVEL_WEIGHTS, strict=True)
-        for level, values, own, stride, weight in parts:
-            objects, candidates = own.nonzero(as_tuple=True)
-            chosen, places = level.values[objects, candidates], level.places[objects, candidates]
-            overlaps = box_iou(level.boxes[objects, candidates], truth[objects], "ciou")
+        for level, objects, values, stride, weight in zip(
+            levels, assigned, maps, self.strides, LEVEL_WEIGHTS, strict=True
+        ):
+            own = objects >= 0
+            objects, chosen, places = objects[own], level.values[own], level.places[own]
+            overlaps = box_iou(level.boxes[own], truth[objects], "ciou")
             count = max(count_over_batch(len(objects)), 1)
             sums["box"] = sums["box"] + (1 - overlaps).sum() / count
             goal = F.one_hot(labels[objects], self.classes).to(chosen.dtype)
@@ -407,7 +389,7 @@ class YOLOv7(Detector):
 
             objectness = values[:, :, 4]
             wanted = torch.zeros_like(objectness).flatten()
-            wanted[places] = overlaps.detach().clamp(min=0)
+            wanted[places] = overlaps.detach().clamp(min=0)[_last_of_each(places, len(wanted))]
             centers, _ = anchor_points([objectness], [stride], 0.5)
             learned = ~in_ignored(centers * stride, targets)[:, None].expand(-1, 3, -1).reshape(-1)
             learned[places] = True
@@ -432,42 +414,56 @@ class YOLOv7(Detector):
         fits = torch.maximum(ratios, 1 / ratios).amax(-1) < ANCHOR_FACTOR  # [o, 3]
 
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-        cells = centers.floor().clamp(min=0).minimum(centers.new_tensor([w - 1, h - 1]))
-        steps = torch.where(centers - cells < 0.5, -1.0, 1.0)
-        still = torch.zeros_like(steps[:, 0])
-        offsets = torch.stack([still, still, steps[:, 0], still, still, steps[:, 1]], -1).reshape(-1, 3, 2)
-        around = (cells[:, None] + offsets).long()  # [o, 3, 2]
-        x, y = around.unbind(-1)
-        exists = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-        x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
+        ends = centers.new_tensor([w, h])
+        left = (centers % 1 < 0.5) & (centers > 1)  # [o, 2]: the neighbor at the left, and the one above
+        right = ((ends - centers) % 1 < 0.5) & (ends - centers > 1)
+        near = torch.cat([torch.ones_like(left[:, :1]), left, right], 1)  # [o, 5]
+        steps = centers.new_tensor([[0, 0], [-0.5, 0], [0, -0.5], [0.5, 0], [0, 0.5]])
 
-        which = torch.arange(3, device=boxes.device)[:, None]  # anchors by cells
-        image, x, y = images[:, None, None], x[:, None], y[:, None]
-        picked = values[image, which, :, y, x]  # [o, 3, 3, 5 + classes]
-        corners = torch.stack([x, y], -1) - 0.5
-        predicted = cxcywh_to_xyxy(_boxes(picked[..., :4].sigmoid(), corners, anchors[:, None], stride))
-        places = ((image * 3 + which) * h + y) * w + x
-        usable = fits[:, :, None] & exists[:, None]
-        return Candidates(picked.flatten(1, 2), predicted.flatten(1, 2), places.flatten(1, 2), usable.flatten(1, 2))
+        # in the official order, which decides between equals: by step, by anchor, by object; then by image
+        step, which, objects = (near.T[:, None] & fits.T[None]).nonzero(as_tuple=True)
+        order = images[objects].argsort(stable=True)
+        step, which, objects = step[order], which[order], objects[order]
+        # a center on the border of two cells is right of none: the step to the right ends in its own cell once more
+        cells = (centers[objects] + steps[step]).floor().clamp(min=0).minimum(ends - 1).long()
+        image, (x, y) = images[objects], cells.unbind(-1)
+        picked = values[image, which, :, y, x]  # [p, 5 + classes]
+        predicted = cxcywh_to_xyxy(_boxes(picked[:, :4].sigmoid(), cells - 0.5, anchors[which], stride))
+        return Candidates(image, ((image * 3 + which) * h + y) * w + x, picked, predicted)
 
-    @torch.no_grad()
-    def _assign(self, levels: Sequence[Candidates], maps: Sequence[Tensor], targets: Targets) -> Tensor:
-        """Which candidates of all levels, side by side, learn their object: bool ``[o, 3 * c]``."""
-        truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
-        values, boxes, usable = (
-            torch.cat([getattr(level, name) for level in levels], 1) for name in ("values", "boxes", "usable")
-        )
-        sizes = [level[:, :, 0].numel() for level in maps]
-        starts = itertools.accumulate(sizes[:-1], initial=0)
-        slots = torch.cat([level.places + start for level, start in zip(levels, starts, strict=True)], 1)
-        overlaps = box_iou(boxes, truth[:, None])
-        # the score is the root of objectness times class, as SimOTA has it
-        log_score = (F.logsigmoid(values[..., 4:5]) + F.logsigmoid(values[..., 5:])) / 2
-        log_rest = (-torch.expm1(log_score)).log().clamp(min=-100)
-        true = F.one_hot(labels, self.classes)[:, None]
-        entropy = -torch.where(true > 0, log_score.clamp(min=-100), log_rest).sum(-1)
-        costs = entropy - 3 * (overlaps + 1e-8).log()
-        return dynamic_choice(costs, overlaps, slots, usable, sum(sizes))
+
+@torch.no_grad()
+def _assigned_objects(levels: Sequence[Candidates], targets: Targets) -> list[Tensor]:
+    """For each level, the object that every candidate learns, int64 ``[p]``: index into the objects of all images, or
+    -1.
+    """
+    images, values, boxes = (
+        torch.cat([getattr(level, name) for level in levels]) for name in ("images", "values", "boxes")
+    )
+    counts = torch.bincount(images, minlength=len(targets))
+    order = images.argsort(stable=True)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[images[order]]
+    most = int(counts.max()) if len(images) else 0
+
+    def by_image(rows: Tensor) -> Tensor:
+        """``rows`` ``[p, ...]`` as ``[b, n, ...]``."""
+        padded = rows.new_zeros(len(targets), most, *rows.shape[1:])
+        padded[images, place] = rows
+        return padded
+
+    exists = by_image(torch.ones_like(images, dtype=torch.bool))
+    padded = by_image(values)
+    taken = anchor_ota(by_image(boxes), padded[..., 5:], padded[..., 4:5], exists, targets).objects[images, place]
+    objects = torch.tensor([0, *(len(labels) for labels in targets.labels)], device=images.device).cumsum(0)
+    taken = torch.where(taken >= 0, taken + objects[images], -1)
+    return list(taken.split([len(level.images) for level in levels]))
+
+
+def _last_of_each(places: Tensor, count: int) -> Tensor:
+    """For each of ``places`` ``[p]`` (0 to ``count - 1``), the last index at which its value stands, ``[p]``."""
+    index = torch.arange(len(places), device=places.device)
+    return index.new_zeros(count).scatter_reduce_(0, places, index, "amax", include_self=False)[places]
 
 
 def _boxes(values: Tensor, corners: Tensor, anchors: Tensor, stride: int) -> Tensor:

@@ -20,7 +20,7 @@ from zoo.images import Preprocess
 from zoo.layers import SPP, ConvBNAct, Focus, SkippableBlock, set_batch_norms
 from zoo.learning.assign_ota import sim_ota
 from zoo.learning.batch_share import count_over_batch
-from zoo.learning.losses import box_iou, in_ignored, zero_if_finite
+from zoo.learning.losses import box_iou, in_ignored, to_float32, zero_if_finite
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
@@ -222,7 +222,7 @@ class YOLOX(Detector):
         Cells are assigned by SimOTA; the target score of the true class is the IoU of the predicted box. All losses are
         sums divided by the number of positive cells, at least 1.
         """
-        maps = {name: [level.float() for level in levels] for name, levels in raw.items()}
+        maps = {name: [to_float32(level) for level in levels] for name, levels in raw.items()}
         corners, cell = anchor_points(maps["boxes"], self.strides, 0.0)
         offsets, objectness, logits = (flatten_levels(maps[name]) for name in ("boxes", "objectness", "classes"))
         boxes = cxcywh_to_xyxy(_in_pixels(offsets, corners, cell))

@@ -1,9 +1,9 @@
 """Assignment of cells to objects by cost: SimOTA and AlignedOTA, the simplified forms of OTA.
 
-A cell is a candidate if it is near an object of its image. An object takes its k cheapest candidates, k being the sum
-of its best IoUs (dynamic k), and a cell that several objects take is assigned the one it is cheapest for. Objects and
-cells of several images are processed at once, without gradients. The result does not depend on the device: of equal
-costs the lower index comes first.
+A cell (or an anchor of a cell) is a candidate if it is near an object of its image. An object takes its k cheapest
+candidates, k being the sum of its best IoUs (dynamic k), and a cell that several objects take is assigned the one it is
+cheapest for. Objects and cells of several images are processed at once, without gradients. The result does not depend
+on the device: of equal costs the lower index comes first.
 """
 
 from __future__ import annotations
@@ -125,14 +125,34 @@ def sim_ota(
     def costs(images: slice, truth: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         near = _near(centers, (truth[..., :2] + truth[..., 2:]) / 2, 1.5 * strides) & valid[..., None]
         overlaps = iou_pairwise(truth, boxes[images])
-        log_score = (F.logsigmoid(to_float32(logits[images])) + F.logsigmoid(to_float32(objectness[images]))) / 2
-        # a score that rounds to 1 would give the logarithm of 0
-        log_rest = (-torch.expm1(log_score)).log().clamp(min=-100)
-        cost = _of_classes(log_rest - log_score.clamp(min=-100), labels) - log_rest.sum(-1)[:, None]
-        cost -= 3 * (overlaps + 1e-8).log()
+        cost = _root_score_entropy(logits[images], objectness[images], labels) - 3 * (overlaps + 1e-8).log()
         return cost.add_(~near, alpha=FAR), overlaps, near.any(1)
 
     return _assign(costs, targets, len(centers), centers.device, False)
+
+
+@torch.no_grad()
+def anchor_ota(boxes: Tensor, logits: Tensor, objectness: Tensor, exists: Tensor, targets: Targets) -> Assignment:
+    """YOLOv7's SimOTA among candidate anchors: every object may take every candidate of its image.
+
+    ``boxes`` ``[b, n, 4]`` are predicted, in pixels, class ``logits`` ``[b, n, c]`` and ``objectness`` logits
+    ``[b, n, 1]``; ``exists`` ``[b, n]`` marks the candidates. The cost is SimOTA's.
+    """
+
+    def costs(images: slice, truth: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        overlaps = iou_pairwise(truth, boxes[images])
+        cost = _root_score_entropy(logits[images], objectness[images], labels) - 3 * (overlaps + 1e-8).log()
+        return cost, overlaps, exists[images]
+
+    return _assign(costs, targets, exists.shape[1], exists.device, False)
+
+
+def _root_score_entropy(logits: Tensor, objectness: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross entropy ``[b, m, n]`` of the scores (root of objectness times class) to each object's class."""
+    log_score = (F.logsigmoid(to_float32(logits)) + F.logsigmoid(to_float32(objectness))) / 2
+    # a score that rounds to 1 would give the logarithm of 0
+    log_rest = (-torch.expm1(log_score)).log().clamp(min=-100)
+    return _of_classes(log_rest - log_score.clamp(min=-100), labels) - log_rest.sum(-1)[:, None]
 
 
 def _assign(costs: Costs, targets: Targets, cells: int, device: torch.device, one_to_one: bool) -> Assignment:

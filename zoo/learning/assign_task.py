@@ -1,7 +1,7 @@
 """Task-aligned assignment of cells to objects (TOOD, Feng et al. 2021).
 
-A cell's alignment with an object is ``score ** alpha * iou ** beta``: its score of the object's class and the IoU of
-its box with the object's. An object is assigned the best aligned of the cells inside it.
+A cell's alignment with an object is ``score ** alpha * overlap ** beta``: its score of the object's class and the CIoU
+(at least 0) of its box with the object's. An object is assigned the best aligned of the cells inside it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.learning.assign_ota import one_to_one_assignment, topk_smallest
+from zoo.learning.assign_ota import topk_smallest
 from zoo.learning.losses import box_iou, to_float32
 from zoo.learning.targets import Targets
+
+ALIGNMENT_EPS = 1e-9
+"""Added to an object's best alignment where the others are divided by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class TaskAssignment:
     qualities: Tensor
     """``[b, n]``, 0..1: target score of the object's class; 0 in the background.
 
-    An object's best aligned cell has the largest IoU of its cells, the others less in proportion to their alignment.
+    An object's best aligned cell has the largest overlap of its cells, the others less in proportion to their
+    alignment; where even the best alignment is not far above ``ALIGNMENT_EPS``, all have less.
     """
 
 
@@ -37,16 +41,20 @@ class TaskAlignedAssigner:
     """Cells an object may be assigned."""
     alpha: float = 0.5
     beta: float = 6.0
-    one_to_one: bool = False
-    """Assign one cell to each object, pairs in order of decreasing alignment; ``topk`` is not used."""
-    least_px: float = 0.0
-    """Shorter sides count as this long (pixels) to find the cells inside an object, so that tiny ones have some."""
+    kept: int | None = None
+    """Of the cells that an object has after conflicts are resolved, only so many of the best aligned stay (None: all).
+    With 1 the assignment is one-to-one."""
+    small_px: float = 8.0
+    """Sides below this (pixels) count as ``small_as_px`` to find the cells inside an object, so that tiny ones have
+    some."""
+    small_as_px: float = 16.0
 
     @torch.no_grad()
     def __call__(self, scores: Tensor, boxes: Tensor, centers: Tensor, targets: Targets) -> TaskAssignment:
         """From ``scores`` ``[b, n, classes]`` in 0..1, ``boxes`` ``[b, n, 4]`` and ``centers`` ``[n, 2]`` in pixels.
 
-        A cell chosen by several objects keeps the one it overlaps most. Ties go to the first object or cell.
+        A cell chosen by several objects goes to the one it overlaps most, of all objects it is inside of. Ties go to
+        the first object or cell.
         """
         b, n, _ = scores.shape
         truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
@@ -54,41 +62,42 @@ class TaskAlignedAssigner:
         images = torch.arange(b, device=truth.device).repeat_interleave(counts, output_size=len(labels))
         within = self._within(truth, centers)
         objects, cells = within.nonzero(as_tuple=True)
-        overlaps = box_iou(to_float32(boxes[images[objects], cells]), truth[objects])
+        overlaps = box_iou(to_float32(boxes[images[objects], cells]), truth[objects], "ciou").clamp(min=0)
         chosen_scores = to_float32(scores[images[objects], cells, labels[objects]])
         alignments = chosen_scores.pow(self.alpha) * overlaps.pow(self.beta)
 
         slots = images[objects] * n + cells
-        if self.one_to_one:
-            places = torch.cat([torch.arange(count, device=truth.device) for count in map(len, targets.labels)])
-            at = (images[objects], places[objects], cells)
-            costs = alignments.new_full((b, max(map(len, targets.labels)), n), torch.inf)
-            costs[at] = -alignments
-            chosen = one_to_one_assignment(costs)[at] if costs.numel() else torch.zeros_like(cells, dtype=torch.bool)
-        else:
-            table = alignments.new_full(within.shape, -1.0)
-            table[objects, cells] = alignments
-            chosen = largest(table, self.topk)[objects, cells]
-            rivals = overlaps.masked_fill(~chosen, -torch.inf)
-            chosen &= best_of(slots, rivals, objects, b * n)
+        chosen = self._best(alignments, objects, cells, within.shape, self.topk)
+        takers = torch.zeros(b * n, dtype=torch.int64, device=truth.device).scatter_add_(0, slots, chosen.long())
+        chosen = torch.where(takers[slots] > 1, best_of(slots, overlaps, objects, b * n), chosen)
+        if self.kept is not None:
+            left = alignments.masked_fill(~chosen, -1.0)
+            chosen &= self._best(left, objects, cells, within.shape, self.kept)
         objects, slots, overlaps, alignments = (x[chosen] for x in (objects, slots, overlaps, alignments))
 
         most_aligned, most_overlap = (
             x.new_zeros(len(truth)).scatter_reduce(0, objects, x, "amax") for x in (alignments, overlaps)
         )
-        shares = alignments / most_aligned[objects].clamp(min=torch.finfo(alignments.dtype).tiny)
+        shares = alignments / (most_aligned[objects] + ALIGNMENT_EPS)
         assigned = torch.full((b * n,), -1, dtype=torch.int64, device=truth.device)
         assigned[slots] = objects
         qualities = alignments.new_zeros(b * n)
         qualities[slots] = shares * most_overlap[objects]
         return TaskAssignment(assigned.reshape(b, n), qualities.reshape(b, n))
 
+    @staticmethod
+    def _best(alignments: Tensor, objects: Tensor, cells: Tensor, shape: torch.Size, count: int) -> Tensor:
+        """Mask ``[p]`` of the ``count`` best aligned pairs of each object; negative alignments are left out."""
+        table = alignments.new_full(shape, -1.0)
+        table[objects, cells] = alignments
+        return largest(table, count)[objects, cells]
+
     def _within(self, truth: Tensor, centers: Tensor) -> Tensor:
         """Mask ``[m, n]`` of the ``centers`` ``[n, 2]`` strictly inside the (extended) boxes ``truth`` ``[m, 4]``."""
         middle, half = (truth[:, :2] + truth[:, 2:]) / 2, (truth[:, 2:] - truth[:, :2]) / 2
-        short = half * 2 < self.least_px
-        low = torch.where(short, middle - self.least_px / 2, truth[:, :2])
-        high = torch.where(short, middle + self.least_px / 2, truth[:, 2:])
+        short = half * 2 < self.small_px
+        low = torch.where(short, middle - self.small_as_px / 2, truth[:, :2])
+        high = torch.where(short, middle + self.small_as_px / 2, truth[:, 2:])
         x, y = to_float32(centers).unbind(-1)
         return (x > low[:, :1]) & (x < high[:, :1]) & (y > low[:, 1:]) & (y < high[:, 1:])
 

@@ -76,7 +76,7 @@ def read_foreign(path: str | Path) -> ForeignCheckpoint:
         raise BadInput(one_line(f"{path}: damaged, or not what it claims to be ({reason})")) from error
 
 
-def check_finite(tensors: dict[str, torch.Tensor], except_for: Container[str] = ()) -> None:
+def check_finite(tensors: Mapping[str, torch.Tensor], except_for: Container[str] = ()) -> None:
     """Refuse NaN, and infinity in tensors whose name is not in ``except_for``; the error names the first one."""
     for name, tensor in tensors.items():
         if not (tensor.is_floating_point() or tensor.is_complex()):

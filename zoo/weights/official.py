@@ -53,9 +53,11 @@ def import_official(
     try:
         if checkpoint.source == "(top level)" and str(checkpoint.facts.get(KEY, "")).startswith("{"):
             raise BadInput("it is one of this workbench's checkpoints already: use it as it is")
-        family, recipe = _recipe_of(checkpoint, family_name, architecture, names)
+        known = _family_of(checkpoint.tensors, SEARCHED if architecture is not None else family_name)
+        tensors = {known.from_alias(name): value for name, value in checkpoint.tensors.items()}
+        family, recipe = _recipe_of(tensors, family_name, architecture, names)
         detector = build_recipe(recipe)
-        load_official(detector, checkpoint.tensors)
+        load_official(detector, tensors)
     except BadInput as error:
         raise BadInput(f"{str(path)!r}: {error}") from error
     licence = weights_licence(family.name)
@@ -76,13 +78,12 @@ def import_official(
 
 
 def _recipe_of(
-    checkpoint: ForeignCheckpoint,
+    tensors: Mapping[str, Tensor],
     family_name: str | None,
     architecture: Architecture | None,
     names: Sequence[str] | None,
 ) -> tuple[Family, Recipe]:
-    """The family and the recipe that a checkpoint's tensors fit; checked on the meta device, before memory is used."""
-    tensors = checkpoint.tensors
+    """The family and the recipe that official tensors fit; checked on the meta device, before memory is used."""
     family, model, classes = identify(tensors, SEARCHED if architecture is not None else family_name)
     if names is not None and len(names) != classes:
         raise BadInput(f"it has {classes} classes, and {len(names)} names were given for them")

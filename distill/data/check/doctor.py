@@ -19,7 +19,6 @@ from distill.data.check.splits_check import check_splits
 from distill.data.formats import readers
 from distill.data.formats.findings import Finding, FindingLog, quoted
 from distill.data.formats.image_headers import map_in_threads
-from distill.data.formats.paths import DataFiles
 from distill.data.formats.raw import RawAnnotations
 from distill.data.formats.rules import RULES, SEVERITIES
 from zoo.images import SUFFIXES
@@ -167,7 +166,7 @@ def _unlisted_images(split: Split, everywhere: list[RawAnnotations], notes: Find
     raw = split.raw
     if raw.source.form == "yolo":
         return  # there the folder is the list
-    data_files = DataFiles(raw.source.root)
+    data_files = raw.source.data_files()
     folders = {file.parent for file in raw.files if file is not None}
     listed = {file for other in everywhere for file in other.files}
     earlier = everywhere[: everywhere.index(raw)]

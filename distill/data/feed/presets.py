@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from distill.data.feed.augmentation import Augmentation
+from distill.data.feed.augmentation import Augmentation, RandomAugmentation
 from distill.data.feed.augmentations import AUGMENTATIONS
 from distill.data.feed.augmentations.affine import Affine
 from distill.data.feed.augmentations.color import ColorJitter
@@ -68,6 +69,23 @@ class Preset:
         """The preset without some augmentations."""
         return replace(self, augmentations={n: a for n, a in self.augmentations.items() if n not in names})
 
+    def changed(self, changes: Mapping[str, float]) -> Preset:
+        """The preset with other probabilities (``flip``, ``mosaic``, ``mixup``) and strengths (``hue``, ``saturation``,
+        ``value``); an augmentation that it does not have is added with its usual settings.
+        """
+        augmentations = dict(self.augmentations)
+        for name, value in changes.items():
+            if name in USUAL:
+                chance = augmentations.get(name)
+                own = chance if isinstance(chance, RandomAugmentation) else USUAL[name]
+                augmentations[name] = replace(own, probability=value)
+            else:
+                jitter = augmentations.get("color")
+                own_jitter = jitter if isinstance(jitter, ColorJitter) else ColorJitter("gain", 0.0, 0.0, 0.0)
+                strength: dict[str, Any] = {name: value}
+                augmentations["color"] = replace(own_jitter, **strength)
+        return replace(self, augmentations={name: a for name, a in augmentations.items() if not _never(a)})
+
     def with_sizes(self, share: float) -> Preset:
         """The preset with input sizes up to ``share`` of the input's side smaller or larger; 0 for one size."""
         if not 0 <= share < 1:
@@ -84,6 +102,17 @@ class Preset:
         high = math.floor(self.sizes.high * input_px / STRIDE_PX)
         others = [STRIDE_PX * n for n in range(max(low, 1), high + 1) if STRIDE_PX * n != input_px]
         return tuple(sorted([*others, *[input_px] * self.sizes.native]))
+
+
+USUAL: dict[str, RandomAugmentation] = {
+    "flip": Flip(0.5), "mosaic": Mosaic(0.5, Affine(0, (0.5, 1.5), 0, 0.1)), "mixup": Mixup(0.15),
+}  # fmt: skip
+"""What is added to a preset without it, before its probability is set."""
+
+
+def _never(augmentation: Augmentation) -> bool:
+    """Whether it changes no image."""
+    return isinstance(augmentation, RandomAugmentation) and augmentation.probability == 0
 
 
 PRESETS: dict[str, Preset] = {

@@ -39,7 +39,7 @@ def find(path: Path) -> list[Source]:
 def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
     """What the JSON file says."""
     file, notes = source.file, FindingLog(source.name)
-    if file.is_file() and not DataFiles(source.root).is_inside(file):
+    if file.is_file() and not source.data_files().is_inside(file):
         raise BadInput(f"{file}: a link that leaves the folder {source.root}; give the file itself")
     log(f"reading {file.name}")
     lists = _Lists(notes)
@@ -164,7 +164,7 @@ def _annotation_text(entry: Any) -> str:
 
 
 def _raw_annotations(source: Source, lists: _Lists, log: Callable[[str], None]) -> RawAnnotations:
-    data_files, notes = DataFiles(source.root), lists.notes
+    data_files, notes = source.data_files(), lists.notes
     files = []
     for name in lists.image_names:
         file = _image_file(data_files, source.images, name)

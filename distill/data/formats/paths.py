@@ -1,7 +1,8 @@
 """Paths and text files of a data set, which may be hostile.
 
-A path is followed only if its target, symbolic links resolved, is inside the root and a regular file. Folders are
-listed once and cached, so that checking a hundred thousand paths costs a few listings.
+A path is followed only if its target, symbolic links resolved, is inside one of the roots and a regular file. Roots are
+what the user named: the data's folder, and folders that the file they gave names. Folders are listed once and cached,
+so that checking a hundred thousand paths costs a few listings.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ MISSING = "missing"
 
 
 class DataFiles:
-    """The files below ``root``, by paths relative to any folder in it."""
+    """The files below ``roots``, by paths relative to any folder in them."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.realpath(root))
-        self._prefix = str(self.root).rstrip(os.sep) + os.sep
+    def __init__(self, *roots: Path) -> None:
+        self._roots = tuple(dict.fromkeys(os.path.realpath(root) for root in roots))
+        self._prefixes = tuple(root.rstrip(os.sep) + os.sep for root in self._roots)
         self._listed: dict[str, tuple[str, dict[str, bool]] | str] = {}
 
     def is_inside(self, path: str | Path) -> bool:
-        """Whether ``path``, links resolved, is the root or below it."""
+        """Whether ``path``, links resolved, is a root or below one."""
         real = os.path.realpath(path)
-        return real == str(self.root) or real.startswith(self._prefix)
+        return real in self._roots or real.startswith(self._prefixes)
 
     def find(self, folder: Path, name: str) -> Path | str:
         """The regular file ``name`` below ``folder`` (or an absolute one), or ``OUTSIDE``, or ``MISSING``."""

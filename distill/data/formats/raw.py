@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill.data.formats.findings import Finding
+from distill.data.formats.paths import DataFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,19 @@ class Source:
     name: str
     """``train``, ``val``, ``test``, or empty where no name says which."""
     root: Path
-    """The folder that no path may leave; resolved, without symbolic links."""
+    """The data's folder; resolved, without symbolic links."""
     file: Path
     """The annotation file, or what lists the split."""
     images: tuple[Path, ...] = ()
     """Folders in which images are looked for, in this order."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What else the format needs."""
+    named: tuple[Path, ...] = ()
+    """Folders outside of ``root`` that the file which the user gave names."""
+
+    def data_files(self) -> DataFiles:
+        """The files that annotations may refer to: those below ``root`` and ``named``."""
+        return DataFiles(self.root, *self.named)
 
 
 @dataclass(frozen=True, slots=True)

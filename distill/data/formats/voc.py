@@ -55,7 +55,7 @@ def find(path: Path) -> list[Source]:
 
 def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
     """What the XML files of a split say; the classes are those of the whole data set, sorted by name."""
-    notes, data_files = FindingLog(source.name), DataFiles(source.root)
+    notes, data_files = FindingLog(source.name), source.data_files()
     folder: Path = source.settings["xml"]
     stems = _stems(source, data_files)
     # every file is read, since no split has all the classes

@@ -46,24 +46,69 @@ def find(path: Path) -> list[Source]:
 
 def _sources(file: Path) -> list[Source]:
     data = read_yaml(file)
-    root = file.parent.resolve()
-    data_files = DataFiles(root)
     names = _names(data, file)
-    base = _inside(data_files, root, data.get("path") or ".", "path", file)
-    settings = {"names": names, "pose": "kpt_shape" in data}
-    sources = []
+    splits = {}
     for split in ("train", "val", "test"):
         value = data.get(split, data.get("valid") if split == "val" else None)
-        if value in (None, "", []):
-            continue
-        parts = value if isinstance(value, list) else [value]
-        listed = tuple(_inside(data_files, base, part, split, file) for part in parts)
-        sources.append(Source("yolo", split, root, file, listed, settings))
-    if not sources:
+        if value not in (None, "", []):
+            splits[split] = [_path(part, split, file) for part in (value if isinstance(value, list) else [value])]
+    if not splits:
         raise BadInput(
             f"{file}: names no split; it needs 'train: images/train' and 'val: images/val', relative to its own folder"
         )
+    root = _root(data.get("path"), [part for parts in splits.values() for part in parts], file)
+    settings = {"names": names, "pose": "kpt_shape" in data}
+    sources = []
+    for split, parts in splits.items():
+        listed = tuple(_followed(root, part) for part in parts)
+        if split == "test" and not any(path.exists() for path in listed):
+            continue  # exported descriptions name a test split that was left out
+        named = tuple(Path(os.path.realpath(place)) for path in listed for place in _folders_of(path))
+        for place in named:
+            if Path.home().is_relative_to(place):
+                raise BadInput(f"{file}: {split} is {str(place)!r}, which holds far more than pictures: name theirs")
+        sources.append(Source("yolo", split, root, file, listed, settings, named))
+    if not sources:
+        raise BadInput(f"{file}: {splits['test'][0]!r}, its only split, is not there")
     return sources
+
+
+def _root(value: Any, parts: list[str], file: Path) -> Path:
+    """The folder that the paths of the splits are relative to: ``path``, itself relative to the file's own folder.
+
+    Where ``path`` is not there, as in a description that was moved, and the splits are beside the file, its own folder.
+    """
+    own = file.parent.resolve()
+    if value in (None, ""):
+        return own
+    root = own / _path(value, "path", file)
+    if root.is_dir():
+        return root.resolve()
+    if any(Path(part).parts and _followed(own, part).exists() for part in parts):
+        return own
+    raise BadInput(f"{file}: path {quoted(value)} is {str(root)!r}, and there is none: correct it or leave it out")
+
+
+def _followed(root: Path, part: str) -> Path:
+    """The folder or list of a split. Roboflow writes ../train/images and means train/images."""
+    if Path(part).parts[:1] == ("..",):
+        near = root.joinpath(*[step for step in Path(part).parts if step != ".."])
+        if near.exists():
+            return near
+    return root / part
+
+
+def _folders_of(listed: Path) -> tuple[Path, ...]:
+    """The folders of a split's images and of its labels, or the one with its list; none if there is neither."""
+    if listed.is_dir():
+        return listed, _label_folder(listed)
+    return (listed.parent,) if listed.is_file() else ()
+
+
+def _path(value: Any, key: str, file: Path) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise BadInput(f"{file}: {key} is {quoted(value)}; it must be a path, such as images/train")
+    return value.replace("\\", "/")
 
 
 def _names(data: dict[str, Any], file: Path) -> list[str]:
@@ -82,24 +127,6 @@ def _names(data: dict[str, Any], file: Path) -> list[str]:
     if nc is not None and nc != len(names):
         raise BadInput(f"{file}: nc is {quoted(nc)} but there are {len(names)} names; both must agree")
     return [str(name) for name in names]
-
-
-def _inside(data_files: DataFiles, base: Path, value: Any, key: str, file: Path) -> Path:
-    """The folder or file that ``value`` names, relative to ``base``; it must be inside the data's folder."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise BadInput(f"{file}: {key} is {quoted(value)}; it must be a path relative to this file's folder")
-    path = base / value.replace("\\", "/")
-    if data_files.is_inside(path):
-        return path
-    # Roboflow writes ../train/images and means train/images
-    parts = Path(value.replace("\\", "/")).parts
-    near = base.joinpath(*[part for part in parts if part != ".."])
-    if parts[0] == ".." and near.exists() and data_files.is_inside(near):
-        return near
-    raise BadInput(
-        f"{file}: {key} {quoted(value)} leaves the folder {data_files.root}; "
-        "put this file into the data's folder and write paths relative to it"
-    )
 
 
 def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawAnnotations:
@@ -144,7 +171,7 @@ def _without_repeats(listed: list[ListedImage], notes: FindingLog) -> list[Liste
 
 def _listed_images(source: Source, notes: FindingLog) -> list[ListedImage]:
     """The images of a split in order."""
-    data_files = DataFiles(source.root)
+    data_files = source.data_files()
     images: list[ListedImage] = []
     for listed in source.images:
         if listed.is_dir():

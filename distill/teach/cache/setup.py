@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from distill.data.dataset import DataSet
-from distill.data.feed.presets import find_preset
 from distill.data.feed.views import Views
 from distill.teach.cache.cost_estimate import describe_cost, teacher_views
 from distill.teach.cache.store import DEFAULT_GB, CacheContents, TeacherCache
@@ -126,7 +125,7 @@ def check_cache(recipe: TrainRecipe, folder: str | None, budget_gb: float | None
 
 def views_of(recipe: TrainRecipe, images: int, seed: int, input_px: int) -> Views:
     """The views that the loader shows in a run by ``recipe``."""
-    preset = find_preset(recipe.augmentation).with_sizes(recipe.multi_scale)
+    preset = recipe.preset()
     return Views(recipe.views, images, recipe.batch, seed, preset, input_px)
 
 

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.devices.calibration.fit import HeldOutNetwork, fit_calibration
-from nas.devices.calibration.journal import Journal
-from nas.devices.calibration.measure import measure_networks
+from nas.devices.calibration.journal import Journal, Visit
+from nas.devices.calibration.measure import TURN_RUNS, measure_networks
 from nas.devices.calibration.networks import DESIGN, CalibrationNetwork, Design, designed_networks
 from nas.devices.hardware import cpus
+from nas.devices.measured.exchange_file import MeasurementSet, write_exchange
+from nas.devices.measured.here import device_here, runtime_here, today, tool
+from nas.devices.measured.measurement import Measurement, Protocol
 from nas.devices.noise import NoiseWatch
 from nas.devices.runtimes.runtime import Target
 from nas.devices.session import runtime_text
@@ -32,6 +35,7 @@ from workbench.tables import Result
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
 
+STATISTIC = "fastest of the medians of several visits"
 MEASURING_SHARE = 0.85
 """Share of the time for measuring; the rest is for the fit."""
 
@@ -161,7 +165,7 @@ def calibrate(
         fit = fit_calibration(networks, journal, target, design, minutes)
         profile = fit.to_profile(target, name, request.command)
         path = folder / f"{name}.yaml"
-        _write_measurements(data, networks, journal)
+        _write_measurements(data, networks, journal, target)
         write_atomic(path, profile.to_yaml())
         # Finished: the next calibration starts from the beginning.
         journal.path.unlink()
@@ -177,8 +181,10 @@ def calibrate(
     )
 
 
-def _write_measurements(data: Path, networks: Sequence[CalibrationNetwork], journal: Journal) -> None:
-    """Write ``latency.csv`` and ``graphs.jsonl.gz``, as ``nas devices fit`` reads them."""
+def _write_measurements(
+    data: Path, networks: Sequence[CalibrationNetwork], journal: Journal, target: Target
+) -> None:
+    """Write ``latency.csv`` and ``graphs.jsonl.gz``, and ``measurements.jsonl.gz`` to be sent to others."""
     times = journal.times_ms()
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -192,3 +198,24 @@ def _write_measurements(data: Path, networks: Sequence[CalibrationNetwork], jour
             graphs.append(json.dumps(made.graph.to_json() | {"name": network.name}))
     write_atomic(data / "graphs.jsonl.gz", gzip.compress(("\n".join(graphs) + "\n").encode(), mtime=0))
     write_atomic(data / "latency.csv", text.getvalue())
+    write_exchange(data / "measurements.jsonl.gz", _measurements(networks, journal, target))
+
+
+def _measurements(networks: Sequence[CalibrationNetwork], journal: Journal, target: Target) -> MeasurementSet:
+    """The measured networks in the form in which measurements are exchanged; a round is a visit."""
+    visits: dict[str, list[Visit]] = {}
+    for visit in journal.visits:
+        visits.setdefault(visit.network, []).append(visit)
+    found = MeasurementSet()
+    device, runtime = device_here(target), runtime_here(target)
+    for network in sorted((n for n in networks if n.name in visits), key=lambda n: n.name):
+        made, own = network.make(), visits[network.name]
+        protocol = Protocol(STATISTIC, host_work=False, decoding=False, repeats=TURN_RUNS, rounds=len(own))
+        measurement = Measurement(
+            network=found.add_graph(made.graph), name=network.name, ms=min(visit.ms for visit in own),
+            input_px=made.size, family=network.kind, device=device, runtime=runtime, protocol=protocol,
+            runs=sum(visit.runs for visit in own), rounds_ms=tuple(visit.ms for visit in own), date=today(),
+            tool=tool(),
+        )  # fmt: skip
+        found.rows.append(measurement)
+    return found

@@ -26,6 +26,8 @@ class MeasuredPrediction:
     """By a fit without the network's family, or by a finished profile."""
     fitted_ms: float | None = None
     """By the fit to all measurements."""
+    source: str = ""
+    """Who measured it, where the data say so."""
 
     @property
     def percent(self) -> float:
@@ -42,8 +44,9 @@ def network_prediction(
 ) -> MeasuredPrediction:
     """The prediction of one network beside its measurement."""
     return MeasuredPrediction(
-        network.name, network.family, network.input_px, network.has_attention, network.ms, predicted_ms, fitted_ms
-    )
+        network.name, network.family, network.input_px, network.has_attention, network.ms, predicted_ms, fitted_ms,
+        network.source,
+    )  # fmt: skip
 
 
 def op_predictions(
@@ -67,7 +70,8 @@ def op_predictions(
 def error_summary(predictions: Sequence[MeasuredPrediction]) -> dict[str, Any]:
     """Mean and median error, Kendall's tau, and mean error by family (absolute and signed).
 
-    Where some networks have attention and some have not, also without those that have.
+    Where some networks have attention and some have not, also without those that have; with several sources, also by
+    source.
     """
     measured = np.array([p.measured_ms for p in predictions])
     predicted = np.array([p.predicted_ms for p in predictions])
@@ -83,9 +87,12 @@ def error_summary(predictions: Sequence[MeasuredPrediction]) -> dict[str, Any]:
         summary["kendall_tau"] = round(float(kendall(predicted, measured)), 4)
     if is_mixed and len(set(measured[plain])) > 1 and len(set(predicted[plain])) > 1:
         summary["kendall_tau_without_attention"] = round(float(kendall(predicted[plain], measured[plain])), 4)
-    by_family = {name: percent[families == name] for name in dict.fromkeys(families.tolist())}
-    summary["mape_percent_by_family"] = {name: round(float(np.abs(p).mean()), 3) for name, p in by_family.items()}
-    summary["mean_percent_by_family"] = {name: round(float(p.mean()), 3) for name, p in by_family.items()}
+    groups = {"family": families.tolist(), "source": [p.source for p in predictions]}
+    for group, names in groups.items():
+        if group == "family" or len(set(names)) > 1:
+            parts = {name: percent[np.array(names) == name] for name in dict.fromkeys(names)}
+            summary[f"mape_percent_by_{group}"] = {n: round(float(np.abs(p).mean()), 3) for n, p in parts.items()}
+            summary[f"mean_percent_by_{group}"] = {n: round(float(p.mean()), 3) for n, p in parts.items()}
     return summary
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.devices.fit import Problem, Setting, fit_model, left_out, networks_problem
+from nas.devices.fit import ELEMENT_BYTES, Problem, Setting, fit_model, left_out, networks_problem
 from nas.devices.fitting.errors import MeasuredPrediction, error_summary, network_prediction, op_predictions
 from nas.devices.fitting.flops_line import flops_line
-from nas.devices.measured.networks import read_measured
+from nas.devices.measured.measurement import NOT_STATED
+from nas.devices.measured.networks import MeasuredNetwork
 from nas.devices.measured.op_table import select_rows
-from nas.devices.measured.ops import MeasuredOps, is_op_table, read_ops
+from nas.devices.measured.ops import MeasuredOps, read_ops
+from nas.devices.measured.read import Paths, read_points, the_op_table
+from nas.devices.measured.selection import Selection
 from nas.devices.model import LatencyModel
 from nas.devices.profile import DeviceProfile
 from nas.kendall import kendall
@@ -26,6 +30,7 @@ HELD_OUT = 0.2
 MOST_OPS = 10_000
 """Most rows of a table of ops in one fit, sampled at random; more do not change three dozen coefficients."""
 SEED = 0
+DEFAULT_PRECISION = "FP16"
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,22 @@ class ProfileDescription:
     """What a profile says of its device besides the fit; ``command`` made it."""
 
     name: str
-    hardware: str = "not stated"
-    runtime: str = "not stated"
-    precision: str = "FP16"
+    hardware: str = NOT_STATED
+    runtime: str = NOT_STATED
+    precision: str = ""
+    """One of ``ELEMENT_BYTES``; empty takes that of the measurements, or FP16."""
     batch: int = 1
     command: str = ""
+
+    def completed(self, points: Sequence[MeasuredNetwork]) -> ProfileDescription:
+        """The description with what it does not state taken from the measurements."""
+        first = points[0]
+        return replace(
+            self,
+            hardware=first.device or self.hardware if self.hardware == NOT_STATED else self.hardware,
+            runtime=first.runtime or self.runtime if self.runtime == NOT_STATED else self.runtime,
+            precision=self.precision or plain_precision(first.precision) or DEFAULT_PRECISION,
+        )
 
 
 @dataclass(frozen=True)
@@ -53,22 +69,28 @@ class _Fit:
 
 
 def fit_profile(
-    data: str | Path,
+    data: Paths,
     description: ProfileDescription,
     column: str | None = None,
     family_from: str | None = None,
     kind: str = "gpu",
     activations: str = "",
+    select: Selection | None = None,
 ) -> tuple[DeviceProfile, list[MeasuredPrediction]]:
-    """Fit a profile to a folder of networks or to a table of ops; the profile with its error, and all predictions.
+    """Fit a profile to measured networks or to a table of ops; the profile with its error, and all predictions.
 
     Networks are predicted by the fit to the other families, ops by the fit to the other 80 %. ``kind`` and
     ``activations`` are those of ``nas.devices.fit.Setting``.
     """
-    if is_op_table(data):
-        fit = _fit_ops(Path(data), Setting(kind, description.precision, activations, fixed_time=False))
+    table = the_op_table(data)
+    if table is not None:
+        description = replace(description, precision=description.precision or DEFAULT_PRECISION)
+        fit = _fit_ops(table, Setting(kind, description.precision, activations, fixed_time=False))
     else:
-        fit = _fit_networks(data, column, Setting(kind, description.precision, activations), family_from)
+        text, networks = read_points(data, column, family_from, select)
+        description = description.completed(networks)
+        text = f"column {text}" if networks[0].network == "" else text
+        fit = _fit_networks(text, networks, Setting(kind, description.precision, activations))
     profile = DeviceProfile(
         name=description.name,
         hardware=description.hardware,
@@ -86,8 +108,14 @@ def fit_profile(
     return profile, fit.predictions
 
 
-def _fit_networks(data: str | Path, column: str | None, setting: Setting, family_from: str | None) -> _Fit:
-    column, networks = read_measured(data, column, family_from)
+def plain_precision(text: str) -> str:
+    """A precision that the model knows from a text such as ``FP32 (default)``; empty if it names none."""
+    first = text.upper().split(" ")[0]
+    return first if first in ELEMENT_BYTES else ""
+
+
+def _fit_networks(text: str, networks: Sequence[MeasuredNetwork], setting: Setting) -> _Fit:
+    """``text`` says what was read."""
     families = [n.family for n in networks]
     count = len(set(families))
     if count < 2:
@@ -111,8 +139,8 @@ def _fit_networks(data: str | Path, column: str | None, setting: Setting, family
         "flops_line_kendall_tau": baseline.get("kendall_tau", 0.0),
     }
     fitted_on = (
-        f"{len(networks)} latencies of {len({n.name for n in networks})} networks of {count} families, column "
-        f"{column}; errors with each family left out"
+        f"{len(networks)} latencies of {len({n.name for n in networks})} networks of {count} families, "
+        f"{text}; errors with each family left out"
     )
     return _Fit(model, fixed_ms, len(networks), fitted_on, error, predictions)
 

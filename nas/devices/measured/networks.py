@@ -19,15 +19,31 @@ from workbench.errors import BadInput
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """One network with its latency."""
+    """One network with its latency; who measured it, where and how, as far as the data say so."""
 
     name: str
     family: str
     input_px: int
+    """Side of the input in pixels; of a rectangle, that of the square of the same area."""
     ms: float
+    """Milliseconds an image."""
     graph: Graph
     table: OpTable
     """The ops that can take time, without box decoding."""
+    source: str = ""
+    """Who measured or published it."""
+    protocol: str = ""
+    """How the time was taken, one line."""
+    host_work: bool | None = None
+    """Whether pre- and post-processing on the host is in the time; None where that is not stated."""
+    device: str = ""
+    runtime: str = ""
+    precision: str = ""
+    batch: int | None = 1
+    network: str = ""
+    """Hash of the network; empty where it was not computed."""
+    repeats: int = 1
+    """Measurements of which ``ms`` is the median."""
 
     @property
     def has_attention(self) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.study.subruns import SubRunResult
-from nas.atlas.entry import SEED_SUFFIX
 from nas.budgets import LATENCY
+from nas.detectors.entry import SEED_SUFFIX
 from nas.evidence.own.sampling import SampledArchitecture
 from search_spaces.lowering import lower
 from workbench.errors import BadInput
@@ -55,7 +55,7 @@ def write_evidence(
     device: str,
     input_px: int,
 ) -> None:
-    """Write ``FILES``, each replaced as a whole; ``runs`` are by architecture name and seed."""
+    """Write ``FILES``, each replaced as a whole; ``runs`` are by architecture name and seed, and may be some of all."""
     seeds = sorted({seed for _, seed in runs})
     if all(run.result is None for run in runs.values()):
         raise BadInput(f"no training came to its end; the first one: {next(iter(runs.values())).failure}")
@@ -64,6 +64,8 @@ def write_evidence(
     accuracy = [["arch", "input_px", "family", TARGET, *(f"{TARGET}{SEED_SUFFIX}{seed}" for seed in per_seed)]]
     latency = [["arch", "input_px", f"{device.replace('-', '_')}_predicted_ms"]]
     for arch in sampled:
+        if not any(name == arch.name for name, _ in runs):
+            continue
         arch_runs = {seed: runs[arch.name, seed] for seed in seeds if (arch.name, seed) in runs}
         costs = {name: round(value, 6) if name == LATENCY else int(value) for name, value in arch.costs.items()}
         lines.append({
@@ -73,6 +75,7 @@ def write_evidence(
             "input_px": input_px,
             "latency_of": device,
             "costs": costs,
+            **({"levels": dict(arch.levels)} if arch.levels else {}),
             "runs": [run.to_dict() for run in arch_runs.values()],
             "architecture": arch.architecture.to_dict(),
         })  # fmt: skip

@@ -50,6 +50,8 @@ class EvidenceRequest:
     """Number of trainings of each architecture, with consecutive seeds."""
     repeat: int | None = None
     """Only the first ``repeat`` architectures are trained with all seeds, the others with one (None: all)."""
+    design: str | None = None
+    """A design by name or file, instead of architectures sampled from ``spaces``."""
     spaces: tuple[str, ...] = SPACES
     shrink: int = SHRINK
     """Divisor of the spaces' channels."""
@@ -68,9 +70,10 @@ class EvidenceRequest:
         for name in ("seeds", "images", "jobs"):
             if getattr(self, name) < 1:
                 raise BadInput(f"--{name} {getattr(self, name)} must be at least 1")
-        least = max(2, len(self.spaces))
+        least = 2 if self.design else max(2, len(self.spaces))
         if self.count < least:
-            why = f"{len(self.spaces)} spaces take turns, and one architecture has no rank"
+            turns = "" if self.design else f"{len(self.spaces)} spaces take turns, and "
+            why = f"{turns}one architecture has no rank"
             raise BadInput(f"--train {self.count} must be at least {least}: {why}")
         if self.repeat is not None and not (self.seeds > 1 and 1 <= self.repeat <= self.count):
             why = "that many architectures are trained with all seeds"

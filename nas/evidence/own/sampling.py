@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class SampledArchitecture:
     space: str
     architecture: Architecture
     costs: dict[str, float]
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """Levels by factor, where the architecture is of a design."""
 
 
 def shrink_space(space: Space, by: int, classes: int) -> Space:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from distill.request import TrainRequest
 from distill.study.subruns import SubRuns, sub_run_result
 from nas.budgets import parse_budget
 from nas.devices.profile import load_device
+from nas.evidence.own.design import designed_architectures
+from nas.evidence.own.design_file import load_design
 from nas.evidence.own.export import FILES, SeedRun, write_evidence
 from nas.evidence.own.images import write_easy_dataset
 from nas.evidence.own.request import EvidenceRequest
@@ -49,36 +51,67 @@ def train_evidence(request: EvidenceRequest, progress: Progress) -> None:
     seed, synthetic = request.training.seed, not request.training.data
     easy = request.folder / f"pictures-{request.images}-{request.input_px}px-seed{seed}"
     data = str(easy) if synthetic else request.training.data
-    device, whole = load_device(request.device), [load_space(name) for name in request.spaces]
-    budget = None if request.budget is None else parse_budget(request.budget)
+    architectures = _architectures(request)
     if synthetic and not easy.exists():
         write_easy_dataset(easy, request.images, seed, request.input_px, progress.show)
     classes = len(open_pair(data)[0].classes)
-    spaces = [shrink_space(space, request.shrink, classes) for space in whole]
-    progress.show("sampling architectures of equal latency", force=True)
-    budget, sampled = sample_architectures(spaces, device, request.input_px, budget, request.count, seed)
+    progress.show("finding architectures of equal latency", force=True)
+    source, sampled = architectures(classes, progress.show)
     training = dataclasses.replace(request.training, data=data, input_px=request.input_px, quiet=True)
     checked = prepare(dataclasses.replace(training, model=STAND_IN))  # errors surface before the first training
     shared = {key: value for key, value in checked.settings.items() if key not in ("model", "weights")}
     settings = {
         "kind": "bench-scores --train",
-        "spaces": list(request.spaces),
-        "shrink": request.shrink,
-        "latency_of": device.name,
-        "budget": str(budget),
+        **source,
         "images": request.images if synthetic else None,
         **shared,
         "data": "easy synthetic" if synthetic else Path(data).name,
     }
     versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
     folder = RunFolder.open(request.folder, settings, versions, PRODUCTS, training.fresh)
+
+    def write(runs: Mapping[tuple[str, int], SeedRun]) -> None:
+        write_evidence(request.folder, sampled, runs, source["latency_of"], request.input_px)
+
     try:
         with open_workers(None if request.jobs == 1 else request.jobs, None) as workers:
-            runs = _Trainings(folder, training, _plan(request, sampled), workers, progress).run()
-        write_evidence(request.folder, sampled, runs, device.name, request.input_px)
+            write(_Trainings(folder, training, _plan(request, sampled), workers, progress, write).run())
     finally:
         progress.done()
         folder.close()
+
+
+def _architectures(
+    request: EvidenceRequest,
+) -> Callable[[int, Callable[[str], None]], tuple[dict[str, Any], list[SampledArchitecture]]]:
+    """A function from the number of classes (and a log) to the architectures, with the settings that they follow from.
+
+    Wrong names and files are refused before it is called.
+    """
+    device = load_device(request.device)
+    if request.design is not None:
+        design = load_design(request.design)
+
+        def of_design(
+            classes: int, log: Callable[[str], None]
+        ) -> tuple[dict[str, Any], list[SampledArchitecture]]:
+            source = {"design": design.name, "design_digest": design.digest, "latency_of": device.name}
+            return source, designed_architectures(design, device, request.input_px, request.count, classes, log)
+
+        return of_design
+    whole = [load_space(name) for name in request.spaces]
+    budget = None if request.budget is None else parse_budget(request.budget)
+
+    def of_spaces(classes: int, log: Callable[[str], None]) -> tuple[dict[str, Any], list[SampledArchitecture]]:
+        spaces = [shrink_space(space, request.shrink, classes) for space in whole]
+        seed = request.training.seed
+        band, sampled = sample_architectures(spaces, device, request.input_px, budget, request.count, seed)
+        source = {
+            "spaces": list(request.spaces), "shrink": request.shrink, "latency_of": device.name, "budget": str(band),
+        }  # fmt: skip
+        return source, sampled
+
+    return of_spaces
 
 
 def _plan(request: EvidenceRequest, sampled: Sequence[SampledArchitecture]) -> list[tuple[SampledArchitecture, int]]:
@@ -113,7 +146,10 @@ class _Trainings:
         plan: Sequence[tuple[SampledArchitecture, int]],
         workers: Workers,
         progress: Progress,
+        write: Callable[[Mapping[tuple[str, int], SeedRun]], None],
     ) -> None:
+        """``write`` takes the finished runs after every training, so that the folder can be read as it grows."""
+        self.write = write
         self.folder, self.request, self.plan = folder, request, plan
         self.workers, self.progress = workers, progress
         self.runs = SubRuns(folder, RUNS)
@@ -131,10 +167,16 @@ class _Trainings:
                     self._start(*waiting.pop())
                 done = self.workers.wait()
                 self._record(str(done.key), done.value or {}, done.failure)
+                finished = {key: run for key, run in self._runs().items() if run.result is not None}
+                if finished:
+                    self.write(finished)
                 left = len(waiting) + self.workers.in_flight
                 minutes = (time.monotonic() - began) / (total - left) * left / 60
                 count = f"{len(self.plan) - left} of {len(self.plan)} trainings"
                 self.progress.show(f"{count}, {self._range_text()}, about {minutes:.0f} min left", force=True)
+        return self._runs()
+
+    def _runs(self) -> dict[tuple[str, int], SeedRun]:
         return {
             (arch.name, seed): SeedRun(seed, self.runs.done(_key(arch, seed)), self.failures.get(_key(arch, seed), ""))
             for arch, seed in self.plan

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nas.evidence.columns import ScoreColumn
-from nas.evidence.statistics.rank import BINS, MIN_POINTS, GroupedPairs, Pairs, latency_bins, nan_row_means, spearman
+from nas.evidence.statistics.rank import MIN_POINTS, GroupedPairs, Pairs, bins_of, latency_bins, nan_row_means, spearman
 from nas.evidence.statistics.regret import front_share, regret
 from nas.evidence.trained import TrainedDetectors
 from workbench.errors import BadInput
@@ -52,10 +52,15 @@ class Estimate:
 class BenchmarkOptions:
     """How scores are compared: latency bins per device, bootstrap resamples, their seed, points that make a family."""
 
-    bins: int = BINS
+    bins: int | None = None
+    """None: by the number of points with accuracy and latency (``bins_of``), device by device."""
     draws: int = DRAWS
     seed: int = 0
     family_min_points: int = MIN_POINTS
+
+    def bins_by_device(self, target: np.ndarray, devices: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Bins of every device; ``target`` and latencies ``[n]``."""
+        return {name: self.bins or bins_of(latency, target) for name, latency in devices.items()}
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,9 @@ def score_accuracy(
         _estimate(lambda w, at=at: by_family.taus(w, least)[:, at], weight)  # type: ignore[misc]
         for at in range(len(by_family.rows))
     ]
+    bins = options.bins_by_device(target, devices)
     at_devices = {
-        name: _on_device(score, truth, part.arch, latency[known], weight, options.bins)
+        name: _on_device(score, truth, part.arch, latency[known], weight, bins[name])
         for name, latency in devices.items()
     }
     taus = {name: estimates[0] for name, estimates in at_devices.items()}

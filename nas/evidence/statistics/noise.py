@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.atlas.entry import SEED_SUFFIX
-from nas.evidence.statistics.rank import BINS, GroupedPairs, latency_bins, nan_row_means
+from nas.detectors.entry import SEED_SUFFIX
+from nas.evidence.statistics.rank import GroupedPairs, bins_of, latency_bins, nan_row_means
 from nas.evidence.trained import TrainedDetectors
 from nas.kendall import kendall
 
@@ -58,7 +58,8 @@ class NoiseCeiling:
 class NoiseOptions:
     """Latency bins per device, and the seed and number of simulated sets of runs."""
 
-    bins: int = BINS
+    bins: int | None = None
+    """None: by the number of points (``bins_of``)."""
     seed: int = 0
     draws: int = DRAWS
 
@@ -152,7 +153,7 @@ class _Oracle:
         for latency in devices.values():
             ms = latency[self.rows]
             timed = np.flatnonzero(~np.isnan(ms))
-            bins_of_devices.append((timed, latency_bins(ms[timed], options.bins)))
+            bins_of_devices.append((timed, latency_bins(ms[timed], options.bins or bins_of(ms))))
         overall = np.array([kendall(self.values, run) for run in runs])
         equal = np.full(options.draws, np.nan)
         if bins_of_devices:

@@ -16,7 +16,9 @@ import numpy as np
 from workbench.errors import BadInput
 
 BINS = 12
-"""Default number of quantile bins of a device's latency. Points of one bin count as equally fast."""
+"""Most quantile bins of a device's latency, unless asked for. Points of one bin count as equally fast."""
+BIN_POINTS = 10
+"""Points that make a bin. Of fewer, a tau says little; of more, latency itself orders the points of a bin."""
 EQUAL_FACTOR = 1.05
 """Latencies within this factor of each other are not cut into bins."""
 MIN_POINTS = 5
@@ -67,10 +69,22 @@ def latency_bins(latency: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.searchsorted(borders, latency, side="right")
 
 
+def bins_of(latency: np.ndarray, target: np.ndarray | None = None) -> int:
+    """Number of bins for one device: ``BIN_POINTS`` points a bin, at least 1, at most ``BINS``.
+
+    Arrays ``[n]``; points without latency or target (NaN) do not count. One bin, too, if every latency lies within
+    ``EQUAL_FACTOR`` (chosen equally fast).
+    """
+    known = ~np.isnan(latency) if target is None else ~(np.isnan(latency) | np.isnan(target))
+    ms = latency[known]
+    if len(ms) and ms.max() <= EQUAL_FACTOR * ms.min():
+        return 1
+    return min(BINS, max(1, round(len(ms) / BIN_POINTS)))
+
+
 def default_bins(latencies: Iterable[np.ndarray]) -> int:
-    """``BINS``, or 1 if every latency array ``[n]`` lies within ``EQUAL_FACTOR`` (chosen equally fast)."""
-    known = [column[~np.isnan(column)] for column in latencies]
-    return 1 if known and all(len(ms) and ms.max() <= EQUAL_FACTOR * ms.min() for ms in known) else BINS
+    """The most that ``bins_of`` gives for one of several devices."""
+    return max((bins_of(column) for column in latencies), default=1)
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,8 @@ class GroupedPairs:
         for rows, pairs in zip(self.rows, self.pairs, strict=True):
             w = np.ones((1, len(rows))) if weight is None else weight[:, rows]
             columns.append(np.where(w.sum(axis=1) >= min_points, pairs.tau(w), np.nan))
-        return np.stack(columns, axis=1) if columns else np.full((1, 0), np.nan)
+        draws = 1 if weight is None else len(weight)
+        return np.stack(columns, axis=1) if columns else np.full((draws, 0), np.nan)
 
     def mean_tau(self, weight: np.ndarray | None = None, min_points: int = MIN_POINTS) -> np.ndarray:
         """Mean of the groups' tau-b, ``[draws]``; NaN if no group has one."""

@@ -21,7 +21,7 @@ def regret(score: np.ndarray, target: np.ndarray, group: np.ndarray, weight: np.
         selected = _first(present, np.lexsort((target[rows], -score[rows])), target[rows])
         best = _first(present, np.argsort(-target[rows], kind="stable"), target[rows])
         columns.append(np.where(weight[:, rows].sum(axis=1) >= MIN_POINTS, best - selected, np.nan))
-    return nan_row_means(np.stack(columns, axis=1))
+    return nan_row_means(np.stack(columns, axis=1)) if columns else np.full(len(weight), np.nan)
 
 
 def front_share(

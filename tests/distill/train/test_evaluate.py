@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("pycocotools")
 from PIL import Image
 
 from distill.data.classes import ClassMap
 from distill.data.dataset import DataSet, Picture
 from distill.train.confusion import confusion_matrix
-from distill.train.detect import DetectOptions, check_classes, detect, read_results
+from distill.train.detect import DetectOptions, check_classes, coco_results, detect, read_results
 from distill.train.evaluate import evaluate_detections
 from tests.distill.tiny import tiny_detector
 from workbench.errors import BadInput
+from zoo.nms import Detections
 
 CLASSES = ClassMap(("nut", "bolt", "washer"), (7, 90, 13))
 
@@ -121,6 +122,25 @@ def test_pycocotools_agrees_on_the_written_file(tmp_path: Path) -> None:
         judged.summarize()
     ours = evaluate_detections(DATA, read_results(tmp_path / "found.json", DATA))
     assert [v if v is not None else -1 for v in ours.summary.values()] == pytest.approx(judged.stats.tolist())
+
+
+def test_a_crowded_picture_has_more_than_a_hundred_detections() -> None:
+    """COCO's limit is 100 an image and category: what is handed over has the AP of all detections."""
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 60, (180, 2)).astype(float)
+    boxes, labels = np.concatenate([low, low + 12], 1), np.arange(180) % 2
+    data = DataSet(Path("/data"), "val", CLASSES, (picture(1, boxes.tolist(), labels.tolist()),))
+    shaken = torch.from_numpy(np.concatenate([boxes, boxes + rng.integers(-3, 4, boxes.shape)])).float()
+    scores, order = torch.from_numpy(rng.random(360)).float().sort(descending=True)
+    found = Detections(shaken[order], scores, torch.from_numpy(np.tile(labels, 2))[order])
+    everything = [
+        row(1, CLASSES.original_ids[int(label)], [x1, y1, x2 - x1, y2 - y1], float(score))
+        for (x1, y1, x2, y2), score, label in zip(found.boxes.tolist(), found.scores, found.labels, strict=True)
+    ]
+    handed = coco_results(found, data.pictures[0], data)
+    assert len(handed) == 200
+    assert evaluate_detections(data, handed).ap == pytest.approx(evaluate_detections(data, everything).ap, abs=1e-6)
+    assert evaluate_detections(data, handed[:100]).ap < evaluate_detections(data, handed).ap - 0.05
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -24,6 +25,7 @@ from distill.train.run_context import Request, Run, RunSettings, TrainData
 from distill.train.task import SupervisedTask
 from distill.train.transfer import adapt_classes
 from tests.distill.tiny import PX, tiny_detector
+from workbench.errors import BadInput
 from workbench.run_folder import RunFolder
 
 EPOCHS = 2
@@ -98,6 +100,18 @@ class StopAt(Hook):
 def state_of(folder: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(folder / "resume.pt", weights_only=True)["loop"]
     return state
+
+
+def test_a_damaged_state_is_refused(data: DataSet, tmp_path: Path) -> None:
+    """One flipped bit, wherever it is."""
+    with pytest.raises(KeyboardInterrupt):
+        run_with(data, tmp_path / "run", [StopAt(1)])
+    file = tmp_path / "run" / "resume.pt"
+    whole = file.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 12).astype(int).tolist():
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(BadInput, match="cannot resume from"):
+            run_with(data, tmp_path / "run", [])
 
 
 @pytest.mark.parametrize("step", [1, 2])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from distill.data.feed.presets import find_preset
 from distill.train.recipe import TrainRecipe, default_recipe, load_recipe, parse_changes, recipe_names
 from workbench.errors import BadInput
 
@@ -79,3 +80,20 @@ def test_small_data_take_the_small_recipe() -> None:
 def test_recipes_round_trip() -> None:
     recipe = load_recipe("yolo11")
     assert TrainRecipe(**recipe.to_dict()) == recipe
+
+
+def test_augmentation_can_be_changed_on_the_command_line() -> None:
+    from distill.data.feed.augmentations.flip import Flip
+    from distill.data.feed.augmentations.mixup import Mixup
+
+    plain = load_recipe("small")
+    assert plain.preset() == find_preset("light").with_sizes(plain.multi_scale)
+    assert "flip" not in plain.to_dict()
+    changed = load_recipe("small", parse_changes(["flip=0", "mosaic=0.2", "mixup=0.1", "hue=0", "value=0.5"]))
+    found = changed.preset().augmentations
+    assert "flip" not in found and found["mosaic"].probability == 0.2  # type: ignore[attr-defined]
+    assert isinstance(found["mixup"], Mixup) and found["mixup"].probability == 0.1
+    assert (found["color"].hue, found["color"].saturation, found["color"].value) == (0, 0.4, 0.5)  # type: ignore[attr-defined]
+    assert load_recipe("small", {"augmentation": "none", "flip": 1.0}).preset().augmentations == {"flip": Flip(1.0)}
+    with pytest.raises(BadInput, match="flip"):
+        load_recipe("small", {"flip": 2})

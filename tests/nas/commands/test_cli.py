@@ -281,3 +281,43 @@ def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert all(command in out for command in COMMANDS)
     assert "budget" in out
+
+
+def test_an_unknown_option_shows_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, usage, nearest in (
+        (["search", "--budget", "3ms", "--devise", "t4"], "usage: nas search ", "--device"),
+        (["devices", "show", "t4", "--jsn"], "usage: nas devices show ", "--json"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2
+        assert error.startswith(usage) and f"did you mean {nearest}?" in error
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_one_line(output: str) -> None:
+    command = f"{sys.executable} -m nas.cli devices {output}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("nas: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_no_command_foresaw_is_one_line_and_a_traceback_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import nas.commands.spaces
+
+    full = OSError(28, "No space left on device", "x")
+    for error in (MemoryError(), RecursionError("deep"), full, OverflowError("x")):
+
+        def fail(args: object, error: Exception = error) -> int:
+            raise error
+
+        monkeypatch.setattr(nas.commands.spaces, "run", fail)
+        monkeypatch.delenv("NAS_DEBUG", raising=False)
+        assert main(["spaces"]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+        monkeypatch.setenv("NAS_DEBUG", "1")
+        with pytest.raises(type(error)):
+            main(["spaces"])

@@ -301,6 +301,16 @@ def test_predict(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     assert {path.name for path in Path("predictions").iterdir()} == {"a.png", "b.png", "a-2.png", "predictions.json"}
 
 
+def test_a_box_has_one_label_unless_asked(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
+    picture("a.png", 200, 100)
+
+    def count(*args: str) -> int:
+        return len(predicted(capsys, checkpoint, "a.png", "--score", "0.02", *args)["images"][0]["objects"])
+
+    assert count("--multi-label") > 1.5 * count()
+    assert "branch" in refused(capsys, "predict", checkpoint, "a.png", "--branch", "one_to_one")
+
+
 def test_batches_change_nothing(capsys: pytest.CaptureFixture[str], checkpoint: str) -> None:
     for i, (width, height) in enumerate(SIZES):
         picture(f"in/{i}.png", width, height, seed=i)

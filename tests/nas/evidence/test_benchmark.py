@@ -44,3 +44,19 @@ def test_text_and_table_rank_the_scores(points: TrainedDetectors) -> None:
     assert lines[0].startswith("144 points, 24 architectures of 2 families, accuracy voc_scratch_map50_95 of ")
     assert any(line.startswith("Noise: one training run scatters by about 0.00 mAP points") for line in lines)
     assert lines[-1] == f"{REFERENCE} has no value for alpha1w4d1: too small"
+
+
+def test_devices_with_few_points_neither_silence_the_mean_nor_the_others(points: TrainedDetectors) -> None:
+    truth = points.target(TARGET)
+    ms = points.devices()["dear_width"]
+    order = np.random.default_rng(0).permutation(len(points))
+    some, few, none = (np.where(np.isin(np.arange(len(points)), order[:n]), ms, np.nan) for n in (40, 12, 0))
+    devices = {"all": ms, "some": some, "few": few, "none": none}
+    options = BenchmarkOptions(draws=20)
+    benchmark = benchmark_scores(points, [ScoreColumn("truth", truth.copy())], TARGET, devices, options)
+    assert benchmark.bins == {"all": 12, "some": 4, "few": 1, "none": 1} == benchmark.figures()["bins"]
+    accuracy = benchmark.accuracies[0]
+    assert accuracy.equal_latency.value == 1.0 and accuracy.regret_points.value == 0.0
+    assert np.isnan(accuracy.equal_latency_by_device["none"].value)
+    line = "latency bins: all 12 (144 points), some 4 (40 points), few 1 (12 points), none 1 (0 points)"
+    assert line in str(benchmark).splitlines()

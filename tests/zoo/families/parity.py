@@ -62,8 +62,13 @@ def official_tensors(fixture: dict[str, Any]) -> dict[str, Tensor]:
 
 def image(fixture: dict[str, Any]) -> Tensor:
     """The input batch ``[1, 3, h, w]``."""
-    value = _random("image:" + fixture["model"]).random(fixture["input_shape"], dtype=np.float32)
-    return torch.from_numpy((value * fixture["input_scale"]).astype(np.float32))
+    return random_image("image:" + fixture["model"], fixture["input_shape"], fixture["input_scale"])
+
+
+def random_image(key: str, shape: list[int], scale: float) -> Tensor:
+    """A deterministic image ``[1, 3, h, w]``, decided by its key alone."""
+    value = _random(key).random(shape, dtype=np.float32)
+    return torch.from_numpy((value * scale).astype(np.float32))
 
 
 def gaps(fixture: dict[str, Any], outputs: dict[str, Tensor]) -> dict[str, float]:

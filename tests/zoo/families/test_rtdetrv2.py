@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,17 @@ def save_with_anchors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_rtdetr(path, {**tensors, "decoder.anchors": anchors, "decoder.valid_mask": used.bool()})
 
 
+def save_numbered(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """As LibreYOLO's converted checkpoints name them, under ``model``."""
+    parts = {"conv": "0", "norm": "1"}
+    renamed = {
+        re.sub(r"(?<=encoder\.input_proj\.)(\d)\.(conv|norm)", lambda m: f"{m[1]}.{parts[m[2]]}", name): value
+        for name, value in tensors.items()
+    }
+    assert renamed.keys() != tensors.keys()
+    torch.save({"model": renamed, "names": {}, "nc": 3}, path)
+
+
 class TestRTDETRv2(FamilyContract):
     FAMILY = FAMILY
     MODEL = "rtdetrv2-s"
@@ -61,7 +73,10 @@ class TestRTDETRv2(FamilyContract):
     }
     """The official graphs' own; that of M is counted on the official code."""
     GRAPHS = {"rtdetrv2-s": "RTDETRv2-s", "rtdetrv2-l": "RTDETRv2-l", "rtdetrv2-x": "RTDETRv2-x"}
-    LAYOUTS = {"averaged": OfficialLayout("rtdetrv2-s", 3, save_with_anchors, "ema.module")}
+    LAYOUTS = {
+        "averaged": OfficialLayout("rtdetrv2-s", 3, save_with_anchors, "ema.module"),
+        "numbered": OfficialLayout("rtdetrv2-s", 3, save_numbered),
+    }
     FRESH_SCORES = (0.002, 0.05)
     BACKGROUND = ("classes", "layers_classes", "selected_classes")
     LOSS_COUNTS_IMAGES = False

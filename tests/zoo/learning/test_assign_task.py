@@ -10,15 +10,16 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor
 
-from zoo.learning.assign_task import TaskAlignedAssigner, best_of, largest
+from zoo.learning.assign_task import ALIGNMENT_EPS, TaskAlignedAssigner, best_of, largest
+from zoo.learning.losses import box_iou
 from zoo.learning.targets import Targets
 
 RULES = {
     "yolo11": TaskAlignedAssigner(),
     "few": TaskAlignedAssigner(topk=3, alpha=1.0, beta=2.0),
-    "one": TaskAlignedAssigner(beta=2.0, one_to_one=True),
-    "small": TaskAlignedAssigner(topk=5, least_px=12.0),
-    "one, small": TaskAlignedAssigner(least_px=16.0, one_to_one=True),
+    "one": TaskAlignedAssigner(topk=7, beta=2.0, kept=1),
+    "small": TaskAlignedAssigner(topk=5, small_px=12.0, small_as_px=20.0),
+    "not small": TaskAlignedAssigner(topk=7, kept=2, small_px=0.0),
 }
 
 
@@ -49,11 +50,9 @@ def drawn(seed: int, counts: list[int], coarse: bool) -> tuple[Tensor, Tensor, T
     return scores, predicted, centres, Targets(tuple(boxes), tuple(labels), tuple(nothing for _ in counts))
 
 
-def overlap(a: list[float], b: list[float]) -> Tensor:
-    """Intersection over union in float32, as the rule computes it."""
-    p, q = torch.tensor(a), torch.tensor(b)
-    inter = (torch.minimum(p[2:], q[2:]) - torch.maximum(p[:2], q[:2])).clamp(min=0).prod()
-    return inter / ((p[2:] - p[:2]).prod() + (q[2:] - q[:2]).prod() - inter).clamp(min=1e-9)
+def overlap(a: list[float], b: list[float]) -> float:
+    """CIoU in float32, as the rule computes it, at least 0."""
+    return float(box_iou(torch.tensor(a), torch.tensor(b), "ciou").clamp(min=0))
 
 
 def by_loops(
@@ -63,38 +62,34 @@ def by_loops(
     objects, qualities = torch.full(scores.shape[:2], -1), torch.zeros(scores.shape[:2])
     before = 0
     for image, (truth, labels) in enumerate(zip(targets.boxes, targets.labels, strict=True)):
-        aligned: dict[tuple[int, int], tuple[float, float]] = {}
+        inside: dict[tuple[int, int], tuple[float, float]] = {}
+        chosen: set[tuple[int, int]] = set()
         for number, (box, label) in enumerate(zip(truth.tolist(), labels.tolist(), strict=True)):
             wide = list(box)
             for axis in (0, 1):
-                if box[axis + 2] - box[axis] < rule.least_px:
+                if box[axis + 2] - box[axis] < rule.small_px:
                     middle = (box[axis] + box[axis + 2]) / 2
-                    wide[axis], wide[axis + 2] = middle - rule.least_px / 2, middle + rule.least_px / 2
+                    wide[axis], wide[axis + 2] = middle - rule.small_as_px / 2, middle + rule.small_as_px / 2
             own = []
             for cell, (x, y) in enumerate(centres.tolist()):
                 if wide[0] < x < wide[2] and wide[1] < y < wide[3]:
-                    iou = overlap(box, boxes[image, cell].tolist())
-                    own.append((-float(scores[image, cell, label] ** rule.alpha * iou**rule.beta), cell, float(iou)))
-            for metric, cell, iou in sorted(own)[: None if rule.one_to_one else rule.topk]:
-                aligned[number, cell] = (-metric, iou)
-        if rule.one_to_one:
-            kept: dict[tuple[int, int], tuple[float, float]] = {}
-            for (number, cell), pair in sorted(aligned.items(), key=lambda entry: (-entry[1][0], entry[0])):
-                if not any(number == other or cell == taken for other, taken in kept):
-                    kept[number, cell] = pair
-            aligned = kept
+                    iou = torch.tensor(overlap(boxes[image, cell].tolist(), box))
+                    metric = float(scores[image, cell, label].pow(rule.alpha) * iou.pow(rule.beta))
+                    own.append((-metric, cell))
+                    inside[number, cell] = (metric, float(iou))
+            chosen |= {(number, cell) for _, cell in sorted(own)[: rule.topk]}
         for cell in range(len(centres)):
-            rivals = [number for number, other in aligned if other == cell]
-            winner = min(rivals, key=lambda number: (-aligned[number, cell][1], number), default=None)
-            for number in rivals:
-                if number != winner:
-                    del aligned[number, cell]
+            takers = {number for number, other in chosen if other == cell}
+            if len(takers) > 1:
+                chosen -= {(number, cell) for number in takers}
+                rivals = [number for number, other in inside if other == cell]
+                chosen.add((min(rivals, key=lambda number: (-inside[number, cell][1], number)), cell))
         for number in range(len(labels)):
-            pairs = [(cell, *pair) for (other, cell), pair in aligned.items() if other == number]
-            for cell, metric, _ in pairs:
-                most = max(m for _, m, _ in pairs)
+            pairs = sorted((-inside[pair][0], pair[1], inside[pair][1]) for pair in chosen if pair[0] == number)
+            for metric, cell, _ in pairs[: rule.kept]:
                 objects[image, cell] = before + number
-                qualities[image, cell] = (metric / most if most > 0 else 0.0) * max(iou for *_, iou in pairs)
+                share = -metric / (-pairs[0][0] + ALIGNMENT_EPS)
+                qualities[image, cell] = share * max(iou for *_, iou in pairs[: rule.kept])
         before += len(labels)
     return objects, qualities
 
@@ -119,13 +114,23 @@ def test_no_object_is_all_background() -> None:
     assert not found.qualities.any()
 
 
-def test_one_to_one_gives_every_object_of_a_crowd_its_own_cell() -> None:
-    """Three objects that nearly coincide want the same cell; those that lose it have others."""
-    scores, boxes, centres, _ = drawn(1, [0], False)
-    truth = torch.tensor([[4.0, 4, 40, 40], [5, 4, 40, 40], [4, 5, 40, 40]])
+def test_of_one_kept_cell_every_object_has_at_most_one() -> None:
+    """Objects that nearly coincide want the same cells; each cell goes to the one that it overlaps most."""
+    scores, boxes, centres, targets = drawn(1, [9, 4], False)
+    found = TaskAlignedAssigner(topk=7, kept=1)(scores, boxes, centres, targets)
+    assigned = found.objects[found.objects >= 0]
+    assert len(assigned) == len(assigned.unique()) >= 9
+
+
+def test_a_cell_goes_to_an_object_that_did_not_choose_it() -> None:
+    """Two objects choose the middle cell; the third one it lies in overlaps it most, and had chosen another."""
+    centres = torch.tensor([[4.0, 4], [12, 4], [20, 4]])
+    boxes = torch.tensor([[[0.0, 0, 24, 8], [0, 0, 16, 8], [0, 0, 16, 6]]])
+    truth = torch.tensor([[8.0, 0, 16, 8], [8, 0, 18, 8], [0, 0, 24, 8]])
+    scores = torch.tensor([[[1.0], [0.9], [0.0]]])
     targets = Targets((truth,), (torch.zeros(3, dtype=torch.int64),), (torch.zeros(0, 4),))
-    found = TaskAlignedAssigner(one_to_one=True)(scores, boxes, centres, targets)
-    assert sorted(found.objects[found.objects >= 0].tolist()) == [0, 1, 2]
+    found = TaskAlignedAssigner(topk=1, beta=1.0)(scores, boxes, centres, targets)
+    assert found.objects.tolist() == [[2, 2, -1]]
 
 
 def test_tiny_objects_have_cells_when_sides_are_lengthened() -> None:
@@ -135,22 +140,22 @@ def test_tiny_objects_have_cells_when_sides_are_lengthened() -> None:
     for corner in corners:
         truth = torch.cat([corner, corner + 2])[None]
         targets = Targets((truth,), (torch.zeros(1, dtype=torch.int64),), (torch.zeros(0, 4),))
-        sure = TaskAlignedAssigner(least_px=16.0)(scores, boxes, centres, targets)
+        sure = TaskAlignedAssigner()(scores, boxes, centres, targets)
         assert (sure.objects == 0).any()
-    unsure = TaskAlignedAssigner()(scores, boxes, centres, targets)
+    unsure = TaskAlignedAssigner(small_px=0.0)(scores, boxes, centres, targets)
     assert not (unsure.objects == 0).any()
 
 
 def test_qualities_by_hand() -> None:
     """Two cells in one object: the better aligned one gets the best overlap, the other its share."""
     centres = torch.tensor([[4.0, 4], [12, 4]])
-    boxes = torch.tensor([[[0.0, 0, 16, 8], [0, 0, 16, 4]]])  # overlaps 1 and 1/2
-    scores = torch.tensor([[[0.25], [1.0]]])
+    boxes = torch.tensor([[[0.0, 0, 16, 8], [4, 2, 12, 6]]])  # overlaps 1 and 1/4: same center, same shape
+    scores = torch.tensor([[[1 / 16], [1.0]]])
     targets = Targets((torch.tensor([[0.0, 0, 16, 8]]),), (torch.tensor([0]),), (torch.zeros(0, 4),))
-    found = TaskAlignedAssigner(alpha=0.5, beta=1.0)(scores, boxes, centres, targets)  # alignments 1/2 and 1/2
-    assert found.qualities.tolist() == [[1.0, 1.0]]
-    found = TaskAlignedAssigner(alpha=0.5, beta=2.0)(scores, boxes, centres, targets)  # 1/2 and 1/4
-    assert found.qualities.tolist() == [[1.0, 0.5]]
+    found = TaskAlignedAssigner(alpha=0.5, beta=1.0)(scores, boxes, centres, targets)  # alignments 1/4 and 1/4
+    assert found.qualities.tolist() == [pytest.approx([1.0, 1.0], rel=1e-6)]
+    found = TaskAlignedAssigner(alpha=0.5, beta=2.0)(scores, boxes, centres, targets)  # 1/4 and 1/16
+    assert found.qualities.tolist() == [pytest.approx([1.0, 0.25], rel=1e-6)]
 
 
 def test_half_precision_and_broken_predictions_do_not_stop_it() -> None:

@@ -389,6 +389,42 @@ def test_yolo_yaml_forms(text: str, tmp_path: Path) -> None:
     assert boxes(val) == {"d.png": [("bolt", [0, 0, 100, 50], False)]}
 
 
+@pytest.mark.parametrize("form", ["absolute path", "relative path", "absolute splits", "moved", "linked"])
+def test_yolo_folders_outside_of_the_files_own(form: str, tmp_path: Path) -> None:
+    """What the user wrote into the file that was given is followed."""
+    root = yolo(tmp_path / "data", "", train_a="0 0.5 0.5 0.2 0.4", val_d="1 0.5 0.5 1 1")
+    (root / "data.yaml").unlink()
+    names = "names: [nut, bolt, washer]\n"
+    splits = "train: images/train\nval: images/val\ntest: ../test/images\n"
+    place = tmp_path / "descriptions"
+    place.mkdir()
+    if form == "absolute path":
+        text = f"path: {root}\n{splits}"
+    elif form == "relative path":
+        text = f"path: ../data\n{splits}"
+    elif form == "absolute splits":
+        text = f"train: {root}/images/train\nval: [{root}/images/val]\n"
+    elif form == "moved":
+        place, text = root, f"path: /content/data\n{splits}"
+    else:
+        (place / "images").symlink_to(root / "images")
+        (place / "labels").symlink_to(root / "labels")
+        text = splits
+    (place / "data.yaml").write_text(text + names)
+    train, val = open_pair(place / "data.yaml")
+    assert boxes(train) == {"a.png": [("nut", [40, 15, 60, 35], False)]}
+    assert boxes(val) == {"d.png": [("bolt", [0, 0, 100, 50], False)]}
+
+
+def test_yolo_list_of_images_outside_is_not_followed(tmp_path: Path) -> None:
+    """What a list inside the data names stays inside."""
+    other = yolo(tmp_path / "other", train_a="", val_b="")
+    root = yolo(tmp_path / "data", "train: all.txt\nval: images/val\nnames: [nut]\n", train_a="", val_b="")
+    (root / "all.txt").write_text(f"{other}/images/train/a.png\n")
+    with pytest.raises(BadInput, match="path-outside"):
+        open_data(root)
+
+
 def test_yolo_labels_beside_images(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     made.picture(1, 100, 50).save(tmp_path / "all" / "a.png")
@@ -421,8 +457,10 @@ def test_yolo_lines_that_are_refused(line: str, code: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("train: ../../../../etc\nnames: [a]\n", "leaves the folder"),
-        ("path: /etc\ntrain: .\nnames: [a]\n", "leaves the folder"),
+        ("train: ../../../../nowhere\nnames: [a]\n", "neither a folder"),
+        ("path: /nowhere\ntrain: .\nnames: [a]\n", "there is none"),
+        ("path: /\ntrain: .\nnames: [a]\n", "far more than pictures"),
+        ("test: gone\nnames: [a]\n", "its only split, is not there"),
         ("train: [a, [b]]\nnames: [a]\n", "must be a path"),
         ("train: images/train\n", "needs 'names'"),
         ("train: images/train\nnames: {1: a}\n", "must be 0, 1, 2"),

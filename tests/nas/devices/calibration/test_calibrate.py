@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.devices.measured.exchange_file import read_exchange
 from nas.devices.profile import read_profile
 from nas.devices.session import choose_target
 
@@ -58,6 +59,9 @@ def test_kill_nine_and_go_on(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert f"goes on after {len(kept) - 1} measurements" in done.stdout
     assert "MEASURED 22 FAILED 0" in done.stdout and "error on 2 networks not fitted" in done.stdout
+    exchanged = read_exchange(tmp_path / "mine.measured" / "measurements.jsonl.gz")
+    assert len(exchanged.rows) == 22 and {row.network for row in exchanged.rows} == exchanged.graphs.keys()
+    assert all(row.runtime.threads == 1 and row.ms == min(row.rounds_ms) for row in exchanged.rows)
     assert not journal.exists()
     profile = read_profile(tmp_path / "mine.yaml")
     assert profile.points == 20 and profile.hardware == choose_target("cpu", threads=1).hardware()

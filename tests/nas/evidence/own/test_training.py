@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from nas.cli import main
+from nas.devices.profile import load_device
+from nas.evidence.own.design import designed_architectures
+from nas.evidence.own.design_file import load_design
+from nas.evidence.own.export import write_evidence
+from nas.evidence.own.request import DEVICE
 from nas.evidence.statistics.rank import default_bins
 from nas.evidence.trained import read_trained
 from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
+from tests.nas.evidence.own.test_design_file import plain
 from tests.nas.process import ROOT, finish, nas
 
 pytest.importorskip("torch")
@@ -112,16 +119,28 @@ def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path
     assert np.isnan(points.target("map50_95_seed1")).tolist() == [False, True]
 
 
-def test_the_folder_that_the_page_rests_on_holds_together() -> None:
-    first_record = ROOT / "docs" / "benchmarks" / "own-truth"
-    points, records = read_trained(first_record), lines(first_record)
+@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels"])
+def test_the_folders_that_the_page_rests_on_hold_together(name: str) -> None:
+    folder = ROOT / "docs" / "benchmarks" / name
+    points, records = read_trained(folder), lines(folder)
     assert list(points.arch) == [line["name"] for line in records]
     for place, line in enumerate(records):
         arch = Architecture.from_dict(line["architecture"])
         assert arch.digest() == line["digest"] and points.graphs[line["name"]].digest() == lower(arch).digest()
         aps = [run["ap"] for run in line["runs"]]
         assert points.target("map50_95")[place] == pytest.approx(sum(aps) / len(aps), abs=1e-6)
-    assert default_bins(points.devices().values()) == 1
+    if name == "own-truth":
+        assert default_bins(points.devices().values()) == 1
+
+
+def test_the_kept_set_is_of_the_design_that_ships() -> None:
+    folder = ROOT / "docs" / "benchmarks" / "own-truth" / "levels"
+    settings = yaml.safe_load((folder / "settings.yaml").read_text())
+    design, records = load_design("levels"), lines(folder)
+    assert (settings["design"], settings["design_digest"]) == (design.name, design.digest)
+    made = designed_architectures(design, load_device(DEVICE), 64, 3, 10, lambda text: None)
+    assert [arch.architecture.digest() for arch in made] == [line["digest"] for line in records[:3]]
+    assert [dict(arch.levels) for arch in made] == [line["levels"] for line in records[:3]]
 
 
 def test_other_settings_are_refused(
@@ -130,6 +149,34 @@ def test_other_settings_are_refused(
     monkeypatch.chdir(whole)
     assert main([*TRAIN, "--epochs", "3"]) == 2
     assert "was made with recipe=" in capsys.readouterr().err
+
+
+def test_a_design_is_trained_and_the_folder_can_be_read_as_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(yaml.safe_dump(plain(count=3), sort_keys=False))
+    seen: list[tuple[list[str], int]] = []
+
+    def write(folder: Path, *of: Any) -> None:
+        write_evidence(folder, *of)
+        points = read_trained(folder)
+        seen.append((list(points.arch), int((~np.isnan(points.target("map50_95"))).sum())))
+
+    monkeypatch.setattr("nas.evidence.own.training.write_evidence", write)
+    words = ["--input", "64", "--images", "10", "--epochs", "1", "--batch", "4", "--score", "flops", "--draws", "20"]
+    command = ["bench-scores", "--data", "truth", "--train", "--design", "own.yaml", *words]
+    assert main(command) == 0
+    assert [(len(names), known) for names, known in seen] == [(1, 1), (2, 2), (3, 3), (3, 3)]
+    records = lines(tmp_path / "truth")
+    assert [line["name"].rsplit("-", 1)[1] for line in records] == ["001", "002", "003"]
+    assert [line["levels"]["band"] for line in records] == ["3ms", "4ms", "3ms"]
+    assert {line["levels"]["kind"] for line in records} == {line["space"] for line in records} == {"res", "mob"}
+    journal = Path("truth/journal.jsonl").read_bytes()
+    assert main(command) == 0 and Path("truth/journal.jsonl").read_bytes() == journal
+    Path("own.yaml").write_text(yaml.safe_dump(plain(count=3, bands_ms=[3, 5]), sort_keys=False))
+    capsys.readouterr()
+    assert main(command) == 2 and "design_digest=" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -167,6 +214,11 @@ def test_a_training_that_fails_keeps_its_reason(
         (["--train", "--space", "res", "res"], "--space res stands twice"),
         (["--train", "9999", "--seeds", "9"], "are more than 10,000 trainings"),
         (["--train", "--device", "t5"], "unknown device 't5'"),
+        (["--design", "levels"], "--design says how detectors are trained: add --train"),
+        (["--train", "--design", "level"], "unknown design 'level': did you mean levels"),
+        (["--train", "--design", "levels", "--space", "res"], "--space is of sampled architectures"),
+        (["--train", "--design", "levels", "--budget", "5..6ms"], "--budget is of sampled architectures"),
+        (["--train", "1", "--design", "levels"], "--train 1 must be at least 2: one architecture has no rank"),
         (["--train", "--data", "zoo"], "--data zoo are other people's detectors"),
     ],
 )

@@ -12,6 +12,7 @@ from nas.evidence.statistics.rank import (
     BINS,
     GroupedPairs,
     Pairs,
+    bins_of,
     default_bins,
     equal_latency_tau,
     latency_bins,
@@ -110,7 +111,10 @@ def test_groups_by_any_label() -> None:
     assert math.isnan(grouped.mean_tau(min_points=6)[0])
 
 
-def test_points_of_one_latency_are_not_cut_into_bins() -> None:
-    near, far = np.array([10.0, 10.4, np.nan]), np.array([10.0, 11.0, 12.0])
-    assert default_bins([near]) == default_bins([near, 3 * near]) == 1
-    assert default_bins([near, far]) == default_bins([]) == default_bins([np.array([np.nan])]) == BINS
+def test_bins_go_by_the_number_of_points() -> None:
+    near, far = np.array([10.0, 10.4, np.nan]), np.exp(RNG.random(38))
+    assert bins_of(near) == bins_of(np.full(100, 7.0)) == 1, "equal latency is not cut"
+    assert [bins_of(np.linspace(1, 9, n)) for n in (3, 12, 38, 45, 131, 528)] == [1, 1, 4, 4, BINS, BINS]
+    truth = np.r_[np.full(20, np.nan), np.ones(18)]
+    assert bins_of(far, truth) == 2, "points without accuracy do not count"
+    assert default_bins([near, far]) == 4 and default_bins([]) == default_bins([np.array([np.nan])]) == 1

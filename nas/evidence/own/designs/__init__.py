@@ -1,0 +1,1 @@
+"""The shipped designs as YAML files; ``nas.evidence.own.design_file`` reads them."""
