@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.atlas.atlas import Atlas
-from nas.atlas.entry import Entry
-from nas.atlas.marks import MARKS, fit_for_use, mark_of
-from nas.atlas.read import read_atlas
+from nas.detectors.atlas import Atlas
+from nas.detectors.entry import Entry
+from nas.detectors.marks import MARKS, fit_for_use, mark_of
+from nas.detectors.read import read_atlas
 from nas.evidence.forecast.recipe_terms import recipe_row
 from nas.scores.forecast_terms import TERMS, Form, terms_of
 from workbench.errors import BadInput
@@ -36,7 +36,7 @@ GROUPS = {
     "ViT backbones": ("DEIMv2", "EdgeCrafter", "LW-DETR", "RF-DETR"),
     "EfficientDet": ("EfficientDet",),
     "FCOS, RetinaNet, SSD": ("FCOS", "RetinaNet", "SSD"),
-    "our spaces": ("res", "csp", "mob", "bottleneck", "res-t"),
+    "our spaces": ("res", "csp", "mob", "bottleneck", "res-t", "mixed"),
 }
 """Related families, left out together: the same blocks, authors or backbones. Another family stands alone."""
 GROUP_OF = {family: group for group, families in GROUPS.items() for family in families}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.atlas.entry import Entry
+from nas.detectors.entry import Entry
 from nas.evidence.forecast.evidence import COCO, Evidence
 from nas.evidence.statistics.accuracy import Estimate, bootstrap_weights
 from nas.evidence.statistics.rank import MIN_POINTS, GroupedPairs, Pairs, latency_bins, nan_row_means

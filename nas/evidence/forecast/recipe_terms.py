@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nas.atlas.recipes import IMAGENET, SELF_SUPERVISED, Recipe
+from nas.detectors.recipes import IMAGENET, SELF_SUPERVISED, Recipe
 
 FULL_EPOCHS, FULL_EPOCHS_PRETRAINED = 300, 72
 """Full schedules from random weights, and with a pretrained backbone. Longer ones count as full: what they add is less

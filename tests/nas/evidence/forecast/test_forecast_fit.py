@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.atlas.recipes import parse_recipe
+from nas.detectors.recipes import parse_recipe
 from nas.evidence.forecast.evidence import COCO, Evidence, read_evidence
 from nas.evidence.forecast.judge import ALL_RECIPES, COCO_ONLY, signs_of, truth_tables
 from nas.evidence.forecast.left_out import leave_groups_out, nested
