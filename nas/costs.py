@@ -208,13 +208,17 @@ class SpaceCosts:
         if self.scope == "backbone":
             zeros = np.zeros(np.shape(c5), dtype=np.int64)
             return dict.fromkeys(self.cost_names, zeros)
-        g = GraphBuilder(c3)
-        tensors = [-1, g.input(c4), g.input(c5)]
-        lower_neck_head(g, tensors, self.space.neck, self.space.head)
-        graph = g.finish()
+        graph = self.tail_graph(c3, c4, c5)
         sizes = [self.input_px // s for s in (8, 16, 32)]
         table = Graph(graph.ops, [(c, s, s) for c, s in zip((c3, c4, c5), sizes, strict=True)]).table()
         return self._named(table)
+
+    def tail_graph(self, c3: Num, c4: Num, c5: Num) -> Graph:
+        """Neck and head alone behind backbone widths ``[N]``, which are its inputs."""
+        g = GraphBuilder(c3)
+        tensors = [-1, g.input(c4), g.input(c5)]
+        lower_neck_head(g, tensors, self.space.neck, self.space.head)
+        return g.finish()
 
     def _costs(self, graph: Graph, entry_stride: int) -> dict[str, Num]:
         """Costs of a piece alone; its inputs (all at one stride) are graph inputs of known size."""

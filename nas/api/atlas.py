@@ -1,4 +1,4 @@
-"""``nas.atlas``: trained detectors with their accuracy, recipe, source and costs."""
+"""``nas.detectors``: trained detectors with their accuracy, recipe, source and costs."""
 
 from __future__ import annotations
 

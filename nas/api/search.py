@@ -13,7 +13,8 @@ from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
 from nas.budgets import LATENCY, QUANTITIES, format_cost, parse_budgets, quantity_of
 from nas.costs import SpaceCosts
-from nas.scores import WEIGHTS, get_score
+from nas.scores import WEIGHTS, ScoreResult, get_score
+from nas.scores.forecast import ForecastFit, compute, fit_behind, is_forecast, sentence
 from nas.searcher.method import SearchMethod, choose_options
 from nas.searcher.problem import SearchProblem, choose_score, open_devices, open_space
 from nas.searcher.result import SearchResult
@@ -41,6 +42,8 @@ class SearchOutcome(SearchResult, Result):
 
     measured: Finalists | None = None
     trained: ShortlistResult | None = None
+    forecast_recipe: str = ""
+    """The recipe whose COCO AP is forecast; empty: COCO alone from scratch in a full schedule."""
 
     def to_table(self) -> Table:
         """The best architecture and the published one beside it."""
@@ -68,7 +71,9 @@ class SearchOutcome(SearchResult, Result):
         """What ``nas search --json`` prints."""
         more = {"measured": self.measured, "trained": self.trained}
         found = {name: value.to_dict() for name, value in more.items() if value is not None}
-        return SearchResult.to_dict(self) | found
+        fitted, result = self._forecast()
+        ap = {} if result is None else {"forecast": fitted.to_dict(result, self.forecast_recipe)}
+        return SearchResult.to_dict(self) | ap | found
 
     def search_text(self) -> str:
         """The best architecture, the front and the proof, without what follows a search."""
@@ -97,11 +102,22 @@ class SearchOutcome(SearchResult, Result):
         """What the best score means, for a score that explains it."""
         problem, best = self.problem, self.best
         score = get_score(problem.score)
-        if score.explain is None:
-            return []
+        fitted, forecast = self._forecast()
+        lines = [] if forecast is None else [sentence(fitted, forecast, self.forecast_recipe)]
+        if score.explain is None or is_forecast(problem.score):
+            return lines
         graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
         result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
-        return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}"]
+        return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}", *lines]
+
+    def _forecast(self) -> tuple[ForecastFit, ScoreResult | None]:
+        """The fit, and the best architecture's terms; None where the network has nothing that the fit could read."""
+        problem, best = self.problem, self.best
+        fitted = fit_behind(problem.score)
+        if not problem.space_costs.taps:
+            return fitted, None
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, deployed=True)
+        return fitted, compute(fitted, graph, px)
 
     def _proof(self) -> str:
         c = self.certificate
@@ -130,7 +146,7 @@ def search(
     teacher_weights: Text | Sequence[Text] | None = None, epochs: int | None = None, batch: int | None = None,
     recipe: Text | None = None, train_changes: Changes | None = None, train_input_px: int | None = None,
     train_device: str | None = None, train_data_workers: int | None = None,
-    callback: Callable[[SearchOutcome], None] | None = None,
+    callback: Callable[[SearchOutcome], None] | None = None, forecast_recipe: str = "",
 ) -> SearchOutcome:  # fmt: skip
     """Search a space for the best detector under budgets; the same call resumes an unfinished search.
 
@@ -145,6 +161,7 @@ def search(
         then: ``train`` or ``distill``: train the ``top`` candidates on ``data`` by successive halving, beside stock
             models (``against``; None: the nearest in cost). Options as in ``nas.train`` and ``nas.distill``.
         callback: with ``then``: called with the result before the shortlist is trained.
+        forecast_recipe: recipe of the COCO AP that is forecast, such as ``objects365,teacher,epochs=72``.
     """
     start = time.perf_counter()
     target = _target(measure, measure_on, runtime, threads)
@@ -162,6 +179,7 @@ def search(
         opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score,
         WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, input_px, seed,
     )  # fmt: skip
+    fit_behind(score).recipe_effect(forecast_recipe)  # an unknown trait is refused before the search
     additive = problem.evaluator().additive
     strategy = strategy or ("exact" if additive else "evolution")
     plan = WorkerPlan.of(strategy, additive, workers, address, islands)
@@ -170,12 +188,12 @@ def search(
     result = run_search(
         problem, SearchMethod(strategy, chosen, plan, time_limit_s), output, [*notes, *plan.notes], start
     )
-    return _follow_up(result, (measure, target), shortlist, output, callback)
+    return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe)
 
 
 def _follow_up(
     result: SearchResult, finalists: tuple[int | None, Target | None], shortlist: ShortlistRequest | None,
-    output: Output, callback: Callable[[SearchOutcome], None] | None,
+    output: Output, callback: Callable[[SearchOutcome], None] | None, forecast_recipe: str,
 ) -> SearchOutcome:  # fmt: skip
     """Measure finalists and train the shortlist, as far as asked for."""
     (count, target), measured = finalists, None
@@ -188,7 +206,7 @@ def _follow_up(
         finally:
             progress.done()
     values = {field.name: getattr(result, field.name) for field in fields(result)}
-    outcome = SearchOutcome(**values, measured=measured)
+    outcome = SearchOutcome(**values, measured=measured, forecast_recipe=forecast_recipe)
     if shortlist is None:
         return outcome
     from nas.shortlist.run import train_shortlist

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("subject", nargs="+", metavar="X", help="YAML, run folder, TinyNAS text, ONNX, graph JSON or model name")
     add("--score", action="append", metavar="NAME",
-        help="a score of docs/scores.md, or all; may be repeated (default: the additive ones)")  # fmt: skip
+        help="a score of docs/scores.md, a YAML file of a fit, or all; may be repeated "
+        "(default: the additive ones)")  # fmt: skip
     add("--weights", default="0,0,1,1,16", metavar="W,..", help="stage weights, coarsest last (default 0,0,1,1,16)")
     options.add_input_option(add)
     options.add_seed_option(add, "the scores that run the network")

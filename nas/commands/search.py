@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="latency profile, by name or YAML file (see `nas devices`); may be repeated")  # fmt: skip
     add("--space", default="res", metavar="S", help="space, by name or YAML file (see `nas spaces`; default res)")
     add("--grid", type=int, metavar="N", help="channel grid instead of the space's own (8, 16, 32 ...)")
-    add("--score", help="a score of docs/scores.md (default: the first additive one that the space allows)")
+    add("--score",
+        help="a score of docs/scores.md, or the YAML file of a fit (default: the first additive one that the space "
+        "allows)")  # fmt: skip
+    add("--forecast-recipe", default="", metavar="TRAITS",
+        help="recipe of the COCO AP that is forecast, such as objects365,teacher,epochs=72 (default: COCO alone from "
+        "scratch, 300 epochs)")  # fmt: skip
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
     add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
     add("--scope", default="detector", help="what budgets count: detector (default) or backbone")

@@ -12,6 +12,7 @@ from nas.scores.calibrated import CALIBRATED
 from nas.scores.deepmad import DEEPMAD
 from nas.scores.entropy import WEIGHTS as WEIGHTS
 from nas.scores.expressivity import EXPRESSIVITY
+from nas.scores.forecast import FILE_ENDINGS, FORECAST, ForecastFit, forecast_score
 from nas.scores.maxent import MAXENT
 from nas.scores.meco import MECO
 from nas.scores.nwot import NWOT, NWOT_PRE
@@ -27,6 +28,7 @@ SCORES: dict[str, Score] = {
     score.name: score
     for score in (
         CALIBRATED,
+        FORECAST,
         MAXENT,
         DEEPMAD,
         ACTIVATIONS,
@@ -45,10 +47,16 @@ equal latency (``docs/benchmarks/scores.md``)."""
 
 
 def get_score(name: str) -> Score:
-    """The score called ``name``; the error for an unknown one lists its nearest neighbours."""
-    if name not in SCORES:
-        raise unknown_name("score", name, SCORES)
-    return SCORES[name]
+    """The score called ``name``, or ``forecast`` with the numbers of a YAML file.
+
+    The error for an unknown name lists its nearest neighbours.
+    """
+    if name in SCORES:
+        return SCORES[name]
+    if name.endswith(FILE_ENDINGS):
+        ForecastFit.load(name)
+        return forecast_score(name, name)
+    raise unknown_name("score", name, SCORES)
 
 
 def additive_scores() -> list[Score]:

@@ -47,7 +47,7 @@ class Anatomy:
             graph = graph.without_part(DECODE_PART)
         px = None if graph.fixed_px else input_px
         strides, shapes = level_strides(graph, px), graph.shapes(px)
-        last, mask = _backbone(graph)
+        last, mask = backbone_of(graph)
         occupied = sorted(
             {strides[i] for i in np.flatnonzero(mask) if strides[i] > 0 and graph.ops[i].kind in CONV_KINDS}
         )
@@ -138,8 +138,8 @@ def skippable(graph: Graph, mask: np.ndarray | None = None) -> np.ndarray:
     return bypassed if any(np.ndim(op.count) for op in ops) else bypassed[:, 0]
 
 
-def _backbone(graph: Graph) -> tuple[int, np.ndarray]:
-    """Last op of the backbone, and its mask ``[ops]``."""
+def backbone_of(graph: Graph) -> tuple[int, np.ndarray]:
+    """The last op of the backbone, and the mask ``[ops]`` of its ops."""
     ops = graph.ops
     marked = {op.part for op in ops} - set(BACKBONE_PARTS)
     if marked and any(op.part in BACKBONE_PARTS for op in ops):
@@ -155,7 +155,7 @@ def _backbone(graph: Graph) -> tuple[int, np.ndarray]:
     if last < 0:  # the image itself is enlarged: nothing lies before that
         return len(ops) - 1, np.ones(len(ops), dtype=bool)
     mask = np.zeros(len(ops), dtype=bool)
-    mask[list(_made_from(graph, last) | {last})] = True
+    mask[list(made_from(graph, last) | {last})] = True
     return last, mask
 
 
@@ -171,7 +171,7 @@ def _only_narrows(graph: Graph, index: int) -> bool:
     return op.kind == "conv" and tuple(op.k) == (1, 1) and op.cout < op.cin and not joined
 
 
-def _made_from(graph: Graph, index: int) -> set[int]:
+def made_from(graph: Graph, index: int) -> set[int]:
     """Indices of all ops that op ``index`` depends on."""
     producers: set[int] = set()
     waiting = [index]
@@ -195,7 +195,7 @@ def _head_start(
         ends += graph.ops[leaf].inputs if graph.ops[leaf].kind == "concat" else [leaf]
     if not ends:
         return None
-    common = set.intersection(*(_made_from(graph, end) for end in ends if end >= 0))
+    common = set.intersection(*(made_from(graph, end) for end in ends if end >= 0))
     return max((i for i in common if strides[i] == stride), default=None)
 
 

@@ -29,6 +29,7 @@ SMALLEST = {
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
+    "fit_forecast": ["--data", "{shared}/atlas", "--out", "forecast.yaml", "--draws", "4"],
     "importance": [
         "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
         "--out", "rows.csv", "--quiet",

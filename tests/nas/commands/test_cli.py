@@ -123,15 +123,16 @@ def test_search_end_to_end(tmp_path: Path) -> None:
         "seconds",
         "settings",
         "notes",
+        "forecast",
     }
+    assert result["forecast"]["ap_low"] < result["forecast"]["ap"] < result["forecast"]["ap_high"]
     assert result["certificate"]["proved"] and result["certificate"]["front"] == "complete"
     assert result["best"]["costs"]["latency_ms"] <= 3.0
     assert result["best"]["score"] > result["anchor"]["score"]
     assert result["settings"]["score"] == "calibrated", "the default follows the evidence"
     for one in (result["best"], result["anchor"]):
-        assert list(one["scores"]) == ["calibrated", "maxent"] and one["scores"]["calibrated"] == pytest.approx(
-            one["score"], rel=1e-9
-        )
+        assert list(one["scores"]) == ["calibrated", "forecast", "maxent"]
+        assert one["scores"]["calibrated"] == pytest.approx(one["score"], rel=1e-9)
     folder = tmp_path / result["folder"]
     for name in ("settings.yaml", "journal.jsonl", "front.csv", "front.png", "best.yaml", "best.png", "result.json"):
         assert (folder / name).stat().st_size > 0
@@ -235,7 +236,7 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
 def test_budgets_without_a_device(tmp_path: Path) -> None:
     done = run("search", "--budget", "20GFLOPs", "--grid", "32", "--scope", "backbone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "proved best" in done.stdout and "calibrated" in done.stdout and "maxent" in done.stdout
+    assert "proved best" in done.stdout and "forecast of COCO AP" in done.stdout and "maxent" in done.stdout
 
 
 def test_a_space_that_ends_elsewhere_is_searched_by_maxent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def test_an_additive_score_is_searched_exactly(tmp_path: Path) -> None:
     result = nas.search("20GFLOPs", score="widths", grid=32, scope="backbone", runs=tmp_path, pictures=False)
     assert result.certificate is not None and result.certificate["proved"]
     assert result.best.scores["widths"] == pytest.approx(nas.score(result.best.architecture, "widths").value, rel=1e-9)
-    assert list(result.best.scores) == ["widths", "calibrated", "maxent"], "every additive score is shown"
+    assert list(result.best.scores) == ["widths", "calibrated", "forecast", "maxent"], "every additive score is shown"
     row = np.array([result.front[-1]["row"]])
     assert WIDTHS.over_rows(result.problem.space_costs).total(row)[0] * 2.0**-32 == pytest.approx(result.best.score)
 
