@@ -188,9 +188,9 @@ class ForecastRows(RowScore):
         heads = of["heads"] * mean_log(dict(zip(HEADS, space.neck.out, strict=True)), HEADS)
         size = of["size"] * float(self.fitted.form.size(costs.input_px))
         self.widest = [int(max(space.stages[tap].outs)) for tap in costs.taps]
-        self.neck = int(self._neck_ticks(*self.widest))
+        neck = float(self._neck_depth(*self.widest))
         self.by_width = [self._by_width(place) for place in range(len(self.widest))]
-        self.constant = int(to_ticks(self.fitted.intercept + size + heads)) + self.neck
+        self.constant = int(to_ticks(self.fitted.intercept + size + heads + of["depth"] * neck))
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
         shares = level_shares(entered, ENTRIES)
         self.entrances = [
@@ -231,13 +231,16 @@ class ForecastRows(RowScore):
         # Every layer of the neck has the width of one level, or one of its own: levels add up.
         widths: list[Num] = list(self.widest)
         widths[place] = known
-        return known, np.broadcast_to(self._neck_ticks(*widths) - self.neck, known.shape)
+        more = self._neck_depth(*widths) - self._neck_depth(*self.widest)
+        return known, np.broadcast_to(to_ticks(self.fitted.coefficients["depth"] * more), known.shape)
 
-    def _neck_ticks(self, c3: Num, c4: Num, c5: Num) -> Num:
+    def _neck_depth(self, c3: Num, c4: Num, c5: Num) -> Num:
+        """Depth of the neck behind backbone widths, each a number or ``[N]``."""
         graph, form = self.costs.tail_graph(c3, c4, c5), self.fitted.form
         counted = np.asarray(spatial(graph)) & np.array([op.part == "neck" for op in graph.ops])
         weights = form.neck * plain_weights(graph, form)
-        return self._ticks(graph, np.where(counted[:, None] if weights.ndim > 1 else counted, weights, 0.0))
+        repeats = np.array([float(op.count) for op in graph.ops])
+        return np.asarray((weights.T * (counted * repeats)).sum(axis=-1))
 
     def _ticks(self, graph: Graph, weights: np.ndarray) -> Num:
         ticks = to_ticks(self.fitted.coefficients["depth"] * weights)
