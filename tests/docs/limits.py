@@ -29,6 +29,9 @@ LIMITS = {
 reader waits hours for is then done in seconds; ``--fresh`` because examples beside one another would otherwise be
 refused the run folder of the one before."""
 
+CONFLICTS = {"bench-scores --design": ("--shrink",), "bench-scores --pictures": ("--images",)}
+"""Options of ``LIMITS`` that a command with these words cannot have."""
+
 NOT_HERE = {
     "calibrate": (
         "five minutes on a quiet machine, and it refuses a busy one; tests/nas/devices/calibration/test_calibrate.py"
@@ -72,7 +75,12 @@ def limited(words: list[str]) -> list[str]:
             if option not in words:
                 words += [option, value] if value else [option]
             elif value:
-                words[words.index(option) + 1] = value
+                at = words.index(option) + 1
+                words[at : at + (at < len(words) and not words[at].startswith("--"))] = [value]
+    for needed, refused in CONFLICTS.items():
+        for option in refused if begins(words, needed) else ():
+            at = words.index(option)
+            del words[at : at + 2]
     return words
 
 

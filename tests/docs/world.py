@@ -37,7 +37,7 @@ SEARCHES = ("search", "pico", "A", "B")
 """Copies of the one search, which is called NAME."""
 TRAININGS = ("train-best-my-data", "train-search-my-data", "train-damo-yolo-l-my-data", "pico-shapes")
 """Copies of the one training, whose checkpoints pages name."""
-DATA = ("shapes", "big", "photos")
+DATA = ("shapes", "big", "photos", "digits")
 """Copies of my-data."""
 
 
@@ -58,11 +58,19 @@ def furnish(here: Path) -> None:
     """Fill ``here``, which is the working folder, and ``shared`` beside it."""
     devices(here / "devices")
     measurements(here.parent / "shared")
+    benched()
     searches()
     data()
     detectors(here)
     for part in range(4):
         nas("eval", "best.safetensors", "--data", "big", "--shard", f"{part}/4", "--out", f"part{part}.json", "--quiet")
+
+
+def benched() -> None:
+    """Files of measurements that pages write and read."""
+    for file in ("mine.jsonl.gz", "measured.jsonl.gz"):
+        networks = ("damo-yolo-ns", "yolox-nano", "yolo11n")
+        nas("bench", *networks, "--input", "64", "--seconds", "0.1", "--rounds", "3", "--out", file, "--source", "lab")
 
 
 def devices(folder: Path) -> None:
@@ -78,6 +86,8 @@ def measurements(shared: Path) -> None:
     for name in ("t4", "yolobench"):
         (shared / name).mkdir(parents=True)
     write_latencies(shared / "t4")
+    latencies = shared / "t4" / "latency.csv"
+    latencies.write_text(latencies.read_text().replace("my_ms", "t4_trt_fp16_ms"))
     trained.folder(shared / "yolobench")
     for file in ("accuracy.csv", "latency.csv"):
         path = shared / "yolobench" / file
