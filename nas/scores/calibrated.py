@@ -20,7 +20,8 @@ import yaml
 
 from nas.costs import SpaceCosts
 from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
-from nas.scores.rows import RowScore, log_ticks, to_ticks
+from nas.scores.fitted_rows import FittedRows, layer_ticks
+from nas.scores.rows import log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
@@ -183,48 +184,32 @@ def layer_weight(cin: Any, cout: Any, groups: Any, half_width: float) -> Any:
     return narrowest**2 / (narrowest**2 + half_width**2)
 
 
-class CalibratedRows(RowScore):
+class CalibratedRows(FittedRows):
     """The fitted score of the whole detector over rows.
 
     Input, neck and intercept belong to the stem. A stage adds its layers, the width of its entrance where it halves the
     map, and its output width where a level ends.
     """
 
+    name = "calibrated"
+
     def __init__(self, costs: SpaceCosts) -> None:
         super().__init__(costs)
-        if unfit := self.unfit(costs):
-            raise BadInput(f"score 'calibrated' {unfit}: use --score maxent")
-        space, strides = costs.space, costs.strides[1:]
         self.fitted = shipped()
         form, width = self.fitted.form, self.fitted.width
-        heads = width * sum_log(space.neck.out, form.heads)
+        heads = width * sum_log(costs.space.neck.out, form.heads)
         self.constant = self.fitted.intercept + self.fitted.size * math.log(costs.input_px) + heads
         shares = dict(zip(costs.taps, form.backbone, strict=True))
-        self.ends = [width * shares.get(index, 0.0) for index in range(len(strides))]
+        self.ends = [width * shares.get(index, 0.0) for index in range(len(costs.space.stages))]
         # Strides 4, 8, 16 and 32 are entered where the map is halved.
-        share = dict(zip((4, 8, 16, 32), form.passages, strict=True))
-        self.entrances = [
-            width * share.get(at, 0.0) if stage.stride == 2 else 0.0
-            for at, stage in zip(strides, space.stages, strict=True)
-        ]
-
-    @classmethod
-    def unfit(cls, costs: SpaceCosts) -> str:
-        if costs.taps and costs.strides[-1] == 32:
-            return ""
-        return f"reads strides 8, 16 and 32, and space {costs.space.name!r} ends at {costs.strides[-1]}"
+        self.entrances = self.entrance_weights(width, dict(zip((4, 8, 16, 32), form.passages, strict=True)))
 
     def stem(self, out: Num) -> Num:
         return np.full(np.shape(out), to_ticks(self.constant), dtype=np.int64)
 
     def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
         graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
-        weights = to_ticks(self.fitted.depth * layer_weights(graph, self.fitted.form.half_width))
-        layers = sum(
-            weight * np.asarray(op.count, dtype=np.int64)
-            for weight, op in zip(weights, graph.ops, strict=True)
-            if np.any(weight)
-        )
+        layers = layer_ticks(graph, self.fitted.depth * layer_weights(graph, self.fitted.form.half_width))
         widths = [passage(graph, i) for i in range(len(graph)) if enters(graph, i)]
         entrance = log_ticks(self.entrances[index], functools.reduce(np.maximum, widths)) if widths else 0
         return layers + entrance + log_ticks(self.ends[index], out)

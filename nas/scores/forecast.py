@@ -20,6 +20,7 @@ import yaml
 
 from nas.costs import SpaceCosts
 from nas.scores.anatomy import enters, spatial
+from nas.scores.fitted_rows import FittedRows, layer_ticks
 from nas.scores.forecast_terms import (
     ENTRIES,
     HEADS,
@@ -32,7 +33,7 @@ from nas.scores.forecast_terms import (
     plain_weights,
     terms_of,
 )
-from nas.scores.rows import RowScore, log_ticks, to_ticks
+from nas.scores.rows import log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
@@ -168,20 +169,19 @@ def sentence(fitted: ForecastFit, result: ScoreResult, recipe: str = "") -> str:
     return text + (f"; beyond the evidence: {', '.join(beyond)}" if beyond else "")
 
 
-class ForecastRows(RowScore):
+class ForecastRows(FittedRows):
     """The fitted score of the whole detector over rows.
 
     Input, heads, intercept and the neck behind the widest levels belong to the stem. A stage adds its layers, the width
     of its entrance where it halves the map, and where a level ends what the neck loses by its width.
     """
 
+    name = "forecast"
     file = str(FILE)
     """Whose numbers; a class of its own is made for every other file."""
 
     def __init__(self, costs: SpaceCosts) -> None:
         super().__init__(costs)
-        if unfit := self.unfit(costs):
-            raise BadInput(f"score 'forecast' {unfit}: use --score maxent")
         space, strides = costs.space, costs.strides[1:]
         self.fitted = shipped(self.file)
         of = self.fitted.coefficients
@@ -192,24 +192,14 @@ class ForecastRows(RowScore):
         self.by_width = [self._by_width(place) for place in range(len(self.widest))]
         self.constant = int(to_ticks(self.fitted.intercept + size + heads + of["depth"] * neck))
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
-        shares = level_shares(entered, ENTRIES)
-        self.entrances = [
-            of["widths"] * shares.get(at, 0.0) if stage.stride == 2 else 0.0
-            for at, stage in zip(strides, space.stages, strict=True)
-        ]
-
-    @classmethod
-    def unfit(cls, costs: SpaceCosts) -> str:
-        if costs.taps and costs.strides[-1] == 32:
-            return ""
-        return f"reads strides 8, 16 and 32, and space {costs.space.name!r} ends at {costs.strides[-1]}"
+        self.entrances = self.entrance_weights(of["widths"], level_shares(entered, ENTRIES))
 
     def stem(self, out: Num) -> Num:
         return np.full(np.shape(out), self.constant, dtype=np.int64)
 
     def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
         graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
-        layers = self._ticks(graph, depth_weights(graph, self.fitted.form))
+        layers = layer_ticks(graph, self.fitted.coefficients["depth"] * depth_weights(graph, self.fitted.form))
         entering = [entrance_width(graph, i, self.fitted.form) for i in range(len(graph)) if enters(graph, i)]
         entrance: Num = 0
         if entering:
@@ -241,14 +231,6 @@ class ForecastRows(RowScore):
         weights = form.neck * plain_weights(graph, form)
         repeats = np.array([float(op.count) for op in graph.ops])
         return np.asarray((weights.T * (counted * repeats)).sum(axis=-1))
-
-    def _ticks(self, graph: Graph, weights: np.ndarray) -> Num:
-        ticks = to_ticks(self.fitted.coefficients["depth"] * weights)
-        return sum(
-            weight * np.asarray(op.count, dtype=np.int64)
-            for weight, op in zip(ticks, graph.ops, strict=True)
-            if np.any(weight)
-        )
 
 
 def forecast_score(file: str = str(FILE), name: str = "forecast") -> Score:

@@ -18,7 +18,6 @@ from nas.devices.profile import load_device
 from nas.scores import get_score
 from nas.scores.anatomy import Anatomy, skippable, spatial
 from nas.scores.calibrated import CALIBRATED, Calibration, Form, as_map, shipped, terms_of
-from nas.scores.rows import SCORE_TICK
 from nas.searcher.evaluator import whole_limits
 from nas.strategies.exact.search import solve
 from search_spaces.architecture import Architecture
@@ -26,8 +25,8 @@ from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid
-from search_spaces.space_file import load_space, space_names
-from tests.nas.strategies.test_exact import all_rows, assert_is_brute_force, random_space
+from search_spaces.space_file import load_space
+from tests.nas.scores.test_fitted_scores import winner
 from workbench.errors import BadInput
 
 YOLOBENCH = Path(__file__).parents[4] / "shared" / "yolobench"
@@ -36,46 +35,6 @@ DATA = pytest.mark.skipif(not (YOLOBENCH / "graphs.jsonl.gz").is_file(), reason=
 
 def value(arch: Architecture, input_px: int = 640) -> float:
     return get_score("calibrated")(lower(arch), input_px).value
-
-
-@pytest.mark.parametrize("name", space_names())
-def test_population_score_is_the_graph_score(name: str) -> None:
-    space = load_space(name)
-    for scope in ("detector", "backbone"):
-        row_score = CALIBRATED.over_rows(SpaceCosts(space, None, 640, scope))
-        rows = space.sample(24, np.random.default_rng(3))
-        for row, ticks in zip(rows, row_score.total(rows), strict=True):
-            assert ticks * SCORE_TICK == pytest.approx(value(space.decode(row)), abs=1e-7)
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_exact_is_brute_force(seed: int) -> None:
-    rng = np.random.default_rng(1000 + seed)
-    space = random_space(rng, 6_000)
-    scope = "backbone" if rng.random() < 0.3 else "detector"
-    row_score = CALIBRATED.over_rows(SpaceCosts(space, load_device("t4"), 320, scope))
-    rows = all_rows(space)
-    for row in rows[rng.choice(len(rows), 3)]:
-        assert row_score.total(row[None])[0] * SCORE_TICK == pytest.approx(value(space.decode(row), 320), abs=1e-7)
-    assert_is_brute_force(row_score, rows, rng)
-
-
-def test_more_is_never_worse() -> None:
-    arch = PUBLISHED["damo-yolo-s"]
-    base = value(arch)
-    assert value(arch, 672) > base
-    for i, stage in enumerate(arch.stages):
-        for change in ({"out": 2 * stage.out}, {"btn": 2 * stage.btn}, {"depth": stage.depth + 1}):
-            stages = [*arch.stages[:i], dataclasses.replace(stage, **change), *arch.stages[i + 1 :]]
-            assert value(dataclasses.replace(arch, stages=tuple(stages))) >= base - 1e-12, (i, change)
-    assert arch.neck is not None
-    assert value(dataclasses.replace(arch, neck=dataclasses.replace(arch.neck, out=(192, 256, 512)))) > base
-
-
-def test_published_sizes_are_in_order() -> None:
-    for sizes in ("tsml", ("ns", "nm", "nl")):
-        values = [value(PUBLISHED[f"damo-yolo-{size}"]) for size in sizes]
-        assert values == sorted(values)
 
 
 # Backbones of DAMO-YOLO-S's own kind that nobody would train: (stem, stages as out, btn, depth).
@@ -110,15 +69,7 @@ def test_absurd_shapes_lose_clearly_at_their_own_latency(name: str) -> None:
 
 @pytest.mark.parametrize("budget", ["2.5ms", "3ms", "4ms", "20GFLOPs", "40GFLOPs", "10Mparams"])
 def test_winners_are_balanced(budget: str) -> None:
-    space = with_grid(load_space("res"), 16)
-    costs = SpaceCosts(space, load_device("t4"))
-    found = solve(CALIBRATED.over_rows(costs), whole_limits(costs, parse_budgets([budget])))
-    arch = space.decode(found.rows[-1])
-    table = lower(arch, "backbone").table(640)
-    macs = [
-        float(sum(m for m, name in zip(table.macs, table.names, strict=True) if name.startswith(f"stage{i}.")))
-        for i in range(1, 6)
-    ]
+    arch, macs = winner("calibrated", budget)
     assert max(macs) < 0.7 * sum(macs)  # no giant stage
     assert macs[4] < 0.5 * sum(macs)  # stride 32 has its share and no more
     assert min(Anatomy.of(lower(arch), 640).passages) >= 32  # no thread anywhere

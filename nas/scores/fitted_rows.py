@@ -1,0 +1,47 @@
+"""What the fitted scores share over rows of a Space: where they fit, and what layers and entrances of a stage add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from nas.costs import SpaceCosts
+from nas.scores.rows import RowScore, to_ticks
+from search_spaces.graph import Graph
+from search_spaces.ops import Num
+from workbench.errors import BadInput
+
+
+class FittedRows(RowScore):
+    """A fitted score of the whole detector, which reads the levels at strides 8, 16 and 32."""
+
+    name: ClassVar[str]
+
+    def __init__(self, costs: SpaceCosts) -> None:
+        super().__init__(costs)
+        if unfit := self.unfit(costs):
+            raise BadInput(f"score {self.name!r} {unfit}: use --score maxent")
+
+    @classmethod
+    def unfit(cls, costs: SpaceCosts) -> str:
+        if costs.taps and costs.strides[-1] == 32:
+            return ""
+        return f"reads strides 8, 16 and 32, and space {costs.space.name!r} ends at {costs.strides[-1]}"
+
+    def entrance_weights(self, weight: float, shares: Mapping[int, float]) -> list[float]:
+        """For every stage ``weight`` times the share of the stride that it enters; 0 where it halves no map."""
+        return [
+            weight * shares.get(at, 0.0) if stage.stride == 2 else 0.0
+            for at, stage in zip(self.costs.strides[1:], self.costs.space.stages, strict=True)
+        ]
+
+
+def layer_ticks(graph: Graph, weights: np.ndarray) -> Num:
+    """Sum in ticks of what each repetition of an op counts, ``weights`` ``[ops]`` or ``[ops, N]``."""
+    return sum(
+        weight * np.asarray(op.count, dtype=np.int64)
+        for weight, op in zip(to_ticks(weights), graph.ops, strict=True)
+        if np.any(weight)
+    )
