@@ -68,19 +68,18 @@ NO_COMMANDS = {
 def limited(words: list[str]) -> list[str]:
     """The words of a command with the options of ``LIMITS``."""
     words = list(words)
+    refused = {option for needed, options in CONFLICTS.items() if begins(words, needed) for option in options}
     for needed, options in LIMITS.items():
         if not begins(words, needed):
             continue
         for option, value in re.findall(r"(--[a-z-]+)(?: ([^-]\S*))?", options):
+            if option in refused:
+                continue
             if option not in words:
                 words += [option, value] if value else [option]
             elif value:
                 at = words.index(option) + 1
                 words[at : at + (at < len(words) and not words[at].startswith("--"))] = [value]
-    for needed, refused in CONFLICTS.items():
-        for option in refused if begins(words, needed) else ():
-            at = words.index(option)
-            del words[at : at + 2]
     return words
 
 
