@@ -228,7 +228,8 @@ class Layers:
 
     def greatest_total(self) -> np.ndarray:
         """Greatest reachable total of each resource alone, ``[resources]``."""
-        best = {out: self._tails.costs[self._rows_of(group)].max(axis=(0, 1)) for out, group in self._combos[-1].items()}
+        tails = self._tails.costs.max(axis=1)
+        best = {out: tails[self._rows_of(group)].max(axis=0) for out, group in self._combos[-1].items()}
         for i in reversed(range(self.depth)):
             best = {
                 cin: np.max([self._arcs[i][(cin, o)].costs.max(axis=0) + best[o] for o in self.outs(i, cin)], axis=0)

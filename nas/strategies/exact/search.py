@@ -232,7 +232,8 @@ def _bounding_tables(problem: ExactProblem, progress: Progress) -> list[Values]:
     """One table a budget, one for the main budget together with each other one, and one for all of them together."""
     layers = problem.layers
     tables: list[Values] = []
-    nodes = sum(len(layers.combos(stage, cin)) for stage in range(layers.depth) for cin in layers.widths[stage])
+    stages = range(layers.depth + layers.open_tail)
+    nodes = sum(len(layers.combos(stage, cin)) for stage in stages for cin in layers.widths[stage])
     count = 2 + 2 * len(problem.sides)
 
     def add(main: int, second: int | None, steps: int, weights: np.ndarray | None = None, ceiling: float = 0.0) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.strategies.exact.layers import Layers, Options, undominated
+from nas.strategies.exact.layers import Layers, undominated
+from nas.strategies.exact.tails import Options
 
 NOWHERE = -np.inf
 
@@ -100,11 +101,14 @@ class Values:
         self._lock = threading.Lock()
         self._options: dict[tuple[int, int, int], CostedOptions] = {}
         self.before = self._least_before()
-        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth)]
-        self._fill_last()
+        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth + layers.open_tail)]
+        if layers.open_tail:
+            self._fill_tails()
+        else:
+            self._fill_last()
         if progress:
             progress(0.1)
-        for stage in reversed(range(layers.depth - 1)):
+        for stage in reversed(range(len(self.blocks) - 1)):
             self._fill(stage)
             if progress:
                 progress(1.0 - 0.8 * stage / max(1, layers.depth - 1))
@@ -141,8 +145,13 @@ class Values:
         place = np.clip(main_left - block.low, -1, block.score.shape[2] - 1) + 1
         return np.asarray(block.upto[rows, np.clip(second_left, 0, self.second_top), place])
 
+    def _cost(self, options: Options) -> CostedOptions:
+        return CostedOptions(options, self.axes.main_cost(options.costs), self.axes.second_cost(options.costs))
+
     def _thin(self, options: Options) -> CostedOptions:
-        main, second = self.axes.main_cost(options.costs), self.axes.second_cost(options.costs)
+        """The options in table units, without dominated ones where ``prune``."""
+        costed = self._cost(options)
+        main, second = costed.main, costed.second
         if self.prune:
             columns = (0,) if self.axes.second is None else (0, 1)
             in_units = Options(options.genes, options.score, np.stack([main, second], axis=1))
@@ -180,6 +189,23 @@ class Values:
                 np.maximum.at(score[row], places, ending.options.score[fits])
                 self.entries += int(fits.sum())
             self.blocks[stage][cin] = Block(low, score)
+
+    def _fill_tails(self) -> None:
+        """Values behind the last stage: the choices of neck and head."""
+        for out in self.layers.widths[-1]:
+            top = self.ceiling - self.before[-1][out]
+            endings = [self.layers.tails(combo) for combo in self.layers.combos(self.layers.depth, out)]
+            costs = [(self.axes.main_cost(ending.costs), self.axes.second_cost(ending.costs)) for ending in endings]
+            low = min((int(main.min()) for main, _ in costs), default=0)
+            high = min(top, max((int(main.max()) for main, _ in costs), default=0))
+            if not endings or high < low:
+                continue
+            score = np.full((len(endings), self.second_top + 1, high - low + 1), NOWHERE)
+            for row, (ending, (main, second)) in enumerate(zip(endings, costs, strict=True)):
+                fits = (main <= high) & (second <= self.second_top)
+                np.maximum.at(score[row], (second[fits], main[fits] - low), ending.score[fits])
+                self.entries += int(fits.sum())
+            self.blocks[-1][out] = Block(low, score)
 
     def _fill(self, stage: int) -> None:
         """Values before ``stage`` from those before ``stage + 1``; widths are independent and run in two threads."""
@@ -250,22 +276,30 @@ class Values:
         """Table entries that some partial network reaches: the labels of this method."""
         return sum(int(np.isfinite(block.score).sum()) for stage in self.blocks for block in stage.values())
 
-    def trace(self, second: int, main: int, score: float) -> list[int]:
-        """The row behind one root value (exact tables only); of several, the one with the smallest genes."""
+    def trace(self, second: int, main: int, score: float) -> np.ndarray:
+        """The row ``[genes]`` behind one root value (exact tables only); of several, the one with the smallest genes.
+
+        Among several kinds of a stage the first of the space counts as the smallest.
+        """
         stem = self.layers.stem
         cost, units = self.axes.main_cost(stem.costs), self.axes.second_cost(stem.costs)
         for i in range(len(stem)):
             width = int(stem.genes[i, 0])
             rest = (second - int(units[i]), main - int(cost[i]), score - float(stem.score[i]))
             if self._value(0, width, (), rest[0], rest[1]) == rest[2]:
-                return [width, *self._trace(0, width, (), *rest)]
+                genes = self._trace(0, width, (), *rest)
+                stages, tail = genes[: self.layers.depth], genes[self.layers.depth :]
+                return self.layers.to_row(width, stages, tail[0] if tail else ())
         raise AssertionError("a root value has no stem behind it")
 
-    def _trace(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float) -> list[int]:
-        if stage == self.layers.depth - 1:
-            ending = self.last_options(cin, combo)
+    def _trace(
+        self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float
+    ) -> list[list[int]]:
+        """Genes of the options from ``stage`` on."""
+        if stage == len(self.blocks) - 1:
+            ending = self._cost(self.layers.tails(combo)) if self.layers.open_tail else self.last_options(cin, combo)
             hits = np.flatnonzero((ending.main == main) & (ending.second == second) & (ending.options.score == score))
-            return [int(v) for v in ending.options.genes[hits[0]]]
+            return [[int(v) for v in ending.options.genes[hits[0]]]]
         for out in self.layers.outs(stage, cin):
             block = self.blocks[stage + 1].get(out)
             if block is None:
@@ -282,7 +316,7 @@ class Values:
                 i = int(hits[0])
                 genes = [int(v) for v in arc.options.genes[i]]
                 main_left = main - int(arc.main[i])
-                return genes + self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))
+                return [genes] + self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))
         raise AssertionError("a value has no option behind it")
 
     def _value(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int) -> float:
@@ -295,7 +329,7 @@ class Values:
 def table_bytes(layers: Layers, main: int, second_top: int, step: int) -> int:
     """Bytes that tables of resource ``main`` with ``step`` would take under the layers' limits."""
     entries = 0
-    for stage in range(layers.depth):
+    for stage in range(layers.depth + layers.open_tail):
         for cin in layers.widths[stage]:
             least = layers.cheapest_before[stage][cin][main] + layers.cheapest_after[stage][cin][main]
             room = layers.limits[main] - least
