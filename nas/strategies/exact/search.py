@@ -19,6 +19,7 @@ import numpy as np
 from nas.budgets import LAYERS, format_cost
 from nas.scores import additive_scores
 from nas.scores.rows import SCORE_TICK, RowScore
+from nas.scores.variant_rows import VariantRows
 from nas.searcher.evaluator import Evaluation, Limit
 from nas.strategies.exact.labels import PASSES, LabelResult, LabelSearch
 from nas.strategies.exact.layers import Layers
@@ -113,6 +114,8 @@ def solve(
 
     Raises ``BadInput`` with the closest reachable value when nothing satisfies the limits.
     """
+    if isinstance(row_score, VariantRows):
+        return _solve_variants(row_score, limits, progress, time_limit_s)
     start = time.perf_counter()
     problem = _pose(row_score, limits)
     if problem.highs[0] <= TABLE_TICKS and not problem.sides and problem.table_bytes(1) <= TABLE_BYTES:
@@ -132,6 +135,45 @@ def solve(
         front=solution.front,
     )
     return ExactResult(solution.rows, certificate)
+
+
+def _solve_variants(
+    row_score: VariantRows, limits: tuple[Limit, ...], progress: Progress, time_limit_s: float
+) -> ExactResult:
+    """Solve every variant of a space alone; the best of all is proved where each one is.
+
+    A variant that cannot meet the limits is left out; where none can, the first one's refusal is raised.
+    """
+    start, space = time.perf_counter(), row_score.union
+    found: list[ExactResult] = []
+    rows: list[np.ndarray] = []
+    refusal: BadInput | None = None
+    for place, (variant, part) in enumerate(zip(space.variants, row_score.parts, strict=True)):
+
+        def of_variant(what: str, share: float, at: int = place) -> None:
+            progress(f"variant {at + 1} of {len(space.variants)}  {what}", (at + share) / len(space.variants))
+
+        left = max(0.0, time_limit_s - (time.perf_counter() - start))
+        try:
+            result = solve(part, limits, of_variant, left)
+        except BadInput as error:
+            refusal = refusal or error
+            continue
+        found.append(result)
+        rows.append(space.embed(variant, result.rows))
+    if not found:
+        assert refusal is not None
+        raise refusal
+    certificates = [result.certificate for result in found]
+    score, bound = max(c.score for c in certificates), max(c.bound for c in certificates)
+    total = {name: sum(getattr(c, name) for c in certificates) for name in ("arcs", "labels", "table_entries")}
+    methods, fronts = ("; ".join(dict.fromkeys(getattr(c, name) for c in certificates)) for name in ("method", "front"))
+    certificate = Certificate(
+        score=score, bound=bound, proved=bound <= score, options=space.size(), **total,
+        seconds=round(time.perf_counter() - start, 3), method=methods, front=fronts,
+    )  # fmt: skip
+    best_last = sorted(range(len(found)), key=lambda i: certificates[i].score)
+    return ExactResult(np.concatenate([rows[i] for i in best_last]), certificate)
 
 
 def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:

@@ -316,7 +316,7 @@ class Values:
                 i = int(hits[0])
                 genes = [int(v) for v in arc.options.genes[i]]
                 main_left = main - int(arc.main[i])
-                return [genes] + self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))
+                return [genes, *self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))]
         raise AssertionError("a value has no option behind it")
 
     def _value(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int) -> float:
