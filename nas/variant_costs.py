@@ -28,7 +28,7 @@ class VariantCosts(SpaceCosts):
         self, space: VariantSpace, device: DeviceProfile | Sequence[DeviceProfile] | None, input_px: int, scope: str
     ) -> None:
         super().__init__(space, device, space.variants[0].input_px or input_px, scope)
-        self.union = space
+        self.union, self.input_px = space, input_px
         self.parts = [SpaceCosts(v.space, device, v.input_px or input_px, scope) for v in space.variants]
 
     def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:

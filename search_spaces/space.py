@@ -114,6 +114,22 @@ class Space:
     def _tail_start(self) -> int:
         return 1 + 4 * len(self.stages) + len(self._kind_columns)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a row is ``out, btn, k, depth`` a stage and nothing else."""
+        return self.tail is None and not self._kind_columns
+
+    def described(self, row: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Every gene of a row by name, as its value: of a kind its name, of an open field its choice."""
+        named: dict[str, Any] = {}
+        for (name, _), value in zip(self.gene_choices(), row, strict=True):
+            named[name] = int(value)
+        for stage, column in self._kind_columns.items():
+            named[f"stage{stage + 1}.kind"] = self.stages[stage].alternatives[int(row[column])].kind
+        for name, choices in () if self.tail is None else self.tail.fields:
+            named[name] = choices[named[name]]
+        return named
+
     def kinds_of(self, rows: np.ndarray, stage: int) -> np.ndarray:
         """Index of the kind of a stage (among its alternatives) in every row, ``[N]``."""
         column = self._kind_columns.get(stage)

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Variant:
 
 @dataclass(frozen=True, repr=False)
 class VariantSpace(Space):
-    """The union of spaces with other levels, at every input side. The fields of ``Space`` are those of the first.
+    """The union of spaces with other levels, at every input side. Fields of ``Space`` are those of the longest.
 
     Args:
         by_levels: A space for every choice of levels. Stages are those of the longest, or the first of them.
@@ -51,8 +52,8 @@ class VariantSpace(Space):
     @staticmethod
     def of(by_levels: Sequence[Space], inputs: Sequence[int] = ()) -> VariantSpace:
         """The union of ``by_levels`` at ``inputs``."""
-        first = by_levels[0]
-        fields = {field.name: getattr(first, field.name) for field in dataclasses.fields(Space)}
+        longest = max(by_levels, key=lambda space: len(space.stages))
+        fields = {field.name: getattr(longest, field.name) for field in dataclasses.fields(Space)}
         return VariantSpace(**fields, by_levels=tuple(by_levels), inputs=tuple(sorted(inputs)))
 
     def at_input(self, input_px: int) -> Space:
@@ -62,9 +63,8 @@ class VariantSpace(Space):
     @functools.cached_property
     def _names(self) -> list[str]:
         """Names of the genes of all variants, those of the backbone in the order of the longest one."""
-        longest = max(self.by_levels, key=lambda space: len(space.stages))
-        spaces = [longest, *(space for space in self.by_levels if space is not longest)]
-        names = list(dict.fromkeys(name for space in spaces for name, _ in space.gene_choices()))
+        names = [name for name, _ in Space.gene_choices(self)]
+        names = list(dict.fromkeys([*names, *(name for space in self.by_levels for name, _ in space.gene_choices())]))
         names += ["levels"] if len(self.by_levels) > 1 else []
         return names + (["input"] if len(self.inputs) > 1 else [])
 
@@ -80,6 +80,18 @@ class VariantSpace(Space):
                 columns = np.array([index[name] for name, _ in space.gene_choices()], dtype=np.int64)
                 found.append(Variant(space, columns, tuple(constants), px))
         return tuple(found)
+
+    @property
+    def is_plain(self) -> bool:
+        return False
+
+    def described(self, row: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Every gene of a row by name, as its value; levels as strides; None where the variant lacks the gene."""
+        values = np.array([int(v) for v in row], dtype=np.int64)
+        variant = self.variants[int(self._which(values[None])[0])]
+        own = variant.space.described(values[variant.columns])
+        own |= {"levels": "/".join(map(str, variant.space.neck.strides)), "input": variant.input_px}
+        return {name: own.get(name) for name in self._names}
 
     def embed(self, variant: Variant, rows: np.ndarray) -> np.ndarray:
         """Rows of a variant ``[N, variant.space.genes]`` as rows of the whole ``[N, genes]``."""

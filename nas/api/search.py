@@ -12,7 +12,6 @@ from nas.api.arguments import Text, text_of, texts_of
 from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
 from nas.budgets import LATENCY, QUANTITIES, format_cost, parse_budgets, quantity_of
-from nas.costs import SpaceCosts
 from nas.scores import WEIGHTS, ScoreResult, get_score
 from nas.scores.forecast import ForecastFit, compute, fit_behind, is_forecast, sentence
 from nas.searcher.method import SearchMethod, choose_options
@@ -21,7 +20,9 @@ from nas.searcher.result import SearchResult
 from nas.searcher.run import Output, run_search
 from nas.searcher.worker_plan import WorkerPlan
 from nas.strategies import STRATEGIES
+from nas.variant_costs import DEFAULT_INPUT_PX, space_costs
 from search_spaces.lowering import SCOPES, count_layers
+from search_spaces.variants import VariantSpace
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
@@ -106,7 +107,8 @@ class SearchOutcome(SearchResult, Result):
         lines = [] if forecast is None else [sentence(fitted, forecast, self.forecast_recipe)]
         if score.explain is None or is_forecast(problem.score):
             return lines
-        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
+        side = problem.side_of(best.architecture)
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(side, score.deployed)
         result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
         return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}", *lines]
 
@@ -116,7 +118,8 @@ class SearchOutcome(SearchResult, Result):
         fitted = fit_behind(problem.score)
         if not problem.space_costs.taps:
             return fitted, None
-        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, deployed=True)
+        side = problem.side_of(best.architecture)
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(side, deployed=True)
         return fitted, compute(fitted, graph, px)
 
     def _proof(self) -> str:
@@ -135,7 +138,7 @@ class SearchOutcome(SearchResult, Result):
 def search(
     budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: Text = "res",
     grid: int | None = None, score: str | None = None, weights: Sequence[float] | None = None,
-    strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0,
+    strategy: str | None = None, scope: str = "detector", input_px: int | None = None, seed: int = 0,
     steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0,
     top_k: int = 5, measure: int | None = None,
     measure_on: str = "cpu", runtime: str | None = None, threads: int | None = None, workers: int | None = None,
@@ -161,6 +164,7 @@ def search(
         then: ``train`` or ``distill``: train the ``top`` candidates on ``data`` by successive halving, beside stock
             models (``against``; None: the nearest in cost). Options as in ``nas.train`` and ``nas.distill``.
         callback: with ``then``: called with the result before the shortlist is trained.
+        input_px: side of the square input in pixels; None takes the sides of the space, or 640 where it names none.
         forecast_recipe: recipe of the COCO AP that is forecast, such as ``objects365,teacher,epochs=72``.
     """
     start = time.perf_counter()
@@ -169,15 +173,17 @@ def search(
         data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
         train_device, train_data_workers,
     )  # fmt: skip
-    shortlist = shortlist_request(then, training, input_px, seed, quiet)
+    devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid, input_px)
+    side = DEFAULT_INPUT_PX if input_px is None else input_px
+    chosen_side = None if isinstance(opened, VariantSpace) and opened.inputs else side
+    shortlist = shortlist_request(then, training, chosen_side, seed, quiet)
     if shortlist is not None:
         shortlist.check()  # what is missing is refused before the search
     _check(scope, strategy, {"steps": steps, "population": population, "top-k": top_k})
-    devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid)
-    score, notes = choose_score(SpaceCosts(opened, devices, input_px, scope), score, weights)
+    score, notes = choose_score(space_costs(opened, devices, side, scope), score, weights)
     problem = SearchProblem(
         opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score,
-        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, input_px, seed,
+        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, side, seed,
     )  # fmt: skip
     fit_behind(score).recipe_effect(forecast_recipe)  # an unknown trait is refused before the search
     additive = problem.evaluator().additive

@@ -37,7 +37,7 @@ class ShortlistOptions:
 
 
 def shortlist_request(
-    then: str | None, options: ShortlistOptions, input_px: int, seed: int, quiet: bool
+    then: str | None, options: ShortlistOptions, input_px: int | None, seed: int, quiet: bool
 ) -> ShortlistRequest | None:
     """What a search is asked to train; None without ``then``, where no other option may be given."""
     if then is None:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
     add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
     add("--scope", default="detector", help="what budgets count: detector (default) or backbone")
-    options.add_input_option(add, default=640)
+    options.add_input_option(add, text="those of the space, else 640")
     options.add_seed_option(add, "the search")
     add("--steps", type=int, help="candidates of a sampling strategy (default 200000)")
     add("--population", type=int, help="population of a sampling strategy (default 512)")
