@@ -56,7 +56,6 @@ class Neck:
     hidden_ratio: float = 0.75
     act: str = "relu"
     depthwise: bool = False
-    strides: tuple[int, ...] = (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,6 @@ class Architecture:
         data["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         if self.neck is not None:
             data["neck"] = {**dataclasses.asdict(self.neck), "out": list(self.neck.out)}
-            del data["neck"]["strides"]
         if self.head is not None:
             data["head"] = dataclasses.asdict(self.head)
             if not self.head.one_to_one:  # stored only where it is set, which keeps the digests of older architectures
