@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
-from search_spaces.lowering import divisible
+from search_spaces.rounding import divisible
 from workbench.errors import BadInput
 
 OUT, BTN, K, DEPTH = range(4)
