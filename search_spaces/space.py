@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
-from search_spaces.lowering import divisible
+from search_spaces.rounding import divisible
 from search_spaces.tail_choices import TailChoices
 from workbench.errors import BadInput
 

@@ -15,7 +15,7 @@ from typing import Any
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE, MIXED_STYLE
-from search_spaces.lowering import divisible
+from search_spaces.rounding import divisible
 from workbench.errors import BadInput, unknown_name
 
 SPELLINGS = ("tinynas", "damo")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Neck
-from search_spaces.lowering import divisible
+from search_spaces.rounding import divisible
 from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock
 
 
