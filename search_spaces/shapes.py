@@ -71,7 +71,7 @@ def _window_count(length: Num, k: Num, s: int, p: Num, ceil: bool) -> Num:
 
 def _sliced_shape(op: Op, first: Shape, rescaled: bool) -> Shape:
     axis = int(op.attrs.get("axis", 1)) - 1
-    start, end, step = int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1))
+    start, end, step = op.attrs.get("start", 0), op.attrs.get("end"), int(op.attrs.get("step", 1))
     stop = first[axis] if end is None or (rescaled and axis) else np.minimum(end, first[axis])
     extent = -(-(stop - start) // step)
     return (*first[:axis], extent, *first[axis + 1 :])
