@@ -62,6 +62,8 @@ def _draw_sizes(axes: Any, levels: BoxLevels) -> None:
     axes.set_xlabel(f"pixels at an input of {levels.input_px} px")
     axes.set_ylabel("% of the boxes")
     above = axes.secondary_xaxis("top")
+    for axis in (axes, above):
+        axis.minorticks_off()
     above.set_xticks(strides, [str(stride) for stride in strides])
     above.set_xlabel("one cell of the level of stride", fontsize=9)
     above.tick_params(labelsize=9)
@@ -83,7 +85,7 @@ def _draw_curves(axes: Any, levels: BoxLevels) -> None:
         axes.plot(sides, counted, marker, color=color, markersize=5, label=label, zorder=3)
     axes.axvline(levels.input_px, color=BEST, linestyle="--", linewidth=1.1, label="this input", zorder=1)
     axes.set_xlim(sides[0] * 0.95, sides[-1] * 1.05)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     axes.set_xlabel("input side in pixels")
     axes.set_ylabel("% of the boxes")
     axes.set_title("shorter side below one cell", fontsize=10, color=INK)
