@@ -23,6 +23,11 @@ BANDS = ("#F2D3C2", "#F6E0D4", "#FAECE4", "#FDF6F2")
 
 
 def box_levels_png(levels: BoxLevels, title: str = "") -> bytes:
+    """The figure of ``plot_box_levels`` as a PNG file."""
+    return to_png(plot_box_levels(levels, title))
+
+
+def plot_box_levels(levels: BoxLevels, title: str = "") -> Any:
     """Two panels: how large the boxes are at the chosen input side, and the share below one cell at every side."""
     if not levels.boxes:
         raise BadInput(f"{levels.path}: split {levels.split!r} has no box to draw")
@@ -34,7 +39,7 @@ def box_levels_png(levels: BoxLevels, title: str = "") -> bytes:
         "\n".join(textwrap.wrap(title or f"{levels.path.name}: {levels.boxes:,} boxes of split {levels.split}", 110)),
         fontsize=11, color=INK, x=0.01, ha="left", parse_math=False,
     )  # fmt: skip
-    return to_png(figure)
+    return figure
 
 
 def _draw_sizes(axes: Any, levels: BoxLevels) -> None:

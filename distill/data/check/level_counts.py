@@ -21,8 +21,8 @@ STRIDES = (4, 8, 16, 32)
 """Strides of the levels that are counted, finest first."""
 CELLS_FROM, CELLS_TO = 4, 8
 """Sides in cells, ``sqrt(width * height)``, between which a box is sized for a level."""
-LADDER = (0.5, 0.65, 0.8, 1.0, 1.2, 1.5, 2.0)
-"""Input sides that are counted, as multiples of the chosen one."""
+LADDER = (0.5, 0.65, 0.8, 1.2, 1.5, 2.0)
+"""Input sides that are counted beside the chosen one, as multiples of it."""
 SIDE_STEP, LEAST_PX, MOST_PX = 32, 32, 8192
 """Input sides in pixels: the step, the least and the most."""
 
