@@ -117,7 +117,8 @@ class Layers:
         arcs: dict[tuple[int, int], Options] = {}
         for key in sorted({key for arcs_of_kind in kinds for key in arcs_of_kind}):
             parts = [arcs_of_kind[key] for arcs_of_kind in kinds if key in arcs_of_kind]
-            arcs[key] = Options(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("genes", "score", "costs")))
+            every = Options(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("genes", "score", "costs")))
+            arcs[key] = every.take(np.lexsort(every.genes.T[::-1]))
         return arcs
 
     def _cost_kind(self, stage: int, kind: int) -> dict[tuple[int, int], Options]:

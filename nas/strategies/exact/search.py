@@ -172,8 +172,13 @@ def _solve_variants(
         score=score, bound=bound, proved=bound <= score, options=space.size(), **total,
         seconds=round(time.perf_counter() - start, 3), method=methods, front=fronts,
     )  # fmt: skip
-    best_last = sorted(range(len(found)), key=lambda i: certificates[i].score)
-    return ExactResult(np.concatenate([rows[i] for i in best_last]), certificate)
+    # The best row last, ties as within a variant: by budgeted costs in order, then by genes.
+    costs = [row_score.costs.costs(own[-1:]) for own in rows]
+    keys = [
+        (certificates[i].score, *(-int(costs[i][limit.name][0]) for limit in limits), *(-rows[i][-1]).tolist())
+        for i in range(len(found))
+    ]
+    return ExactResult(np.concatenate([rows[i] for i in sorted(range(len(found)), key=keys.__getitem__)]), certificate)
 
 
 def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
