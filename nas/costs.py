@@ -194,7 +194,7 @@ class SpaceCosts:
     ) -> dict[str, Num]:
         """Costs of stage ``index`` (0-based) of one kind for arrays ``[N]`` of its numbers (see ``stage_graph``)."""
         costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth, kind), self.strides[index])
-        layers = self.kind(index, kind).layers(depth)
+        layers = self.kind(index, kind).layers(depth, self.space.stages[index].stride)
         costs[LAYERS] = np.broadcast_to(layers, np.shape(out)) if np.ndim(out) else layers
         return costs
 

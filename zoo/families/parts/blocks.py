@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from search_spaces.stage import Stage
+from zoo.families.parts import csp_blocks
 from zoo.families.parts.csp_stages import CSPNeXtStage, PoolPyramid, RepNCSPELANStage
 from zoo.families.parts.mobile_blocks import RepViTBlock, fasternet_block
 from zoo.families.parts.squeeze_excite import SqueezeExcite
@@ -123,6 +124,14 @@ STAGE_MODULES: dict[str, StageMaker] = {
     "repncspelan": lambda cin, stage, act: RepNCSPELANStage(cin, stage, act),
     "cspnext": lambda cin, stage, act: CSPNeXtStage(cin, stage, act),
     "cspnext_plain": lambda cin, stage, act: CSPNeXtStage(cin, stage, act, residual=False),
+    "c2f": csp_blocks.c2f_stage,
+    "c3k2": csp_blocks.c3k2_stage,
+    "c3k2_c3k": csp_blocks.c3k2_c3k_stage,
+    "c3k2_attn": csp_blocks.c3k2_attn_stage,
+    "sppf": csp_blocks.sppf_stage,
+    "sppf_res": csp_blocks.sppf_res_stage,
+    "c2psa": csp_blocks.c2psa_stage,
+    "elan": csp_blocks.elan_stage,
 }
 """The whole stage of each other kind in ``search_spaces.blocks.BLOCK_KINDS``."""
 
