@@ -188,8 +188,9 @@ def read_space(text: str, where: str = "space") -> Space:
     if any(px % 32 or px < 64 for px in inputs):
         raise reader.fail(top["input"].line, "input: sides must be multiples of 32 of at least 64 pixels")
     space = VariantSpace.of(spaces, inputs) if len(spaces) > 1 or inputs else spaces[0]
-    if space.size() == 0:
-        raise reader.fail(stages_node.line, "the rules leave no architecture at all: widen a range or loosen a rule")
+    for empty in (part for part in spaces if part.size() == 0):
+        where = f" with levels {', '.join(map(str, empty.neck.strides))}" if len(spaces) > 1 else " at all"
+        raise reader.fail(stages_node.line, f"the rules leave no architecture{where}: widen a range or loosen a rule")
     try:
         space.decode(_first_row(space))
     except BadInput as error:
@@ -308,7 +309,8 @@ def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tup
     if tail.size == 0 or len(tail.structures) > MOST_CHOICES or len(tail.widths) > MOST_CHOICES:
         rule = f"{len(tail.widths)} widths of the neck and {len(tail.structures)} settings of neck and head"
         raise reader.fail(line, f"{rule}: at least one and at most {MOST_CHOICES} of each can be searched")
-    return dataclasses.replace(space, neck=neck, head=head, tail=tail)
+    neck = dataclasses.replace(neck, out=tuple(int(width) for width in tail.widths[0]))
+    return dataclasses.replace(space, neck=neck, head=head, tail=dataclasses.replace(tail, neck=neck))
 
 
 def _neck_outs(

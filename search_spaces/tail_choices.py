@@ -123,4 +123,4 @@ class TailChoices:
         widths = self.widths[rng.integers(0, len(self.widths), n)]
         index = rng.integers(0, len(self.structures), n)
         fields = np.array([structure.genes for structure in self.structures], dtype=np.int64)
-        return np.concatenate([widths[:, list(self.open_levels)], fields.reshape(-1, len(self.fields))[index]], axis=1)
+        return np.concatenate([widths[:, list(self.open_levels)], fields[index]], axis=1)

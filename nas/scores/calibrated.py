@@ -165,7 +165,10 @@ def layer_weights(graph: Graph, half_width: float, mask: np.ndarray | None = Non
     Only convolutions over more than one pixel that a gradient can bypass count, each by its narrowest width. The width
     of a grouped convolution is the geometric mean of a group's inputs and all outputs.
     """
-    counts = skippable(graph, mask) & spatial(graph)
+    bypassed, wide = skippable(graph, mask), spatial(graph)
+    counts = (bypassed if bypassed.ndim >= wide.ndim else bypassed[:, None]) & (
+        wide if wide.ndim >= bypassed.ndim else wide[:, None]
+    )
     rows = []
     for op, counted in zip(graph.ops, counts, strict=True):
         if not np.any(counted):

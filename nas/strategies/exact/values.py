@@ -277,7 +277,7 @@ class Values:
         return sum(int(np.isfinite(block.score).sum()) for stage in self.blocks for block in stage.values())
 
     def trace(self, second: int, main: int, score: float) -> np.ndarray:
-        """The row ``[genes]`` behind one root value (exact tables only); of several, the one with the smallest genes."""
+        """The row ``[genes]`` behind one root value (exact tables only); of several, that with the smallest genes."""
         stem = self.layers.stem
         cost, units = self.axes.main_cost(stem.costs), self.axes.second_cost(stem.costs)
         for i in range(len(stem)):

@@ -11,11 +11,12 @@ import yaml
 from search_spaces.space import Space
 from search_spaces.space_file import read_space
 from search_spaces.variants import VariantSpace
+from workbench.errors import BadInput
 
 LADDER = [16, 32, 48, 64]
 INNER: dict[str, dict[str, Any]] = {
-    "k1kx": {"btn": [16, 32]}, "k1dwk1": {"btn_ratio": [2.0, 3.0], "k": [3, 5]}, "cspnext": {"btn_ratio": [0.5], "k": [5]},
-    "repvgg": {"btn": [16]}, "repncspelan": {"btn": [16, 32], "depth": [1, 3]},
+    "k1kx": {"btn": [16, 32]}, "k1dwk1": {"btn_ratio": [2.0, 3.0], "k": [3, 5]}, "c3k2": {"btn_ratio": [0.25, 0.5]},
+    "repvgg": {"btn": [16]}, "c2f": {"btn": [16, 32], "depth": [1, 3]}, "cspnext": {"btn_ratio": [0.5], "k": [5]},
 }  # fmt: skip
 """What a stage of each kind chooses from beside its depth."""
 
@@ -23,7 +24,10 @@ INNER: dict[str, dict[str, Any]] = {
 def random_whole_space(rng: np.random.Generator, most: int) -> Space:
     """At most ``most`` detectors: kinds, neck, head, levels and input sides vary, each in some of the spaces."""
     while True:
-        space = read_space(yaml.safe_dump(_random_data(rng)), "random")
+        try:
+            space = read_space(yaml.safe_dump(_random_data(rng)), "random")
+        except BadInput:  # widths of the neck that all narrow, or none that the rules allow
+            continue
         if 30 <= space.size() <= most:
             return space
 
