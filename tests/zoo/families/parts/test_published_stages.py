@@ -11,7 +11,7 @@ from torch import nn
 from search_spaces.stage import Stage
 from tests.search_spaces.blocks.cspnext_sizes import CSPNEXT, cspnext
 from zoo.families.parts.backbones import build_backbone
-from zoo.families.parts.csp_stages import RepNCSPELANStage
+from zoo.families.parts.gelan_stages import RepNCSPELANStage
 
 YOLOV9 = (
     (128, 128, 64, 3, 258_432), (192, 192, 96, 3, 579_648), (256, 256, 128, 3, 1_028_864),
