@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search_spaces.stage import Stage
 from zoo.families.parts import csp_blocks
 from zoo.families.parts.cspnext_stages import CSPNeXtStage, PoolPyramid
-from zoo.families.parts.gelan_stages import RepNCSPELANStage
+from zoo.families.parts.gelan_stages import ELAN1Stage, RepNCSPELANStage
 from zoo.families.parts.mobile_blocks import RepViTBlock, fasternet_block
 from zoo.families.parts.squeeze_excite import SqueezeExcite
 from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock, activation
@@ -130,6 +130,7 @@ STAGE_MODULES: dict[str, StageMaker] = {
     "sppf_res": csp_blocks.sppf_res_stage,
     "c2psa": csp_blocks.c2psa_stage,
     "elan": csp_blocks.elan_stage,
+    "elan1": ELAN1Stage,
     "repncspelan": RepNCSPELANStage,
     "cspnext": CSPNeXtStage,
     "cspnext_plain": lambda cin, stage, act: CSPNeXtStage(cin, stage, act, residual=False),

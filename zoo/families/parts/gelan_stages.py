@@ -1,4 +1,4 @@
-"""Torch form of YOLOv9's GELAN stage, in training form."""
+"""Torch forms of YOLOv9's GELAN stages, in training form: of plain convolutions and of RepNCSP chains."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ from torch import Tensor, nn
 from search_spaces.blocks.wiring import half
 from search_spaces.stage import Stage
 from zoo.layers import ConvBNAct, RepConv, SkippableBlock, Split
+
+
+class ELAN1Stage(nn.Module):
+    """Down conv at stride 2, ``depth`` kxk convolutions after one half of the channels, all joined by a 1x1."""
+
+    def __init__(self, cin: int, stage: Stage, act: str) -> None:
+        super().__init__()
+        btn, wide = stage.btn, cin if stage.stride == 1 else 2 * stage.btn
+        self.down = nn.Identity() if stage.stride == 1 else ConvBNAct(cin, wide, 3, 2, act=act)
+        self.widen = ConvBNAct(wide, 2 * btn, act=act)
+        self.split = Split(btn, btn)
+        self.convs = nn.ModuleList(ConvBNAct(btn, btn, stage.k, act=act) for _ in range(stage.depth))
+        self.fuse = ConvBNAct((2 + stage.depth) * btn, stage.out, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.split(self.widen(self.down(x))))
+        for conv in self.convs:
+            parts.append(conv(parts[-1]))
+        return self.fuse(torch.cat(parts, 1))
 
 
 class RepBottleneck(SkippableBlock):

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from search_spaces.stage import Stage
+from search_spaces.architecture import Architecture, Stage, Stem
 from tests.search_spaces.blocks.cspnext_sizes import CSPNEXT, cspnext
 from zoo.families.parts.backbones import build_backbone
 from zoo.families.parts.gelan_stages import RepNCSPELANStage
@@ -52,3 +52,15 @@ def test_cspnext_parameters(size: str) -> None:
         backbone = build_backbone(arch)
     classifier = 1000 * arch.stages[-1].out + 1000
     assert round((parameters(backbone) + classifier) / 1e6, 2) == pytest.approx(mparams)
+
+
+YOLOV9S_LAYERS = (928, 18_560, 31_104, 73_984, 258_432, 221_568, 579_648, 442_880, 1_028_864, 164_608)
+"""Parameters of the layers of YOLOv9-s's backbone, pooling included, as its table prints them."""
+
+
+def test_backbone_of_yolov9_s() -> None:
+    gelan = (Stage("repncspelan", 2 * btn, btn, 3, 2, 3) for btn in (64, 96, 128))
+    stages = (Stage("conv", 64, 1, 3, 2), Stage("elan1", 64, 32, 3, 1, 2), *gelan, Stage("sppf", 256, 128, 5, 1))
+    with torch.device("meta"):
+        backbone = build_backbone(Architecture("mixed", Stem(32, 3, False, 2), stages, "silu", spp=False))
+    assert parameters(backbone) == sum(YOLOV9S_LAYERS)

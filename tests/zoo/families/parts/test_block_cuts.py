@@ -1,10 +1,9 @@
-"""Torch forms of the newer block kinds: trace, training, folding, ONNX, cuts."""
+"""Blocks for small devices and of GELAN and RTMDet at odd widths, with channels cut and with blocks skipped."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +16,8 @@ from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
 from search_spaces.graph import same_graph
 from search_spaces.lowering import lower
 from zoo.detector import Detector, Recipe
-from zoo.export.options import ExportOptions
-from zoo.export.write import export
 from zoo.factory import build_recipe
 from zoo.families.parts.backbones import build_backbone
-from zoo.families.parts.blocks import stage_modules
 from zoo.graphs.trace import trace
 from zoo.layers import SkippableBlock, fold_all
 from zoo.pruning.apply import apply_cuts, zero_units
@@ -29,13 +25,20 @@ from zoo.pruning.cuts import Cuts
 from zoo.pruning.groups import channel_groups
 
 KINDS = (
-    "repvgg", "repncspelan", "cspnext", "cspnext_plain", "spp", "repvit", "repvitse", "fasternet", "k1dwk1", "k1dwsek1",
+    "repvgg", "elan1", "repncspelan", "cspnext", "cspnext_plain", "spp", "repvit", "repvitse", "fasternet", "k1dwk1",
+    "k1dwsek1",
 )  # fmt: skip
 WITH_RESIDUALS = ("repncspelan", "cspnext", "repvit", "repvitse", "fasternet", "k1dwk1")
 PX = 64
 
 
-def detector_of(kind: str, act: str = "relu") -> Architecture:
+def mostly_slow(kinds: tuple[str, ...]) -> list[object]:
+    """All kinds; those but two, which have every kind of layer between them, only in slow runs."""
+    fast = ("fasternet", "cspnext")
+    return [kind if kind in fast else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
+
+
+def detector_of(kind: str) -> Architecture:
     """A detector of one kind: strides 2 and 1, odd widths, growing and shrinking, several depths and kernels."""
     if kind == "spp":
         convs = [Stage("conv", c, c, 3, 2) for c in (24, 40, 48, 64)]
@@ -45,7 +48,7 @@ def detector_of(kind: str, act: str = "relu") -> Architecture:
             Stage(kind, 24, 12, 3, 2, 1), Stage(kind, 40, 18, 5, 2, 2), Stage(kind, 64, 37, 3, 2, 3),
             Stage(kind, 64, 32, 3, 1, 2), Stage(kind, 56, 32, 7, 1, 1), Stage(kind, 72, 64, 5, 2, 2),
         )  # fmt: skip
-    return Architecture("mixed", Stem(16), stages, act, True, Neck((16, 24, 32), act=act), Head(3, 4), name=kind)
+    return Architecture("mixed", Stem(16), stages, "relu", True, Neck((16, 24, 32), depth=0.3), Head(3, 4), name=kind)
 
 
 def lively(arch: Architecture) -> Detector:
@@ -74,10 +77,9 @@ def assert_close(found: list[Tensor], expected: list[Tensor], tolerance: float =
         assert a.shape == b.shape and float((a - b).abs().max()) <= tolerance * largest
 
 
-@pytest.mark.parametrize("act", ["relu", "silu"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_lowering_equals_trace(kind: str, act: str) -> None:
-    arch = detector_of(kind, act)
+def test_lowering_equals_trace(kind: str) -> None:
+    arch = detector_of(kind)
     with torch.device("meta"):
         detector, backbone = build_recipe(Recipe(kind, 3, arch)).eval(), build_backbone(arch).eval()
     assert same_graph(lower(arch), detector.graph(PX), PX) == ""
@@ -88,44 +90,7 @@ def test_lowering_equals_trace(kind: str, act: str) -> None:
     assert float(table.total(table.params)) == sum(p.numel() for p in backbone.parameters())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_gets_a_gradient(kind: str) -> None:
-    torch.manual_seed(0)
-    stage = Stage(kind, 24, 16, 3, 1 if kind == "spp" else 2, 1 if kind == "spp" else 2)
-    module = nn.Sequential(*stage_modules(16, stage, "silu")).train()
-    x = torch.randn(2, 16, 16, 16, requires_grad=True)
-    module(x).square().mean().backward()
-    assert x.grad is not None and bool(x.grad.isfinite().all()) and float(x.grad.abs().max()) > 0
-    for name, value in module.named_parameters():
-        assert value.grad is not None and bool(value.grad.isfinite().all()), name
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_folding_changes_nothing(kind: str) -> None:
-    detector, image = lively(detector_of(kind)), torch.rand(2, 3, PX, PX)
-    expected = maps_of(detector, image)
-    folded = copy.deepcopy(detector).fuse()
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.backbone.modules())
-    assert_close(maps_of(folded, image), expected)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_onnx_agrees(kind: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    ort = pytest.importorskip("onnxruntime")
-    detector, image = lively(detector_of(kind, "silu")), torch.rand(1, 3, PX, PX)
-    path = tmp_path / "detector.onnx"
-    export(detector, path, "onnx", ExportOptions("raw", PX, PX))
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    expected = maps_of(detector, image)
-    assert sorted(tuple(value.shape) for value in found) == sorted(tuple(value.shape) for value in expected)
-    by_shape = {tuple(value.shape): value for value in expected}
-    assert len(by_shape) == len(expected)
-    assert_close([torch.from_numpy(value) for value in found], [by_shape[value.shape] for value in found], 1e-4)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", mostly_slow(KINDS))
 def test_cut_channels_equal_zeros(kind: str) -> None:
     detector, image = lively(detector_of(kind)), torch.rand(1, 3, PX, PX)
     groups = channel_groups(detector)
@@ -145,8 +110,9 @@ def test_cut_channels_equal_zeros(kind: str) -> None:
     assert float(table.total(table.params)) == sum(p.numel() for p in folded.parameters())
 
 
-@pytest.mark.parametrize("kind", WITH_RESIDUALS)
+@pytest.mark.parametrize("kind", mostly_slow(WITH_RESIDUALS))
 def test_a_skipped_block_leaves_its_shortcut(kind: str) -> None:
+    """The branch may end in an activation: ReLU of zero is zero."""
     detector, image = lively(detector_of(kind)), torch.rand(1, 3, PX, PX)
     groups = channel_groups(detector)
     path = next(path for path in groups.blocks if path.startswith("backbone"))
@@ -156,6 +122,4 @@ def test_a_skipped_block_leaves_its_shortcut(kind: str) -> None:
     for parameter in getattr(block, block.branch_parts[-1]).bn.parameters():
         nn.init.zeros_(parameter)
     apply_cuts(child, Cuts(skipped=(path,)), groups)
-    if kind in ("repncspelan", "cspnext"):  # their branch ends in an activation, which is zero at zero
-        assert block.branch_parts[-1] in ("conv2", "point")
     assert_close(maps_of(child, image), maps_of(zeroed, image))
