@@ -15,6 +15,7 @@ from search_spaces.blocks.c3k2_attn import C3K2Attention
 from search_spaces.blocks.c3k2_c3k import C3K2C3K
 from search_spaces.blocks.cspnext import CSPNeXt, CSPNeXtPlain
 from search_spaces.blocks.elan import ELAN
+from search_spaces.blocks.elan1 import ELAN1
 from search_spaces.blocks.fasternet import FasterNet
 from search_spaces.blocks.k1dwk1 import K1DWK1
 from search_spaces.blocks.k1dwsek1 import K1DWSEK1
@@ -36,14 +37,6 @@ BLOCK_KINDS: dict[str, BlockKind] = {
     "k1dwsek1": K1DWSEK1(),
     "k1kxk1": K1KXK1(),
     "conv": PlainConv(),
-    "repvgg": RepVGG(),
-    "repncspelan": RepNCSPELAN(),
-    "cspnext": CSPNeXt(),
-    "cspnext_plain": CSPNeXtPlain(),
-    "spp": SPPStage(),
-    "repvit": RepViT(),
-    "repvitse": RepViTSE(),
-    "fasternet": FasterNet(),
     "c2f": C2f(),
     "c3k2": C3K2(),
     "c3k2_c3k": C3K2C3K(),
@@ -52,5 +45,14 @@ BLOCK_KINDS: dict[str, BlockKind] = {
     "sppf_res": ResidualSPPF(),
     "c2psa": C2PSA(),
     "elan": ELAN(),
+    "repvgg": RepVGG(),
+    "elan1": ELAN1(),
+    "repncspelan": RepNCSPELAN(),
+    "cspnext": CSPNeXt(),
+    "cspnext_plain": CSPNeXtPlain(),
+    "spp": SPPStage(),
+    "repvit": RepViT(),
+    "repvitse": RepViTSE(),
+    "fasternet": FasterNet(),
 }
 """Block kinds by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from search_spaces.blocks.base import ANY_STYLE, BlockNumbers, ChainKind
 from search_spaces.blocks.wiring import differ, partial_conv
 from search_spaces.graph_builder import GraphBuilder
+from search_spaces.ops import Num
 from search_spaces.stage import Stage
 from workbench.errors import BadInput
 
@@ -25,6 +26,9 @@ class FasterNet(ChainKind):
         super().check(stage, index, before)
         if stage.out < PARTS:
             raise BadInput(f"stages[{index}]: out {stage.out} of kind {self.name!r} must be at least {PARTS}")
+
+    def layers(self, depth: Num, stride: int = 1) -> Num:
+        return super().layers(depth) + (stride == 2)  # the merge
 
     def deploy_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
         if block.stride == 2:

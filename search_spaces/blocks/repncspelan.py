@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search_spaces.blocks.base import ANY_STYLE, StageNumbers
 from search_spaces.blocks.linear_stage import LinearStageKind
+from search_spaces.blocks.wiring import half, halves
 from search_spaces.graph_builder import GraphBuilder
 
 
@@ -23,8 +24,7 @@ class RepNCSPELAN(LinearStageKind):
             x = g.single("avgpool", x, "blur", k=(2, 2), s=(1, 1), p=(0, 0))
             x = g.conv(x, 2 * btn, k=3, s=2, act=act, name="down")
         y = g.conv(x, 2 * btn, act=act, name="split")
-        parts = [g.single("slice", y, "first", btn, start=0, end=btn)]
-        parts.append(g.single("slice", y, "second", btn, start=btn, end=2 * btn))
+        parts = halves(g, y, btn)
         scope = list(g.scope)
         for chain in ("chain1", "chain2"):
             g.scope = [*scope, chain]
@@ -35,13 +35,13 @@ class RepNCSPELAN(LinearStageKind):
 
     def _csp(self, g: GraphBuilder, x: int, stage: StageNumbers) -> int:
         """RepNCSP: ``depth`` blocks between a 1x1 to half the width and a 1x1 shortcut, joined by a 1x1."""
-        half, act = stage.btn // 2, stage.act
-        y = g.conv(x, half, act=act, name="main")
+        mid, act = half(stage.btn), stage.act
+        y = g.conv(x, mid, act=act, name="main")
         scope = list(g.scope)
         for i in g.times(stage.depth):
             g.scope = [*scope, f"block{i}"]
-            z = g.conv(y, half, k=stage.k, act=act, name="conv1")
-            y = g.join("add", g.conv(z, half, k=stage.k, act=act, name="conv2"), y)
+            z = g.conv(y, mid, k=stage.k, act=act, name="conv1")
+            y = g.join("add", g.conv(z, mid, k=stage.k, act=act, name="conv2"), y)
         g.scope = scope
-        short = g.conv(x, half, act=act, name="short")
+        short = g.conv(x, mid, act=act, name="short")
         return g.conv(g.join("concat", y, short), stage.btn, act=act, name="join")

@@ -19,6 +19,9 @@ class RepViT(ChainKind):
 
     name, style = "repvit", ANY_STYLE
 
+    def layers(self, depth: Num, stride: int = 1) -> Num:
+        return super().layers(depth) + (stride == 2)  # the 1x1 after the depthwise conv
+
     def deploy_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
         cin = g.channels(x)
         projected = True if block.stride == 2 else differ(cin, block.out)

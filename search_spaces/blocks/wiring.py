@@ -1,4 +1,4 @@
-"""Pieces that several block kinds are wired from: pyramid, halves, residual links, attention, flags as arrays."""
+"""Pieces that several block kinds are wired from: pyramid, halves, residual links, attention, array flags."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def channel_attention(g: GraphBuilder, x: int) -> int:
 def partial_conv(g: GraphBuilder, x: int, part: Num, k: Num) -> int:
     """FasterNet's partial convolution: a kxk conv without bias on the first ``part`` channels; the others pass."""
     whole = g.channels(x)
-    y = g.single("slice", x, "first", part, start=0, end=part)
-    rest = g.single("slice", x, "rest", whole - part, start=part, end=whole)
+    y = g.single("slice", x, "first", part, axis=1, start=0, end=part)
+    rest = g.single("slice", x, "rest", whole - part, axis=1, start=part, end=whole)
     y = g.single("conv", y, "partial", part, cin=part, cout=part, k=(k, k), p=(k // 2, k // 2))
     return g.join("concat", y, rest)
 

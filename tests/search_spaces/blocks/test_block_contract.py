@@ -92,7 +92,9 @@ class TestBlockContract:
             if BLOCK_KINDS[stage.kind].linear_in_depth:
                 first, later = (BLOCK_KINDS[stage.kind].fan_ins(numbers, first=is_first) for is_first in (True, False))
                 assert sorted(fans) == sorted(first + (stage.depth - 1) * later)
-            assert len(fans) == BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)
+            keeps_width = dataclasses.replace(numbers, cin=stage.out)  # layers() leaves projections out
+            layers = BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)
+            assert len(BLOCK_KINDS[stage.kind].stage_fan_ins(keeps_width)) == layers
             entropy += 0.5 * math.fsum(math.log(f) for f in fans)
             cin = stage.out
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from search_spaces.stage import Stage
 from zoo.families.parts import csp_blocks
-from zoo.families.parts.csp_stages import CSPNeXtStage, PoolPyramid, RepNCSPELANStage
+from zoo.families.parts.cspnext_stages import CSPNeXtStage, PoolPyramid
+from zoo.families.parts.gelan_stages import ELAN1Stage, RepNCSPELANStage
 from zoo.families.parts.mobile_blocks import RepViTBlock, fasternet_block
 from zoo.families.parts.squeeze_excite import SqueezeExcite
 from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock, activation
@@ -121,9 +122,6 @@ BLOCK_MODULES: dict[str, BlockMaker] = {
 """One block of each kind that is a chain of blocks. A kxkx block has half of the stage's width."""
 
 STAGE_MODULES: dict[str, StageMaker] = {
-    "repncspelan": lambda cin, stage, act: RepNCSPELANStage(cin, stage, act),
-    "cspnext": lambda cin, stage, act: CSPNeXtStage(cin, stage, act),
-    "cspnext_plain": lambda cin, stage, act: CSPNeXtStage(cin, stage, act, residual=False),
     "c2f": csp_blocks.c2f_stage,
     "c3k2": csp_blocks.c3k2_stage,
     "c3k2_c3k": csp_blocks.c3k2_c3k_stage,
@@ -132,6 +130,10 @@ STAGE_MODULES: dict[str, StageMaker] = {
     "sppf_res": csp_blocks.sppf_res_stage,
     "c2psa": csp_blocks.c2psa_stage,
     "elan": csp_blocks.elan_stage,
+    "elan1": ELAN1Stage,
+    "repncspelan": RepNCSPELANStage,
+    "cspnext": CSPNeXtStage,
+    "cspnext_plain": lambda cin, stage, act: CSPNeXtStage(cin, stage, act, residual=False),
 }
 """The whole stage of each other kind in ``search_spaces.blocks.BLOCK_KINDS``."""
 
