@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.blocks.base import ANY_STYLE
+from search_spaces.blocks.base import MIXED_STYLE, fits_style
 from search_spaces.head import Head as Head
 from search_spaces.neck import LEVEL_STRIDES, level_name
 from search_spaces.neck import Neck as Neck
@@ -26,7 +26,7 @@ from search_spaces.necks import NECK_KINDS
 from search_spaces.stage import Stage as Stage
 from workbench.errors import BadInput, unknown_name
 
-STYLES = ("res", "csp", "mob", "bottleneck")
+STYLES = ("res", "csp", "mob", "bottleneck", MIXED_STYLE)
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
 
 SEARCHED_ACTIVATIONS = ("relu", "silu")
@@ -215,7 +215,7 @@ def check_architecture(arch: Architecture) -> None:
     for i, stage in enumerate(arch.stages):
         if stage.kind not in BLOCK_KINDS:
             raise unknown_name(f"block kind in stages[{i}]", stage.kind, BLOCK_KINDS)
-        if BLOCK_KINDS[stage.kind].style not in (arch.style, ANY_STYLE):
+        if not fits_style(BLOCK_KINDS[stage.kind], arch.style):
             style = BLOCK_KINDS[stage.kind].style
             raise BadInput(f"stages[{i}]: block kind {stage.kind!r} belongs to style {style!r}, not {arch.style!r}")
         _check_int(f"stages[{i}]: out", stage.out, 1)

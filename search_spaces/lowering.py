@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.blocks.base import BlockNumbers, Flow, StageNumbers
+from search_spaces.blocks.base import Flow, StageNumbers
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.head import lower_head
@@ -110,11 +110,9 @@ def skeleton(arch: Architecture) -> Graph:
         if stage.stride == 2:
             levels.append(x)
             squeezed += [x] if after_squeeze else []
-        for block in range(stage.depth):
-            g.scope = [f"stage{index + 1}", f"block{block}"]
-            stride = stage.stride if block == 0 else 1
-            numbers = BlockNumbers(stage.btn, stage.out, stage.k, stride, "relu", block == 0)
-            x = BLOCK_KINDS[stage.kind].skeleton_block(g, x, numbers)
+        g.scope = [f"stage{index + 1}"]
+        numbers = StageNumbers(g.channels(x), stage.out, stage.btn, stage.k, stage.depth, stage.stride, "relu")
+        x = BLOCK_KINDS[stage.kind].skeleton_stage(g, x, numbers)
         after_squeeze = after_squeeze or any(op.kind == "global_avgpool" for op in g.ops)
     levels.append(x)
     squeezed += [x] if after_squeeze else []
@@ -123,7 +121,7 @@ def skeleton(arch: Architecture) -> Graph:
 
 def count_layers(arch: Architecture) -> int:
     """Main-path convolutions of the backbone, counted as TinyNAS counts its ``layers`` budget."""
-    return 1 + sum(stage.depth * BLOCK_KINDS[stage.kind].layers_per_block for stage in arch.stages)
+    return 1 + sum(int(BLOCK_KINDS[stage.kind].layers(stage.depth)) for stage in arch.stages)
 
 
 def _has_taps(arch: Architecture) -> bool:

@@ -12,7 +12,7 @@ import yaml
 
 from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck, read_fields
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.blocks.base import ANY_STYLE
+from search_spaces.blocks.base import fits_style
 from search_spaces.space import Rules, Space, StageChoices
 from workbench.errors import BadInput, unknown_name
 
@@ -191,7 +191,7 @@ def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> 
     kind = str(kind_node.value)
     if kind not in BLOCK_KINDS:
         raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, BLOCK_KINDS)))
-    if BLOCK_KINDS[kind].style not in (style, ANY_STYLE):
+    if not fits_style(BLOCK_KINDS[kind], style):
         own_style = BLOCK_KINDS[kind].style
         rule = f"belongs to style {own_style!r}, the space has {style!r}"
         raise reader.fail(kind_node.line, f"{what}: kind {kind!r} {rule}")

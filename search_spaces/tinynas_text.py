@@ -14,7 +14,7 @@ from typing import Any
 
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.blocks.base import ANY_STYLE
+from search_spaces.blocks.base import ANY_STYLE, MIXED_STYLE
 from search_spaces.rounding import divisible
 from workbench.errors import BadInput, unknown_name
 
@@ -59,7 +59,7 @@ def parse_structure(data: Any, style: str | None = None, where: str = "TinyNAS s
         raise BadInput(f"{where}: block 0 is {blocks[0]['class']!r}; the first block must be {STEM_CLASS!r}")
     damo = any(b["class"].startswith("SuperResConv") for b in blocks[1:])
     mobile = damo and style == "mob"
-    kind_of_class = {kind.tinynas: name for name, kind in BLOCK_KINDS.items()}
+    kind_of_class = {kind.tinynas: name for name, kind in BLOCK_KINDS.items() if kind.tinynas}
     stages = []
     previous = blocks[0]["out"]
     for i, block in enumerate(blocks[1:], start=1):
@@ -90,6 +90,12 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
     """The list of dicts in one dialect; what the dialect cannot say raises ``BadInput``."""
     if spelling not in SPELLINGS:
         raise unknown_name("spelling", spelling, SPELLINGS)
+    if arch.style == MIXED_STYLE:
+        raise BadInput(f"TinyNAS's text has no backbone of style {MIXED_STYLE!r}: store the architecture as YAML")
+    for position, stage in enumerate(arch.stages, start=1):
+        if not BLOCK_KINDS[stage.kind].tinynas:
+            rule = f"TinyNAS's text has no block kind {stage.kind!r}"
+            raise BadInput(f"stage {position}: {rule}: store the architecture as YAML")
     damo = spelling == "damo"
     if damo and (arch.style == "bottleneck" or not all(BLOCK_KINDS[s.kind].in_damo_yolo for s in arch.stages)):
         style = f"style {arch.style!r}"

@@ -1,9 +1,9 @@
 """BlockKind: what a kind of searchable stage says of itself, and what follows from it.
 
 A kind writes its stage into a Graph in deploy form (batch norms folded, re-parameterised branches merged) and one block
-as TinyNAS builds it (the skeleton that the maximum-entropy scores are defined on). Fan-ins and layers per block follow
-from the skeleton. Both take ints or arrays (see ``search_spaces.graph``), so one function serves one candidate and a
-population.
+or the whole stage as TinyNAS would build it (the skeleton that the maximum-entropy scores are defined on). Fan-ins and
+layers follow from the skeleton. Both take ints or arrays (see ``search_spaces.graph``), so one function serves one
+candidate and a population.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from workbench.errors import BadInput
 
 ANY_STYLE = "any"
 """Style of a kind that may stand in a backbone of every style."""
+MIXED_STYLE = "mixed"
+"""Backbone style whose stages may be of any kinds, but for those whose wrapping spans stages."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageNumbers:
     """What a kind needs to lower one stage; channel fields, ``k`` and ``depth`` are ints or arrays ``[N]``.
 
-    ``spp``: the spatial pyramid belongs to this stage. ``closes``: in csp, False when the next stage
+    ``depth`` is an int for a kind that is not ``linear_in_depth``. ``spp``: the spatial pyramid belongs to this stage. ``closes``: in csp, False when the next stage
     has stride 1 and continues this one's wrapping.
     """
 
@@ -70,8 +72,9 @@ class BlockKind(abc.ABC):
 
     name: ClassVar[str]
     style: ClassVar[str]
-    tinynas: ClassVar[str]
-    """TinyNAS's class name of the stage; DAMO-YOLO writes ``SuperResConv...`` for ``SuperRes...``."""
+    tinynas: ClassVar[str] = ""
+    """TinyNAS's class name of the stage, empty where it has none; DAMO-YOLO writes ``SuperResConv...`` for
+    ``SuperRes...``."""
 
     in_damo_yolo: ClassVar[bool] = False
     """Whether DAMO-YOLO can build it."""
@@ -79,6 +82,12 @@ class BlockKind(abc.ABC):
     """Most blocks a stage may have; None for no limit."""
     even_out: ClassVar[bool] = False
     """Whether output channels must be even."""
+    strides: ClassVar[tuple[int, ...]] = (1, 2)
+    """Strides that a stage may have."""
+    spans_stages: ClassVar[bool] = False
+    """Whether a stage's wrapping may continue over the next stage."""
+    linear_in_depth: ClassVar[bool] = True
+    """Whether costs and entropy are linear in ``depth``. Otherwise ``lower`` gets one depth at a time, an int."""
 
     def check(self, stage: Stage, index: int, before: Stage | None) -> None:
         """Check this kind's rules beyond the common ones for ``stages[index]``; raise ``BadInput``.
@@ -90,6 +99,8 @@ class BlockKind(abc.ABC):
             raise BadInput(f"{where}: depth {stage.depth} of kind {self.name!r} must be at most {self.max_depth}")
         if self.even_out and stage.out % 2:
             raise BadInput(f"{where}: out {stage.out} must be even: {self.style} halves it")
+        if stage.stride not in self.strides:
+            raise BadInput(f"{where}: stride {stage.stride} of kind {self.name!r} must be {self.strides[0]}")
 
     def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
         """Fresh graph inputs for lowering this stage alone (the exact search costs stages one by one)."""
@@ -103,6 +114,16 @@ class BlockKind(abc.ABC):
     def skeleton_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
         """Write one block as TinyNAS builds it, with the activation ``block.act`` (always ReLU)."""
 
+    def skeleton_stage(self, g: GraphBuilder, x: int, stage: StageNumbers) -> int:
+        """Write a whole stage as the maximum-entropy scores see it; ``stage.depth`` is an int."""
+        scope = list(g.scope)
+        for index in range(stage.depth):
+            g.scope = [*scope, f"block{index}"]
+            stride = stage.stride if index == 0 else 1
+            x = self.skeleton_block(g, x, BlockNumbers(stage.btn, stage.out, stage.k, stride, stage.act, index == 0))
+        g.scope = scope
+        return x
+
     def fan_ins(self, stage: StageNumbers, first: bool) -> list[Num]:
         """Fan-in (inputs per output number) of each main-path convolution of one block, in order.
 
@@ -111,7 +132,15 @@ class BlockKind(abc.ABC):
         cin, stride = (stage.cin, stage.stride) if first else (stage.out, 1)
         g = GraphBuilder(cin)
         end = self.skeleton_block(g, -1, BlockNumbers(stage.btn, stage.out, stage.k, stride, "relu", first))
-        return [_fan_in(g.ops[index]) for index in main_path(g.ops, end)]
+        return path_fan_ins(g.ops, end)
+
+    def stage_fan_ins(self, stage: StageNumbers) -> list[Num]:
+        """Fan-in of each main-path convolution of a whole stage, in order; ``stage.depth`` is an int."""
+        return self.fan_ins(stage, first=True) + (stage.depth - 1) * self.fan_ins(stage, first=False)
+
+    def layers(self, depth: Num) -> Num:
+        """Convolutions on the main path of a stage of ``depth`` blocks (an int or an array ``[N]``)."""
+        return depth * self.layers_per_block
 
     @functools.cached_property
     def layers_per_block(self) -> int:
@@ -148,6 +177,61 @@ class ChainKind(BlockKind):
         return self.deploy_block(g, x, block)
 
 
+class WholeStageKind(BlockKind):
+    """Kinds whose stage is no chain of equal blocks: their skeleton is the stage as deployed.
+
+    What is said of a block holds for a stage of depth 1. A pyramid that belongs to the stage comes after it.
+    """
+
+    linear_in_depth = False
+
+    def check(self, stage: Stage, index: int, before: Stage | None) -> None:
+        super().check(stage, index, before)
+        if stage.stride == 1 and before is not None and before.kind == "kxkx":
+            rule = f"kind {self.name!r} cannot follow kind 'kxkx' at stride 1, which would continue its wrapping"
+            raise BadInput(f"stages[{index}]: {rule}: give it stride 2 or choose style {MIXED_STYLE!r} and another kind")
+
+    def lower(self, g: GraphBuilder, flow: Flow, stage: StageNumbers) -> Flow:
+        scope = list(g.scope)
+        x = self.deploy_stage(g, flow.x, stage)
+        g.scope = scope
+        return Flow(spp(g, x) if stage.spp else x)
+
+    @abc.abstractmethod
+    def deploy_stage(self, g: GraphBuilder, x: int, stage: StageNumbers) -> int:
+        """Write the whole stage as the deployed detector has it."""
+
+    def skeleton_stage(self, g: GraphBuilder, x: int, stage: StageNumbers) -> int:
+        """Write the stage as the maximum-entropy scores see it: as deployed, unless a kind says otherwise."""
+        scope = list(g.scope)
+        x = self.deploy_stage(g, x, stage)
+        g.scope = scope
+        return x
+
+    def skeleton_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
+        cin = g.channels(x)
+        return self.skeleton_stage(g, x, StageNumbers(cin, block.out, block.btn, block.k, 1, block.stride, block.act))
+
+    def stage_fan_ins(self, stage: StageNumbers) -> list[Num]:
+        g = GraphBuilder(stage.cin)
+        return path_fan_ins(g.ops, self.skeleton_stage(g, -1, stage))
+
+    def layers(self, depth: Num) -> Num:
+        first, later = self._layers
+        return first + (depth - 1) * later
+
+    @functools.cached_property
+    def _layers(self) -> tuple[int, int]:
+        """Convolutions on the main path of a stage of depth 1, and how many each further block adds."""
+        one, two = (len(self.stage_fan_ins(StageNumbers(64, 64, 64, 3, depth, 1, "relu"))) for depth in (1, 2))
+        return one, two - one
+
+
+def fits_style(kind: BlockKind, style: str) -> bool:
+    """Whether a stage of ``kind`` may stand in a backbone of ``style``."""
+    return kind.style in (style, ANY_STYLE) or (style == MIXED_STYLE and not kind.spans_stages)
+
+
 def main_path(ops: Sequence[Op], end: int) -> list[int]:
     """Convolutions on the longest path (in convolutions) from the input to op ``end``, in order.
 
@@ -160,6 +244,11 @@ def main_path(ops: Sequence[Op], end: int) -> list[int]:
         longest = max(open_ways, key=len, default=None)
         paths.append(longest if longest is None or op.kind not in CONV_KINDS else [*longest, index])
     return paths[end] or []
+
+
+def path_fan_ins(ops: Sequence[Op], end: int) -> list[Num]:
+    """Fan-in of each convolution of ``main_path``."""
+    return [_fan_in(ops[index]) for index in main_path(ops, end)]
 
 
 def _fan_in(op: Op) -> Num:

@@ -19,11 +19,12 @@ class KXKX(BlockKind):
     """
 
     name, style, tinynas, in_damo_yolo, even_out = "kxkx", "csp", "SuperResKXKX", True, True
+    spans_stages = True
 
     def check(self, stage: Stage, index: int, before: Stage | None) -> None:
         super().check(stage, index, before)
-        if stage.stride == 1 and (before is None or before.stride == 1):
-            raise BadInput(f"stages[{index}]: in style csp a stride-1 stage must follow a stride-2 stage")
+        if stage.stride == 1 and (before is None or before.stride == 1 or before.kind != self.name):
+            raise BadInput(f"stages[{index}]: in style csp a stride-1 stage must follow a stride-2 stage of kind kxkx")
 
     def entry(self, g: GraphBuilder, stage: StageNumbers) -> Flow:
         if stage.stride == 2:

@@ -15,12 +15,12 @@ from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE
 from search_spaces.lowering import stage_flags
-from zoo.families.parts.blocks import BLOCK_MODULES
+from zoo.families.parts.blocks import BLOCK_MODULES, stage_modules
 from zoo.layers import SPP, ConvBNAct, Focus
 
 
 class ChainBackbone(nn.Module):
-    """Stem and stages in sequence (res, mob, bottleneck). ``layers.0`` is the stem, ``layers.i`` the i-th stage."""
+    """Stem and stages in sequence (every style but csp). ``layers.0`` is the stem, ``layers.i`` the i-th stage."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
@@ -28,10 +28,9 @@ class ChainBackbone(nn.Module):
         self.layers = nn.ModuleList([_stem(arch.stem, arch.act)])
         cin = arch.stem.out
         for index, stage in enumerate(arch.stages):
-            blocks = [BLOCK_MODULES[stage.kind](cin, stage, stage.stride, arch.act, True)]
+            blocks = stage_modules(cin, stage, arch.act)
             if stage_flags(arch.style, arch.stages, index, arch.spp)["spp"]:
-                blocks.append(SPP(stage.out, stage.out))
-            blocks += [BLOCK_MODULES[stage.kind](stage.out, stage, 1, arch.act, False) for _ in range(stage.depth - 1)]
+                blocks.insert(1, SPP(stage.out, stage.out))
             self.layers.append(nn.Sequential(*blocks))
             cin = stage.out
 
@@ -84,7 +83,10 @@ class CspBackbone(nn.Module):
             if not flags["closes"]:
                 continue
             if BLOCK_KINDS[stage.kind].style == ANY_STYLE:
-                self.wrappings.append(BLOCK_MODULES[stage.kind](cin, stage, stage.stride, arch.act, True))
+                blocks = stage_modules(cin, stage, arch.act)
+                if spp:
+                    blocks.insert(1, SPP(stage.out, stage.out))
+                self.wrappings.append(blocks[0] if len(blocks) == 1 else nn.Sequential(*blocks))
             else:
                 self.wrappings.append(CspWrapping(cin, group, arch.act, spp))
             if index in arch.taps:

@@ -111,6 +111,9 @@ class Bottleneck(SkippableBlock):
 BlockMaker = Callable[[int, Stage, int, str, bool], nn.Module]
 """Makes one block from input channels, stage, stride, activation, and whether it is the stage's first."""
 
+StageMaker = Callable[[int, Stage, str], nn.Module]
+"""Makes a whole stage from input channels, stage and activation."""
+
 BLOCK_MODULES: dict[str, BlockMaker] = {
     "k1kx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out, 1, stage.k, s, act),
     "kxkx": lambda cin, stage, s, act, first: ResidualPair(cin, stage.btn, stage.out // 2, stage.k, stage.k, s, act),
@@ -121,4 +124,16 @@ BLOCK_MODULES: dict[str, BlockMaker] = {
     "k1kxk1": lambda cin, stage, s, act, first: Bottleneck(cin, stage.btn, stage.out, stage.k, s, act, first),
     "conv": lambda cin, stage, s, act, first: ConvBNAct(cin, stage.out, stage.k, s, act=act),
 }
-"""One block of each kind in ``search_spaces.blocks.BLOCK_KINDS``. A kxkx block has half of the stage's width."""
+"""One block of each kind that is a chain of blocks. A kxkx block has half of the stage's width."""
+
+STAGE_MODULES: dict[str, StageMaker] = {}
+"""The whole stage of each other kind in ``search_spaces.blocks.BLOCK_KINDS``."""
+
+
+def stage_modules(cin: int, stage: Stage, act: str) -> list[nn.Module]:
+    """The modules of one stage, in order: its blocks, or the whole stage as one. Not for kxkx, which spans stages."""
+    if stage.kind in STAGE_MODULES:
+        return [STAGE_MODULES[stage.kind](cin, stage, act)]
+    block = BLOCK_MODULES[stage.kind]
+    later = [block(stage.out, stage, 1, act, False) for _ in range(stage.depth - 1)]
+    return [block(cin, stage, stage.stride, act, True), *later]
