@@ -190,7 +190,8 @@ class SpaceCosts:
     def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
         """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
         costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth), self.strides[index])
-        costs[LAYERS] = depth * BLOCK_KINDS[self.space.stages[index].kind].layers_per_block
+        choices = self.space.stages[index]
+        costs[LAYERS] = BLOCK_KINDS[choices.kind].layers(depth, choices.stride)
         return costs
 
     def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Graph:

@@ -121,7 +121,7 @@ def skeleton(arch: Architecture) -> Graph:
 
 def count_layers(arch: Architecture) -> int:
     """Main-path convolutions of the backbone, counted as TinyNAS counts its ``layers`` budget."""
-    return 1 + sum(int(BLOCK_KINDS[stage.kind].layers(stage.depth)) for stage in arch.stages)
+    return 1 + sum(int(BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)) for stage in arch.stages)
 
 
 def _has_taps(arch: Architecture) -> bool:

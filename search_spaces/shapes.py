@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +43,8 @@ def output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Sha
     batched = recorded is None or len(recorded) < 2 or recorded[0] == 1
     if kind == "slice" and batched and len(first) == 3 and op.attrs.get("axis", 1) in (1, 2, 3):
         return _sliced_shape(op, first, rescaled)
+    if recorded is None and kind in TOKEN_SHAPES and (kind != "reshape" or "heads" in op.attrs or len(inputs) == 2):
+        return TOKEN_SHAPES[kind](op, inputs)
     if kind in JOIN_KINDS and recorded is None:
         if any(np.ndim(extent) for shape in inputs for extent in shape):
             return first  # as the builder promises; where the op is absent the other operand may have any width
@@ -53,6 +55,23 @@ def output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Sha
         raise BadInput(f"op {index} ({kind}) is bound to the size the graph was traced at: ask for that size")
     shape = tuple(int(v) for v in recorded)
     return shape[1:] if len(shape) > 1 and batched else shape  # a first axis above 1 is no batch but heads or tokens
+
+
+def _reshaped(op: Op, inputs: Sequence[Shape]) -> Shape:
+    """``(c, h, w)`` to ``(heads, c / heads, h * w)`` with ``heads``; back to the map that is the second input."""
+    first = inputs[0]
+    if "heads" in op.attrs:
+        heads = op.attrs["heads"]
+        return (heads, first[0] // heads, first[1] * first[2])
+    return (product(first[:-1]), *inputs[1][1:])
+
+
+TOKEN_SHAPES: dict[str, Callable[[Op, Sequence[Shape]], Shape]] = {
+    "reshape": _reshaped,
+    "transpose": lambda op, inputs: tuple(inputs[0][axis - 1] for axis in op.attrs["perm"][1:]),
+    "matmul": lambda op, inputs: (*inputs[0][:-1], inputs[1][-1]),
+}
+"""Rules of attention as the lowering writes it; a traced graph has its shapes recorded. Axes count the batch."""
 
 
 def _window_shape(op: Op, first: Shape) -> Shape:
@@ -71,7 +90,7 @@ def _window_count(length: Num, k: Num, s: int, p: Num, ceil: bool) -> Num:
 
 def _sliced_shape(op: Op, first: Shape, rescaled: bool) -> Shape:
     axis = int(op.attrs.get("axis", 1)) - 1
-    start, end, step = int(op.attrs.get("start", 0)), op.attrs.get("end"), int(op.attrs.get("step", 1))
+    start, end, step = op.attrs.get("start", 0), op.attrs.get("end"), int(op.attrs.get("step", 1))
     stop = first[axis] if end is None or (rescaled and axis) else np.minimum(end, first[axis])
     extent = -(-(stop - start) // step)
     return (*first[:axis], extent, *first[axis + 1 :])

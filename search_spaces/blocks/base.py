@@ -32,8 +32,8 @@ MIXED_STYLE = "mixed"
 class StageNumbers:
     """What a kind needs to lower one stage; channel fields, ``k`` and ``depth`` are ints or arrays ``[N]``.
 
-    ``depth`` is an int for a kind that is not ``linear_in_depth``. ``spp``: the spatial pyramid belongs to this stage. ``closes``: in csp, False when the next stage
-    has stride 1 and continues this one's wrapping.
+    ``depth`` is an int for a kind that is not ``linear_in_depth``. ``spp``: the spatial pyramid belongs to this stage.
+    ``closes``: in csp, False when the next stage has stride 1 and continues this one's wrapping.
     """
 
     cin: Num
@@ -138,7 +138,7 @@ class BlockKind(abc.ABC):
         """Fan-in of each main-path convolution of a whole stage, in order; ``stage.depth`` is an int."""
         return self.fan_ins(stage, first=True) + (stage.depth - 1) * self.fan_ins(stage, first=False)
 
-    def layers(self, depth: Num) -> Num:
+    def layers(self, depth: Num, stride: int = 1) -> Num:
         """Convolutions on the main path of a stage of ``depth`` blocks (an int or an array ``[N]``)."""
         return depth * self.layers_per_block
 
@@ -188,13 +188,11 @@ class WholeStageKind(BlockKind):
     def check(self, stage: Stage, index: int, before: Stage | None) -> None:
         super().check(stage, index, before)
         if stage.stride == 1 and before is not None and before.kind == "kxkx":
-            rule = f"kind {self.name!r} cannot follow kind 'kxkx' at stride 1, which would continue its wrapping"
-            raise BadInput(f"stages[{index}]: {rule}: give it stride 2 or choose style {MIXED_STYLE!r} and another kind")
+            rule = f"kind {self.name!r} at stride 1 cannot continue the wrapping of kind 'kxkx' before it"
+            raise BadInput(f"stages[{index}]: {rule}: use stride 2, or style {MIXED_STYLE!r} with another kind before")
 
     def lower(self, g: GraphBuilder, flow: Flow, stage: StageNumbers) -> Flow:
-        scope = list(g.scope)
         x = self.deploy_stage(g, flow.x, stage)
-        g.scope = scope
         return Flow(spp(g, x) if stage.spp else x)
 
     @abc.abstractmethod
@@ -203,10 +201,7 @@ class WholeStageKind(BlockKind):
 
     def skeleton_stage(self, g: GraphBuilder, x: int, stage: StageNumbers) -> int:
         """Write the stage as the maximum-entropy scores see it: as deployed, unless a kind says otherwise."""
-        scope = list(g.scope)
-        x = self.deploy_stage(g, x, stage)
-        g.scope = scope
-        return x
+        return self.deploy_stage(g, x, stage)
 
     def skeleton_block(self, g: GraphBuilder, x: int, block: BlockNumbers) -> int:
         cin = g.channels(x)
@@ -216,15 +211,18 @@ class WholeStageKind(BlockKind):
         g = GraphBuilder(stage.cin)
         return path_fan_ins(g.ops, self.skeleton_stage(g, -1, stage))
 
-    def layers(self, depth: Num) -> Num:
-        first, later = self._layers
+    def layers(self, depth: Num, stride: int = 1) -> Num:
+        first, later = self._layers[stride]
         return first + (depth - 1) * later
 
     @functools.cached_property
-    def _layers(self) -> tuple[int, int]:
-        """Convolutions on the main path of a stage of depth 1, and how many each further block adds."""
-        one, two = (len(self.stage_fan_ins(StageNumbers(64, 64, 64, 3, depth, 1, "relu"))) for depth in (1, 2))
-        return one, two - one
+    def _layers(self) -> dict[int, tuple[int, int]]:
+        """By stride: convolutions on the main path of a stage of depth 1, and how many each further block adds."""
+
+        def count(depth: int, stride: int) -> int:
+            return len(self.stage_fan_ins(StageNumbers(64, 64, 64, 3, depth, stride, "relu")))
+
+        return {stride: (count(1, stride), count(2, stride) - count(1, stride)) for stride in self.strides}
 
 
 def fits_style(kind: BlockKind, style: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pieces that several block kinds are wired from: pyramid, residual links, flags that may be arrays."""
+"""Pieces that several block kinds are wired from: pyramid, halves, residual links, flags that may be arrays."""
 
 from __future__ import annotations
 
@@ -22,6 +22,26 @@ def spp(g: GraphBuilder, x: int) -> int:
     out = g.conv(g.join("concat", y, *pools), channels, act="silu", name="conv2")
     g.scope.pop()
     return out
+
+
+def halves(g: GraphBuilder, x: int, part: Num) -> list[int]:
+    """The first and the second ``part`` channels of ``x``."""
+    return [
+        g.single("slice", x, name, part, axis=1, start=start, end=start + part)
+        for name, start in (("first", 0 * part), ("second", part))
+    ]
+
+
+def bottleneck(g: GraphBuilder, x: int, mid: Num, k: Num, act: str) -> int:
+    """YOLO's bottleneck: two kxk convs with ``mid`` channels between them, each with its activation, and a shortcut."""
+    y = g.conv(x, mid, k=k, act=act, name="conv1")
+    return g.join("add", x, g.conv(y, g.channels(x), k=k, act=act, name="conv2"))
+
+
+def half(channels: Num) -> Num:
+    """Half of ``channels``, rounded down, at least 1."""
+    halved = np.maximum(1, np.asarray(channels) // 2)
+    return int(halved) if halved.ndim == 0 else halved
 
 
 def residual_pair(g: GraphBuilder, x: int, btn: Num, cout: Num, ks: tuple[Num, Num], act: str) -> int:

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_cxcywh, xyxy_to_ltrb
 from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
+from zoo.families.parts.csp_blocks import Bottleneck, C3k
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
     Backbone,
-    Bottleneck,
     Branch,
-    C3k,
     Neck,
     Size,
     count_classes,

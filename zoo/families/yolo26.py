@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
 from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
+from zoo.families.parts.csp_blocks import C3k, bottleneck_with_attention
 from zoo.families.parts.yolo import (
     RENAMES,
     SIZES,
     Backbone,
     Branch,
-    C3k,
     Neck,
     Size,
-    bottleneck_with_attention,
     count_classes,
     set_norms,
     task_aligned_losses,

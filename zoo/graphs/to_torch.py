@@ -154,6 +154,19 @@ def _pool(op: Op, inputs: list[Tensor]) -> Tensor:
     return F.avg_pool2d(inputs[0], op.k, op.s, op.p, ceil_mode=ceil)
 
 
+def _reshape(op: Op, inputs: list[Tensor]) -> Tensor:
+    """To the recorded shape; else from a map to ``heads`` rows of tokens, or back to the map that is the second input.
+
+    See ``search_spaces.shapes``."""
+    x = inputs[0]
+    if "shape" in op.attrs:
+        return x.reshape(_recorded(op, x))
+    if "heads" in op.attrs:
+        heads = int(op.attrs["heads"])
+        return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1)
+    return x.reshape(x.shape[0], -1, *inputs[1].shape[2:])
+
+
 def _recorded(op: Op, x: Tensor) -> list[int]:
     """The recorded shape with this batch in front."""
     shape = [int(v) for v in op.attrs["shape"]]
@@ -179,7 +192,7 @@ RUNNABLE: dict[str, Callable[[Op, list[Tensor]], Tensor]] = {
     "global_avgpool": lambda op, x: x[0].mean(dim=(2, 3), keepdim=True),
     "upsample": lambda op, x: F.interpolate(x[0], scale_factor=float(op.attrs.get("scale", 2)), mode="nearest"),
     "identity": lambda op, x: x[0],
-    "reshape": lambda op, x: x[0].reshape(_recorded(op, x[0])),
+    "reshape": _reshape,
     "transpose": lambda op, x: x[0].permute([int(v) for v in op.attrs["perm"]]),
     "expand": lambda op, x: x[0].expand([int(v) for v in op.attrs["shape"]]),
     "select": lambda op, x: x[0].select(int(op.attrs["axis"]), int(op.attrs["index"])),

@@ -16,7 +16,17 @@ from collections.abc import Sequence
 
 from search_spaces.graph import Graph
 from search_spaces.op_table import fused_ops
-from search_spaces.ops import CONV_KINDS, DECODE_PART, JOIN_KINDS, NORM_KINDS, POOL_KINDS, VIEW_KINDS, WEIGHT_KINDS, Op
+from search_spaces.ops import (
+    CONV_KINDS,
+    DECODE_PART,
+    JOIN_KINDS,
+    NORM_KINDS,
+    POOL_KINDS,
+    SIZE_BOUND_KINDS,
+    VIEW_KINDS,
+    WEIGHT_KINDS,
+    Op,
+)
 from search_spaces.shapes import Shape, output_shape
 from workbench.errors import BadInput
 
@@ -105,7 +115,9 @@ def _reaches_the_end(end: int, axis: int, inputs: list[Shape]) -> bool:
 
 
 def _follows(op: Op, inputs: list[Shape], shape: Shape, index: int) -> bool:
-    """Whether an op's shape follows from its other fields at any input size."""
+    """Whether an op's shape follows from its other fields at any input size, in a traced network too."""
+    if op.kind in SIZE_BOUND_KINDS:
+        return False
     if "shape" not in op.attrs:
         return True
     unbound = dataclasses.replace(op, attrs={name: value for name, value in op.attrs.items() if name != "shape"})

@@ -89,7 +89,7 @@ class TestBlockContract:
         for stage in arch.stages:
             numbers = StageNumbers(cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act)
             fans = BLOCK_KINDS[stage.kind].stage_fan_ins(numbers)
-            assert len(fans) == BLOCK_KINDS[stage.kind].layers(stage.depth)
+            assert len(fans) == BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)
             entropy += 0.5 * math.fsum(math.log(f) for f in fans)
             cin = stage.out
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)

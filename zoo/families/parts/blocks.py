@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.stage import Stage
+from zoo.families.parts import csp_blocks
 from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock, activation
 
 
@@ -126,7 +127,16 @@ BLOCK_MODULES: dict[str, BlockMaker] = {
 }
 """One block of each kind that is a chain of blocks. A kxkx block has half of the stage's width."""
 
-STAGE_MODULES: dict[str, StageMaker] = {}
+STAGE_MODULES: dict[str, StageMaker] = {
+    "c2f": csp_blocks.c2f_stage,
+    "c3k2": csp_blocks.c3k2_stage,
+    "c3k2_c3k": csp_blocks.c3k2_c3k_stage,
+    "c3k2_attn": csp_blocks.c3k2_attn_stage,
+    "sppf": csp_blocks.sppf_stage,
+    "sppf_res": csp_blocks.sppf_res_stage,
+    "c2psa": csp_blocks.c2psa_stage,
+    "elan": csp_blocks.elan_stage,
+}
 """The whole stage of each other kind in ``search_spaces.blocks.BLOCK_KINDS``."""
 
 

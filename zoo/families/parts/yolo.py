@@ -1,4 +1,4 @@
-"""Modules and losses that YOLO11 and YOLO26 share: C3k2 blocks, pooling, attention, backbone, neck, head branch.
+"""Modules and losses that YOLO11 and YOLO26 share: backbone, neck, head branch.
 
 The networks are built from the published descriptions and from the tensor names and operation graphs of the official
 models. ``RENAMES`` turns our tensor names into the official ones, which number the layers from 0 to 23.
@@ -14,16 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.layers import ConvBN, ConvBNAct, SkippableBlock, Split, set_batch_norms
+from zoo.families.parts.csp_blocks import C2PSA, SPPF, Bottleneck, C2f, C3k
+from zoo.layers import ConvBNAct, set_batch_norms
 from zoo.learning.assign_task import TaskAlignedAssigner
 from zoo.learning.batch_share import sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Targets
 
-HEAD_CHANNELS = 64
-"""Channels of one attention head."""
-KEY_CHANNELS = 32
-"""Of these, channels of its query and of its key."""
 PRIOR_OBJECTS = 5
 """Objects expected in a fresh network's image of ``PRIOR_PX`` a side: the class biases start there."""
 PRIOR_PX = 640
@@ -88,139 +85,6 @@ SIZES: Mapping[str, Size] = {
 """The letter that ends a model's name to its settings; both families have the same."""
 
 
-class Bottleneck(SkippableBlock):
-    """Two 3x3 convolutions with ``ratio`` times the channels between them, and a shortcut. Keeps ``[b, c, h, w]``."""
-
-    branch_parts = ("conv1", "conv2")
-
-    def __init__(self, c: int, ratio: float = 0.5) -> None:
-        super().__init__()
-        mid = int(c * ratio)
-        self.conv1 = ConvBNAct(c, mid, 3)
-        self.conv2 = ConvBNAct(mid, c, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if self.skipped else x + self.conv2(self.conv1(x))
-
-
-class C3k(nn.Module):
-    """Two bottlenecks on one half of the channels beside a bare half. Keeps ``[b, c, h, w]``."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        mid = c // 2
-        self.conv1 = ConvBNAct(c, mid)
-        self.conv2 = ConvBNAct(c, mid)
-        self.conv3 = ConvBNAct(2 * mid, c)
-        self.blocks = nn.Sequential(*(Bottleneck(mid, ratio=1.0) for _ in range(2)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(torch.cat([self.blocks(self.conv1(x)), self.conv2(x)], 1))
-
-
-class Attention(nn.Module):
-    """Self-attention over the cells of ``[b, c, h, w]``; a depth-wise convolution of the values encodes position."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        heads = max(c // HEAD_CHANNELS, 1)
-        self.parts = [KEY_CHANNELS, KEY_CHANNELS, c // heads]
-        self.qkv = ConvBN(c, heads * sum(self.parts))
-        self.project = ConvBN(c, c)
-        self.position = ConvBN(c, c, 3, g=c)
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, _, h, w = x.shape
-        heads = self.qkv.conv.out_channels // sum(self.parts)
-        query, key, value = self.qkv(x).reshape(b, heads, sum(self.parts), h * w).split(self.parts, 2)
-        weights = ((query * KEY_CHANNELS**-0.5).transpose(2, 3) @ key).softmax(3)
-        width = heads * self.parts[2]
-        mixed = (value @ weights.transpose(2, 3)).reshape(b, width, h, w)
-        return self.project(mixed + self.position(value.reshape(b, width, h, w)))
-
-
-class AttentionBlock(SkippableBlock):
-    """Attention, then a two-layer network at every position, each with a shortcut. Keeps ``[b, c, h, w]``."""
-
-    branch_parts = ("attention", "ffn")
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.attention = Attention(c)
-        self.ffn = nn.Sequential(ConvBNAct(c, 2 * c), ConvBN(2 * c, c))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.skipped:
-            return x
-        x = x + self.attention(x)
-        return x + self.ffn(x)
-
-
-def bottleneck_with_attention(c: int) -> nn.Module:
-    """A bottleneck and an attention block one after the other. Keeps ``[b, c, h, w]``."""
-    return nn.Sequential(Bottleneck(c), AttentionBlock(c))
-
-
-class C3k2(nn.Module):
-    """Splits in two, runs ``repeats`` blocks on the second part and joins everything, each block's output too.
-
-    ``[b, cin, h, w]`` to ``[b, cout, h, w]``; a part has ``ratio`` times ``cout`` channels, and ``block`` makes a block
-    that keeps so many.
-    """
-
-    def __init__(
-        self, cin: int, cout: int, repeats: int, block: Callable[[int], nn.Module], ratio: float = 0.5
-    ) -> None:
-        super().__init__()
-        part = int(cout * ratio)
-        self.conv1 = ConvBNAct(cin, 2 * part)
-        self.split = Split(part, part)
-        self.conv2 = ConvBNAct((2 + repeats) * part, cout)
-        self.blocks = nn.ModuleList(block(part) for _ in range(repeats))
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.split(self.conv1(x)))
-        for block in self.blocks:
-            parts.append(block(parts[-1]))
-        return self.conv2(torch.cat(parts, 1))
-
-
-class C2PSA(nn.Module):
-    """Splits in two, runs ``repeats`` attention blocks on the second half and joins. Keeps ``[b, c, h, w]``."""
-
-    def __init__(self, c: int, repeats: int) -> None:
-        super().__init__()
-        self.conv1 = ConvBNAct(c, c)
-        self.split = Split(c // 2, c - c // 2)
-        self.conv2 = ConvBNAct(c, c)
-        self.blocks = nn.Sequential(*(AttentionBlock(c // 2) for _ in range(repeats)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        bare, mixed = self.split(self.conv1(x))
-        return self.conv2(torch.cat([bare, self.blocks(mixed)], 1))
-
-
-class SPPF(nn.Module):
-    """Spatial pyramid: 1x1 to half, three 5x5 max pools one after the other, all joined, 1x1. Keeps ``[b, c, h, w]``.
-
-    ``residual`` leaves out the first activation and adds the input at the end.
-    """
-
-    def __init__(self, c: int, residual: bool) -> None:
-        super().__init__()
-        self.conv1 = ConvBNAct(c, c // 2, act="none" if residual else "silu")
-        self.conv2 = ConvBNAct(c // 2 * 4, c)
-        self.pool = nn.MaxPool2d(5, 1, 2)
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = [self.conv1(x)]
-        for _ in range(3):
-            maps.append(self.pool(maps[-1]))
-        y = self.conv2(torch.cat(maps, 1))
-        return y + x if self.residual else y
-
-
 class Backbone(nn.Module):
     """``[b, 3, h, w]`` to C3, C4, C5 of strides 8, 16, 32; ``residual_pyramid`` as in ``SPPF``."""
 
@@ -230,15 +94,15 @@ class Backbone(nn.Module):
         early = C3k if size.nested else Bottleneck
         self.stem = ConvBNAct(3, stem, 3, 2)
         self.down2 = ConvBNAct(stem, c2, 3, 2)
-        self.stage2 = C3k2(c2, c3, size.repeats, early, ratio=0.25)
+        self.stage2 = C2f(c2, c3 // 4, c3, size.repeats, early)
         self.down3 = ConvBNAct(c3, c3, 3, 2)
-        self.stage3 = C3k2(c3, c4, size.repeats, early, ratio=0.25)
+        self.stage3 = C2f(c3, c4 // 4, c4, size.repeats, early)
         self.down4 = ConvBNAct(c4, c4, 3, 2)
-        self.stage4 = C3k2(c4, c4, size.repeats, C3k)
+        self.stage4 = C2f(c4, c4 // 2, c4, size.repeats, C3k)
         self.down5 = ConvBNAct(c4, c5, 3, 2)
-        self.stage5 = C3k2(c5, c5, size.repeats, C3k)
-        self.pyramid = SPPF(c5, residual_pyramid)
-        self.attention = C2PSA(c5, size.repeats)
+        self.stage5 = C2f(c5, c5 // 2, c5, size.repeats, C3k)
+        self.pyramid = SPPF(c5, c5 // 2, c5, residual=residual_pyramid)
+        self.attention = C2PSA(c5, c5 // 2, c5, size.repeats)
         self.channels = (c4, c4, c5)
         """Channels of C3, C4, C5."""
 
@@ -250,7 +114,7 @@ class Backbone(nn.Module):
 
 
 class Neck(nn.Module):
-    """C3, C4, C5 to P3, P4, P5: a way up to stride 8 and a way down again, C3k2 blocks after each join.
+    """C3, C4, C5 to P3, P4, P5: a way up to stride 8 and a way down again, a C2f stage after each join.
 
     ``block`` makes the blocks of all levels but the last, ``last`` makes those of P5, ``last_repeats`` of them.
     """
@@ -266,12 +130,12 @@ class Neck(nn.Module):
         super().__init__()
         c3, c4, c5 = channels
         p3, p4, p5 = (size.channels(base) for base in (256, 512, 1024))
-        self.lateral4 = C3k2(c5 + c4, p4, size.repeats, block)
-        self.out3 = C3k2(p4 + c3, p3, size.repeats, block)
+        self.lateral4 = C2f(c5 + c4, p4 // 2, p4, size.repeats, block)
+        self.out3 = C2f(p4 + c3, p3 // 2, p3, size.repeats, block)
         self.down3 = ConvBNAct(p3, p3, 3, 2)
-        self.out4 = C3k2(p3 + p4, p4, size.repeats, block)
+        self.out4 = C2f(p3 + p4, p4 // 2, p4, size.repeats, block)
         self.down4 = ConvBNAct(p4, p4, 3, 2)
-        self.out5 = C3k2(p4 + c5, p5, last_repeats, last)
+        self.out5 = C2f(p4 + c5, p5 // 2, p5, last_repeats, last)
         self.channels = (p3, p4, p5)
         """Channels of P3, P4, P5."""
 
