@@ -70,8 +70,8 @@ def architecture_table(
     if arch.neck is not None and arch.head is not None:
         neck, head = arch.neck, arch.head
         taps, widths = ("/".join(map(str, channels)) for channels in (arch.tap_channels, neck.out))
-        kind, strides = NECK_KINDS[neck.kind], f"{neck.strides[0]}-{neck.strides[-1]}"
-        rows.append(["neck", kind.title, strides, "", taps, "", widths, 3, kind.blocks(neck)])
+        neck_kind, strides = NECK_KINDS[neck.kind], f"{neck.strides[0]}-{neck.strides[-1]}"
+        rows.append(["neck", neck_kind.title, strides, "", taps, "", widths, 3, neck_kind.blocks(neck)])
         name = "conv head" if head.convs else head_title(head)
         inner = head.width or ""
         rows.append(["head", name, strides, "", widths, inner, f"{head.classes} classes", head.k, head.convs + 1])
