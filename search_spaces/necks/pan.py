@@ -59,8 +59,8 @@ class PAN(NeckKind):
         for kind in neck.blocks:
             if kind not in BLOCK_KINDS:
                 raise unknown_name("block kind of the neck", kind, BLOCK_KINDS)
-            if kind == "kxkx":
-                raise BadInput("neck: block kind 'kxkx' spans two stages of a backbone: a node needs another kind")
+            if BLOCK_KINDS[kind].spans_stages:
+                raise BadInput(f"neck: block kind {kind!r} spans two stages of a backbone: a node needs another kind")
         for index, node in enumerate(nodes):
             stage = self.node_stage(index, neck.out[node.level], neck)
             if stage.btn < 1:

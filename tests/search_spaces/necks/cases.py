@@ -22,6 +22,7 @@ NECKS = {
     "repgfpn": Neck(depth=0.5, hidden_ratio=0.5),
     "repgfpn-depthwise": Neck(depth=1.0, act="silu", depthwise=True),
     "pan": Neck(kind="pan", blocks=("k1kx",), depth=2.0, hidden_ratio=0.5),
+    "pan-c3k2": Neck(kind="pan", blocks=("c3k2",), depth=2.0, hidden_ratio=0.5, act="silu"),
     "pan-inverted": Neck(kind="pan", blocks=("k1dwsek1",), hidden_ratio=2.0, act="silu", depthwise=True),
 }
 """Settings of necks; ``detector`` sets their levels."""
