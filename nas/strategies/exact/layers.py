@@ -21,8 +21,15 @@ from nas.strategies.exact.tails import Options, cost_open_tails
 class Layers:
     """All arcs of a space under a set of budgeted resources, costed once, vectorised a stage at a time."""
 
-    def __init__(self, row_score: RowScore, resources: tuple[str, ...], limits: dict[str, int]) -> None:
-        """``limits``: the integer budget of every resource, fixed costs subtracted."""
+    def __init__(
+        self, row_score: RowScore, resources: tuple[str, ...], limits: dict[str, int], thin: bool = True
+    ) -> None:
+        """``limits``: the integer budget of every resource, fixed costs subtracted.
+
+        ``thin`` leaves out necks and heads that others beat in score and in every cost, which no budget with a lower
+        end allows.
+        """
+        self.thin = thin
         self.row_score, self.space_costs = row_score, row_score.costs
         self.space, self.resources = self.space_costs.space, resources
         self.limits = np.array([limits[name] for name in resources], dtype=np.int64)
@@ -180,7 +187,7 @@ class Layers:
         self._tail_rows = {combo: row for row, combo in enumerate(combos)}
         nothing = np.zeros((len(combos), 1), dtype=np.int64), np.zeros((1, self.tail_genes), dtype=np.int64)
         if self.open_tail:
-            return cost_open_tails(self.row_score, np.array(combos, dtype=np.int64), self.resources)
+            return cost_open_tails(self.row_score, np.array(combos, dtype=np.int64), self.resources, self.thin)
         if not self.taps:
             return Options(nothing[1], nothing[0], np.zeros((len(combos), 1, len(self.resources)), dtype=np.int64))
         widths = np.array(combos, dtype=np.int64).T

@@ -104,13 +104,37 @@ class Solution:
     front: str
 
 
+@dataclass(frozen=True)
+class KnownFront:
+    """A front that is known already, by ascending main cost: ``costs`` (without fixed ones) and ``scores`` in ticks."""
+
+    costs: np.ndarray
+    scores: np.ndarray
+
+    def scores_at(self, costs: np.ndarray) -> np.ndarray:
+        """The best known score ``[n]`` at no more than each cost, -inf below the least."""
+        reached = np.r_[-np.inf, np.maximum.accumulate(self.scores)]
+        return np.asarray(reached[np.searchsorted(self.costs, costs, side="right")])
+
+    @staticmethod
+    def of(row_score: RowScore, rows: np.ndarray, limit: Limit) -> KnownFront:
+        """The front of rows."""
+        costs = row_score.costs.costs(rows)[limit.name] - row_score.costs.fixed[limit.name]
+        order = np.argsort(costs, kind="stable")
+        return KnownFront(costs[order], row_score.total(rows)[order].astype(np.float64))
+
+
 def solve(
     row_score: RowScore,
     limits: tuple[Limit, ...],
     progress: Progress = lambda what, share: None,
     time_limit_s: float = math.inf,
+    known: KnownFront | None = None,
 ) -> ExactResult:
     """Find the best row and prove it; label setting stops proving after ``time_limit_s`` and says so.
+
+    Points of the front that a ``known`` one beats are left out where the front is read off a table; the best is proved
+    all the same.
 
     Raises ``BadInput`` with the closest reachable value when nothing satisfies the limits.
     """
@@ -119,7 +143,7 @@ def solve(
     start = time.perf_counter()
     problem = _pose(row_score, limits)
     if problem.highs[0] <= TABLE_TICKS and not problem.sides and problem.table_bytes(1) <= TABLE_BYTES:
-        solution = _by_table(problem, progress)
+        solution = _by_table(problem, progress, known)
     else:
         solution = _by_labels(problem, progress, time.monotonic() + time_limit_s)
     certificate = Certificate(
@@ -154,8 +178,9 @@ def _solve_variants(
             progress(f"variant {at + 1} of {len(space.variants)}  {what}", (at + share) / len(space.variants))
 
         left = max(0.0, time_limit_s - (time.perf_counter() - start))
+        known = KnownFront.of(row_score, np.concatenate(rows), limits[0]) if rows else None
         try:
-            result = solve(part, limits, of_variant, left)
+            result = solve(part, limits, of_variant, left, known)
         except BadInput as error:
             refusal = refusal or error
             continue
@@ -173,12 +198,12 @@ def _solve_variants(
         seconds=round(time.perf_counter() - start, 3), method=methods, front=fronts,
     )  # fmt: skip
     # The best row last, ties as within a variant: by budgeted costs in order, then by genes.
-    costs = [row_score.costs.costs(own[-1:]) for own in rows]
-    keys = [
-        (certificates[i].score, *(-int(costs[i][limit.name][0]) for limit in limits), *(-rows[i][-1]).tolist())
-        for i in range(len(found))
-    ]
-    return ExactResult(np.concatenate([rows[i] for i in sorted(range(len(found)), key=keys.__getitem__)]), certificate)
+    bests = np.concatenate([own[-1:] for own in rows])
+    costs, scores = row_score.costs.costs(bests), row_score.total(bests)
+    order = np.lexsort((*bests.T[::-1], *(costs[limit.name] for limit in reversed(limits)), -scores))
+    best = bests[order[0]]
+    every = np.concatenate(rows)
+    return ExactResult(np.concatenate([every[(every != best).any(axis=1)], best[None]]), certificate)
 
 
 def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
@@ -189,7 +214,7 @@ def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
     # An open end becomes the largest integer that keeps sums safe.
     highs = np.array([min(limit.high, 2**60) - fixed[limit.name] for limit in limits], dtype=np.int64)
     lows = np.array([max(0, limit.low - fixed[limit.name]) for limit in limits], dtype=np.int64)
-    layers = Layers(row_score, names, dict(zip(names, highs.tolist(), strict=True)))
+    layers = Layers(row_score, names, dict(zip(names, highs.tolist(), strict=True)), thin=not lows.any())
     least, greatest = layers.least_total(), layers.greatest_total()
     for i, limit in enumerate(limits):
         reach = None
@@ -214,7 +239,7 @@ def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
     return ExactProblem(limits, layers, highs, lows, second, unit, sides)
 
 
-def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
+def _by_table(problem: ExactProblem, progress: Progress, known: KnownFront | None = None) -> Solution:
     """One exact table; the front is read off its root."""
     bounded_below = bool(problem.lows.any())
     axes = Axes(0, int(problem.highs[0]), 1, problem.second, problem.second_unit)
@@ -228,6 +253,8 @@ def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
     best = root.max(axis=0)
     reached = np.maximum.accumulate(best)
     points = np.flatnonzero(np.r_[np.isfinite(best[:1]), reached[1:] > reached[:-1]])
+    if known is not None:
+        points = points[best[points] > known.scores_at(points + table.root_low)]
     rows = []
     for i, column in enumerate(points.tolist()):
         units = int(np.flatnonzero(root[:, column] == best[column])[0])
@@ -235,9 +262,9 @@ def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
         if i % 64 == 0:
             progress("front", i / len(points))
     score = float(reached[-1])
-    return Solution(
-        np.array(rows, dtype=np.int64), score, score, table.reached, table.entries, "tables", front="complete"
-    )
+    genes = problem.layers.space.genes
+    found = np.array(rows, dtype=np.int64).reshape(-1, genes)
+    return Solution(found, score, score, table.reached, table.entries, "tables", front="complete")
 
 
 def _by_labels(problem: ExactProblem, progress: Progress, deadline: float) -> Solution:

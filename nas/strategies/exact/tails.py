@@ -46,9 +46,10 @@ class Options:
         return Options(self.genes[index], self.score[index], self.costs[index])
 
 
-def cost_open_tails(row_score: RowScore, combos: np.ndarray, resources: Sequence[str]) -> Options:
+def cost_open_tails(row_score: RowScore, combos: np.ndarray, resources: Sequence[str], thin: bool) -> Options:
     """All choices of neck and head behind tap widths ``[combos, levels]``.
 
+    ``thin`` leaves out structures that another one never loses to, whatever the widths: in score and in every cost.
     Returns genes ``[n, genes]``, score ``[combos, n]`` and costs ``[combos, n, resources]``.
     """
     costs, tail = row_score.costs, row_score.costs.space.tail
@@ -77,7 +78,21 @@ def cost_open_tails(row_score: RowScore, combos: np.ndarray, resources: Sequence
             np.stack([np.broadcast_to(c, shape)[tap_index + out_index] for c in by_resource], axis=-1).astype(np.int64)
         )
         genes.append(tail.rows(tail.widths, structure))
+    if thin:
+        kept = [i for i in range(len(genes)) if not _is_beaten(i, scores, totals)]
+        genes, scores, totals = ([values[i] for i in kept] for values in (genes, scores, totals))
     return Options(np.concatenate(genes), np.concatenate(scores, axis=1), np.concatenate(totals, axis=1))
+
+
+def _is_beaten(index: int, scores: list[np.ndarray], totals: list[np.ndarray]) -> bool:
+    """Whether another structure is at least as good everywhere, and an earlier one where both are equal."""
+    for other in range(len(scores)):
+        if other == index or (scores[other] < scores[index]).any() or (totals[other] > totals[index]).any():
+            continue
+        equal = (scores[other] == scores[index]).all() and (totals[other] == totals[index]).all()
+        if not equal or other < index:
+            return True
+    return False
 
 
 def _on_axis(values: np.ndarray, axis: int, axes: int) -> np.ndarray:
@@ -93,7 +108,7 @@ def _axis_costs(
     graph = Graph(graph.ops, costs.tail_inputs(taps), graph.outputs)
     shapes, inputs = graph.shapes(None), graph.input_shapes(None)
     fused = fused_ops(graph.ops, graph.outputs)
-    totals: list[Num] = [0] * len(resources)
+    sums: list[dict[tuple[int, ...], np.ndarray]] = [{} for _ in resources]
     for index, op in enumerate(graph.ops):
         row = op_row(op, [shapes[i] if i >= 0 else inputs[-1 - i] for i in op.inputs], shapes[index])
         row |= {"fused": float(fused[index]), "count": op.count}
@@ -105,5 +120,6 @@ def _axis_costs(
         )  # fmt: skip
         of_op = table_costs(table, costs.profiles)
         for place, name in enumerate(resources):
-            totals[place] = totals[place] + (0 if name == LAYERS else of_op[name].reshape(shape))
-    return totals
+            if name != LAYERS:  # ops that depend on the same axes are added before they are spread over all of them
+                sums[place][shape] = sums[place].get(shape, 0) + of_op[name].reshape(shape)
+    return [sum(by_shape.values()) for by_shape in sums]

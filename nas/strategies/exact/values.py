@@ -100,6 +100,7 @@ class Values:
         self.entries = 0
         self._lock = threading.Lock()
         self._options: dict[tuple[int, int, int], CostedOptions] = {}
+        self._tails: dict[tuple[int, ...], CostedOptions] = {}
         self.before = self._least_before()
         self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth + layers.open_tail)]
         if layers.open_tail:
@@ -109,7 +110,7 @@ class Values:
         if progress:
             progress(0.1)
         for stage in reversed(range(len(self.blocks) - 1)):
-            self._fill(stage)
+            self._fill(stage, self._join_tails if stage == layers.depth - 1 else self._fill_width)
             if progress:
                 progress(1.0 - 0.8 * stage / max(1, layers.depth - 1))
         self.root_low, self.root = self._fill_root()
@@ -145,13 +146,9 @@ class Values:
         place = np.clip(main_left - block.low, -1, block.score.shape[2] - 1) + 1
         return np.asarray(block.upto[rows, np.clip(second_left, 0, self.second_top), place])
 
-    def _cost(self, options: Options) -> CostedOptions:
-        return CostedOptions(options, self.axes.main_cost(options.costs), self.axes.second_cost(options.costs))
-
     def _thin(self, options: Options) -> CostedOptions:
         """The options in table units, without dominated ones where ``prune``."""
-        costed = self._cost(options)
-        main, second = costed.main, costed.second
+        main, second = self.axes.main_cost(options.costs), self.axes.second_cost(options.costs)
         if self.prune:
             columns = (0,) if self.axes.second is None else (0, 1)
             in_units = Options(options.genes, options.score, np.stack([main, second], axis=1))
@@ -190,27 +187,67 @@ class Values:
                 self.entries += int(fits.sum())
             self.blocks[stage][cin] = Block(low, score)
 
+    def tails(self, combo: tuple[int, ...]) -> CostedOptions:
+        """Options of neck and head behind tap widths, without dominated ones where ``prune``."""
+        if combo not in self._tails:
+            self._tails[combo] = self._thin(self.layers.tails(combo))
+        return self._tails[combo]
+
     def _fill_tails(self) -> None:
         """Values behind the last stage: the choices of neck and head."""
         for out in self.layers.widths[-1]:
             top = self.ceiling - self.before[-1][out]
-            endings = [self.layers.tails(combo) for combo in self.layers.combos(self.layers.depth, out)]
-            costs = [(self.axes.main_cost(ending.costs), self.axes.second_cost(ending.costs)) for ending in endings]
-            low = min((int(main.min()) for main, _ in costs), default=0)
-            high = min(top, max((int(main.max()) for main, _ in costs), default=0))
+            endings = [self.tails(combo) for combo in self.layers.combos(self.layers.depth, out)]
+            low = min((int(ending.main.min()) for ending in endings), default=0)
+            high = min(top, max((int(ending.main.max()) for ending in endings), default=0))
             if not endings or high < low:
                 continue
             score = np.full((len(endings), self.second_top + 1, high - low + 1), NOWHERE)
-            for row, (ending, (main, second)) in enumerate(zip(endings, costs, strict=True)):
-                fits = (main <= high) & (second <= self.second_top)
-                np.maximum.at(score[row], (second[fits], main[fits] - low), ending.score[fits])
+            for row, ending in enumerate(endings):
+                fits = (ending.main <= high) & (ending.second <= self.second_top)
+                np.maximum.at(score[row], (ending.second[fits], ending.main[fits] - low), ending.options.score[fits])
                 self.entries += int(fits.sum())
             self.blocks[-1][out] = Block(low, score)
 
-    def _fill(self, stage: int) -> None:
+    def _join_tails(self, stage: int, cin: int) -> Block | None:
+        """Values of a width before the last stage where neck and head have choices.
+
+        As in ``_fill_width``, but with the options of the arc as a table, because those of neck and head are fewer.
+        """
+        layers, nexts = self.layers, self.blocks[stage + 1]
+        outs = [out for out in layers.outs(stage, cin) if out in nexts]
+        if self.second_top > 0 or not outs:
+            return self._fill_width(stage, cin)
+        top = self.ceiling - self.before[stage][cin]
+        low = min(nexts[out].low + int(self.options(stage, cin, out).main.min()) for out in outs)
+        if low > top:
+            return None
+        combos = layers.combos(stage, cin)
+        score = np.full((len(combos), 1, top - low + 1), NOWHERE)
+        buffer = np.empty(top - low + 1)
+        work = 0
+        for out in outs:
+            arc = self.options(stage, cin, out)
+            least = int(arc.main.min())
+            table = np.full(int(arc.main.max()) - least + 1, NOWHERE)
+            np.maximum.at(table, arc.main - least, arc.options.score)
+            for row, combo in enumerate(combos):
+                ending = self.tails(layers.next_combo(stage, combo, out))
+                for gain, cost in zip(ending.options.score.tolist(), ending.main.tolist(), strict=True):
+                    start = least + cost - low
+                    length = min(len(table), score.shape[2] - start)
+                    if length > 0:
+                        target = score[row, 0, start : start + length]
+                        np.maximum(target, np.add(table[:length], gain, out=buffer[:length]), out=target)
+                        work += length
+        with self._lock:
+            self.entries += work
+        return Block(low, score)
+
+    def _fill(self, stage: int, fill: Callable[[int, int], Block | None]) -> None:
         """Values before ``stage`` from those before ``stage + 1``; widths are independent and run in two threads."""
         with ThreadPoolExecutor(max_workers=2) as pool:
-            results = pool.map(lambda cin: (cin, self._fill_width(stage, cin)), self.layers.widths[stage][::-1])
+            results = pool.map(lambda cin: (cin, fill(stage, cin)), self.layers.widths[stage][::-1])
             for cin, block in results:
                 if block is not None:
                     self.blocks[stage][cin] = block
@@ -294,7 +331,7 @@ class Values:
     ) -> list[list[int]]:
         """Genes of the options from ``stage`` on."""
         if stage == len(self.blocks) - 1:
-            ending = self._cost(self.layers.tails(combo)) if self.layers.open_tail else self.last_options(cin, combo)
+            ending = self.tails(combo) if self.layers.open_tail else self.last_options(cin, combo)
             hits = np.flatnonzero((ending.main == main) & (ending.second == second) & (ending.options.score == score))
             return [[int(v) for v in ending.options.genes[hits[0]]]]
         for out in self.layers.outs(stage, cin):
