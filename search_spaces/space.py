@@ -20,7 +20,7 @@ import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
 from search_spaces.rounding import divisible
-from search_spaces.tail_choices import TailChoices
+from search_spaces.tail_choices import NeckForm, TailChoices
 from workbench.errors import BadInput
 
 OUT, BTN, K, DEPTH = range(4)
@@ -127,7 +127,8 @@ class Space:
         for stage, column in self._kind_columns.items():
             named[f"stage{stage + 1}.kind"] = self.stages[stage].alternatives[int(row[column])].kind
         for name, choices in () if self.tail is None else self.tail.fields:
-            named[name] = choices[named[name]]
+            choice = choices[named[name]]
+            named[name] = str(choice) if isinstance(choice, NeckForm) else choice
         return named
 
     def kinds_of(self, rows: np.ndarray, stage: int) -> np.ndarray:

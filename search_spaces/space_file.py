@@ -17,7 +17,7 @@ from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck,
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import fits_style
 from search_spaces.space import Rules, Space, StageChoices
-from search_spaces.tail_choices import TailChoices
+from search_spaces.tail_choices import NeckForm, TailChoices
 from search_spaces.variants import VariantSpace
 from workbench.errors import BadInput, unknown_name
 
@@ -192,7 +192,12 @@ def read_space(text: str, where: str = "space") -> Space:
         where = f" with levels {', '.join(map(str, empty.neck.strides))}" if len(spaces) > 1 else " at all"
         raise reader.fail(stages_node.line, f"the rules leave no architecture{where}: widen a range or loosen a rule")
     try:
-        space.decode(_first_row(space))
+        for part in spaces:
+            arch = part.decode(_first_row(part))
+            for structure in part.tail.structures if part.tail is not None else ():
+                assert arch.neck is not None
+                neck = dataclasses.replace(structure.neck, out=arch.neck.out)
+                dataclasses.replace(arch, neck=neck, head=structure.head)
     except BadInput as error:
         raise reader.fail(stages_node.line, f"not a detector: {error}") from error
     return space
@@ -354,6 +359,13 @@ def _settings(
             raise reader.fail(value.line, f"{what}: strides are not said here: write levels: [8, 16, 32] beside it")
         if key in fixed:
             continue
+        if what == "neck" and key == "kind" and isinstance(value.value, list):
+            forms = tuple(dict.fromkeys(_neck_form(reader, item, node.value) for item in value.value))
+            if len(forms) != len(value.value) or not forms:
+                raise reader.fail(value.line, "neck: kind must list different kinds, names or mappings")
+            plain |= dict(forms[0].fields)
+            choices += [("neck.kind", forms)] if len(forms) > 1 else []
+            continue
         if not isinstance(value.value, list) or types.get(key, "").startswith("tuple"):
             plain[key] = [i.value for i in value.value] if isinstance(value.value, list) else value.value
             continue
@@ -366,12 +378,32 @@ def _settings(
     try:
         first = read_fields(kind, plain | {k: list(v) for k, v in fixed.items()}, what)
         for place, (name, items) in enumerate(choices):
-            key = name.partition(".")[2]  # a whole number becomes a float where the field is one
+            key = name.partition(".")[2]
+            if key == "kind":
+                for form in items:
+                    read_fields(kind, plain | dict(form.fields), what)
+                continue
+            # A whole number becomes a float where the field is one.
             read = tuple(getattr(read_fields(kind, plain | {key: item}, what), key) for item in items)
             choices[place] = (name, read)
     except BadInput as error:
         raise reader.fail(node.line, str(error)) from error
     return first, choices
+
+
+def _neck_form(reader: _Reader, node: _Node, neck: dict[str, _Node]) -> NeckForm:
+    """One of several kinds of neck: a name, or a mapping with fields that go with it and stand nowhere else."""
+    if not isinstance(node.value, dict):
+        return NeckForm((("kind", str(node.value)),))
+    fields = reader.mapping(node, "neck: kind", {"kind", "blocks", "depth", "hidden_ratio", "depthwise"})
+    reader.need(fields, "kind", node.line, "neck: kind")
+    for key in fields.keys() & (neck.keys() - {"kind"}):
+        raise reader.fail(fields[key].line, f"neck: {key} stands both in the neck and in one of its kinds: keep one")
+    values: list[tuple[str, Any]] = []
+    for key, value in fields.items():
+        listed = tuple(item.value for item in value.value) if isinstance(value.value, list) else value.value
+        values.append((key, float(listed) if key in ("depth", "hidden_ratio") else listed))
+    return NeckForm(tuple(values))
 
 
 def _first_row(space: Space) -> list[int]:

@@ -15,6 +15,18 @@ from search_spaces.architecture import Head, Neck
 
 
 @dataclass(frozen=True)
+class NeckForm:
+    """A kind of neck with the fields that go with it, as (name, value)."""
+
+    fields: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        """Such as ``pan of c3k2``."""
+        values = dict(self.fields)
+        return str(values["kind"]) + (f" of {', '.join(values['blocks'])}" if values.get("blocks") else "")
+
+
+@dataclass(frozen=True)
 class Structure:
     """A neck and a head that differ from others in more than the neck's widths: all fields but ``neck.out`` are set.
 
@@ -37,7 +49,8 @@ class TailChoices:
         neck: The neck with the first choice of everything.
         head: The head with the first choice of everything.
         outs: Choices of the neck's output channels by level, finest first.
-        fields: Open fields, such as ``("neck.depth", (0.5, 1.0))``, each with at least two choices.
+        fields: Open fields, such as ``("neck.depth", (0.5, 1.0))``, each with at least two choices. A choice of
+            ``neck.kind`` is a ``NeckForm``.
     """
 
     neck: Neck
@@ -66,7 +79,9 @@ class TailChoices:
             parts: dict[str, Any] = {"neck": self.neck, "head": self.head}
             for (name, choices), index in zip(self.fields, indices, strict=True):
                 part, _, field = name.partition(".")
-                parts[part] = dataclasses.replace(parts[part], **{field: choices[index]})
+                choice = choices[index]
+                values = dict(choice.fields) if isinstance(choice, NeckForm) else {field: choice}
+                parts[part] = dataclasses.replace(parts[part], **values)
             found.append(Structure(indices, parts["neck"], parts["head"]))
         return found
 
