@@ -42,7 +42,7 @@ def test_mixed_is_a_plain_chain_of_any_kinds() -> None:
         ("mixed", [Stage("sppf", 16, 8, 5, 2)], r"stages\[0\]: stride 2 of kind 'sppf' must be 1"),
         ("mixed", [Stage("c2psa", 16, 8, 3, 2)], "stride 2 of kind 'c2psa' must be 1"),
         ("mixed", [Stage("sppf", 16, 8, 5, 1, 2)], "depth 2 of kind 'sppf' must be at most 1"),
-        ("csp", [Stage("kxkx", 16, 16), Stage("c2f", 16, 8, 3, 1)], "cannot continue the wrapping of kind 'kxkx'"),
+        ("csp", [Stage("kxkx", 16, 16), Stage("c2f", 16, 8, 3, 1)], "of kind 'c2f' must have stride 2"),
         ("csp", [Stage("c2f", 16, 8), Stage("kxkx", 16, 8, 3, 1)], "must follow a stride-2 stage of kind kxkx"),
     ],
 )

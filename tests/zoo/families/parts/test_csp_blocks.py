@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nas.devices.measured.network_hash import network_hash
+from nas.devices.profile import load_device
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.blocks.attention import attention_heads
 from search_spaces.graph import Graph
@@ -73,8 +74,10 @@ def test_backbones_equal_op_for_op_in_order(model: str) -> None:
     wires = [op.inputs[:1] if op.kind == "reshape" else op.inputs for op in lowered]
     assert wires == [op.inputs for op in traced]
     ours, theirs = lowered.table(PX), traced.table(PX)
-    for column in ("params", "macs", "out_elems", "pixels", "fused"):
+    for column in ("params", "macs", "in_elems", "out_elems", "weight_elems", "pixels", "fused"):
         assert getattr(ours, column).tolist() == getattr(theirs, column).tolist(), column
+    device = load_device("t4")
+    assert device.op_ticks(ours).tolist() == device.op_ticks(theirs).tolist()
     assert list(lowered.outputs) == list(traced.outputs)
     hashes = {network_hash(Graph(g.ops, [(3, PX, PX)], g.outputs)) for g in (lowered, traced)}
     assert len(hashes) == 1
