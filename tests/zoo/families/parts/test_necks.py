@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -23,6 +25,8 @@ from zoo.factory import build_recipe
 from zoo.families.parts.necks import NODE_MODULES
 from zoo.families.parts.zero_head import zero_head_boxes
 from zoo.learning.targets import Phase, total
+from zoo.pruning.apply import apply_cuts, zero_units
+from zoo.pruning.groups import channel_groups
 
 CASES = [
     pytest.param(
@@ -132,6 +136,27 @@ def test_only_one_head_remains() -> None:
     assert arch.head is not None and arch.head.one_to_one
     plain = dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=False))
     assert lower(arch).digest() == lower(plain).digest()
+
+
+@pytest.mark.parametrize(
+    ("neck", "strides", "head"),
+    [("repgfpn", (4, 8, 16, 32), "plain"), ("pan-c3k2", (8, 16), "depthwise"), ("pan", (16, 32), "plain")],
+)
+def test_cut_channels_equal_zeros(neck: str, strides: tuple[int, ...], head: str) -> None:
+    """Every second unit of every group of channels is cut."""
+    parent = built(case(neck, strides, head)).eval()
+    groups = channel_groups(parent)
+    assert any(group.layer.startswith("neck.") for group in groups.groups)
+    cuts = groups.cuts_of({group.name: np.arange(0, len(group), 2) for group in groups.groups})
+    zeroed, child = copy.deepcopy(parent), copy.deepcopy(parent)
+    zero_units(zeroed, groups, cuts)
+    apply_cuts(child, cuts, groups)
+    image = torch.rand(1, 3, 4 * strides[-1], 4 * strides[-1])
+    with torch.no_grad():
+        pairs = list(zip(child.raw_outputs(child(image)), zeroed.raw_outputs(zeroed(image)), strict=True))
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert sum(p.numel() for p in child.parameters()) < 0.5 * sum(p.numel() for p in parent.parameters())
 
 
 def export_and_compare(arch: Architecture, folder: Path) -> None:
