@@ -27,6 +27,7 @@ from zoo.families.parts.zero_head import zero_head_boxes
 from zoo.learning.targets import Phase, total
 from zoo.pruning.apply import apply_cuts, zero_units
 from zoo.pruning.groups import channel_groups
+from zoo.weights.checkpoint import load, save
 
 CASES = [
     pytest.param(
@@ -129,6 +130,16 @@ def test_the_input_must_fit_the_coarsest_level() -> None:
     assert [shape[1] for shape in made.graph(48).shapes(48)][-1] == 3
     with pytest.raises(BadInput, match="multiples of 16"):
         made.graph(40)
+
+
+def test_a_checkpoint_may_have_a_side_that_fits_the_coarsest_level(tmp_path: Path) -> None:
+    made = built(dataclasses.replace(case("pan", (8, 16), "zero"), input_px=112))
+    assert made.info.input_px == 112
+    save(made, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").info == made.info
+    made.info = dataclasses.replace(made.info, input_px=120)
+    with pytest.raises(BadInput, match="multiple of 16"):
+        save(made, tmp_path / "a.safetensors")
 
 
 def test_only_one_head_remains() -> None:
