@@ -177,7 +177,7 @@ def predict(
     from zoo.images import image_files
     from zoo.resolve import resolve_detector
 
-    _check(score, batch, input_px)
+    _check(score, batch)
     files = image_files(list(texts_of(images)))
     names = _picture_names(files, Path(out)) if out is not None and pictures else {}
     detector, trained = resolve_detector(text_of(model))
@@ -186,6 +186,7 @@ def predict(
                        "official weights are imported with nas zoo import FILE")  # fmt: skip
     if branch:
         detector.choose_branch(branch)
+    _check_side(input_px, detector.strides[-1])
     side = input_px or detector.info.input_px
     selection = dataclasses.replace(detector.selection, score_threshold=score, multi_label=multi_label)
     progress = Progress(quiet)
@@ -201,16 +202,21 @@ def predict(
     return result
 
 
-def _check(score: float, batch: int, input_px: int | None) -> None:
-    from zoo.weights.manifest import INPUT_PX
-
+def _check(score: float, batch: int) -> None:
     if not 0 <= score < 1:
         raise BadInput(f"--score {score} must be from 0 up to, not including, 1")
     if batch < 1:
         raise BadInput(f"--batch {batch} must be at least 1")
-    if input_px is not None and input_px not in INPUT_PX:
-        sides = f"a multiple of {INPUT_PX.step} from {INPUT_PX.start} to {INPUT_PX[-1]}"
-        raise BadInput(f"--input {input_px} must be {sides}")
+
+
+def _check_side(input_px: int | None, stride: int) -> None:
+    """Refuse a side that no checkpoint may have; ``stride`` is the detector's coarsest."""
+    from zoo.weights.manifest import input_sides
+
+    sides = input_sides(stride)
+    if input_px is not None and input_px not in sides:
+        allowed = f"a multiple of {sides.step} from {sides.start} to {sides.stop - 1}"
+        raise BadInput(f"--input {input_px} must be {allowed}")
 
 
 def _predict_all(

@@ -26,12 +26,12 @@ def find_network(name: str, input_px: int | None = None) -> Network:
     """
     from zoo.resolve import resolve_model
 
-    if input_px is not None and (input_px < 32 or input_px % 32):
-        raise BadInput(f"input {input_px} must be a multiple of 32 of at least 32 pixels")
     path = Path(name)
     if path.suffix == ".onnx" and path.is_file():
+        _check_side(input_px, 32)
         return _onnx_network(path, input_px)
     subject = resolve_model(name)
+    _check_side(input_px, 32 if subject.arch is None else subject.arch.level_strides[-1])
     if subject.detector is not None:
         return _detector_network(name, subject.name, input_px or subject.detector.info.input_px)
     side = input_px or subject.input_px
@@ -39,6 +39,12 @@ def find_network(name: str, input_px: int | None = None) -> Network:
     size = graph.fixed_px or (side, side)
     _check_size(name, size, input_px)
     return Network.of_graph(Graph(graph.ops, graph.inputs, graph.outputs, subject.name, graph.meta), size)
+
+
+def _check_side(input_px: int | None, step: int) -> None:
+    """Refuse a side that does not fit the coarsest stride."""
+    if input_px is not None and (input_px < 32 or input_px % step):
+        raise BadInput(f"input {input_px} must be a multiple of {step} of at least 32 pixels")
 
 
 def _check_size(name: str, size: tuple[int, int], input_px: int | None) -> None:
@@ -52,9 +58,6 @@ def _check_size(name: str, size: tuple[int, int], input_px: int | None) -> None:
 def _detector_network(text: str, name: str, px: int) -> Network:
     """A detector of the zoo: its Graph is traced, its ONNX file and module return the raw maps."""
     from zoo.resolve import resolve_detector
-
-    if px % 32:
-        raise BadInput(f"input {px} must be a multiple of 32")
 
     def module() -> nn.Module:
         from torch import nn
@@ -74,6 +77,9 @@ def _detector_network(text: str, name: str, px: int) -> Network:
         return RawMaps().eval()
 
     detector = resolve_detector(text)[0]
+    step = detector.strides[-1]
+    if px % step:
+        raise BadInput(f"input {px} must be a multiple of {step}")
     return Network(name, detector.graph(px), (px, px), lambda: _export(module(), (px, px)), module)
 
 

@@ -16,8 +16,8 @@ FORMAT = "nas-checkpoint-1"
 MAX_CLASSES = 100_000
 MAX_NAME_LENGTH = 200
 """Characters of a model's or a class's name."""
-INPUT_PX = range(64, 8193, 32)
-"""Valid input sides in pixels."""
+LEAST_PX, MOST_PX = 64, 8192
+"""Smallest and largest input side in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Manifest:
             version = data.get("format") if isinstance(data, dict) else data
             raise BadInput(f"its format is {_shown(version)}, and this version reads only {FORMAT!r}")
         recipe = _recipe(data)
-        info = _info(_mapping("info", data.get("info")), recipe.classes)
+        stride = 32 if recipe.architecture is None else recipe.architecture.level_strides[-1]
+        info = _info(_mapping("info", data.get("info")), recipe.classes, stride)
         fused = data.get("fused")
         if not isinstance(fused, bool):
             raise BadInput(f"fused {_shown(fused)} must be true or false")
@@ -79,13 +80,18 @@ def _recipe(data: dict[str, Any]) -> Recipe:
     return Recipe(model if arch is not None else find_card(model).model, classes, arch, cuts)
 
 
-def _info(data: dict[str, Any], classes: int) -> Info:
+def input_sides(stride: int) -> range:
+    """The input sides (pixels) that a detector with this coarsest stride may have."""
+    return range(LEAST_PX, MOST_PX + 1, stride)
+
+
+def _info(data: dict[str, Any], classes: int, stride: int) -> Info:
     names = data.get("class_names")
     if not isinstance(names, list) or len(names) != classes:
         raise BadInput(f"{classes} classes need a list of as many class_names, not {_shown(names)}")
-    input_px = _integer("input_px", data.get("input_px"), INPUT_PX.start, INPUT_PX.stop)
-    if input_px not in INPUT_PX:
-        raise BadInput(f"input_px {input_px} must be a multiple of {INPUT_PX.step}")
+    input_px = _integer("input_px", data.get("input_px"), LEAST_PX, MOST_PX)
+    if input_px not in input_sides(stride):
+        raise BadInput(f"input_px {input_px} must be a multiple of {stride}")
     lineage = data.get("lineage")
     if not isinstance(lineage, list):
         raise BadInput(f"lineage {_shown(lineage)} must be a list")

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 from search_spaces.space_file import load_space
 from tests.distill.tiny import tiny_detector
+from tests.search_spaces.necks.cases import HEADS, NECKS
+from tests.search_spaces.necks.cases import detector as detector_case
 from tests.zoo.families.checks import disturb
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
@@ -27,6 +29,7 @@ from zoo.pruning.groups import channel_groups
 from zoo.weights.checkpoint import save
 from zoo.weights.inherit import inherit, inherit_file
 from zoo.weights.inheriting.norms import unit_norms
+from zoo.weights.inheriting.pairs import tensor_pairs
 from zoo.weights.inheriting.report import Inherited
 from zoo.weights.licence import FLAGGED, of_weights
 
@@ -357,3 +360,21 @@ def test_cuts_of_another_network_are_no_cuts_of_the_source() -> None:
     apply_cuts(target, cuts, groups)
     target.recipe = dataclasses.replace(target.recipe, cuts=cuts)
     assert isinstance(cuts, Cuts) and inherit(target, source).share == 1
+
+
+def test_levels_of_a_head_inherit_from_those_of_their_stride() -> None:
+    """A detector with a level at stride 4 takes over the levels that its source has."""
+
+    def made(strides: tuple[int, ...], seed: int) -> Detector:
+        return lively(build_recipe(Recipe("x", 3, detector_case(NECKS["pan-c3k2"], strides, HEADS["plain"]))), seed)
+
+    source, target = made((8, 16, 32), 1), made((4, 8, 16, 32), 2)
+    pairs = tensor_pairs(target, source).names
+    for part in ("cls.{}.weight", "box.{}.bias", "cls_convs.{}.1.conv.weight", "box_convs.{}.0.bn.bias"):
+        assert f"head.{part.format(0)}" not in pairs
+        for level in (1, 2, 3):
+            assert pairs[f"head.{part.format(level)}"] == f"head.{part.format(level - 1)}"
+    assert pairs["neck.up_p4.0.conv2.conv.weight"] == "neck.up_p4.0.conv2.conv.weight"
+    assert not any(name.startswith("neck.up_p2") for name in pairs)
+    inherit(target, source)
+    assert torch.equal(target.state_dict()["head.cls.2.weight"], source.state_dict()["head.cls.1.weight"])

@@ -99,7 +99,7 @@ def channel_maps(
         importance: of the source's units, ``[source.groups.count]``.
         without: places that are left out.
     """
-    ours, theirs = target.places(names, without), source.places(names, without)
+    ours, theirs = target.places({name: name for name in names}, without), source.places(names, without)
     common = [place for place in ours if place in theirs]
     chosen = _match_groups(target, source, {place: (ours[place], theirs[place]) for place in common})
     partners: dict[int, set[int]] = defaultdict(set)

@@ -16,8 +16,16 @@ from zoo.layers import SkippableBlock
 
 Children = Iterator[tuple[str, str, nn.Module, nn.Module]]
 """Names of two children, in the target and in the source, and these."""
-Places = Mapping[str, tuple[int, int]]
-"""Name of a stage to its total stride and its place among the stages of this stride."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strides:
+    """Where the stages of a searched backbone and the levels of its head stand."""
+
+    stages: Mapping[str, tuple[int, int]]
+    """Name of a stage to its total stride and its place among the stages of this stride; empty for other families."""
+    levels: tuple[int, ...]
+    """Stride of every level."""
 
 
 @dataclass(slots=True)
@@ -33,12 +41,11 @@ class TensorPairs:
 def tensor_pairs(target: Detector, source: Detector) -> TensorPairs:
     """Pair parameters and buffers by the paths of their modules, which must be of one type all the way down.
 
-    Members of a sequence or a list are paired by their place among those of their type, stages of a backbone by their
-    stride, and both heads of an NMS-free detector take the one head of another.
+    Members of a sequence or a list are paired by their place among those of their type, stages of a searched backbone
+    and levels of its head by their stride, and both heads of an NMS-free detector take the one head of another.
     """
     pairs = TensorPairs()
-    stages = (_stage_places(target), _stage_places(source))
-    _pair(target, source, "", "", pairs.names, stages)
+    _pair(target, source, "", "", pairs.names, (_strides(target), _strides(source)))
     new: list[str] = []
     for path, part in target.named_modules():
         if isinstance(part, SkippableBlock) and part.skippable and not part.skipped:
@@ -51,14 +58,14 @@ def tensor_pairs(target: Detector, source: Detector) -> TensorPairs:
 
 def _pair(
     target: nn.Module, source: nn.Module, path: str, source_path: str, names: dict[str, str],
-    stages: tuple[Places, Places],
+    strides: tuple[Strides, Strides],
 ) -> None:  # fmt: skip
     own = dict(_own_tensors(source))
     for name, value in _own_tensors(target):
         if name in own and own[name].ndim == value.ndim:
             names[path + name] = source_path + name
-    for name, other, child, counterpart in _children(target, source, stages):
-        _pair(child, counterpart, f"{path}{name}.", f"{source_path}{other}.", names, stages)
+    for name, other, child, counterpart in _children(target, source, strides):
+        _pair(child, counterpart, f"{path}{name}.", f"{source_path}{other}.", names, strides)
 
 
 def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -66,7 +73,7 @@ def _own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers(recurse=False)
 
 
-def _children(target: nn.Module, source: nn.Module, stages: tuple[Places, Places]) -> Children:
+def _children(target: nn.Module, source: nn.Module, strides: tuple[Strides, Strides]) -> Children:
     """Pairs of children that have the same role and the same type."""
     ours, theirs = dict(target.named_children()), dict(source.named_children())
     if isinstance(target, nn.ModuleDict):
@@ -84,7 +91,9 @@ def _children(target: nn.Module, source: nn.Module, stages: tuple[Places, Places
         elif not _same_kind(child, counterpart):
             continue
         elif isinstance(target, ChainBackbone) and name == "layers":
-            yield from _stages(child, counterpart, stages)
+            yield from _stages(child, counterpart, strides)
+        elif isinstance(target, ZeroHead) and isinstance(child, nn.ModuleList):
+            yield from _levels(name, child, counterpart, strides)
         else:
             yield name, other, child, counterpart
 
@@ -127,19 +136,30 @@ def _by_place(ours: list[str], theirs: list[str]) -> list[tuple[str, str]]:
     return [*zip(ours[:-1], theirs[:-1], strict=False), (ours[-1], theirs[-1])]
 
 
-def _stages(target: nn.Module, source: nn.Module, stages: tuple[Places, Places]) -> Children:
+def _stages(target: nn.Module, source: nn.Module, strides: tuple[Strides, Strides]) -> Children:
     """The stem, and stages at the same place of the same stride."""
     ours, theirs = dict(target.named_children()), dict(source.named_children())
-    other = {place: name for name, place in stages[1].items()}
+    other = {place: name for name, place in strides[1].stages.items()}
     for name, child in ours.items():
-        match = "0" if name == "0" else other.get(stages[0][name])
+        match = "0" if name == "0" else other.get(strides[0].stages[name])
         if match is not None and type(theirs[match]) is type(child):
             yield f"layers.{name}", f"layers.{match}", child, theirs[match]
 
 
-def _stage_places(detector: Detector) -> Places:
-    """The places of a searched backbone's stages, by their names in ``backbone.layers``; empty for other families."""
+def _levels(name: str, target: nn.Module, source: nn.Module, strides: tuple[Strides, Strides]) -> Children:
+    """Layers of the head's levels of one stride."""
+    ours, theirs = dict(target.named_children()), dict(source.named_children())
+    other = {stride: str(level) for level, stride in enumerate(strides[1].levels)}
+    for level, stride in enumerate(strides[0].levels):
+        match = other.get(stride)
+        if match is not None and _same_kind(ours[str(level)], theirs[match]):
+            yield f"{name}.{level}", f"{name}.{match}", ours[str(level)], theirs[match]
+
+
+def _strides(detector: Detector) -> Strides:
+    """The strides of a detector's stages, by their names in ``backbone.layers``, and of its levels."""
     if not isinstance(detector, DamoYolo):
-        return {}
+        return Strides({}, detector.strides)
     strides = architecture_of(detector.recipe).strides
-    return {str(i + 1): (stride, strides[:i].count(stride)) for i, stride in enumerate(strides)}
+    places = {str(i + 1): (stride, strides[:i].count(stride)) for i, stride in enumerate(strides)}
+    return Strides(places, detector.strides)

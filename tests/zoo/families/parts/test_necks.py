@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -23,6 +25,9 @@ from zoo.factory import build_recipe
 from zoo.families.parts.necks import NODE_MODULES
 from zoo.families.parts.zero_head import zero_head_boxes
 from zoo.learning.targets import Phase, total
+from zoo.pruning.apply import apply_cuts, zero_units
+from zoo.pruning.groups import channel_groups
+from zoo.weights.checkpoint import load, save
 
 CASES = [
     pytest.param(
@@ -127,11 +132,42 @@ def test_the_input_must_fit_the_coarsest_level() -> None:
         made.graph(40)
 
 
+def test_a_checkpoint_may_have_a_side_that_fits_the_coarsest_level(tmp_path: Path) -> None:
+    made = built(dataclasses.replace(case("pan", (8, 16), "zero"), input_px=112))
+    assert made.info.input_px == 112
+    save(made, tmp_path / "a.safetensors")
+    assert load(tmp_path / "a.safetensors").info == made.info
+    made.info = dataclasses.replace(made.info, input_px=120)
+    with pytest.raises(BadInput, match="multiple of 16"):
+        save(made, tmp_path / "a.safetensors")
+
+
 def test_only_one_head_remains() -> None:
     arch = case("pan", (8, 16), "depthwise")
     assert arch.head is not None and arch.head.one_to_one
     plain = dataclasses.replace(arch, head=dataclasses.replace(arch.head, one_to_one=False))
     assert lower(arch).digest() == lower(plain).digest()
+
+
+@pytest.mark.parametrize(
+    ("neck", "strides", "head"),
+    [("repgfpn", (4, 8, 16, 32), "plain"), ("pan-c3k2", (8, 16), "depthwise"), ("pan", (16, 32), "plain")],
+)
+def test_cut_channels_equal_zeros(neck: str, strides: tuple[int, ...], head: str) -> None:
+    """Every second unit of every group of channels is cut."""
+    parent = built(case(neck, strides, head)).eval()
+    groups = channel_groups(parent)
+    assert any(group.layer.startswith("neck.") for group in groups.groups)
+    cuts = groups.cuts_of({group.name: np.arange(0, len(group), 2) for group in groups.groups})
+    zeroed, child = copy.deepcopy(parent), copy.deepcopy(parent)
+    zero_units(zeroed, groups, cuts)
+    apply_cuts(child, cuts, groups)
+    image = torch.rand(1, 3, 4 * strides[-1], 4 * strides[-1])
+    with torch.no_grad():
+        pairs = list(zip(child.raw_outputs(child(image)), zeroed.raw_outputs(zeroed(image)), strict=True))
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert sum(p.numel() for p in child.parameters()) < 0.5 * sum(p.numel() for p in parent.parameters())
 
 
 def export_and_compare(arch: Architecture, folder: Path) -> None:
