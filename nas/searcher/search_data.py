@@ -1,4 +1,4 @@
-"""The data set beside a search: its boxes are counted before, and kept with the results after. The search ignores it."""
+"""The data set beside a search, which ignores it: its boxes are counted before, and kept with the results after."""
 
 from __future__ import annotations
 

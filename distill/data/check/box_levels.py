@@ -115,8 +115,9 @@ class BoxLevels(Result):
             return [str(remark) for remark in self.remarks]
         levels = ", ".join(map(str, self.strides))
         return [
-            f"levels of stride {levels} at {self.input_px} px fit: under {percent(WARNED_SHARE)} % of the boxes are "
-            f"below a cell of stride {self.strides[0]} or share one, and stride {self.strides[-1]} has boxes of its size"
+            f"levels of stride {levels} at {self.input_px} px fit: under {100 * WARNED_SHARE:g} % of the boxes are "
+            f"below a cell of stride {self.strides[0]}, or share one, and stride {self.strides[-1]} has boxes of its "
+            "size"
         ]
 
     def _share(self, count: int) -> str:
