@@ -127,7 +127,8 @@ class BoxLevels(Result):
 LEGEND = (
     "All figures are % of the boxes; * is the input side that was asked for.",
     "<8 px: the shorter (longer) side is below one cell of stride 8; shorter: the box cannot have a cell of its own.",
-    f"for 8: sized for stride 8, sqrt(width x height) from {CELLS_FROM} to {CELLS_TO} cells; smaller ones are for 4.",
+    f"for 8: sized for stride 8, sqrt(width x height) from {CELLS_FROM} to {CELLS_TO} of its cells; smaller ones are "
+    f"for {STRIDES[0]}, larger: from {CELLS_TO} cells of stride {STRIDES[-1]}.",
     "shared 8: the center is in the same cell of stride 8 as another box's of the image.",
 )
 
