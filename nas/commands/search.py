@@ -104,8 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
     args.quiet = args.quiet or args.json
     args.weights = None if args.weights is None else parse_weights(args.weights)
-    said = {} if args.json else {"callback": _print, "on_data": _print_boxes}
-    result = search(**options.api_options(args), **said)
+    on_data = None if args.json else _print_boxes
+    result = search(**options.api_options(args), callback=None if args.json else _print, on_data=on_data)
     if args.json:
         print_json(result.to_dict())
     elif result.trained is not None:

@@ -1,8 +1,9 @@
-"""The data set beside a search: its boxes are counted before, and kept with the results after. The search ignores it."""
+"""The data set beside a search, which ignores it: its boxes are counted before, and kept with the results after."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 PICTURE = "data.png"
 
 
-def count_boxes(path: str, input_px: int, quiet: bool) -> BoxLevels:
-    """The boxes of the training split at the levels of a searched detector."""
+def count_boxes(path: str, input_px: int, quiet: bool, strides: Sequence[int] = (8, 16, 32)) -> BoxLevels:
+    """The boxes of the training split at the levels, of these strides, of a searched detector."""
     try:
         from distill.data.check.box_levels import box_levels
         from zoo.families.damo_yolo import DamoYolo
@@ -25,7 +26,7 @@ def count_boxes(path: str, input_px: int, quiet: bool) -> BoxLevels:
         raise missing_package("nas search --data", error.name, "torch") from error
     progress = Progress(quiet)
     try:
-        return box_levels(path, input_px, resize=DamoYolo.preprocess.resize, log=progress.show)
+        return box_levels(path, input_px, strides, DamoYolo.preprocess.resize, log=progress.show)
     finally:
         progress.done()
 

@@ -115,8 +115,9 @@ class BoxLevels(Result):
             return [str(remark) for remark in self.remarks]
         levels = ", ".join(map(str, self.strides))
         return [
-            f"levels of stride {levels} at {self.input_px} px fit: under {percent(WARNED_SHARE)} % of the boxes are "
-            f"below a cell of stride {self.strides[0]} or share one, and stride {self.strides[-1]} has boxes of its size"
+            f"levels of stride {levels} at {self.input_px} px fit: under {100 * WARNED_SHARE:g} % of the boxes are "
+            f"below a cell of stride {self.strides[0]}, or share one, and stride {self.strides[-1]} has boxes of its "
+            "size"
         ]
 
     def _share(self, count: int) -> str:
@@ -126,7 +127,8 @@ class BoxLevels(Result):
 LEGEND = (
     "All figures are % of the boxes; * is the input side that was asked for.",
     "<8 px: the shorter (longer) side is below one cell of stride 8; shorter: the box cannot have a cell of its own.",
-    f"for 8: sized for stride 8, sqrt(width x height) from {CELLS_FROM} to {CELLS_TO} cells; smaller ones are for 4.",
+    f"for 8: sized for stride 8, sqrt(width x height) from {CELLS_FROM} to {CELLS_TO} of its cells; smaller ones are "
+    f"for {STRIDES[0]}, larger: from {CELLS_TO} cells of stride {STRIDES[-1]}.",
     "shared 8: the center is in the same cell of stride 8 as another box's of the image.",
 )
 

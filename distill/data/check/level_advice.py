@@ -24,8 +24,9 @@ class Offer:
     share: float | None = None
 
     def __str__(self) -> str:
-        levels = isinstance(self.value, tuple)
-        text = f"levels of stride {', '.join(map(str, self.value))}" if levels else f"an input of {self.value} px"
+        text = f"an input of {self.value} px"
+        if isinstance(self.value, tuple):
+            text = f"levels of stride {', '.join(map(str, self.value))}"
         return text if self.share is None else f"{text}: {percent(self.share)} %"
 
 
@@ -85,23 +86,26 @@ def _finest_level(
     remarks = []
     if (share := below(here, finest)) >= WARNED_SHARE:
         text = (
-            f"{percent(share)} % of the boxes have a shorter side below {finest} px {at}, one cell of the finest level: "
-            "they cannot have a cell of their own"
+            f"{percent(share)} % of the boxes have a shorter side below {finest} px {at}, one cell of the finest "
+            "level: they cannot have a cell of their own"
         )
         offers = _finer_or_larger(below, sides, here, strides)
         text += "" if offers else "; cut the images into tiles"
         remarks.append(Remark("below-a-cell", "warning", text, offers))
     if (share := shared(here, finest)) >= WARNED_SHARE:
         text = (
-            f"{percent(share)} % of the boxes have their center in the same cell of stride {finest} as another box {at}: "
-            "a cell of the finest level predicts one"
+            f"{percent(share)} % of the boxes have their center in the same cell of stride {finest} as another box "
+            f"{at}: a cell of the finest level predicts one"
         )
         remarks.append(Remark("shared-cell", "warning", text, _finer_or_larger(shared, sides, here, strides)))
     return remarks
 
 
 def _finer_or_larger(
-    share_of: Callable[[SideCounts, int], float], sides: Sequence[SideCounts], here: SideCounts, strides: tuple[int, ...]
+    share_of: Callable[[SideCounts, int], float],
+    sides: Sequence[SideCounts],
+    here: SideCounts,
+    strides: tuple[int, ...],
 ) -> tuple[Offer, ...]:
     """A finer level, and the smallest of the larger input sides that is enough, or else the largest."""
     finest = strides[0]
@@ -136,6 +140,5 @@ def _coarsest_level(boxes: int, here: SideCounts, strides: tuple[int, ...]) -> l
         f"{percent(share)} % of the boxes are larger than stride {coarsest}, the coarsest level, is for {at} "
         f"(sqrt(width x height) from {CELLS_TO * coarsest} px)"
     )
-    after = strides + (coarser,)
     beyond = here.larger if coarser == STRIDES[-1] else here.sized_from(2 * coarser)
-    return [Remark("too-large", "warning", text, (Offer("levels", after, beyond / boxes),))]
+    return [Remark("too-large", "warning", text, (Offer("levels", (*strides, coarser), beyond / boxes),))]

@@ -1,8 +1,8 @@
 """Boxes against the cells of a detector's levels: how many are smaller than a cell, how many share one.
 
 A level of stride s has one cell, and so one prediction, every s pixels. For which level a box is sized follows the rule
-of feature pyramids, level = floor(log2(sqrt(width * height) / unit)), with the anchors of RetinaNet for the unit: stride
-s is for boxes whose ``sqrt(width * height)`` is from 4 s to below 8 s. Smaller ones are for the finest level.
+of feature pyramids (FPN: the level rises by one where ``sqrt(width * height)`` doubles) at the scale of RetinaNet's
+anchors: stride s is for boxes whose ``sqrt(width * height)`` is from 4 s to below 8 s, the finest for smaller ones too.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ RULES: dict[str, Rule] = {
     "tiny": Rule(
         "warning",
         "objects smaller than 8 pixels at the input size, less than one cell of the finest grid",
-        "train at a larger --input, or cut the pictures into tiles",
+        "train at a larger --input, or cut the pictures into tiles; nas data levels compares input sides",
     ),
     "crowd": Rule(
         "note",

@@ -1,4 +1,4 @@
-"""The plot of box sizes: bars hold all boxes, bands end at the cells, curves are the counted shares, no label is hidden."""
+"""The plot of box sizes: bars hold all boxes, curves are the counted shares, no label is over another."""
 
 from __future__ import annotations
 
