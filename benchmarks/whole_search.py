@@ -131,7 +131,7 @@ def page_tables(rows: list[dict[str, Any]]) -> str:
             lines.append(f"| {key} | {name} | {' | '.join(values)} | {row['mparams']:.1f} |")
     lines += [
         "",
-        "| space | device, budget | detectors | proved | seconds | CPU seconds | MB | points of the front | best score | side |",
+        "| space | device, budget | detectors | proved | seconds | CPU seconds | MB | front | best score | side |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -224,5 +224,10 @@ class VariantSpace(Space):
         return new
 
 
+def input_sides(space: Space) -> tuple[int, ...]:
+    """The input sides in pixels that a space chooses from, ascending; empty where the search says it."""
+    return space.inputs if isinstance(space, VariantSpace) else ()
+
+
 VARIANT_SHARE = 0.1
 """Share of mutations that move a row to another input side or other levels."""
