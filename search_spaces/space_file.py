@@ -358,6 +358,7 @@ def _settings(
         raise reader.fail(node.line, f"{what} must be a mapping")
     plain: dict[str, Any] = {}
     choices: list[tuple[str, tuple[Any, ...]]] = []
+    items: tuple[Any, ...]
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     for key, value in node.value.items():
         if key == "strides":
@@ -406,8 +407,11 @@ def _neck_form(reader: _Reader, node: _Node, neck: dict[str, _Node]) -> NeckForm
         raise reader.fail(fields[key].line, f"neck: {key} stands both in the neck and in one of its kinds: keep one")
     values: list[tuple[str, Any]] = []
     for key, value in fields.items():
-        listed = tuple(item.value for item in value.value) if isinstance(value.value, list) else value.value
-        values.append((key, float(listed) if key in ("depth", "hidden_ratio") else listed))
+        if key in ("depth", "hidden_ratio"):
+            values.append((key, reader.number(value, f"neck: {key}")))
+        else:
+            listed = isinstance(value.value, list)
+            values.append((key, tuple(item.value for item in value.value) if listed else value.value))
     return NeckForm(tuple(values))
 
 

@@ -118,7 +118,7 @@ class VariantSpace(Space):
         return which
 
     @property
-    def genes(self) -> int:  # type: ignore[override]
+    def genes(self) -> int:
         """Columns of a row."""
         return len(self._names)
 
@@ -219,8 +219,8 @@ class VariantSpace(Space):
         for index, at in self.by_variant(new):
             variant, both = self.variants[index], at[same[at]]
             if len(both):
-                pair = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
-                new[both] = self.embed(variant, variant.space.cross(*pair, rng))
+                own, other = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
+                new[both] = self.embed(variant, variant.space.cross(own, other, rng))
         return new
 
 
