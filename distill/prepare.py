@@ -206,8 +206,9 @@ def prepare(request: TrainRequest) -> PreparedRun:
     detector, trained = resolve_student(request)
     own_px = detector.info.input_px
     px = request.input_px or own_px
-    if px < 64 or px % 32:
-        raise BadInput(f"--input {px} must be a multiple of 32 of at least 64 pixels")
+    step = detector.strides[-1]
+    if px < 64 or px % step:
+        raise BadInput(f"--input {px} must be a multiple of {step} of at least 64 pixels")
     detector, inherited, remark = _fit_to_data(request, detector, data)
     if px != own_px:
         remark = "\n".join(filter(None, [remark, f"input {px} px instead of the model's own {own_px} px"]))
@@ -225,6 +226,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
         check_cache(recipe, request.teaching.cache, request.teaching.cache_gb)
         request = dataclasses.replace(request, teaching=request.teaching.with_precision(device, recipe.precision))
     task, teacher_settings = make_task(detector, request.teaching, request.seed, px)
+    remark = "\n".join(filter(None, [remark, task.remark]))
     settings: dict[str, Any] = {
         "model": request.model, "weights": request.weights, "data": str(request.data), "data_sha256": data.digest(),
         "val_sha256": val.digest(), "input_px": px, "seed": request.seed, "device": device, "recipe": recipe.to_dict(),

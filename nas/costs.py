@@ -7,16 +7,17 @@ the profile's ticks), so sums are exact in any order and equal costs compare as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, Budget, latency_on
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Head, Neck
 from search_spaces.blocks import BLOCK_KINDS
-from search_spaces.blocks.base import StageNumbers
+from search_spaces.blocks.base import BlockKind, StageNumbers
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_stem, stage_flags
@@ -130,7 +131,7 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
 class SpaceCosts:
     """Costs of rows of one space, for one scope, input size and set of devices; also the space's geometry.
 
-    ``strides``: of the stem and every stage. ``taps``: indices of the stages that end strides 8, 16 and 32.
+    ``strides``: of the stem and every stage. ``taps``: indices of the stages that end the strides of the neck's levels.
     """
 
     def __init__(
@@ -150,13 +151,14 @@ class SpaceCosts:
         for stage in space.stages:
             self.strides.append(self.strides[-1] * stage.stride)
         last_at = {stride: index for index, stride in enumerate(self.strides[1:])}
-        missing = [stride for stride in (8, 16, 32) if stride not in last_at]
+        missing = [stride for stride in space.neck.strides if stride not in last_at]
         if missing and scope == "detector":
+            needed = f"{', '.join(map(str, space.neck.strides[:-1]))} and {space.neck.strides[-1]}"
             raise BadInput(
-                f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32; "
+                f"space {space.name!r} has no stage at stride {missing[0]}: a detector needs {needed}; "
                 "use --scope backbone"
             )
-        self.taps: tuple[int, ...] = () if missing else (last_at[8], last_at[16], last_at[32])
+        self.taps: tuple[int, ...] = () if missing else tuple(last_at[stride] for stride in space.neck.strides)
 
     @property
     def cost_names(self) -> tuple[str, ...]:
@@ -187,38 +189,76 @@ class SpaceCosts:
         lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act)
         return self._costs(g.finish(), 1)
 
-    def stage_costs(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> dict[str, Num]:
-        """Costs of stage ``index`` (0-based) for arrays ``[N]`` of its numbers."""
-        costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth), self.strides[index])
-        choices = self.space.stages[index]
-        costs[LAYERS] = BLOCK_KINDS[choices.kind].layers(depth, choices.stride)
+    def stage_costs(
+        self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0
+    ) -> dict[str, Num]:
+        """Costs of stage ``index`` (0-based) of one kind for arrays ``[N]`` of its numbers (see ``stage_graph``)."""
+        costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth, kind), self.strides[index])
+        layers = self.kind(index, kind).layers(depth, self.space.stages[index].stride)
+        costs[LAYERS] = np.broadcast_to(layers, np.shape(out)) if np.ndim(out) else layers
         return costs
 
-    def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Graph:
-        """Stage ``index`` alone, as the deployed detector has it, for arrays ``[N]`` of its numbers."""
-        choices = self.space.stages[index]
-        kind = BLOCK_KINDS[choices.kind]
+    def kind(self, index: int, kind: int = 0) -> BlockKind:
+        """The ``kind``-th block kind that stage ``index`` may have."""
+        return BLOCK_KINDS[self.space.stages[index].alternatives[kind].kind]
+
+    def stage_graph(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Graph:
+        """Stage ``index`` alone, as the deployed detector has it, for arrays ``[N]`` of its numbers.
+
+        ``depth`` is a whole number where the kind is not linear in it.
+        """
+        choices = self.space.stages[index].alternatives[kind]
+        block_kind = BLOCK_KINDS[choices.kind]
         flags = stage_flags(self.space.style, [s.stride for s in self.space.stages], index, self.space.spp)
         numbers = StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act, **flags)
         g = GraphBuilder(3)
-        kind.lower(g, kind.entry(g, numbers), numbers)
+        block_kind.lower(g, block_kind.entry(g, numbers), numbers)
         return g.finish()
 
-    def tail_costs(self, c3: Num, c4: Num, c5: Num) -> dict[str, Num]:
-        """Costs of neck and head behind backbone widths ``[N]``; nothing when only the backbone counts."""
-        if self.scope == "backbone":
-            zeros = np.zeros(np.shape(c5), dtype=np.int64)
-            return dict.fromkeys(self.cost_names, zeros)
-        graph = self.tail_graph(c3, c4, c5)
-        sizes = [self.input_px // s for s in (8, 16, 32)]
-        table = Graph(graph.ops, [(c, s, s) for c, s in zip((c3, c4, c5), sizes, strict=True)]).table()
-        return self._named(table)
+    def by_kind(
+        self, index: int, numbers: Sequence[np.ndarray], compute: Callable[..., Mapping[str, Num]]
+    ) -> dict[str, np.ndarray]:
+        """``compute(cin, out, btn, k, depth, kind)`` over rows of a stage, called once a kind.
 
-    def tail_graph(self, c3: Num, c4: Num, c5: Num) -> Graph:
-        """Neck and head alone behind backbone widths ``[N]``, which are its inputs."""
-        g = GraphBuilder(c3)
-        tensors = [-1, g.input(c4), g.input(c5)]
-        lower_neck_head(g, tensors, self.space.neck, self.space.head)
+        Once a depth too where a kind is not linear in it, with the depth as a whole number. ``numbers``: as in
+        ``stage_numbers``, ``[N]`` each. Returns whole numbers ``[N]`` by name.
+        """
+        *columns, kinds = numbers
+        if not self.space.stages[index].others and self.kind(index).linear_in_depth:
+            return {name: np.asarray(value) for name, value in compute(*columns, 0).items()}
+        found: dict[str, np.ndarray] = {}
+        for kind in np.unique(kinds).tolist():
+            of_kind = kinds == kind
+            linear = self.kind(index, kind).linear_in_depth
+            for depth in [None] if linear else np.unique(columns[-1][of_kind]).tolist():
+                at = np.flatnonzero(of_kind if depth is None else of_kind & (columns[-1] == depth))
+                part = [column[at] for column in columns]
+                part[-1] = part[-1] if depth is None else depth
+                for name, value in compute(*part, kind).items():
+                    found.setdefault(name, np.zeros(len(kinds), dtype=np.int64))[at] = value
+        return found
+
+    def tail_costs(self, *widths: Num, neck: Neck | None = None, head: Head | None = None) -> dict[str, Num]:
+        """Costs of neck and head behind backbone widths ``[N]`` by level; nothing when only the backbone counts.
+
+        ``neck`` and ``head``: others than the space's; their ``out`` may hold arrays ``[N]``.
+        """
+        if self.scope == "backbone":
+            zeros = np.zeros(np.shape(widths[-1]), dtype=np.int64)
+            return dict.fromkeys(self.cost_names, zeros)
+        graph = self.tail_graph(*widths, neck=neck, head=head)
+        return self._named(Graph(graph.ops, self.tail_inputs(widths)).table())
+
+    def tail_inputs(self, widths: Sequence[Num]) -> list[tuple[Num, int, int]]:
+        """Shapes of the backbone's maps that neck and head read, finest first."""
+        sides = (self.input_px // stride for stride in self.space.neck.strides)
+        return [(width, side, side) for width, side in zip(widths, sides, strict=True)]
+
+    def tail_graph(self, *widths: Num, neck: Neck | None = None, head: Head | None = None) -> Graph:
+        """Neck and head alone behind backbone widths ``[N]`` by level, which are its inputs."""
+        g = GraphBuilder(widths[0])
+        tensors = [-1, *(g.input(width) for width in widths[1:])]
+        lower_neck_head(g, tensors, neck or self.space.neck, head or self.space.head)
         return g.finish()
 
     def _costs(self, graph: Graph, entry_stride: int) -> dict[str, Num]:
@@ -232,24 +272,47 @@ class SpaceCosts:
 
     def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included)."""
-        pieces = [self.stem_costs(rows[:, 0])]
-        for index, (cin, out, btn, k, depth) in enumerate(self.stage_numbers(rows)):
-            pieces.append(self.stage_costs(index, cin, out, btn, k, depth))
+        pieces: list[Mapping[str, Num]] = [self.stem_costs(rows[:, 0])]
+        for index, numbers in enumerate(self.stage_numbers(rows)):
+
+            def of_stage(*columns: Num, at: int = index) -> dict[str, Num]:
+                return self.stage_costs(at, *columns)
+
+            pieces.append(self.by_kind(index, numbers, of_stage))
         if self.taps:
-            # Neck and head see only three widths, which repeat within a population: cost each triple once.
-            triples = rows[:, [self.space.column(i, OUT) for i in self.taps]]
-            unique, where = np.unique(triples, axis=0, return_inverse=True)
-            tail = self.tail_costs(*unique.T)
-            pieces.append({name: value[where.reshape(-1)] for name, value in tail.items()})
+            pieces.append(self.by_tail(rows, self.tail_costs))
         fixed = self.fixed
         return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
 
+    def by_tail(self, rows: np.ndarray, compute: Callable[..., Mapping[str, Num]]) -> dict[str, np.ndarray]:
+        """``compute(*widths, neck=, head=)`` over rows, called once a structure of the tail: whole numbers ``[N]``.
+
+        Neck and head see few widths, which repeat within a population, so each combination is computed once.
+        """
+        widths = rows[:, [self.space.column(i, OUT) for i in self.taps]]
+        tail = self.space.tail
+        if tail is None:
+            unique, where = np.unique(widths, axis=0, return_inverse=True)
+            return {name: np.asarray(value)[where.reshape(-1)] for name, value in compute(*unique.T).items()}
+        outs, structure = tail.split(self.space.tail_genes(rows))
+        every = np.concatenate([structure[:, None], outs, widths], axis=1)
+        unique, where = np.unique(every, axis=0, return_inverse=True)
+        found: dict[str, np.ndarray] = {}
+        levels = outs.shape[1]
+        for index in np.unique(unique[:, 0]).tolist():
+            at = np.flatnonzero(unique[:, 0] == index)
+            chosen = tail.structures[index]
+            neck = dataclasses.replace(chosen.neck, out=tuple(unique[at, 1 : 1 + levels].T))
+            for name, value in compute(*unique[at, 1 + levels :].T, neck=neck, head=chosen.head).items():
+                found.setdefault(name, np.zeros(len(unique), dtype=np.int64))[at] = value
+        return {name: value[where.reshape(-1)] for name, value in found.items()}
+
     def stage_numbers(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        """For every stage ``(cin, out, btn, k, depth)`` of the rows, ``[N]`` each."""
+        """For every stage ``(cin, out, btn, k, depth, kind)`` of the rows, ``[N]`` each; ``kind`` is an index."""
         stages = []
         cin = rows[:, 0]
         for i in range(len(self.space.stages)):
             genes = tuple(rows[:, self.space.column(i, gene)] for gene in (OUT, BTN, K, DEPTH))
-            stages.append((cin, *genes))
+            stages.append((cin, *genes, self.space.kinds_of(rows, i)))
             cin = genes[0]
         return stages

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ import yaml
 
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import MIXED_STYLE, fits_style
+from search_spaces.head import Head as Head
+from search_spaces.neck import LEVEL_STRIDES, level_name
+from search_spaces.neck import Neck as Neck
+from search_spaces.necks import NECK_KINDS
 from search_spaces.stage import Stage as Stage
 from workbench.errors import BadInput, unknown_name
 
@@ -34,6 +38,10 @@ MOST_INPUT_PX = 8192
 """Longest input side in pixels."""
 MOST_BLOCKS = 1000
 """Largest depth of a stage; far above any network that has been trained, and few enough to build."""
+MOST_HEAD_CONVS = 16
+"""Most stacked convolutions before a prediction."""
+DETECTOR_STRIDES = (8, 16, 32)
+"""Strides of the maps of a backbone that stands alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +53,6 @@ class Stem:
     k: int = 3
     focus: bool = True
     stride: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Neck:
-    """RepGFPN. ``out`` = channels of P3, P4, P5; ``depth`` scales 3 fusion layers a node."""
-
-    out: tuple[int, int, int] = (128, 256, 512)
-    depth: float = 1.0
-    hidden_ratio: float = 0.75
-    act: str = "relu"
-    depthwise: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """ZeroHead: one classification and one box conv a level, DFL over ``reg_max`` + 1 bins.
-
-    ``one_to_one`` adds a second pair a level for training without NMS; deployed, one pair remains either way.
-    """
-
-    classes: int = 80
-    reg_max: int = 16
-    k: int = 3
-    one_to_one: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -117,21 +101,24 @@ class Architecture:
         return tuple(out)
 
     @property
-    def taps(self) -> tuple[int, int, int]:
-        """Stages that feed P3, P4, P5: the last ones at strides 8, 16 and 32."""
-        strides = self.strides
-        missing = [s for s in (8, 16, 32) if s not in strides]
-        if missing:
-            where = f"architecture {self.name!r}"
-            raise BadInput(f"{where} has no stage at stride {missing[0]}: a detector needs 8, 16 and 32")
-        p3, p4, p5 = (max(i for i, at in enumerate(strides) if at == s) for s in (8, 16, 32))
-        return p3, p4, p5
+    def level_strides(self) -> tuple[int, ...]:
+        """Strides of the maps that leave the backbone, finest first: the neck's, or 8, 16 and 32 without one."""
+        return DETECTOR_STRIDES if self.neck is None else self.neck.strides
 
     @property
-    def tap_channels(self) -> tuple[int, int, int]:
-        """Channels of P3, P4, P5 as they leave the backbone."""
-        p3, p4, p5 = self.taps
-        return self.stages[p3].out, self.stages[p4].out, self.stages[p5].out
+    def taps(self) -> tuple[int, ...]:
+        """Stages that feed the levels, finest first: the last one at each of ``level_strides``."""
+        strides, wanted = self.strides, self.level_strides
+        missing = [s for s in wanted if s not in strides]
+        if missing:
+            where = f"architecture {self.name!r}"
+            raise BadInput(f"{where} has no stage at stride {missing[0]}: a detector needs {_listed(wanted)}")
+        return tuple(max(i for i, at in enumerate(strides) if at == s) for s in wanted)
+
+    @property
+    def tap_channels(self) -> tuple[int, ...]:
+        """Channels of the maps as they leave the backbone, finest first."""
+        return tuple(self.stages[tap].out for tap in self.taps)
 
     def backbone(self) -> Architecture:
         """The same backbone without neck and head."""
@@ -147,11 +134,9 @@ class Architecture:
         data["stem"] = dataclasses.asdict(self.stem)
         data["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         if self.neck is not None:
-            data["neck"] = {**dataclasses.asdict(self.neck), "out": list(self.neck.out)}
+            data["neck"] = self.neck.to_dict()
         if self.head is not None:
-            data["head"] = dataclasses.asdict(self.head)
-            if not self.head.one_to_one:  # stored only where it is set, which keeps the digests of older architectures
-                del data["head"]["one_to_one"]
+            data["head"] = self.head.to_dict()
         return data
 
     @staticmethod
@@ -221,8 +206,8 @@ def check_architecture(arch: Architecture) -> None:
         raise BadInput("an architecture needs at least one stage")
     if arch.input_px is not None:
         _check_int("input_px", arch.input_px, 32, MOST_INPUT_PX)
-        if arch.input_px % 32:
-            raise BadInput(f"input_px {arch.input_px} must be a multiple of 32")
+        if arch.input_px % arch.level_strides[-1]:
+            raise BadInput(f"input_px {arch.input_px} must be a multiple of {arch.level_strides[-1]}")
     _check_int("stem: out", arch.stem.out, 1)
     _check_kernel("stem: k", arch.stem.k)
     if arch.stem.stride not in (1, 2) or (arch.stem.focus and arch.stem.stride != 2):
@@ -246,19 +231,45 @@ def check_architecture(arch: Architecture) -> None:
     if (arch.neck is None) != (arch.head is None):
         raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
     if arch.neck is not None and arch.head is not None:
-        if len(arch.neck.out) != 3:
-            raise BadInput(f"neck: out {list(arch.neck.out)} must list the channels of P3, P4 and P5")
-        for channels in arch.neck.out:
-            _check_int("neck: out", channels, 2)
-        if arch.neck.act not in SEARCHED_ACTIVATIONS:
-            raise unknown_name("activation of the neck", arch.neck.act, SEARCHED_ACTIVATIONS)
-        if not 0 < arch.neck.hidden_ratio <= 4 or not 0 < arch.neck.depth <= 10:
-            ratio, depth = arch.neck.hidden_ratio, arch.neck.depth
-            raise BadInput(f"neck: hidden_ratio {ratio} must be in (0, 4] and depth {depth} in (0, 10]")
-        _check_int("head: classes", arch.head.classes, 1)
-        _check_int("head: reg_max", arch.head.reg_max, 1)
-        _check_kernel("head: k", arch.head.k)
-        _ = arch.taps
+        _check_neck(arch.neck)
+        _check_head(arch.head)
+        last = len(arch.stages) - 1
+        if arch.taps[-1] != last:
+            raise BadInput(
+                f"stages[{last}] has total stride {arch.strides[-1]} and feeds no level: leave it out, or add its "
+                f"stride to the neck's strides {_listed(arch.neck.strides)}"
+            )
+
+
+def _check_neck(neck: Neck) -> None:
+    if neck.kind not in NECK_KINDS:
+        raise unknown_name("neck kind", neck.kind, NECK_KINDS)
+    levels = len(neck.strides)
+    if levels < 2 or neck.strides not in [LEVEL_STRIDES[i : i + levels] for i in range(len(LEVEL_STRIDES))]:
+        raise BadInput(f"neck: strides {list(neck.strides)} must be two to four neighbors of {_listed(LEVEL_STRIDES)}")
+    if len(neck.out) != levels:
+        names = _listed([level_name(stride).upper() for stride in neck.strides])
+        raise BadInput(f"neck: out {list(neck.out)} must list the channels of {names}: one for each of its strides")
+    for channels in neck.out:
+        _check_int("neck: out", channels, 2)
+    if neck.act not in SEARCHED_ACTIVATIONS:
+        raise unknown_name("activation of the neck", neck.act, SEARCHED_ACTIVATIONS)
+    if not 0 < neck.hidden_ratio <= 4 or not 0 < neck.depth <= 10:
+        raise BadInput(f"neck: hidden_ratio {neck.hidden_ratio} must be in (0, 4] and depth {neck.depth} in (0, 10]")
+    NECK_KINDS[neck.kind].check(neck)
+
+
+def _check_head(head: Head) -> None:
+    _check_int("head: classes", head.classes, 1)
+    _check_int("head: reg_max", head.reg_max, 0)
+    _check_kernel("head: k", head.k)
+    _check_int("head: convs", head.convs, 0, MOST_HEAD_CONVS)
+    _check_int("head: width", head.width, 0)
+
+
+def _listed(values: Sequence[object]) -> str:
+    """``8, 16 and 32``."""
+    return f"{', '.join(map(str, values[:-1]))} and {values[-1]}" if len(values) > 1 else str(values[0])
 
 
 def _check_int(what: str, value: Any, least: int, most: int = MOST) -> None:
@@ -286,7 +297,12 @@ def read_fields(kind: Any, data: Any, where: str) -> Any:
     values = dict(data)
     for name, value in values.items():
         expected = str(fields[name].type)
-        if expected.startswith("tuple"):
+        if expected == "tuple[str, ...]":
+            items = value if isinstance(value, (list, tuple)) else [None]
+            if not all(isinstance(v, str) for v in items):
+                raise BadInput(f"{where}: {name}={value!r} must be a list of names")
+            values[name] = tuple(value)
+        elif expected.startswith("tuple"):
             items = value if isinstance(value, (list, tuple)) else [None]
             if any(isinstance(v, bool) or not isinstance(v, int) for v in items):
                 raise BadInput(f"{where}: {name}={value!r} must be a list of whole numbers")

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from search_spaces.architecture import Architecture, Head, Neck, Stage
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import Flow, StageNumbers
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
+from search_spaces.head import lower_head
+from search_spaces.necks import NECK_KINDS
 from search_spaces.ops import Num
 from workbench.errors import BadInput
 
@@ -26,8 +26,8 @@ SCOPES = ("detector", "backbone")
 def lower(arch: Architecture, scope: str = "detector") -> Graph:
     """The deploy form as a Graph: batch norms folded, re-parameterised branches merged.
 
-    Outputs: P3, P4, P5 backbone features for ``scope="backbone"``; for ``"detector"`` box and
-    class maps of the three levels, ``[4 * (reg_max + 1), h, w]`` and ``[classes, h, w]`` each.
+    Outputs, finest level first: the backbone's maps for ``scope="backbone"``; for ``"detector"`` box and
+    class maps of the levels, ``[4 * (reg_max + 1), h, w]`` and ``[classes, h, w]`` each.
     """
     if scope not in SCOPES:
         raise BadInput(f"scope {scope!r} must be one of {', '.join(SCOPES)}")
@@ -84,72 +84,14 @@ def lower_stem(g: GraphBuilder, x: int, out: Num, k: int, focus: bool, stride: i
 
 
 def lower_neck_head(g: GraphBuilder, features: Sequence[int], neck: Neck, head: Head) -> list[int]:
-    """Write RepGFPN and ZeroHead after the backbone's P3, P4, P5 tensors; return the six output maps."""
+    """Write neck and head after the backbone's tensors, finest first; return box and class map of every level.
+
+    The tensors' channels and ``neck.out`` may be arrays ``[N]``; all else is the same for all candidates.
+    """
     g.part = "neck"
-    levels = lower_neck(g, features, neck)
+    levels = NECK_KINDS[neck.kind].lower(g, features, neck)
     g.part = "head"
-    outputs = []
-    for name, x in zip(("p3", "p4", "p5"), levels, strict=True):
-        g.scope = ["head", name]
-        box = g.conv(x, 4 * (head.reg_max + 1), k=head.k, name="box")
-        outputs.append(g.single("scale", box, "scale", params=1))
-        outputs.append(g.conv(x, head.classes, k=head.k, name="cls"))
-    g.scope = []
-    return outputs
-
-
-def lower_neck(g: GraphBuilder, features: Sequence[int], neck: Neck) -> tuple[int, int, int]:
-    """Write RepGFPN (queen-fusion over three levels); names follow DAMO-YOLO's merge nodes."""
-    x2, x1, x0 = features
-    c2, c1, c0 = (g.channels(x) for x in features)
-    n3, n4, n5 = neck.out
-
-    def down(x: int, channels: Num, name: str) -> int:
-        g.scope = ["neck", name]
-        if not neck.depthwise:
-            return g.conv(x, channels, k=3, s=2, act=neck.act)
-        y = g.conv(x, channels, k=3, s=2, g=channels, act=neck.act, name="depthwise")
-        return g.conv(y, channels, act=neck.act, name="pointwise")
-
-    def up(x: int, name: str) -> int:
-        g.scope = ["neck"]
-        return g.single("upsample", x, name, scale=2)
-
-    def merge(tensors: Sequence[int], channels: Num, name: str) -> int:
-        g.scope = ["neck", name]
-        return _csp_stage(g, g.join("concat", *tensors), channels, neck)
-
-    x3 = merge([x0, down(x1, c1, "bu_conv13")], c0, "merge_3")
-    x34 = up(x3, "up34")
-    x4 = merge([x1, down(x2, c2, "bu_conv24"), x34], c1, "merge_4")
-    x5 = merge([x2, up(x4, "up45")], n3, "merge_5")
-    x7 = merge([x4, down(x5, n3, "bu_conv57")], n4, "merge_7")
-    x46, x76 = down(x4, c1, "bu_conv46"), down(x7, n4, "bu_conv76")
-    x6 = merge([x3, x46, x76], n5, "merge_6")
-    return x5, x7, x6
-
-
-def _csp_stage(g: GraphBuilder, x: int, out: Num, neck: Neck) -> int:
-    """RepGFPN's fusion block: two 1x1 branches, n reversed 3x3 blocks, the concat of all their outputs, 1x1."""
-    first = out // 2
-    mid = out - first
-    outputs = [g.conv(x, first, act=neck.act, name="conv1")]
-    y = g.conv(x, mid, act=neck.act, name="conv2")
-    scope = list(g.scope)
-    for i in range(round(3 * neck.depth)):
-        g.scope = [*scope, f"block{i}"]
-        if neck.depthwise:
-            expanded = divisible(3.0 * mid)
-            z = g.conv(y, expanded, act=neck.act, name="conv1")
-            z = g.conv(z, expanded, k=5, g=expanded, act=neck.act, name="conv2")
-            y = g.join("add", y, g.conv(z, mid, name="conv3"))
-        else:
-            hidden = _int(mid * neck.hidden_ratio)
-            z = g.conv(y, hidden, k=3, act=neck.act, name="conv2")
-            y = g.join("add", y, g.conv(z, mid, k=3, act=neck.act, name="conv1"))
-        outputs.append(y)
-    g.scope = scope
-    return g.conv(g.join("concat", *outputs), out, act=neck.act, name="conv3")
+    return lower_head(g, levels, neck.strides, head, neck.act)
 
 
 def skeleton(arch: Architecture) -> Graph:
@@ -182,17 +124,5 @@ def count_layers(arch: Architecture) -> int:
     return 1 + sum(int(BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)) for stage in arch.stages)
 
 
-def divisible(value: Num, by: int = 8) -> Num:
-    """Nearest multiple of ``by`` that is not more than 10 % below ``value`` (ints or arrays)."""
-    base = np.asarray(value, dtype=np.float64)
-    rounded = np.maximum(by, (base + by / 2).astype(np.int64) // by * by)
-    rounded = np.where(rounded < 0.9 * base, rounded + by, rounded)
-    return int(rounded) if rounded.ndim == 0 else rounded
-
-
-def _int(value: Num) -> Num:
-    return int(value) if np.ndim(value) == 0 else np.asarray(value).astype(np.int64)
-
-
 def _has_taps(arch: Architecture) -> bool:
-    return {8, 16, 32} <= set(arch.strides)
+    return set(arch.level_strides) <= set(arch.strides)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
+import operator
 import re
 from importlib import resources
 from pathlib import Path
@@ -14,11 +17,16 @@ from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck,
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import fits_style
 from search_spaces.space import Rules, Space, StageChoices
+from search_spaces.tail_choices import TailChoices
+from search_spaces.variants import VariantSpace
 from workbench.errors import BadInput, unknown_name
 
 _RANGE = re.compile(r"^\s*(\d+)\s*\.\.\s*(\d+)\s*(?:step\s+(\d+))?\s*$")
-_TOP = {"name", "doc", "style", "act", "spp", "channels", "stem", "stages", "rules", "neck", "head"}
+_TOP = {
+    "name", "doc", "style", "act", "spp", "channels", "stem", "stages", "rules", "neck", "head", "input", "levels"
+}  # fmt: skip
 _STAGE = {"kind", "stride", "out", "btn", "btn_ratio", "k", "depth"}
+_KIND = {"kind", "btn", "btn_ratio", "k", "depth"}
 _RULES = {"out_grows", "out_growth_max", "btn_to_out"}
 _STEM = {"out", "k", "focus", "stride"}
 MOST_CHOICES = 4096
@@ -159,7 +167,7 @@ def read_space(text: str, where: str = "space") -> Space:
     if not isinstance(stages_node.value, list) or not stages_node.value:
         raise reader.fail(stages_node.line, "stages must be a non-empty list")
     stages = tuple(_stage(reader, node, i, step, style) for i, node in enumerate(stages_node.value, start=1))
-    space = Space(
+    plain = Space(
         name=str(top["name"].value) if "name" in top else where.rsplit("/", 1)[-1].removesuffix(".yaml"),
         doc=str(top["doc"].value).strip() if "doc" in top else "",
         style=style,
@@ -171,12 +179,18 @@ def read_space(text: str, where: str = "space") -> Space:
         stem_stride=reader.whole(stem["stride"], "stem: stride") if "stride" in stem else 2,
         stages=stages,
         rules=_rules(reader, top.get("rules")),
-        neck=_settings(reader, top.get("neck"), "neck", Neck),
-        head=_settings(reader, top.get("head"), "head", Head),
+        neck=Neck(),
+        head=Head(),
         channel_step=step,
     )
-    if space.size() == 0:
-        raise reader.fail(stages_node.line, "the rules leave no architecture at all: widen a range or loosen a rule")
+    spaces = [_with_tail(reader, plain, top, levels) for levels in _levels(reader, top.get("levels"))]
+    inputs = reader.choices(top["input"], "input", 32) if "input" in top else ()
+    if any(px % 32 or px < 64 for px in inputs):
+        raise reader.fail(top["input"].line, "input: sides must be multiples of 32 of at least 64 pixels")
+    space = VariantSpace.of(spaces, inputs) if len(spaces) > 1 or inputs else spaces[0]
+    for empty in (part for part in spaces if part.size() == 0):
+        where = f" with levels {', '.join(map(str, empty.neck.strides))}" if len(spaces) > 1 else " at all"
+        raise reader.fail(stages_node.line, f"the rules leave no architecture{where}: widen a range or loosen a rule")
     try:
         space.decode(_first_row(space))
     except BadInput as error:
@@ -185,8 +199,28 @@ def read_space(text: str, where: str = "space") -> Space:
 
 
 def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> StageChoices:
+    """The choices of one stage; a list of kinds gives several, each a name or a mapping with fields of its own."""
     what = f"stage {number}"
     fields = reader.mapping(node, what, _STAGE)
+    kind_node = reader.need(fields, "kind", node.line, what)
+    if not isinstance(kind_node.value, list):
+        return _one_kind(reader, _Node(fields, node.line), number, step, style)
+    if not kind_node.value:
+        raise reader.fail(kind_node.line, f"{what}: kind lists no choice")
+    found: list[StageChoices] = []
+    for item in kind_node.value:
+        own = reader.mapping(item, f"{what}: kind", _KIND) if isinstance(item.value, dict) else {"kind": item}
+        inner = {"btn", "btn_ratio"}
+        shared = {name: field for name, field in fields.items() if name not in inner or not inner & own.keys()}
+        choices = _one_kind(reader, _Node({**shared, **own}, item.line), number, step, style)
+        if choices.kind in {other.kind for other in found}:
+            raise reader.fail(item.line, f"{what}: kind {choices.kind!r} stands twice")
+        found.append(choices)
+    return dataclasses.replace(found[0], others=tuple(found[1:]))
+
+
+def _one_kind(reader: _Reader, node: _Node, number: int, step: int, style: str) -> StageChoices:
+    what, fields = f"stage {number}", node.value
     kind_node = reader.need(fields, "kind", node.line, what)
     kind = str(kind_node.value)
     if kind not in BLOCK_KINDS:
@@ -242,17 +276,102 @@ def _rules(reader: _Reader, node: _Node | None) -> Rules:
     return Rules(**values)
 
 
-def _settings(reader: _Reader, node: _Node | None, what: str, kind: type) -> Any:
-    """Neck or head settings, checked by building them through ``Architecture``'s own reader."""
+def _levels(reader: _Reader, node: _Node | None) -> list[tuple[int, ...]]:
+    """The choices of levels: strides such as ``[8, 16, 32]``, or a list of such lists."""
     if node is None:
-        return kind()
+        return [Neck().strides]
+    lists = node.value if isinstance(node.value, list) else []
+    groups = lists if lists and all(isinstance(item.value, list) for item in lists) else [node]
+    found = []
+    for group in groups:
+        if not isinstance(group.value, list) or not group.value:
+            raise reader.fail(group.line, "levels must be strides such as [8, 16, 32], or a list of such lists")
+        found.append(tuple(reader.whole(item, "levels: stride") for item in group.value))
+    return list(dict.fromkeys(found))
+
+
+def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tuple[int, ...]) -> Space:
+    """The space with its neck and head at these levels, and without stages beyond the coarsest one."""
+    begin = 2 if space.focus else space.stem_stride
+    strides = list(itertools.accumulate((stage.stride for stage in space.stages), operator.mul, initial=begin))[1:]
+    last = max((i for i, at in enumerate(strides) if at <= levels[-1]), default=-1)
+    space = dataclasses.replace(space, stages=space.stages[: last + 1])
+    neck_node, head_node = top.get("neck"), top.get("head")
+    outs = _neck_outs(reader, neck_node, levels, space.channel_step)
+    fixed = {"out": tuple(choices[0] for choices in outs), "strides": levels}
+    neck, neck_choices = _settings(reader, neck_node, "neck", Neck, fixed)
+    head, head_choices = _settings(reader, head_node, "head", Head, {})
+    open_fields = (*neck_choices, *head_choices)
+    if not open_fields and all(len(choices) == 1 for choices in outs):
+        return dataclasses.replace(space, neck=neck, head=head)
+    tail = TailChoices(neck, head, outs, open_fields)
+    line = (neck_node or head_node or next(iter(top.values()))).line
+    if tail.size == 0 or len(tail.structures) > MOST_CHOICES or len(tail.widths) > MOST_CHOICES:
+        rule = f"{len(tail.widths)} widths of the neck and {len(tail.structures)} settings of neck and head"
+        raise reader.fail(line, f"{rule}: at least one and at most {MOST_CHOICES} of each can be searched")
+    neck = dataclasses.replace(neck, out=tuple(int(width) for width in tail.widths[0]))
+    return dataclasses.replace(space, neck=neck, head=head, tail=dataclasses.replace(tail, neck=neck))
+
+
+def _neck_outs(
+    reader: _Reader, node: _Node | None, levels: tuple[int, ...], step: int
+) -> tuple[tuple[int, ...], ...]:
+    """Choices of the neck's widths by level: ``out`` is a list with an item a level, or a mapping from strides."""
+    fields = node.value if node is not None and isinstance(node.value, dict) else {}
+    if "out" not in fields:
+        return tuple((width,) for width in Neck().out)
+    out = fields["out"]
+    if isinstance(out.value, dict):
+        items = [out.value.get(str(stride)) for stride in levels]
+        if None in items:
+            raise reader.fail(out.line, f"neck: out lacks the stride {levels[items.index(None)]}")
+    elif isinstance(out.value, list):
+        items = list(out.value)
+    else:
+        raise reader.fail(out.line, f"neck: out {out.value!r} must be a list with the channels of every level")
+    if len(items) != len(levels):
+        names = ", ".join(map(str, levels))
+        raise reader.fail(out.line, f"neck: out has {len(items)} items, and there are {len(levels)} levels: {names}")
+    return tuple(reader.choices(item, "neck: out", step) for item in items if item is not None)
+
+
+def _settings(
+    reader: _Reader, node: _Node | None, what: str, kind: type, fixed: dict[str, Any]
+) -> tuple[Any, list[tuple[str, tuple[Any, ...]]]]:
+    """Neck or head with the first choice of everything, and the fields that a list leaves open.
+
+    Each is checked by building it through ``Architecture``'s own reader. ``fixed`` fields are those of the caller.
+    """
+    if node is None:
+        return kind(**fixed), []
     if not isinstance(node.value, dict):
         raise reader.fail(node.line, f"{what} must be a mapping")
-    plain = {key: [i.value for i in v.value] if isinstance(v.value, list) else v.value for key, v in node.value.items()}
+    plain: dict[str, Any] = {}
+    choices: list[tuple[str, tuple[Any, ...]]] = []
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+    for key, value in node.value.items():
+        if key == "strides":
+            raise reader.fail(value.line, f"{what}: strides are not said here: write levels: [8, 16, 32] beside it")
+        if key in fixed:
+            continue
+        if not isinstance(value.value, list) or types.get(key, "").startswith("tuple"):
+            plain[key] = [i.value for i in value.value] if isinstance(value.value, list) else value.value
+            continue
+        items = tuple(dict.fromkeys(item.value for item in value.value if isinstance(item.value, (int, float, str))))
+        if len(items) != len(value.value) or not items:
+            raise reader.fail(value.line, f"{what}: {key} must list different numbers, words or true and false")
+        plain[key] = items[0]
+        if len(items) > 1:
+            choices.append((f"{what}.{key}", items))
     try:
-        return read_fields(kind, plain, what)
+        first = read_fields(kind, plain | {k: list(v) for k, v in fixed.items()}, what)
+        for place, (name, items) in enumerate(choices):
+            key = name.partition(".")[2]  # a whole number becomes a float where the field is one
+            read = tuple(getattr(read_fields(kind, plain | {key: item}, what), key) for item in items)
+            choices[place] = (name, read)
     except BadInput as error:
         raise reader.fail(node.line, str(error)) from error
+    return first, choices
 
 
 def _first_row(space: Space) -> list[int]:

@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search_spaces.architecture import Architecture, Stage, Stem
+from search_spaces.architecture import DETECTOR_STRIDES, Architecture, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE, MIXED_STYLE
-from search_spaces.lowering import divisible
+from search_spaces.rounding import divisible
 from workbench.errors import BadInput, unknown_name
 
 SPELLINGS = ("tinynas", "damo")
@@ -102,6 +102,8 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
         raise BadInput(f"DAMO-YOLO has no backbone of {style} with these blocks: use the 'tinynas' spelling")
     if damo and arch.style in ("res", "csp") and not arch.stem.focus and arch.stem.stride == 1:
         raise BadInput("DAMO-YOLO's backbones begin at stride 2: this stem has stride 1 and no focus")
+    if damo:
+        _check_damo_detector(arch)
     stem_stride = 1 if arch.stem.focus or (damo and arch.style == "mob") else arch.stem.stride
     stem_in = 12 if arch.stem.focus and not damo else 3
     out: list[dict[str, Any]] = [
@@ -128,6 +130,21 @@ def to_structure(arch: Architecture, spelling: str = "tinynas") -> list[dict[str
         out.append(block)
         previous = stage.out
     return out
+
+
+def _check_damo_detector(arch: Architecture) -> None:
+    """Raise ``BadInput`` for a neck or head that DAMO-YOLO's code cannot build; the text itself never says them."""
+    neck, head = arch.neck, arch.head
+    what = ""
+    if neck is not None and (neck.kind != "repgfpn" or neck.strides != DETECTOR_STRIDES):
+        what = f"neck of kind {neck.kind!r} over strides {', '.join(map(str, neck.strides))}"
+    elif head is not None and (head.convs or not head.reg_max):
+        what = f"head with convs {head.convs} and reg_max {head.reg_max}"
+    if what:
+        raise BadInput(
+            f"DAMO-YOLO has no {what}, only RepGFPN over 8, 16, 32 and heads of one convolution with box bins: use the "
+            "'tinynas' spelling, which is of the backbone alone"
+        )
 
 
 def to_text(arch: Architecture, spelling: str = "tinynas") -> str:

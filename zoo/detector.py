@@ -1,7 +1,7 @@
 """The interface of every detector, and the data that builds and describes one.
 
-A detector is a backbone, a neck and a head. ``forward`` returns the head's raw maps, ``features`` the three maps that
-enter the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. Whatever differs between
+A detector is a backbone, a neck and a head. ``forward`` returns the head's raw maps, ``features`` the maps that enter
+the head, ``decode`` turns raw maps into scored boxes, ``predict`` into detections. Whatever differs between
 families is in the family's module under ``zoo.families``.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from search_spaces.graph import Graph
 
 Raw: TypeAlias = dict[str, Any]
-"""Output of a head: named tensors, or lists of one tensor a level (strides 8, 16, 32), documented by each family."""
+"""Output of a head: named tensors, or lists of one tensor a level, documented by each family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Info:
 
 
 class Detector(nn.Module, abc.ABC):
-    """A detector. Images are ``[b, 3, h, w]``, preprocessed by ``preprocess``; h and w are multiples of 32."""
+    """A detector. Images are ``[b, 3, h, w]``, preprocessed by ``preprocess``; h and w are multiples of the coarsest
+    stride.
+    """
 
     family: ClassVar[str]
     preprocess: Preprocess
@@ -67,18 +69,19 @@ class Detector(nn.Module, abc.ABC):
 
     Most detectors have only the branch ``one_to_many``; a head with two also has ``one_to_one``.
     """
-    strides: ClassVar[tuple[int, int, int]] = (8, 16, 32)
+    strides: tuple[int, ...] = (8, 16, 32)
+    """Cell sides in pixels, one a level, finest first."""
     anchor_offset: ClassVar[float | None] = None
     """Offset of anchor points from the corner of their cell, in cells, for families with one prediction a cell in the
     order of ``anchor_points``; None for the others."""
     loss_counts_images: ClassVar[bool] = False
     """Whether losses grow with the number of images, as the family's published ones; else they are batch means."""
     backbone: nn.Module
-    """``[b, 3, h, w]`` to the maps C3, C4, C5 (strides 8, 16, 32)."""
+    """``[b, 3, h, w]`` to one map a level: C3, C4, C5 where ``strides`` are 8, 16, 32."""
     neck: nn.Module
-    """C3, C4, C5 to P3, P4, P5."""
+    """These to the levels: P3, P4, P5."""
     head: nn.Module
-    """P3, P4, P5 to ``Raw``."""
+    """The levels to ``Raw``."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -112,7 +115,7 @@ class Detector(nn.Module, abc.ABC):
         return self.selection.iou_threshold is None
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """P3, P4, P5: the maps that enter the head, ``[b, c, h / stride, w / stride]`` each."""
+        """The levels: the maps that enter the head, ``[b, c, h / stride, w / stride]`` each."""
         return list(self.neck(self.backbone(image)))
 
     def forward(self, image: Tensor) -> Raw:
@@ -141,6 +144,11 @@ class Detector(nn.Module, abc.ABC):
         numbers.
         """
         return None
+
+    @property
+    def has_distributions(self) -> bool:
+        """Whether ``distributions`` gives any."""
+        return type(self).distributions is not Detector.distributions
 
     @abc.abstractmethod
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
@@ -192,8 +200,9 @@ class Detector(nn.Module, abc.ABC):
         from zoo.graphs.trace import trace
 
         size = (input_px, input_px) if isinstance(input_px, int) else input_px
-        if min(size) < 32 or size[0] % 32 or size[1] % 32:
-            raise BadInput(f"input of {size[0]} x {size[1]} pixels: both sides must be multiples of 32")
+        step = self.strides[-1]
+        if min(size) < step or size[0] % step or size[1] % step:
+            raise BadInput(f"input of {size[0]} x {size[1]} pixels: both sides must be multiples of {step}")
         twin = self.deploy_twin()
         decode = (lambda raw: twin.decode(raw, size)) if with_decode else None
         return trace(twin, size, self.recipe.model, twin.raw_outputs, decode)

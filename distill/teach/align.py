@@ -14,7 +14,7 @@ from zoo.learning.losses import to_float32
 
 
 class Aligner(nn.Module):
-    """Maps the student's P3 to P5 to the teacher's number of channels, and both to one grid.
+    """Maps the student's levels to the teacher's number of channels, and both to one grid.
 
     Both networks see the same view of an image, perhaps at different input sizes. The finer of two maps is averaged
     over the cells of the coarser one, so nothing is interpolated and every cell of the student gets a gradient. The

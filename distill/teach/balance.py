@@ -68,7 +68,7 @@ class Balance(nn.Module):
 
     Args:
         shares: for every balanced loss, the norm of its gradient over that of the detector's own loss, both with
-            respect to the student's P3 to P5 together.
+            respect to the student's levels together.
         fixed: plain weights of the other losses.
         momentum: weight of the past in the averages. With 0.9 the weights of a run of a few hundred steps were
             still those of its first steps.
@@ -114,7 +114,7 @@ class Balance(nn.Module):
     ) -> dict[str, Tensor]:
         """``losses`` times their weights.
 
-        ``own`` is the detector's own total loss, ``features`` the student's P3 to P5.
+        ``own`` is the detector's own total loss, ``features`` the student's levels.
 
         Gradients are measured in training mode with autograd only. Empty in the schedule's tail.
         """

@@ -11,6 +11,7 @@ from distill.data.feed.views import Origin
 from distill.teach.align import Aligner
 from distill.teach.class_mapping import ClassMapping
 from distill.teach.features.base import FeatureMethod
+from distill.teach.levels import left_out, shared_levels
 from distill.teach.methods import default_responses, make_feature_method, make_response_method
 from distill.teach.outputs import RequiredOutputs, TeacherOutputs
 from distill.teach.predictions import decode_predictions
@@ -48,7 +49,18 @@ class TeacherLosses(nn.Module):
             responses = {name: {} for name in default_responses(pair)}
         if responses:
             self.classes = ClassMapping.by_name(student.info.class_names, teacher.detector.info.class_names)
-        channels = level_channels(student), teacher.channels
+        strides = student.strides, teacher.detector.strides
+        self.levels = shared_levels(*strides)
+        """Numbers of the student's and the teacher's level of every stride that both have."""
+        if settings.features and not self.levels:
+            named = " and ".join(f"{', '.join(map(str, one))}" for one in strides)
+            raise BadInput(
+                f"student and teacher have levels of strides {named}, none of them the same: features cannot be "
+                "distilled, so name responses only"
+            )
+        self.remark = left_out(*strides) if settings.features else ""
+        student_channels = level_channels(student)
+        channels = [student_channels[i] for i, _ in self.levels], [teacher.channels[j] for _, j in self.levels]
         self.features = nn.ModuleDict({
             name: make_feature_method(name, *channels, options) for name, options in settings.features.items()
         })  # fmt: skip
@@ -92,9 +104,10 @@ class TeacherLosses(nn.Module):
         """The losses of the student's ``features`` and ``raw`` output for ``image`` ``[b, 3, h, w]``, by method."""
         outputs = self.outputs(image, origin)
         size = (image.shape[-2], image.shape[-1])
-        losses: dict[str, Tensor] = {
-            name: method(features, outputs.features, targets, size) for name, method in self.features.items()
-        }
+        losses: dict[str, Tensor] = {}
+        if self.features:
+            ours, theirs = [features[i] for i, _ in self.levels], [outputs.features[j] for _, j in self.levels]
+            losses = {name: method(ours, theirs, targets, size) for name, method in self.features.items()}
         if outputs.predictions is not None:
             student_predictions = decode_predictions(student, raw, size)
             teacher_predictions = outputs.predictions.with_quality(targets, size)

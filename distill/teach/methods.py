@@ -57,7 +57,7 @@ def make_feature_method(
     teacher_channels: Sequence[int],
     options: Mapping[str, Any] | None = None,
 ) -> FeatureMethod:
-    """The feature method ``name`` for these channels of P3 to P5; an unknown name or option is refused."""
+    """The feature method ``name`` for these channels, one a level; an unknown name or option is refused."""
     method = feature_method(name)
     check_options(name, method, options or {}, given=2)
     return method(student_channels, teacher_channels, **(options or {}))

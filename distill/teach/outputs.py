@@ -15,7 +15,7 @@ class TeacherOutputs:
     """Features and predictions of a frozen detector."""
 
     features: tuple[Tensor, ...]
-    """P3 to P5, float32 ``[b, c, h, w]`` each; empty where no method needs them."""
+    """The levels, finest first, float32 ``[b, c, h, w]`` each; empty where no method needs them."""
     predictions: Predictions | None
     """None where no method needs them."""
 

@@ -24,7 +24,7 @@ def same_network(a: Detector, b: Detector) -> bool:
 
 
 def selected_channels(student: Detector, teacher: Detector) -> list[np.ndarray] | None:
-    """The channels of the teacher's P3 to P5 that the student has, if it was cut from the teacher's network.
+    """The channels of the teacher's levels that the student has, if it was cut from the teacher's network.
 
     None where their maps do not correspond channel by channel, or are those of equally cut networks.
     """

@@ -50,6 +50,7 @@ class DistillationTask(Task):
             shares |= {f"{prefix}{name}": settings.share / count / len(balanced) for name in balanced}
             fixed |= {f"{prefix}{name}": weight / count for name, weight in settings.fixed.items()}
         self.balance = Balance(shares, fixed, schedule=settings.schedule)
+        self.remark = "\n".join(dict.fromkeys(part.remark for part in self.parts if part.remark))
 
     @property
     def parts(self) -> list[TeacherLosses]:

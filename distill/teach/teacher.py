@@ -58,13 +58,14 @@ class Teacher:
     """
 
     kept: list[Tensor] | None = None
-    """Channels of P3, P4 and P5 that the student has kept, int64 ``[c]`` each; None returns whole maps."""
+    """Channels of every level that the student has kept, int64 ``[c]`` each; None returns whole maps."""
 
     def __init__(
         self, detector: Detector, student: Detector, input_px: int, student_px: int, half: bool = False
     ) -> None:
-        if input_px < 64 or input_px % 32:
-            raise BadInput(f"the teacher's input of {input_px} pixels must be a multiple of 32 of at least 64")
+        step = detector.strides[-1]
+        if input_px < 64 or input_px % step:
+            raise BadInput(f"the teacher's input of {input_px} pixels must be a multiple of {step} of at least 64")
         self.detector = folded_copy(detector)
         selected = selected_channels(student, detector)
         if selected is not None:
@@ -117,7 +118,8 @@ class Teacher:
         view = self.convert(image)
         if self.ratio == 1:
             return view
-        h, w = (max(64, round(side * self.ratio / 32) * 32) for side in view.shape[-2:])
+        step = self.detector.strides[-1]
+        h, w = (max(64, round(side * self.ratio / step) * step) for side in view.shape[-2:])
         return F.interpolate(view, (h, w), mode="bilinear", align_corners=False, antialias=h < view.shape[-2])
 
 
@@ -145,7 +147,7 @@ def folded_copy(detector: Detector) -> Detector:
 
 @torch.no_grad()
 def level_channels(detector: Detector) -> list[int]:
-    """Channels of P3, P4 and P5, from a forward pass of zeros."""
+    """Channels of the levels, finest first, from a forward pass of zeros."""
     parameter = next(detector.parameters())
     training = detector.training
     detector.eval()

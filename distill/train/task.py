@@ -16,6 +16,8 @@ class Task(nn.Module, abc.ABC):
     """Holds the detector to train, and modules that are trained with it. Its parameters are what the optimizer sees."""
 
     detector: Detector
+    remark: str = ""
+    """What to know of the task before training, in lines."""
 
     @abc.abstractmethod
     def losses(self, image: Tensor, targets: Targets, phase: Phase, origin: Origin | None = None) -> dict[str, Tensor]:

@@ -12,22 +12,25 @@ from nas.api.arguments import Text, text_of, texts_of
 from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
 from nas.budgets import LATENCY, QUANTITIES, format_cost, parse_budgets, quantity_of
-from nas.costs import SpaceCosts
 from nas.scores import WEIGHTS, ScoreResult, get_score
 from nas.scores.forecast import ForecastFit, compute, fit_behind, is_forecast, sentence
 from nas.searcher.method import SearchMethod, choose_options
 from nas.searcher.problem import SearchProblem, choose_score, open_devices, open_space
 from nas.searcher.result import SearchResult
 from nas.searcher.run import Output, run_search
+from nas.searcher.search_data import count_boxes, keep_boxes
 from nas.searcher.worker_plan import WorkerPlan
 from nas.strategies import STRATEGIES
+from nas.variant_costs import DEFAULT_INPUT_PX, space_costs
 from search_spaces.lowering import SCOPES, count_layers
+from search_spaces.variants import VariantSpace
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
 from zoo.resolve import ResolvedModel
 
 if TYPE_CHECKING:
+    from distill.data.check.box_levels import BoxLevels
     from nas.devices.runtimes.runtime import Target
     from nas.searcher.finalists import Finalists
     from nas.shortlist.request import ShortlistRequest
@@ -44,6 +47,8 @@ class SearchOutcome(SearchResult, Result):
     trained: ShortlistResult | None = None
     forecast_recipe: str = ""
     """The recipe whose COCO AP is forecast; empty: COCO alone from scratch in a full schedule."""
+    data: BoxLevels | None = None
+    """The boxes of the data at the detector's levels, where data were given."""
 
     def to_table(self) -> Table:
         """The best architecture and the published one beside it."""
@@ -69,7 +74,7 @@ class SearchOutcome(SearchResult, Result):
 
     def to_dict(self) -> dict[str, Any]:
         """What ``nas search --json`` prints."""
-        more = {"measured": self.measured, "trained": self.trained}
+        more = {"data": self.data, "measured": self.measured, "trained": self.trained}
         found = {name: value.to_dict() for name, value in more.items() if value is not None}
         fitted, result = self._forecast()
         ap = {} if result is None else {"forecast": fitted.to_dict(result, self.forecast_recipe)}
@@ -89,14 +94,14 @@ class SearchOutcome(SearchResult, Result):
         lines += self._explanation()
         lines.append(self._proof())
         lines += [f"note: {note}" for note in self.notes]
-        pictures = [name for name in ("front.png", "best.png") if (self.folder / name).is_file()]
+        pictures = [name for name in ("front.png", "best.png", "data.png") if (self.folder / name).is_file()]
         files = ["best.yaml", "front.csv", *pictures, "top/", "TensorBoard events (nas board)"]
         return "\n".join([*lines, f"written to {self.folder}: {', '.join(files)}"])
 
     def __str__(self) -> str:
-        """All of it, with measured finalists and the trained shortlist."""
-        more = [str(part) for part in (self.measured, self.trained) if part is not None]
-        return "\n\n".join([self.search_text(), *more])
+        """All of it: boxes of the data, search, measured finalists and the trained shortlist."""
+        parts = (self.data, self.search_text(), self.measured, self.trained)
+        return "\n\n".join(str(part) for part in parts if part is not None)
 
     def _explanation(self) -> list[str]:
         """What the best score means, for a score that explains it."""
@@ -106,7 +111,8 @@ class SearchOutcome(SearchResult, Result):
         lines = [] if forecast is None else [sentence(fitted, forecast, self.forecast_recipe)]
         if score.explain is None or is_forecast(problem.score):
             return lines
-        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, score.deployed)
+        side = problem.side_of(best.architecture)
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(side, score.deployed)
         result = score(graph, px, **score.own(weights=problem.weights, seed=problem.seed))
         return [f"{score.name} {best.score:.4f}: {score.explain(replace(result, value=best.score))}", *lines]
 
@@ -116,7 +122,8 @@ class SearchOutcome(SearchResult, Result):
         fitted = fit_behind(problem.score)
         if not problem.space_costs.taps:
             return fitted, None
-        graph, px = ResolvedModel(best.name, best.architecture).score_graph(problem.input_px, deployed=True)
+        side = problem.side_of(best.architecture)
+        graph, px = ResolvedModel(best.name, best.architecture).score_graph(side, deployed=True)
         return fitted, compute(fitted, graph, px)
 
     def _proof(self) -> str:
@@ -135,18 +142,18 @@ class SearchOutcome(SearchResult, Result):
 def search(
     budget: str | Sequence[str], device: str | Sequence[str] | None = None, *, space: Text = "res",
     grid: int | None = None, score: str | None = None, weights: Sequence[float] | None = None,
-    strategy: str | None = None, scope: str = "detector", input_px: int = 640, seed: int = 0,
+    strategy: str | None = None, scope: str = "detector", input_px: int | None = None, seed: int = 0,
     steps: int | None = None, population: int | None = None, options: Changes = (), time_limit_s: float = 300.0,
-    top_k: int = 5, measure: int | None = None,
-    measure_on: str = "cpu", runtime: str | None = None, threads: int | None = None, workers: int | None = None,
-    address: str | None = None, islands: int | None = None, name: str | None = None, runs: Text = "runs",
-    fresh: bool = False, pictures: bool = True, quiet: bool = False,
+    top_k: int = 5, measure: int | None = None, measure_on: str = "cpu", runtime: str | None = None,
+    threads: int | None = None, workers: int | None = None, address: str | None = None, islands: int | None = None,
+    name: str | None = None, runs: Text = "runs", fresh: bool = False, pictures: bool = True, quiet: bool = False,
     then: str | None = None, data: Text | None = None, val: Text | None = None, top: int | None = None,
     against: Text | Sequence[Text] | None = None, teacher: Text | Sequence[Text] | None = None,
     teacher_weights: Text | Sequence[Text] | None = None, epochs: int | None = None, batch: int | None = None,
     recipe: Text | None = None, train_changes: Changes | None = None, train_input_px: int | None = None,
     train_device: str | None = None, train_data_workers: int | None = None,
     callback: Callable[[SearchOutcome], None] | None = None, forecast_recipe: str = "",
+    on_data: Callable[[BoxLevels], None] | None = None,
 ) -> SearchOutcome:  # fmt: skip
     """Search a space for the best detector under budgets; the same call resumes an unfinished search.
 
@@ -158,10 +165,13 @@ def search(
         steps, population: of a sampling strategy (200,000 and 512); ``options`` are its others by name.
         measure: number of finalists to measure on this machine, with ``measure_on``, ``runtime`` and ``threads``.
         workers: processes of a local Ray, or jobs at once on the cluster at ``address``; None: this process.
+        data: detection data whose boxes are counted at the detector's levels first; the search itself ignores them.
         then: ``train`` or ``distill``: train the ``top`` candidates on ``data`` by successive halving, beside stock
             models (``against``; None: the nearest in cost). Options as in ``nas.train`` and ``nas.distill``.
         callback: with ``then``: called with the result before the shortlist is trained.
+        input_px: side of the square input in pixels; None takes the sides of the space, or 640 where it names none.
         forecast_recipe: recipe of the COCO AP that is forecast, such as ``objects365,teacher,epochs=72``.
+        on_data: called with the boxes of ``data`` before the search.
     """
     start = time.perf_counter()
     target = _target(measure, measure_on, runtime, threads)
@@ -169,15 +179,17 @@ def search(
         data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
         train_device, train_data_workers,
     )  # fmt: skip
-    shortlist = shortlist_request(then, training, input_px, seed, quiet)
+    devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid, input_px)
+    side = DEFAULT_INPUT_PX if input_px is None else input_px
+    chosen_side = None if isinstance(opened, VariantSpace) and opened.inputs else side
+    shortlist = shortlist_request(then, training, chosen_side, seed, quiet)
     if shortlist is not None:
         shortlist.check()  # what is missing is refused before the search
     _check(scope, strategy, {"steps": steps, "population": population, "top-k": top_k})
-    devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid)
-    score, notes = choose_score(SpaceCosts(opened, devices, input_px, scope), score, weights)
+    score, notes = choose_score(space_costs(opened, devices, side, scope), score, weights)
     problem = SearchProblem(
         opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score,
-        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, input_px, seed,
+        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, side, seed,
     )  # fmt: skip
     fit_behind(score).recipe_effect(forecast_recipe)  # an unknown trait is refused before the search
     additive = problem.evaluator().additive
@@ -185,17 +197,28 @@ def search(
     plan = WorkerPlan.of(strategy, additive, workers, address, islands)
     chosen = choose_options(strategy, _strategy_options(options), steps, population)
     output = Output(Path(runs), name, fresh, top_k, pictures, quiet)
+    boxes = None if data is None else _count_boxes(text_of(data), input_px, quiet, on_data)
     result = run_search(
         problem, SearchMethod(strategy, chosen, plan, time_limit_s), output, [*notes, *plan.notes], start
     )
-    return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe)
+    return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe, boxes)
+
+
+def _count_boxes(path: str, input_px: int, quiet: bool, on_data: Callable[[BoxLevels], None] | None) -> BoxLevels:
+    """The boxes of the data, shown before the search begins."""
+    boxes = count_boxes(path, input_px, quiet)
+    if on_data is not None:
+        on_data(boxes)
+    return boxes
 
 
 def _follow_up(
     result: SearchResult, finalists: tuple[int | None, Target | None], shortlist: ShortlistRequest | None,
-    output: Output, callback: Callable[[SearchOutcome], None] | None, forecast_recipe: str,
+    output: Output, callback: Callable[[SearchOutcome], None] | None, forecast_recipe: str, boxes: BoxLevels | None,
 ) -> SearchOutcome:  # fmt: skip
-    """Measure finalists and train the shortlist, as far as asked for."""
+    """Keep the boxes of the data, measure finalists and train the shortlist, as far as asked for."""
+    if boxes is not None:
+        keep_boxes(boxes, result.folder, output.pictures)
     (count, target), measured = finalists, None
     if count is not None and target is not None:
         from nas.searcher.measured_finalists import measure_finalists
@@ -206,7 +229,7 @@ def _follow_up(
         finally:
             progress.done()
     values = {field.name: getattr(result, field.name) for field in fields(result)}
-    outcome = SearchOutcome(**values, measured=measured, forecast_recipe=forecast_recipe)
+    outcome = SearchOutcome(**values, measured=measured, forecast_recipe=forecast_recipe, data=boxes)
     if shortlist is None:
         return outcome
     from nas.shortlist.run import train_shortlist

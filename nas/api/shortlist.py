@@ -37,12 +37,12 @@ class ShortlistOptions:
 
 
 def shortlist_request(
-    then: str | None, options: ShortlistOptions, input_px: int, seed: int, quiet: bool
+    then: str | None, options: ShortlistOptions, input_px: int | None, seed: int, quiet: bool
 ) -> ShortlistRequest | None:
-    """What a search is asked to train; None without ``then``, where no other option may be given."""
+    """What a search is asked to train; None without ``then``, where no other option but ``data`` may be given."""
     if then is None:
         for field in fields(options):
-            if getattr(options, field.name) is not None:
+            if field.name != "data" and getattr(options, field.name) is not None:
                 option = OPTION_NAMES.get(field.name, f"--{field.name.replace('_', '-')}")
                 raise BadInput(f"{option} says how the shortlist is trained: add --then train or --then distill")
         return None

@@ -1,10 +1,11 @@
-"""Check detection data, write a repaired copy, show it, make a synthetic set.
+"""Check detection data, write a repaired copy, show it, count its boxes at a detector's levels, make a synthetic set.
 
 examples:
   nas data synth shapes --images 200 --seed 0
   nas data doctor shapes
   nas data doctor photos/ --fix photos-fixed --input 416
   nas data show shapes --png shapes.png
+  nas data levels shapes --input 416 --png levels.png
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distill.data.check.report import Report
 
-HELP = "check, repair, show or synthesise detection data"
+HELP = "check, repair, show, measure or synthesise detection data"
 MOSAIC = 16
 """Images on the sheet of ``show --png``, at most."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``nas data doctor | show | synth``."""
-    actions = parser.add_subparsers(dest="action", metavar="{doctor,show,synth}", required=True)
+    """Arguments of ``nas data doctor | show | levels | synth``."""
+    actions = parser.add_subparsers(dest="action", metavar="{doctor,show,levels,synth}", required=True)
     doctor = actions.add_parser("doctor", help="find problems in a data set; exit code 1 if there are errors")
     doctor.add_argument("path", metavar="PATH", help="folder or file: COCO JSON, data.yaml (YOLO), VOC")
     fix = "write a repaired copy to this new folder, with a list of changes; the exit code is the copy's"
@@ -38,14 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--png", metavar="FILE", help=f"also write a sheet of up to {MOSAIC} images with their boxes")
     show.add_argument("--split", metavar="SPLIT", help="split of the sheet (default: the first)")
     show.add_argument("--seed", type=int, default=0, help="which images are on the sheet (default: %(default)s)")
+    levels = _add_levels(actions)
     synth = actions.add_parser("synth", help="make a synthetic data set, the same for the same seed")
     synth.add_argument("out", metavar="OUT", help="new folder")
     count = "images, train and val together (default: %(default)s)"
     synth.add_argument("--images", type=int, default=200, metavar="N", help=count)
     synth.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: %(default)s)")
-    for action in (doctor, show, synth):
+    for action in (doctor, show, levels, synth):
         action.add_argument("--json", action="store_true", help="print JSON")
         action.add_argument("--quiet", action="store_true", help="no progress line")
+
+
+def _add_levels(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """``nas data levels``."""
+    levels = actions.add_parser("levels", help="boxes below, in and above the cells of a detector's levels")
+    add = levels.add_argument
+    add("path", metavar="PATH", help="folder or file, as for doctor")
+    sides = "input side; half to twice as large ones are counted too (default: %(default)s)"
+    add("--input", type=int, default=640, metavar="PX", help=sides)
+    add("--levels", default="8,16,32", metavar="S,..", help="strides of the detector's levels (default: %(default)s)")
+    resize = "how images are placed: stretch, letterbox-center or letterbox-corner (default: %(default)s)"
+    add("--resize", default="stretch", metavar="R", help=resize)
+    add("--split", default="train", metavar="SPLIT", help="split to count (default: %(default)s)")
+    add("--png", metavar="FILE", help="also draw box sizes beside the cells, and shares over the input side")
+    return levels
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
         raise missing_package("nas data", error.name, "torch") from error
     progress = Progress(args.quiet or args.json)
     try:
-        return {"doctor": _doctor, "show": _show, "synth": _synth}[args.action](args, progress.show, progress.done)
+        action = {"doctor": _doctor, "show": _show, "levels": _levels, "synth": _synth}[args.action]
+        return action(args, progress.show, progress.done)
     finally:
         progress.done()
 
@@ -142,6 +160,33 @@ def _show(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[
         print_json({**shown.to_dict(), "path": args.path, "png": args.png})
         return 0
     print(f"{shown.split_table()}\n\n{shown.class_table()}")
+    if args.png:
+        print(f"\nwrote {_plain(args.png)}")
+    return 0
+
+
+def _levels(args: argparse.Namespace, log: Callable[[str], None], done: Callable[[], None]) -> int:
+    from distill.data.check.box_levels import box_levels
+    from workbench.console import print_json
+    from workbench.errors import BadInput
+    from workbench.files import write_atomic
+
+    if args.png and not args.png.lower().endswith(".png"):
+        raise BadInput(f"--png {args.png!r} must end in .png")
+    try:
+        strides = [int(text) for text in args.levels.split(",")]
+    except ValueError as error:
+        raise BadInput(f"--levels {args.levels!r} must be strides such as 8,16,32") from error
+    found = box_levels(args.path, args.input, strides, args.resize, args.split, log)
+    if args.png:
+        from nas.report.box_levels_plot import box_levels_png
+
+        write_atomic(args.png, box_levels_png(found))
+    done()
+    if args.json:
+        print_json({**found.to_dict(), "png": args.png})
+        return 0
+    print(found)
     if args.png:
         print(f"\nwrote {_plain(args.png)}")
     return 0

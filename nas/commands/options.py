@@ -45,9 +45,10 @@ def add_model_argument(add: Any, name: str = "model", required: bool | None = No
     add(name, help="architecture YAML, run folder, model of the zoo, or checkpoint", **more)
 
 
-def add_data_options(add: Any, required: bool = True) -> None:
-    """``--data`` and ``--val``."""
-    add("--data", required=required, metavar="PATH", help="training data (with a val split, unless --val is given)")
+def add_data_options(add: Any, required: bool = True, more: str = "") -> None:
+    """``--data`` and ``--val``; ``more`` is what else the command does with the data, for the help text."""
+    text = f"training data (with a val split, unless --val is given){more}"
+    add("--data", required=required, metavar="PATH", help=text)
     add("--val", metavar="PATH", help="validation data, when it is not beside the training data")
 
 

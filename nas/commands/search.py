@@ -15,17 +15,20 @@ examples:
   nas search --budget 2.5..3ms --device t4 --space my-space.yaml --json
   nas search --device t4 --device raspberry-pi-4 --budget t4:3ms --budget raspberry-pi-4:900ms
   nas search --device cpu --budget 60ms --measure 5      (after nas calibrate)
+  nas search --device t4 --budget 3ms --data my-data     (says what the boxes ask of levels and input side)
   nas search --device t4 --budget 3ms --then distill --teacher rtdetrv2-x.safetensors --data my-data --top 5
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.commands import options
 
 if TYPE_CHECKING:
+    from distill.data.check.box_levels import BoxLevels
     from nas.api.search import SearchOutcome
 
 HELP = "find the best architecture under budgets, with a proof"
@@ -54,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="W,..", help="stage weights of maxent and deepmad, coarsest last (default 0,0,1,1,16)")
     add("--strategy", help="exact, evolution, random, tpe or nsga2 (default: exact where it applies)")
     add("--scope", default="detector", help="what budgets count: detector (default) or backbone")
-    options.add_input_option(add, default=640)
+    options.add_input_option(add, text="those of the space, else 640")
     options.add_seed_option(add, "the search")
     add("--steps", type=int, help="candidates of a sampling strategy (default 200000)")
     add("--population", type=int, help="population of a sampling strategy (default 512)")
@@ -76,11 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_shortlist_options(group: argparse._ArgumentGroup) -> None:
-    """``--then`` and its options, all without a default, so that one given without ``--then`` is refused."""
+    """``--then`` and its options, all without a default, so that one given without ``--then`` (but ``--data``) is
+    refused."""
     add = group.add_argument
     add("--then", choices=("train", "distill"),
         help="train the best of the front by successive halving, beside stock models")  # fmt: skip
-    options.add_data_options(add, required=False)
+    more = "; without --then too, its boxes are held against levels and input side, which leaves the search as it is"
+    options.add_data_options(add, required=False, more=more)
     add("--top", type=int, metavar="N", help="candidates, spread over the costlier half of the front (default 5)")
     add("--against", nargs="*", metavar="MODEL",
         help="stock models trained beside them (default: the nearest in cost; none after it: none)")  # fmt: skip
@@ -99,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
     args.quiet = args.quiet or args.json
     args.weights = None if args.weights is None else parse_weights(args.weights)
-    result = search(**options.api_options(args), callback=None if args.json else _print)
+    said = {} if args.json else {"callback": _print, "on_data": _print_boxes}
+    result = search(**options.api_options(args), **said)
     if args.json:
         print_json(result.to_dict())
     elif result.trained is not None:
@@ -110,4 +116,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: SearchOutcome) -> None:
-    print(result, flush=True)
+    """Everything but the boxes of the data, which were printed before the search."""
+    print(replace(result, data=None), flush=True)
+
+
+def _print_boxes(boxes: BoxLevels) -> None:
+    print(f"{boxes}\n", flush=True)

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.report.canvas import BUDGET, INK, new_figure, to_png
+from nas.report.neck_words import box_words, head_facts, head_title, neck_facts, node_kind
 from search_spaces.architecture import Architecture, Stage
 from search_spaces.lowering import stage_flags
+from search_spaces.neck import level_name
+from search_spaces.necks import NECK_KINDS
+from search_spaces.necks.base import SAME, map_name
 
 STEM_FILL, STAGE_FILL, NECK_FILL, HEAD_FILL = "#DDDDDD", "#BFD8EA", "#CDE8D6", "#F6D9C4"
 ROW, HALF = 1.05, 0.33
 """Inches from one resolution to the next, and half the height of a box."""
+NODE_WIDTH, NODE_PITCH, BRANCH_AT = 1.15, 0.95, 0.4
+"""Inches: width of a node of the neck, from one to the next, and from its left edge to a line that branches off."""
+LEVEL_TEXT: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": 8.5, "weight": "bold"}
 
 
 def architecture_png(arch: Architecture, lines: Sequence[str] = ()) -> bytes:
@@ -23,7 +30,8 @@ def architecture_png(arch: Architecture, lines: Sequence[str] = ()) -> bytes:
     sketch = _Sketch(arch)
     sketch.backbone()
     if arch.neck is not None and arch.head is not None:
-        sketch.neck_and_head()
+        sketch.neck()
+        sketch.head()
     return sketch.finish(lines)
 
 
@@ -41,6 +49,8 @@ class _Sketch:
         self.dots: list[tuple[float, float]] = []
         self.ends: list[tuple[float, float]] = []
         """Right edge and y of every stage."""
+        self.places: dict[str, tuple[float, float, float]] = {}
+        """Left edge, width and y of every node of the neck; a map of the backbone is its stage's right edge."""
         self.right = 0.0
 
     def box(self, x: float, y: float, width: float, head: str, body: Sequence[str], fill: str) -> None:
@@ -80,66 +90,74 @@ class _Sketch:
             x, y, width, cin = new_x, below, new_width, stage.out
             self.ends.append((x + width, y))
 
-    def neck_and_head(self) -> None:
-        """Add RepGFPN's five merge nodes as DAMO-YOLO wires them, and the three levels of ZeroHead.
+    def neck(self) -> None:
+        """Add the neck's nodes, a column each in the order of computation, and what connects them.
 
         An arrow upwards doubles the resolution, one downwards is a conv of stride 2.
         """
+        neck = self.arch.neck
+        assert neck is not None
+        kind = NECK_KINDS[neck.kind]
+        nodes, widths = kind.nodes(neck.strides), kind.widths(neck, self.arch.tap_channels)
+        left = self.right + 0.75
+        for stride, tap in zip(neck.strides, self.arch.taps, strict=True):
+            end, y = self.ends[tap]
+            self.places[map_name(stride)] = (end, 0.0, y)
+            self.texts.append((end + 0.12, y + 0.11, level_name(stride).upper(), LEVEL_TEXT))
+        for column, node in enumerate(nodes):
+            self.places[node.name] = (left + NODE_PITCH * column, NODE_WIDTH, self.level_y[neck.strides[node.level]])
+        reach = dict.fromkeys(self.places, 0.0)  # how far to the right the line from a map runs in its row
+        for node in nodes:
+            for link in node.links:
+                if link.move == SAME:
+                    reach[link.source] = self.places[node.name][0]
+        for index, node in enumerate(nodes):
+            x, width, y = self.places[node.name]
+            block = node_kind(neck, index)
+            depth = f"{kind.blocks(neck)} × " if block else ""
+            body = [f"{depth}{block}", f"{widths[node.name]} ch"] if block else [f"{widths[node.name]} ch"]
+            self.box(x, y, width, node.name.replace("_", " "), body, NECK_FILL)
+            for link in node.links:
+                self.connect(link.source, node.name, link.move, reach[link.source])
+        wide = NODE_PITCH * (len(nodes) - 1) + NODE_WIDTH
+        self.caption(left + wide / 2, wide, f"{kind.title} neck", neck_facts(neck, "×"))
+
+    def connect(self, source: str, target: str, move: str, reach: float) -> None:
+        """Draw the arrow from a map to a node. The line from the map in its row ends at ``reach``."""
+        (x0, width, y0), (x1, _, y1) = self.places[source], self.places[target]
+        sign = 1 if y1 > y0 else -1
+        if move == SAME:
+            self.arrows.append(((x0 + width, y0), (x1, y1)))
+        elif x1 < x0 + width:  # the next column
+            column = (x0 + width + x1) / 2
+            self.arrows.append(((column, y0 + sign * HALF), (column, y1 - sign * HALF)))
+        elif reach > x1 + BRANCH_AT:
+            self.dots.append((x1 + BRANCH_AT, y0))
+            self.arrows.append(((x1 + BRANCH_AT, y0), (x1 + BRANCH_AT, y1 - sign * HALF)))
+        else:
+            self.arrows.append(((x0 + width - 0.12, y0 + sign * HALF), (x1, y1 - sign * 0.2)))
+
+    def head(self) -> None:
+        """Add the levels of the head, one behind each output of the neck."""
         neck, head = self.arch.neck, self.arch.head
         assert neck is not None and head is not None
-        taps = [self.ends[i] for i in self.arch.taps]
-        (end3, y3), (end4, y4), (end5, y5) = taps
-        c4, c5 = self.arch.tap_channels[1:]
-        left = self.right + 0.75
-        width, pitch = 1.15, 0.95
-        places = {
-            3: (left, y5, c5), 4: (left + pitch, y4, c4), 5: (left + 2 * pitch, y3, neck.out[0]),
-            7: (left + 3 * pitch, y4, neck.out[1]), 6: (left + 4 * pitch, y5, neck.out[2]),
-        }  # fmt: skip
-        for node, (x, y, channels) in places.items():
-            self.box(x, y, width, f"merge {node}", [f"{channels} ch"], NECK_FILL)
-
-        def across(start: float, y: float, node: int) -> None:
-            self.arrows.append(((start, y), (places[node][0], y)))
-
-        def between(source: int, target: int) -> None:
-            (x0, y0, _), (x1, y1, _) = places[source], places[target]
-            column, sign = (max(x0, x1) + min(x0, x1) + width) / 2, 1 if y1 > y0 else -1
-            self.arrows.append(((column, y0 + sign * HALF), (column, y1 - sign * HALF)))
-
-        def branch(y: float, node: int, at: float) -> None:
-            x, below, _ = places[node]
-            self.dots.append((x + at, y))
-            self.arrows.append(((x + at, y), (x + at, below + HALF)))
-
-        for name, end, y, node in (("P3", end3, y3, 5), ("P4", end4, y4, 4), ("P5", end5, y5, 3)):
-            across(end, y, node)
-            bold = {"ha": "left", "va": "center", "fontsize": 8.5, "weight": "bold"}
-            self.texts.append((end + 0.12, y + 0.11, name, bold))
-        branch(y4, 3, 0.35)
-        branch(y3, 4, 0.45)
-        between(3, 4)
-        between(4, 5)
-        between(5, 7)
-        between(7, 6)
-        across(places[4][0] + width, y4, 7)
-        across(places[3][0] + width, y5, 6)
-        self.arrows.append(((places[4][0] + width - 0.12, y4 - HALF), (places[6][0], y5 + 0.2)))
         at = self.right + 0.45
-        bins = head.reg_max + 1
-        for name, node in (("P3", 5), ("P4", 7), ("P5", 6)):
-            x, y, _ = places[node]
+        for stride, end in zip(neck.strides, NECK_KINDS[neck.kind].outputs(neck.strides), strict=True):
+            x, width, y = self.places[end]
             self.arrows.append(((x + width, y), (at, y)))
-            self.box(at, y, 1.25, f"head {name}", [f"{head.classes} classes", f"4 × {bins} box bins"], HEAD_FILL)
-        title = {"ha": "center", "va": "bottom", "fontsize": 9, "weight": "bold"}
-        small = {"ha": "center", "va": "bottom", "fontsize": 7.5}
-        middle = places[5][0] + width / 2
-        wide = ", depth-wise" if neck.depthwise else ""
-        self.texts.append((middle, y3 + HALF + 0.24, "RepGFPN neck", title))
-        facts = f"{round(3 * neck.depth)} fusion layers a node, hidden × {neck.hidden_ratio:g}, {neck.act}{wide}"
-        self.texts.append((middle, y3 + HALF + 0.09, facts, small))
-        self.texts.append((at + 0.625, y3 + HALF + 0.24, "ZeroHead", title))
-        self.texts.append((at + 0.625, y3 + HALF + 0.09, f"convs k{head.k}", small))
+            body = [f"{head.classes} classes", box_words(head, "×")]
+            self.box(at, y, 1.25, f"head {level_name(stride).upper()}", body, HEAD_FILL)
+        self.caption(at + 0.625, 1.6, head_title(head), f"convs {head_facts(head)}")
+
+    def caption(self, x: float, wide: float, title: str, facts: str) -> None:
+        """A title and facts above the finest level, centered at ``x``, the facts in lines of ``wide`` inches."""
+        neck = self.arch.neck
+        assert neck is not None
+        y = self.level_y[neck.strides[0]] + HALF + 0.09
+        for line in reversed(textwrap.wrap(facts, int(wide * 15))):
+            self.texts.append((x, y, line, {"ha": "center", "va": "bottom", "fontsize": 7.5}))
+            y += 0.15
+        self.texts.append((x, y, title, {"ha": "center", "va": "bottom", "fontsize": 9, "weight": "bold"}))
 
     def finish(self, lines: Sequence[str]) -> bytes:
         """Draw everything on a canvas of the right size; the PNG."""

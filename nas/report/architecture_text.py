@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.report.neck_words import head_facts, head_lines, head_title, neck_facts, node_lines
 from search_spaces.architecture import Architecture, Stage
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import WholeStageKind
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower, stage_flags
+from search_spaces.neck import level_name
+from search_spaces.necks import NECK_KINDS
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,8 +35,11 @@ def architecture_text(
 
 def piece_costs(arch: Architecture, input_px: int, profile: DeviceProfile | None = None) -> dict[str, dict[str, float]]:
     """``params``, ``flops`` and, with a device, ``ms`` of stem, every stage, neck and head, in that order."""
-    if input_px % 32 or input_px < 64:
-        raise BadInput(f"input {input_px} must be a multiple of 32 of at least 64 pixels: the coarsest stride is 32")
+    step = arch.level_strides[-1]
+    if input_px % step or input_px < 64:
+        raise BadInput(
+            f"input {input_px} must be a multiple of {step} of at least 64 pixels: the coarsest stride is {step}"
+        )
     graph = lower(arch, "backbone" if arch.neck is None else "detector")
     columns = graph.table(input_px)
     ticks = None if profile is None else profile.op_ticks(columns)
@@ -66,8 +72,11 @@ def architecture_table(
     if arch.neck is not None and arch.head is not None:
         neck, head = arch.neck, arch.head
         taps, widths = ("/".join(map(str, channels)) for channels in (arch.tap_channels, neck.out))
-        rows.append(["neck", "RepGFPN", "8-32", "", taps, "", widths, 3, round(3 * neck.depth)])
-        rows.append(["head", "ZeroHead", "8-32", "", widths, "", f"{head.classes} classes", head.k, 1])
+        neck_kind, strides = NECK_KINDS[neck.kind], f"{neck.strides[0]}-{neck.strides[-1]}"
+        rows.append(["neck", neck_kind.title, strides, "", taps, "", widths, 3, neck_kind.blocks(neck)])
+        name = "conv head" if head.convs else head_title(head)
+        inner = head.width or ""
+        rows.append(["head", name, strides, "", widths, inner, f"{head.classes} classes", head.k, head.convs + 1])
     cells = [[str(value) for value in row] + _costs(pieces[str(row[0])], profile is not None) for row in rows]
     total = {key: sum(piece[key] for piece in pieces.values()) for key in pieces["stem"]}
     if profile is not None:
@@ -84,7 +93,8 @@ def architecture_tree(arch: Architecture, ascii: bool = False) -> str:
     to, times = _BOXES[ascii][4:]
     after = f", k{arch.stem.k}, after focus" if arch.stem.focus else f", k{arch.stem.k}, stride {arch.stem.stride}"
     top: list[tuple[str, list[str]]] = [(f"stem: {arch.stem.out} channels{after}", [])]
-    taps = dict(zip(arch.taps, ("P3", "P4", "P5"), strict=True)) if arch.neck is not None else {}
+    names = [level_name(stride).upper() for stride in arch.level_strides]
+    taps = dict(zip(arch.taps, names, strict=True)) if arch.neck is not None else {}
     cin = arch.stem.out
     for i, (stage, stride) in enumerate(zip(arch.stages, arch.strides, strict=True)):
         blocks = _blocks(arch, i, cin, ascii)
@@ -92,24 +102,9 @@ def architecture_tree(arch: Architecture, ascii: bool = False) -> str:
         top.append((label + (f", gives {taps[i]}" if i in taps else ""), blocks))
         cin = stage.out
     if arch.neck is not None and arch.head is not None:
-        neck, head = arch.neck, arch.head
-        n3, n4, n5 = neck.out
-        _, c4, c5 = arch.tap_channels
-        merges = [
-            f"merge_3 (1/32): P5, P4 down {to} {c5}",
-            f"merge_4 (1/16): P4, P3 down, merge_3 up {to} {c4}",
-            f"merge_5 (1/8):  P3, merge_4 up {to} {n3}",
-            f"merge_7 (1/16): merge_4, merge_5 down {to} {n4}",
-            f"merge_6 (1/32): merge_3, merge_4 down, merge_7 down {to} {n5}",
-        ]
-        fusion = f"{round(3 * neck.depth)} fusion layers a node, hidden {times} {neck.hidden_ratio:g}, {neck.act}"
-        top.append((f"neck: RepGFPN, {fusion}{', depth-wise' if neck.depthwise else ''}", merges))
-        sources = (("P3", "merge_5", n3), ("P4", "merge_7", n4), ("P5", "merge_6", n5))
-        levels = [
-            f"{level}: {merge}, {width} {to} {head.classes} classes, 4 {times} {head.reg_max + 1} box bins"
-            for level, merge, width in sources
-        ]
-        top.append((f"head: ZeroHead, k{head.k}", levels))
+        title = NECK_KINDS[arch.neck.kind].title
+        top.append((f"neck: {title}, {neck_facts(arch.neck, times)}", node_lines(arch, to)))
+        top.append((f"head: {head_title(arch.head)}, {head_facts(arch.head)}", head_lines(arch, to, times)))
     return "\n".join([_clip(f"{arch.name or arch.digest()} ({arch.style}, {arch.act})"), *_branches(top, ascii)])
 
 

@@ -115,7 +115,7 @@ def show_finalists(
         run = f"top/{place}"
         events.hparams(run, finalist_settings(arch), metrics)
         with events.below(run) as finalist:
-            finalist.graph(graph_nodes(lower(arch, scope), input_px))
+            finalist.graph(graph_nodes(lower(arch, scope), arch.input_px or input_px))
             if pictures:
                 facts = [f"place {place}", f"score {score:.6g}"]
                 facts += [format_cost(name, value) for name, value in costs.items()]

@@ -66,4 +66,4 @@ def additive_scores() -> list[Score]:
 
 def fitting_scores(costs: SpaceCosts) -> tuple[str, ...]:
     """Names of the additive scores that can be computed in the space of ``costs``, preferred one first."""
-    return tuple(score.name for score in additive_scores() if score.rows is not None and not score.rows.unfit(costs))
+    return tuple(score.name for score in additive_scores() if not score.unfit(costs))

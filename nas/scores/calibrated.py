@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
 from nas.scores.fitted_rows import FittedRows, layer_ticks
 from nas.scores.rows import log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
+from search_spaces.architecture import Head, Neck
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
 from workbench.errors import BadInput
@@ -164,7 +165,10 @@ def layer_weights(graph: Graph, half_width: float, mask: np.ndarray | None = Non
     Only convolutions over more than one pixel that a gradient can bypass count, each by its narrowest width. The width
     of a grouped convolution is the geometric mean of a group's inputs and all outputs.
     """
-    counts = skippable(graph, mask) & spatial(graph)
+    bypassed, wide = skippable(graph, mask), spatial(graph)
+    counts = (bypassed if bypassed.ndim >= wide.ndim else bypassed[:, None]) & (
+        wide if wide.ndim >= bypassed.ndim else wide[:, None]
+    )
     rows = []
     for op, counted in zip(graph.ops, counts, strict=True):
         if not np.any(counted):
@@ -197,7 +201,8 @@ class CalibratedRows(FittedRows):
         super().__init__(costs)
         self.fitted = shipped()
         form, width = self.fitted.form, self.fitted.width
-        heads = width * sum_log(costs.space.neck.out, form.heads)
+        open_tail = costs.space.tail is not None
+        heads = 0.0 if open_tail else width * sum_log(costs.space.neck.out, form.heads)
         self.constant = self.fitted.intercept + self.fitted.size * math.log(costs.input_px) + heads
         shares = dict(zip(costs.taps, form.backbone, strict=True))
         self.ends = [width * shares.get(index, 0.0) for index in range(len(costs.space.stages))]
@@ -207,12 +212,16 @@ class CalibratedRows(FittedRows):
     def stem(self, out: Num) -> Num:
         return np.full(np.shape(out), to_ticks(self.constant), dtype=np.int64)
 
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
+        graph = self.costs.stage_graph(index, cin, out, btn, k, depth, kind)
         layers = layer_ticks(graph, self.fitted.depth * layer_weights(graph, self.fitted.form.half_width))
         widths = [passage(graph, i) for i in range(len(graph)) if enters(graph, i)]
         entrance = log_ticks(self.entrances[index], functools.reduce(np.maximum, widths)) if widths else 0
         return layers + entrance + log_ticks(self.ends[index], out)
+
+    def tail(self, widths: Sequence[Num], neck: Neck, head: Head) -> Num:
+        weights = (self.fitted.width * share for share in self.fitted.form.heads)
+        return sum(log_ticks(weight, channels) for weight, channels in zip(weights, neck.out, strict=True))
 
 
 CALIBRATED = Score(

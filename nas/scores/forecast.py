@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from nas.scores.forecast_terms import (
 )
 from nas.scores.rows import log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
+from search_spaces.architecture import Head, Neck
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
 from workbench.errors import BadInput, unknown_name
@@ -185,11 +186,12 @@ class ForecastRows(FittedRows):
         space, strides = costs.space, costs.strides[1:]
         self.fitted = shipped(self.file)
         of = self.fitted.coefficients
-        heads = of["heads"] * mean_log(dict(zip(HEADS, space.neck.out, strict=True)), HEADS)
+        open_tail = space.tail is not None
+        heads = 0.0 if open_tail else of["heads"] * mean_log(dict(zip(HEADS, space.neck.out, strict=True)), HEADS)
         size = of["size"] * float(self.fitted.form.size(costs.input_px))
         self.widest = [int(max(space.stages[tap].outs)) for tap in costs.taps]
-        neck = float(self._neck_depth(*self.widest))
-        self.by_width = [self._by_width(place) for place in range(len(self.widest))]
+        neck = 0.0 if open_tail else float(self._neck_depth(*self.widest))
+        self.by_width = [] if open_tail else [self._by_width(place) for place in range(len(self.widest))]
         self.constant = int(to_ticks(self.fitted.intercept + size + heads + of["depth"] * neck))
         entered = {at for at, stage in zip(strides, space.stages, strict=True) if stage.stride == 2 and at in ENTRIES}
         self.entrances = self.entrance_weights(of["widths"], level_shares(entered, ENTRIES))
@@ -197,8 +199,8 @@ class ForecastRows(FittedRows):
     def stem(self, out: Num) -> Num:
         return np.full(np.shape(out), self.constant, dtype=np.int64)
 
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        graph = self.costs.stage_graph(index, cin, out, btn, k, depth)
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
+        graph = self.costs.stage_graph(index, cin, out, btn, k, depth, kind)
         layers = layer_ticks(graph, self.fitted.coefficients["depth"] * depth_weights(graph, self.fitted.form))
         entering = [entrance_width(graph, i, self.fitted.form) for i in range(len(graph)) if enters(graph, i)]
         entrance: Num = 0
@@ -210,7 +212,7 @@ class ForecastRows(FittedRows):
 
     def _neck_of(self, index: int, out: Num) -> Num:
         """Ticks that the neck's layers gain or lose by the output width of a stage that ends a level."""
-        if index not in self.costs.taps:
+        if index not in self.costs.taps or not self.by_width:
             return 0
         known, ticks = self.by_width[self.costs.taps.index(index)]
         return ticks[np.searchsorted(known, out)]
@@ -224,13 +226,19 @@ class ForecastRows(FittedRows):
         more = self._neck_depth(*widths) - self._neck_depth(*self.widest)
         return known, np.broadcast_to(to_ticks(self.fitted.coefficients["depth"] * more), known.shape)
 
-    def _neck_depth(self, c3: Num, c4: Num, c5: Num) -> Num:
-        """Depth of the neck behind backbone widths, each a number or ``[N]``."""
-        graph, form = self.costs.tail_graph(c3, c4, c5), self.fitted.form
+    def tail(self, widths: Sequence[Num], neck: Neck, head: Head) -> Num:
+        of = self.fitted.coefficients
+        shares = level_shares(set(HEADS), HEADS)
+        heads = sum(log_ticks(of["heads"] * shares[at], out) for at, out in zip(HEADS, neck.out, strict=True))
+        return heads + to_ticks(of["depth"] * self._neck_depth(*widths, neck=neck, head=head))
+
+    def _neck_depth(self, *widths: Num, neck: Neck | None = None, head: Head | None = None) -> np.ndarray:
+        """Depth of the neck behind backbone widths by level, each a number or an array; all arrays broadcast."""
+        graph, form = self.costs.tail_graph(*widths, neck=neck, head=head), self.fitted.form
         counted = np.asarray(spatial(graph)) & np.array([op.part == "neck" for op in graph.ops])
         weights = form.neck * plain_weights(graph, form)
-        repeats = np.array([float(op.count) for op in graph.ops])
-        return np.asarray((weights.T * (counted * repeats)).sum(axis=-1))
+        repeats = counted * np.array([float(op.count) for op in graph.ops])
+        return np.asarray((np.moveaxis(weights, 0, -1) * repeats).sum(axis=-1))
 
 
 def forecast_score(file: str = str(FILE), name: str = "forecast") -> Score:

@@ -9,7 +9,6 @@ from nas.costs import SpaceCosts
 from nas.scores.entropy import WEIGHTS, align_weights, levels
 from nas.scores.rows import RowScore, log_ticks
 from nas.scores.score import Score, ScoreResult
-from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import StageNumbers
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
@@ -59,13 +58,16 @@ class MaxentRows(RowScore):
         fan_in = (12 if self.space.focus else 3) * self.space.stem_k**2
         return log_ticks(0.5 * self.weights.block[0], fan_in) + log_ticks(self.weights.end[0], out)
 
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        choices, weight = self.space.stages[index], 0.5 * self.weights.block[index + 1]
-        kind, numbers = BLOCK_KINDS[choices.kind], StageNumbers(cin, out, btn, k, depth, choices.stride, self.space.act)
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
+        block, weight = self.costs.kind(index, kind), 0.5 * self.weights.block[index + 1]
+        end = log_ticks(self.weights.end[index + 1], out)
+        numbers = StageNumbers(cin, out, btn, k, depth, self.space.stages[index].stride, self.space.act)
+        if not block.linear_in_depth:
+            return end + sum(log_ticks(weight, fan_in) for fan_in in block.stage_fan_ins(numbers))
         first, later = (
-            sum(log_ticks(weight, fan_in) for fan_in in kind.fan_ins(numbers, is_first)) for is_first in (True, False)
+            sum(log_ticks(weight, fan_in) for fan_in in block.fan_ins(numbers, is_first)) for is_first in (True, False)
         )
-        return first + (depth - 1) * later + log_ticks(self.weights.end[index + 1], out)
+        return first + (depth - 1) * later + end
 
 
 MAXENT = Score("maxent", "maximum entropy with multi-scale stage weights (MAE-NAS, ICML 2022)", maxent, MaxentRows)

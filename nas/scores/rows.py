@@ -7,11 +7,13 @@ ticks are exact in any order, so equal scores compare as equal.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nas.costs import SpaceCosts
+from search_spaces.architecture import Head, Neck
 from search_spaces.ops import Num
 
 SCORE_TICK = 2.0**-32
@@ -34,14 +36,34 @@ class RowScore(abc.ABC):
         """Ticks ``[N]`` (int64) of the stem with ``out`` channels ``[N]``, and what all rows have in common."""
 
     @abc.abstractmethod
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
-        """Ticks ``[N]`` (int64) that stage ``index`` (0-based) adds; linear in ``depth`` from depth 2 on."""
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
+        """Ticks ``[N]`` (int64) that stage ``index`` (0-based) of its ``kind``-th kind adds.
+
+        Linear in ``depth`` from depth 2 on where the kind is; else ``depth`` is a whole number.
+        """
+
+    def tail(self, widths: Sequence[Num], neck: Neck, head: Head) -> Num:
+        """Ticks (int64) that neck and head add where the space leaves them open; 0 of a score of the backbone.
+
+        ``widths``: of the backbone's maps by level. They and ``neck.out`` are arrays that broadcast.
+        """
+        return 0
 
     def total(self, rows: np.ndarray) -> np.ndarray:
         """Scores of rows ``[N, genes]`` in ticks, int64 ``[N]``; multiply by ``SCORE_TICK``."""
         total = self.stem(rows[:, 0])
         for index, numbers in enumerate(self.costs.stage_numbers(rows)):
-            total = total + self.stage(index, *numbers)
+
+            def of_stage(*columns: Num, at: int = index) -> dict[str, Num]:
+                return {"score": self.stage(at, *columns)}
+
+            total = total + self.costs.by_kind(index, numbers, of_stage)["score"]
+        if self.costs.taps and self.costs.space.tail is not None:
+
+            def of_tail(*widths: Num, neck: Neck, head: Head) -> dict[str, Num]:
+                return {"score": self.tail(widths, neck, head)}
+
+            total = total + self.costs.by_tail(rows, of_tail)["score"]
         return np.asarray(total)
 
 

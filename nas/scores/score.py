@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.costs import SpaceCosts
 from nas.scores.rows import RowScore
+from nas.scores.variant_rows import rows_by_variant, unfit_by_variant
 from search_spaces.graph import Graph
 from search_spaces.ops import Op
 from search_spaces.space import Space
@@ -116,4 +117,8 @@ class Score:
         """The additive form over rows of the space of ``costs``."""
         if self.rows is None:
             raise BadInput(f"score {self.name!r} is not a sum over blocks: it has no form over rows")
-        return self.rows(costs, **options)
+        return rows_by_variant(self.rows, costs, **options)
+
+    def unfit(self, costs: SpaceCosts) -> str:
+        """Why an additive score cannot be computed in a space, completing "the score …"; empty where it can."""
+        return "" if self.rows is None else unfit_by_variant(self.rows, costs)

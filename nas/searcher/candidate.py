@@ -13,6 +13,7 @@ from nas.searcher.evaluator import Evaluator
 from search_spaces.architecture import Architecture
 from search_spaces.published import PUBLISHED
 from search_spaces.tinynas_text import to_text
+from workbench.errors import BadInput
 from zoo.resolve import ResolvedModel
 
 
@@ -38,7 +39,7 @@ class Candidate:
             "costs": self.costs,
             "latency_ms_by_part": self.parts_ms,
             "architecture": self.architecture.to_dict(),
-            "tinynas": to_text(self.architecture),
+            "tinynas": text_or_nothing(self.architecture),
         }
 
     @staticmethod
@@ -49,15 +50,19 @@ class Candidate:
 
 
 def cost_candidate(evaluator: Evaluator, arch: Architecture, name: str, score: float | None = None) -> Candidate:
-    """``arch`` at the search's input side, with its costs and scores; ``score`` where the searched one is known."""
+    """``arch`` at its own or the search's input side, with its costs and scores.
+
+    ``score``: the searched one where it is known.
+    """
     space_costs, searched = evaluator.space_costs, evaluator.score.name
-    arch = dataclasses.replace(arch, input_px=space_costs.input_px)
-    costs = architecture_costs(arch, space_costs.input_px, space_costs.devices, space_costs.scope)
+    side = arch.input_px or space_costs.input_px
+    arch = dataclasses.replace(arch, input_px=side)
+    costs = architecture_costs(arch, side, space_costs.devices, space_costs.scope)
     scores = {} if score is None else {searched: score}
     for other in dict.fromkeys((searched, *fitting_scores(space_costs))):
         if other not in scores:
             function = get_score(other)
-            graph, px = ResolvedModel(name, arch).score_graph(space_costs.input_px, function.deployed)
+            graph, px = ResolvedModel(name, arch).score_graph(side, function.deployed)
             options = function.own(weights=evaluator.weights, seed=evaluator.seed)
             scores[other] = float(function(graph, px, **options).value)
     rounded = {key: plain_number(value) for key, value in costs.costs.items()}
@@ -77,6 +82,14 @@ def nearest_anchor(evaluator: Evaluator) -> Candidate | None:
     same_style = (arch for arch in PUBLISHED.values() if arch.style == space_costs.space.style)
     nearest = min(same_style, key=distance, default=None)
     return None if nearest is None else cost_candidate(evaluator, nearest, nearest.name)
+
+
+def text_or_nothing(arch: Architecture) -> str:
+    """The TinyNAS text of an architecture, empty where it cannot be said in it."""
+    try:
+        return to_text(arch)
+    except BadInput:
+        return ""
 
 
 def plain_number(value: Any) -> float | int:

@@ -136,7 +136,8 @@ class Evaluator:
     def score_row(self, row: np.ndarray) -> float:
         """The score of one row's network; NaN where the score's filter rejects it."""
         space = self.space_costs.space
-        graph, px = ResolvedModel("", space.decode(row)).score_graph(self.space_costs.input_px)
+        arch = space.decode(row)
+        graph, px = ResolvedModel("", arch).score_graph(arch.input_px or self.space_costs.input_px)
         result = self.score(graph, px, **self.score.own(weights=self.weights, seed=self.seed))
         if self.score.filter is not None and self.score.filter.rejects(result, space):
             self.ineffective += 1

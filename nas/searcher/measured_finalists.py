@@ -46,8 +46,13 @@ def measure_finalists(
         "scope": scope, "networks": [contender.architecture.digest() for contender in contenders],
         "seconds": plan.seconds, "repeats": plan.repeats, "rounds": plan.rounds,
     }  # fmt: skip
+    sides = [problem.side_of(item.architecture) for item in contenders]
+    key |= {"sides": sides} if set(sides) != {px} else {}
+    networks = [
+        Network.of_graph(lower(item.architecture, scope), (side, side)).with_cached_onnx()
+        for item, side in zip(contenders, sides, strict=True)
+    ]
     state = MeasuringState(result.folder / "measuring.json", key)
-    networks = [Network.of_graph(lower(item.architecture, scope), (px, px)).with_cached_onnx() for item in contenders]
     timings = _time(contenders, networks, target, plan, state, log)
     profile, budget_ms = local_budget(problem, target)
     finalists = []

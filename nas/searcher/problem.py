@@ -11,8 +11,11 @@ from nas.budgets import Budget
 from nas.costs import SpaceCosts
 from nas.scores import SCORES, WEIGHTS, fitting_scores, get_score
 from nas.searcher.evaluator import Evaluator, whole_limits
+from nas.variant_costs import space_costs
+from search_spaces.architecture import Architecture
 from search_spaces.space import Space, with_grid
 from search_spaces.space_file import load_space
+from search_spaces.variants import VariantSpace
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ class SearchProblem:
         score: Name of the score to maximize.
         weights: Stage weights of the scores that have them.
         scope: What costs count: ``detector`` or ``backbone``.
-        input_px: Input side in pixels.
+        input_px: Input side in pixels, of candidates of a space that does not choose it.
         seed: Seed of everything random.
     """
 
@@ -55,7 +58,11 @@ class SearchProblem:
     @functools.cached_property
     def space_costs(self) -> SpaceCosts:
         """Costs of rows of the space."""
-        return SpaceCosts(self.space, self.devices, self.input_px, self.scope)
+        return space_costs(self.space, self.devices, self.input_px, self.scope)
+
+    def side_of(self, arch: Architecture) -> int:
+        """Input side in pixels of a candidate: its own, else that of the search."""
+        return arch.input_px or self.input_px
 
     def evaluator(self) -> Evaluator:
         """An evaluator of candidates; refuses budgets and scores that do not go with space and devices."""
@@ -63,9 +70,10 @@ class SearchProblem:
         return Evaluator(self.space_costs, limits, self.score, self.seed, self.weights)
 
 
-def open_space(name: str, grid: int | None) -> Space:
-    """The space by name or file, on another channel grid if one is given."""
-    return load_space(name) if grid is None else with_grid(load_space(name), grid)
+def open_space(name: str, grid: int | None, input_px: int | None = None) -> Space:
+    """The space by name or file, on another channel grid and at one input side if they are given."""
+    space = load_space(name) if grid is None else with_grid(load_space(name), grid)
+    return space if input_px is None or not isinstance(space, VariantSpace) else space.at_input(input_px)
 
 
 def open_devices(names: Sequence[str]) -> tuple[DeviceProfile, ...]:
@@ -83,8 +91,8 @@ def choose_score(space_costs: SpaceCosts, name: str | None, weights: Sequence[fl
     notes = []
     if name is None:
         name, preferred = fitting_scores(space_costs)[0], next(score for score in SCORES.values() if score.rows)
-        if name != preferred.name and preferred.rows is not None:
-            reason = preferred.rows.unfit(space_costs)
+        if name != preferred.name:
+            reason = preferred.unfit(space_costs)
             notes.append(f"scored with {name}: {preferred.name}, the default, {reason}")
     if weights is not None and "weights" not in get_score(name).options:
         weighted = " or ".join(f"--score {score.name}" for score in SCORES.values() if "weights" in score.options)

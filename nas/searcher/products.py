@@ -32,7 +32,7 @@ RUN_FILES = RunFiles(
     "search",
     (
         "front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*",
-        "measured.json", "measured.csv", "measuring.json",
+        "measured.json", "measured.csv", "measuring.json", "data.png",
     ),
     ("top", "events", "trained"),
 )  # fmt: skip
@@ -137,13 +137,18 @@ def versions() -> dict[str, str]:
 
 
 def _front_csv(lines: list[dict[str, Any]], space: Space) -> str:
+    """One line an architecture: costs and its TinyNAS text, or its genes where that text cannot say all of them."""
     out = io.StringIO()
     names = [name for name in lines[0] if name != "row"]
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "structure"])
+    genes = [] if space.is_plain else [name for name, _ in space.gene_choices()]
+    writer.writerow([*names, *(genes or ["structure"])])
     for line in reversed(lines):
-        text = " ".join(to_text(space.decode(line["row"])).split())
-        writer.writerow([*(line[name] for name in names), text])
+        if genes:
+            structure = list(space.described(line["row"]).values())
+        else:
+            structure = [" ".join(to_text(space.decode(line["row"])).split())]
+        writer.writerow([*(line[name] for name in names), *structure])
     return out.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,10 +45,10 @@ def search_settings(problem: SearchProblem, method: SearchMethod) -> dict[str, A
 def problem_from_settings(settings: Mapping[str, Any]) -> SearchProblem:
     """The problem of a run from its stored settings; space and devices are loaded again by their names."""
     names = _listed(settings["device"])
-    space = open_space(settings["space"], None)
-    if value_digest(space) != settings["space_digest"]:
-        space = open_space(settings["space"], settings["grid"])
-    if value_digest(space) != settings["space_digest"]:
+    choices = itertools.product((None, settings["grid"]), (None, settings["input_px"]))
+    spaces = (open_space(settings["space"], grid, input_px) for grid, input_px in choices)
+    space = next((found for found in spaces if value_digest(found) == settings["space_digest"]), None)
+    if space is None:
         raise BadInput(f"the space {settings['space']!r} has changed since the search: search again with --fresh")
     return SearchProblem(
         space=space,
@@ -87,11 +88,23 @@ def value_digest(value: object) -> str:
     return hashlib.sha256(_canonical(value).encode()).hexdigest()[:12]
 
 
+ADDED_FIELDS = {
+    "Space": ("tail",),
+    "StageChoices": ("others",),
+    "Neck": ("kind", "blocks", "strides"),
+    "Head": ("convs", "width", "depthwise"),
+}
+"""Fields that runs of earlier versions were stored without: they count where they differ from their default."""
+
+
 def _canonical(value: object) -> str:
     """The representation that dataclasses have by default, for nested ones too."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        added = ADDED_FIELDS.get(type(value).__qualname__, ())
         fields = ", ".join(
-            f"{field.name}={_canonical(getattr(value, field.name))}" for field in dataclasses.fields(value)
+            f"{field.name}={_canonical(getattr(value, field.name))}"
+            for field in dataclasses.fields(value)
+            if field.name not in added or getattr(value, field.name) != field.default
         )
         return f"{type(value).__qualname__}({fields})"
     if isinstance(value, tuple):

@@ -88,7 +88,8 @@ def stock_models(
     """The ``named`` models, or those of ``NEAREST`` families whose cost is nearest to the costliest candidate's."""
     if named is not None:
         return [_costed(result, model) for model in dict.fromkeys(find_card(name).model for name in named)]
-    px, costliest = result.problem.input_px, candidates[0]
+    costliest = candidates[0]
+    px = result.problem.side_of(costliest.architecture)
     nearest = {}
     for family, models in _flops_by_family(px).items():
         models.sort(key=lambda model: abs(math.log(model[1] / costliest.flops)))
@@ -111,7 +112,7 @@ def _flops_by_family(px: int) -> dict[str, list[tuple[str, float]]]:
 
 
 def _costed(result: SearchResult, model: str) -> StockModel:
-    """A model with its cost on the search's devices, at the search's input side."""
-    px = result.problem.input_px
+    """A model with its cost on the search's devices, at the input side of the best found."""
+    px = result.problem.side_of(result.best.architecture)
     costs = graph_costs(resolve_model(model).graph("detector", px), px, result.problem.devices).costs
     return StockModel(model, costs[compared_cost(result)])

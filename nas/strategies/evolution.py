@@ -260,7 +260,7 @@ def fine_step(space: Space, rows: np.ndarray, rng: np.random.Generator) -> np.nd
     step = rng.integers(1, 4, len(new)) * rng.choice((-1, 1), len(new))
     for place, (column, choices) in enumerate(movable):
         at = np.flatnonzero(which == place)
-        stage, gene = divmod(column - 1, 4) if column else (-1, OUT)
+        stage, gene = divmod(column - 1, 4) if 0 < column <= 4 * len(space.stages) else (-1, OUT)
         if stage >= 0 and gene == BTN and space.stages[stage].by_ratio:
             ratios = np.array(choices)[rng.integers(0, len(choices), len(at))]
             new[at, column] = ratio_btn(new[at, space.column(stage, OUT)], ratios)

@@ -28,7 +28,7 @@ import numpy as np
 from nas.searcher.evaluator import Evaluation
 from nas.strategies.options import SamplingOptions, StrategyOptions
 from nas.strategies.optuna_journal import JOURNAL, load_optuna, open_study, without_notices
-from nas.strategies.optuna_parameters import RowParameters
+from nas.strategies.optuna_parameters import row_parameters
 from nas.strategies.strategy import SamplingStrategy, StrategyContext
 from workbench.errors import BadInput
 
@@ -75,7 +75,7 @@ class OptunaSearch(SamplingStrategy):
     def __init__(self, context: StrategyContext, options: OptunaOptions) -> None:
         super().__init__(context, options)
         self.primary = context.evaluator.primary
-        self.parameters = RowParameters(context.space)
+        self.parameters = row_parameters(context.space)
         self._distributions = self.parameters.distributions()
         self._batch = options.batch
         self._open: list[Trial] = []

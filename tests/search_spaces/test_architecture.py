@@ -16,6 +16,7 @@ from search_spaces.lowering import count_layers
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, space_names
 from search_spaces.tinynas_text import SPELLINGS, parse, parse_structure, to_structure, to_text
+from tests.search_spaces.necks.cases import HEADS, NECKS, detector
 from workbench.errors import BadInput
 
 FIXTURE = Path(__file__).parents[1] / "data" / "tinynas_scores.json"
@@ -72,6 +73,17 @@ def test_what_damo_cannot_say_is_refused() -> None:
     odd = dataclasses.replace(arch, stages=(dataclasses.replace(arch.stages[0], k=3), *arch.stages[1:]))
     with pytest.raises(BadInput, match="k=5"):
         to_text(odd, "damo")
+
+
+@pytest.mark.parametrize(("neck", "strides", "head"), [("pan", (8, 16, 32), "zero"), ("repgfpn", (8, 16), "zero"),
+                                                       ("repgfpn", (8, 16, 32), "plain")])  # fmt: skip
+def test_damo_spelling_is_of_detectors_that_damo_yolo_can_build(
+    neck: str, strides: tuple[int, ...], head: str
+) -> None:
+    arch = detector(NECKS[neck], strides, HEADS[head])
+    with pytest.raises(BadInput, match=r"DAMO-YOLO has no (neck|head)"):
+        to_text(arch, "damo")
+    assert to_text(arch) == to_text(arch.backbone()) and to_text(arch.backbone(), "damo")
 
 
 @pytest.mark.parametrize(

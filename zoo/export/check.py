@@ -25,9 +25,10 @@ def check_options(detector: Detector, format_name: str, options: ExportOptions) 
         _check_nms(detector, format_name, options)
     if options.opset not in OPSETS:
         raise BadInput(f"opset {options.opset} must be one of {OPSETS.start} to {OPSETS.stop - 1}")
-    if min(options.height, options.width) < 64 or options.height % 32 or options.width % 32:
+    step = detector.strides[-1]
+    if min(options.height, options.width) < 64 or options.height % step or options.width % step:
         raise BadInput(
-            f"input of {options.height} x {options.width} pixels: both sides must be multiples of 32 from 64 up"
+            f"input of {options.height} x {options.width} pixels: both sides must be multiples of {step} from 64 up"
         )
     if options.batch < 1:
         raise BadInput(f"batch {options.batch} must be at least 1")

@@ -1,4 +1,4 @@
-"""DAMO-YOLO, published or searched: TinyNAS backbone, RepGFPN and ZeroHead from an Architecture.
+"""DAMO-YOLO, published or searched: TinyNAS backbone, neck and head from an Architecture.
 
 Facts from tinyvision/DAMO-YOLO (Apache-2.0): wiring, tensor names, evaluation settings.
 """
@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
+from search_spaces.neck import level_name
+from search_spaces.necks.base import map_name
 from search_spaces.published import PUBLISHED
 from workbench.errors import BadInput
 from zoo.boxes import flatten_levels
 from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
 from zoo.families.parts.backbones import build_backbone
-from zoo.families.parts.repgfpn import RepGFPN
+from zoo.families.parts.necks import WiredNeck
 from zoo.families.parts.zero_head import (
     ONE_TO_MANY,
     ONE_TO_ONE,
@@ -49,10 +51,11 @@ class DamoYolo(Detector):
             self.selections = {ONE_TO_ONE: Selection(0.05, None, True, None, 300), **self.selections}
         # The architecture takes the recipe's number of classes, so that costs include them.
         super().__init__(recipe if recipe.architecture is None else dataclasses.replace(recipe, architecture=arch))
+        self.strides = arch.neck.strides
         self.reg_max = arch.head.reg_max
         self.backbone = build_backbone(arch)
-        self.neck = RepGFPN(arch.tap_channels, arch.neck)
-        self.head = (DualZeroHead if arch.head.one_to_one else ZeroHead)(arch.neck.out, arch.head)
+        self.neck = WiredNeck(arch.tap_channels, arch.neck)
+        self.head = (DualZeroHead if arch.head.one_to_one else ZeroHead)(arch.neck.out, arch.head, arch.neck.act)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
     def boxes(self, raw: Raw, size: tuple[int, int]) -> Tensor:
@@ -61,8 +64,14 @@ class DamoYolo(Detector):
     def scores(self, raw: Raw) -> Tensor:
         return flatten_levels(raw[self._prefix + "classes"]).sigmoid()
 
-    def distributions(self, raw: Raw) -> Tensor:
+    def distributions(self, raw: Raw) -> Tensor | None:
+        if not self.has_distributions:
+            return None
         return flatten_levels(raw[self._prefix + "boxes"]).unflatten(-1, (4, self.reg_max + 1))
+
+    @property
+    def has_distributions(self) -> bool:
+        return self.reg_max > 0
 
     @property
     def _prefix(self) -> str:
@@ -70,7 +79,7 @@ class DamoYolo(Detector):
         return f"{ONE_TO_ONE}_" if self.branch == ONE_TO_ONE and not self.fused else ""
 
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
-        """``quality``, ``box`` and ``distribution``; those of an NMS-free head are ``one_to_one_...``.
+        """``quality``, ``box`` and, with bins, ``distribution``; those of an NMS-free head are ``one_to_one_...``.
 
         Both heads assign by the same costs from their own predictions; the NMS-free one assigns one cell to an object.
         """
@@ -87,11 +96,12 @@ class DamoYolo(Detector):
             self.head = self.head.get_submodule(self.branch)
 
     def official_outputs(self, image: Tensor) -> dict[str, Tensor]:
-        c3, c4, c5 = self.backbone(image)
-        p3, p4, p5 = self.neck([c3, c4, c5])
-        boxes, scores = self.decode(self.head([p3, p4, p5]), (image.shape[-2], image.shape[-1]))
-        maps = {"backbone_c3": c3, "backbone_c4": c4, "backbone_c5": c5, "neck_p3": p3, "neck_p4": p4, "neck_p5": p5}
-        return {**maps, "head_0": scores, "head_1": boxes}
+        maps = self.backbone(image)
+        levels = self.neck(maps)
+        boxes, scores = self.decode(self.head(levels), (image.shape[-2], image.shape[-1]))
+        named = {f"backbone_{map_name(stride)}": x for stride, x in zip(self.strides, maps, strict=True)}
+        named |= {f"neck_{level_name(stride)}": x for stride, x in zip(self.strides, levels, strict=True)}
+        return {**named, "head_0": scores, "head_1": boxes}
 
 
 def architecture_of(recipe: Recipe) -> Architecture:

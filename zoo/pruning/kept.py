@@ -18,7 +18,7 @@ HEAD = "head"
 
 
 def kept_channels(parent: Detector, child: Detector) -> list[np.ndarray] | None:
-    """The channels of the parent's P3, P4 and P5 that are the child's, int64 ``[c]`` each, ascending.
+    """The channels of the parent's levels that are the child's, int64 ``[c]`` each, ascending.
 
     Both must be cuts of one network; their numbers of classes and their forms (folded or not) do not matter. None where
     the child has a channel that the parent lacks.
@@ -36,7 +36,7 @@ def kept_channels(parent: Detector, child: Detector) -> list[np.ndarray] | None:
 
 
 def _kept_of_uncut(recipe: Recipe) -> list[np.ndarray]:
-    """Which channels of the uncut network's P3, P4 and P5 stay, bool ``[c]`` each."""
+    """Which channels of the uncut network's levels stay, bool ``[c]`` each."""
     groups, maps = _trace_uncut(dataclasses.replace(recipe, cuts=Cuts()))
     kept = groups.kept_units(recipe.cuts)
     return [kept[units] for units in maps]
@@ -44,7 +44,7 @@ def _kept_of_uncut(recipe: Recipe) -> list[np.ndarray]:
 
 @functools.lru_cache(maxsize=4)
 def _trace_uncut(recipe: Recipe) -> tuple[ChannelGroups, list[np.ndarray]]:
-    """The channel groups, and the units of the channels of P3, P4 and P5."""
+    """The channel groups, and the units of the channels of the levels."""
     groups, tracer = traced_groups(uncut_network(recipe))
     units = tracer.components()
     inputs = [labels for path, side, labels in tracer.calls if (path, side) == (HEAD, "in")]

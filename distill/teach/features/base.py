@@ -1,4 +1,4 @@
-"""Base class of feature distillation: the student's P3 to P5 are trained to match the teacher's."""
+"""Base class of feature distillation: the student's levels are trained to match the teacher's."""
 
 from __future__ import annotations
 

@@ -35,15 +35,14 @@ class Pair:
 
     @property
     def same_cells(self) -> bool:
-        """Whether both predict once per cell, on inputs of one size."""
-        return (
-            self.same_input_size and self.student.anchor_offset is not None and self.teacher.anchor_offset is not None
-        )
+        """Whether both predict once per cell, in the same cells."""
+        per_cell = self.student.anchor_offset is not None and self.teacher.anchor_offset is not None
+        return self.same_input_size and per_cell and self.student.strides == self.teacher.strides
 
     @property
     def distributions(self) -> bool:
         """Whether both predict distributions of box sides."""
-        return all(type(side).distributions is not Detector.distributions for side in (self.student, self.teacher))
+        return self.student.has_distributions and self.teacher.has_distributions
 
 
 class ResponseMethod(nn.Module, abc.ABC):

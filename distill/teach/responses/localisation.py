@@ -46,8 +46,8 @@ class Localization(ResponseMethod):
     def loss(self, student: Predictions, teacher: Predictions) -> Tensor:
         if student.distributions is None or teacher.distributions is None or not student.same_cells(teacher):
             raise BadInput(
-                "localisation distillation needs distributions on both sides and inputs of one size: "
-                "take box distillation"
+                "localisation distillation needs distributions on both sides, levels of the same strides and inputs of "
+                "one size: take box distillation (boxes)"
             )
         weights = self.box_weights(teacher)
         selected = weights > 0  # a few of many cells

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.strategies.exact.layers import Layers, Options
+from nas.strategies.exact.layers import Layers
+from nas.strategies.exact.tails import Options
 from nas.strategies.exact.values import NOWHERE, Values
 
 CHUNK = 500_000
@@ -65,6 +66,8 @@ class _OutOfTime(Exception):
 @dataclass
 class Labels:
     """Labels of one layer at one width: arrays ``[n]``, ``costs`` ``[n, resources]`` and ``genes`` ``[n, genes]``.
+
+    Genes are those of options: the stem's width, five a stage, then those of neck and head.
 
     ``combo`` is the index of the tap widths; ``bound`` the most that a completion can score.
     """
@@ -133,7 +136,7 @@ class LabelSearch:
         groups = self._stem_labels(one_pass.known)
         made = sum(len(group.score) for group in groups.values())
         cut = NOWHERE
-        for stage in range(self.layers.depth - 1):
+        for stage in range(self.layers.depth - 1 + self.layers.open_tail):
             expansion = self._expand(stage, groups, one_pass)
             groups, cut, made = expansion.groups, max(cut, expansion.cut), made + expansion.made
             if progress:
@@ -148,7 +151,7 @@ class LabelSearch:
             width = int(stem.genes[i, 0])
             if width not in self.layers.widths[0]:
                 continue
-            genes = np.zeros((1, 1 + 4 * self.layers.depth), dtype=np.int64)
+            genes = np.zeros((1, 1 + 5 * self.layers.depth + self.layers.tail_genes), dtype=np.int64)
             genes[0, 0] = width
             score, costs = stem.score[i : i + 1].astype(np.float64), stem.costs[i : i + 1]
             label = Labels(np.zeros(1, dtype=np.int64), score, costs, genes, np.zeros(1))
@@ -212,7 +215,7 @@ class LabelSearch:
             bound = score + self._ahead(stage + 1, out, combo, costs)
             keep = np.flatnonzero((bound >= known) & np.isfinite(bound))
             genes = labels.genes[part][label[keep]]
-            genes[:, 1 + 4 * stage : 5 + 4 * stage] = options.genes[option[keep]]
+            genes[:, _genes_of(stage)] = options.genes[option[keep]]
             yield Labels(combo[keep], score[keep], costs[keep], genes, bound[keep])
 
     def _skyline(self, labels: Labels) -> Labels:
@@ -229,29 +232,43 @@ class LabelSearch:
 
     def _close(self, groups: dict[int, Labels], known: float) -> LabelResult:
         """Last stage with neck and head: the best complete network, ties by costs, then genes."""
-        layers, stage = self.layers, self.layers.depth - 1
         best: tuple[tuple[float, ...], np.ndarray, np.ndarray] | None = None
         made = 0
+        for labels, ending, columns in self._endings(groups):
+            for count, top in self._complete(labels, ending, columns):
+                made += count
+                if -top[0][0] >= known and (best is None or top[0] < best[0]):
+                    best = top
+        if best is None:
+            return LabelResult(None, NOWHERE, np.zeros(len(self.limits), dtype=np.int64), NOWHERE, made)
+        key, genes, costs = best
+        depth = self.layers.depth
+        stages = genes[1 : 1 + 5 * depth].reshape(depth, 5).tolist()
+        row = self.layers.to_row(int(genes[0]), stages, genes[1 + 5 * depth :].tolist())
+        return LabelResult(row, -key[0], costs, NOWHERE, made)
+
+    def _endings(self, groups: dict[int, Labels]) -> Iterator[tuple[Labels, Options, slice]]:
+        """Labels of one node, options that complete them, and the columns of the options' genes.
+
+        The options are those of the last stage with its neck and head, or, where these have choices, those alone.
+        """
+        layers = self.layers
+        stage = layers.depth - 1 + layers.open_tail
         for cin, group in groups.items():
             for row, combo in enumerate(layers.combos(stage, cin)):
                 labels = group.take(np.flatnonzero(group.combo == row))
                 if not len(labels.score):
                     continue
+                if layers.open_tail:
+                    yield labels, layers.tails(combo), slice(1 + 5 * layers.depth, None)
+                    continue
                 for out in layers.outs(stage, cin):
                     arc = layers.arc(stage, cin, out)
                     tail = layers.tail(layers.next_combo(stage, combo, out))
-                    ending = Options(arc.genes, arc.score, arc.costs + tail)
-                    for count, top in self._complete(labels, ending):
-                        made += count
-                        if -top[0][0] >= known and (best is None or top[0] < best[0]):
-                            best = top
-        if best is None:
-            return LabelResult(None, NOWHERE, np.zeros(len(self.limits), dtype=np.int64), NOWHERE, made)
-        key, genes, costs = best
-        return LabelResult(genes, -key[0], costs, NOWHERE, made)
+                    yield labels, Options(arc.genes, arc.score, arc.costs + tail), _genes_of(stage)
 
     def _complete(
-        self, labels: Labels, ending: Options
+        self, labels: Labels, ending: Options, columns: slice
     ) -> Iterator[tuple[int, tuple[tuple[float, ...], np.ndarray, np.ndarray]]]:
         """For every chunk: how many networks keep the budgets, and the first of them by (sort key, genes, costs)."""
         least = np.where(self.strict, self.lows, 0)
@@ -265,11 +282,16 @@ class LabelSearch:
             score = labels.score[part][label] + ending.score[option]
             top = np.flatnonzero(score == score.max())
             genes = labels.genes[part][label[top]].copy()
-            genes[:, 1 + 4 * (self.layers.depth - 1) :] = ending.genes[option[top]]
+            genes[:, columns] = ending.genes[option[top]]
             totals = costs[label[top], option[top]]
             first = np.lexsort((*genes.T[::-1], *totals.T[::-1]))[0]
             key = (-float(score[top[0]]), *totals[first].tolist(), *genes[first].tolist())
             yield len(label), (key, genes[first], totals[first])
+
+
+def _genes_of(stage: int) -> slice:
+    """Columns of a stage's genes in those of a label."""
+    return slice(1 + 5 * stage, 6 + 5 * stage)
 
 
 def undominated_sorted(costs: np.ndarray, strict: np.ndarray) -> np.ndarray:

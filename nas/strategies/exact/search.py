@@ -19,6 +19,7 @@ import numpy as np
 from nas.budgets import LAYERS, format_cost
 from nas.scores import additive_scores
 from nas.scores.rows import SCORE_TICK, RowScore
+from nas.scores.variant_rows import VariantRows
 from nas.searcher.evaluator import Evaluation, Limit
 from nas.strategies.exact.labels import PASSES, LabelResult, LabelSearch
 from nas.strategies.exact.layers import Layers
@@ -103,20 +104,46 @@ class Solution:
     front: str
 
 
+@dataclass(frozen=True)
+class KnownFront:
+    """A front that is known already, by ascending main cost: ``costs`` (without fixed ones) and ``scores`` in ticks."""
+
+    costs: np.ndarray
+    scores: np.ndarray
+
+    def scores_at(self, costs: np.ndarray) -> np.ndarray:
+        """The best known score ``[n]`` at no more than each cost, -inf below the least."""
+        reached = np.r_[-np.inf, np.maximum.accumulate(self.scores)]
+        return np.asarray(reached[np.searchsorted(self.costs, costs, side="right")])
+
+    @staticmethod
+    def of(row_score: RowScore, rows: np.ndarray, limit: Limit) -> KnownFront:
+        """The front of rows."""
+        costs = row_score.costs.costs(rows)[limit.name] - row_score.costs.fixed[limit.name]
+        order = np.argsort(costs, kind="stable")
+        return KnownFront(costs[order], row_score.total(rows)[order].astype(np.float64))
+
+
 def solve(
     row_score: RowScore,
     limits: tuple[Limit, ...],
     progress: Progress = lambda what, share: None,
     time_limit_s: float = math.inf,
+    known: KnownFront | None = None,
 ) -> ExactResult:
     """Find the best row and prove it; label setting stops proving after ``time_limit_s`` and says so.
 
+    Points of the front that a ``known`` one beats are left out where the front is read off a table; the best is proved
+    all the same.
+
     Raises ``BadInput`` with the closest reachable value when nothing satisfies the limits.
     """
+    if isinstance(row_score, VariantRows):
+        return _solve_variants(row_score, limits, progress, time_limit_s)
     start = time.perf_counter()
     problem = _pose(row_score, limits)
     if problem.highs[0] <= TABLE_TICKS and not problem.sides and problem.table_bytes(1) <= TABLE_BYTES:
-        solution = _by_table(problem, progress)
+        solution = _by_table(problem, progress, known)
     else:
         solution = _by_labels(problem, progress, time.monotonic() + time_limit_s)
     certificate = Certificate(
@@ -134,6 +161,51 @@ def solve(
     return ExactResult(solution.rows, certificate)
 
 
+def _solve_variants(
+    row_score: VariantRows, limits: tuple[Limit, ...], progress: Progress, time_limit_s: float
+) -> ExactResult:
+    """Solve every variant of a space alone; the best of all is proved where each one is.
+
+    A variant that cannot meet the limits is left out; where none can, the first one's refusal is raised.
+    """
+    start, space = time.perf_counter(), row_score.union
+    found: list[ExactResult] = []
+    rows: list[np.ndarray] = []
+    refusal: BadInput | None = None
+    for place, (variant, part) in enumerate(zip(space.variants, row_score.parts, strict=True)):
+
+        def of_variant(what: str, share: float, at: int = place) -> None:
+            progress(f"variant {at + 1} of {len(space.variants)}  {what}", (at + share) / len(space.variants))
+
+        left = max(0.0, time_limit_s - (time.perf_counter() - start))
+        known = KnownFront.of(row_score, np.concatenate(rows), limits[0]) if rows else None
+        try:
+            result = solve(part, limits, of_variant, left, known)
+        except BadInput as error:
+            refusal = refusal or error
+            continue
+        found.append(result)
+        rows.append(space.embed(variant, result.rows))
+    if not found:
+        assert refusal is not None
+        raise refusal
+    certificates = [result.certificate for result in found]
+    score, bound = max(c.score for c in certificates), max(c.bound for c in certificates)
+    total = {name: sum(getattr(c, name) for c in certificates) for name in ("arcs", "labels", "table_entries")}
+    methods, fronts = ("; ".join(dict.fromkeys(getattr(c, name) for c in certificates)) for name in ("method", "front"))
+    certificate = Certificate(
+        score=score, bound=bound, proved=bound <= score, options=space.size(), **total,
+        seconds=round(time.perf_counter() - start, 3), method=methods, front=fronts,
+    )  # fmt: skip
+    # The best row last, ties as within a variant: by budgeted costs in order, then by genes.
+    bests = np.concatenate([own[-1:] for own in rows])
+    costs, scores = row_score.costs.costs(bests), row_score.total(bests)
+    order = np.lexsort((*bests.T[::-1], *(costs[limit.name] for limit in reversed(limits)), -scores))
+    best = bests[order[0]]
+    every = np.concatenate(rows)
+    return ExactResult(np.concatenate([every[(every != best).any(axis=1)], best[None]]), certificate)
+
+
 def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
     """The problem as a layered graph; refuses a budget that cannot be met alone."""
     space_costs = row_score.costs
@@ -142,7 +214,7 @@ def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
     # An open end becomes the largest integer that keeps sums safe.
     highs = np.array([min(limit.high, 2**60) - fixed[limit.name] for limit in limits], dtype=np.int64)
     lows = np.array([max(0, limit.low - fixed[limit.name]) for limit in limits], dtype=np.int64)
-    layers = Layers(row_score, names, dict(zip(names, highs.tolist(), strict=True)))
+    layers = Layers(row_score, names, dict(zip(names, highs.tolist(), strict=True)), thin=not lows.any())
     least, greatest = layers.least_total(), layers.greatest_total()
     for i, limit in enumerate(limits):
         reach = None
@@ -167,7 +239,7 @@ def _pose(row_score: RowScore, limits: tuple[Limit, ...]) -> ExactProblem:
     return ExactProblem(limits, layers, highs, lows, second, unit, sides)
 
 
-def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
+def _by_table(problem: ExactProblem, progress: Progress, known: KnownFront | None = None) -> Solution:
     """One exact table; the front is read off its root."""
     bounded_below = bool(problem.lows.any())
     axes = Axes(0, int(problem.highs[0]), 1, problem.second, problem.second_unit)
@@ -181,6 +253,8 @@ def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
     best = root.max(axis=0)
     reached = np.maximum.accumulate(best)
     points = np.flatnonzero(np.r_[np.isfinite(best[:1]), reached[1:] > reached[:-1]])
+    if known is not None:
+        points = points[best[points] > known.scores_at(points + table.root_low)]
     rows = []
     for i, column in enumerate(points.tolist()):
         units = int(np.flatnonzero(root[:, column] == best[column])[0])
@@ -188,9 +262,9 @@ def _by_table(problem: ExactProblem, progress: Progress) -> Solution:
         if i % 64 == 0:
             progress("front", i / len(points))
     score = float(reached[-1])
-    return Solution(
-        np.array(rows, dtype=np.int64), score, score, table.reached, table.entries, "tables", front="complete"
-    )
+    genes = problem.layers.space.genes
+    found = np.array(rows, dtype=np.int64).reshape(-1, genes)
+    return Solution(found, score, score, table.reached, table.entries, "tables", front="complete")
 
 
 def _by_labels(problem: ExactProblem, progress: Progress, deadline: float) -> Solution:
@@ -232,7 +306,8 @@ def _bounding_tables(problem: ExactProblem, progress: Progress) -> list[Values]:
     """One table a budget, one for the main budget together with each other one, and one for all of them together."""
     layers = problem.layers
     tables: list[Values] = []
-    nodes = sum(len(layers.combos(stage, cin)) for stage in range(layers.depth) for cin in layers.widths[stage])
+    stages = range(layers.depth + layers.open_tail)
+    nodes = sum(len(layers.combos(stage, cin)) for stage in stages for cin in layers.widths[stage])
     count = 2 + 2 * len(problem.sides)
 
     def add(main: int, second: int | None, steps: int, weights: np.ndarray | None = None, ceiling: float = 0.0) -> None:

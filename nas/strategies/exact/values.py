@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.strategies.exact.layers import Layers, Options, undominated
+from nas.strategies.exact.layers import Layers, undominated
+from nas.strategies.exact.tails import Options
 
 NOWHERE = -np.inf
 
@@ -99,13 +100,17 @@ class Values:
         self.entries = 0
         self._lock = threading.Lock()
         self._options: dict[tuple[int, int, int], CostedOptions] = {}
+        self._tails: dict[tuple[int, ...], CostedOptions] = {}
         self.before = self._least_before()
-        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth)]
-        self._fill_last()
+        self.blocks: list[dict[int, Block]] = [{} for _ in range(layers.depth + layers.open_tail)]
+        if layers.open_tail:
+            self._fill_tails()
+        else:
+            self._fill_last()
         if progress:
             progress(0.1)
-        for stage in reversed(range(layers.depth - 1)):
-            self._fill(stage)
+        for stage in reversed(range(len(self.blocks) - 1)):
+            self._fill(stage, self._join_tails if stage == layers.depth - 1 else self._fill_width)
             if progress:
                 progress(1.0 - 0.8 * stage / max(1, layers.depth - 1))
         self.root_low, self.root = self._fill_root()
@@ -142,6 +147,7 @@ class Values:
         return np.asarray(block.upto[rows, np.clip(second_left, 0, self.second_top), place])
 
     def _thin(self, options: Options) -> CostedOptions:
+        """The options in table units, without dominated ones where ``prune``."""
         main, second = self.axes.main_cost(options.costs), self.axes.second_cost(options.costs)
         if self.prune:
             columns = (0,) if self.axes.second is None else (0, 1)
@@ -181,10 +187,67 @@ class Values:
                 self.entries += int(fits.sum())
             self.blocks[stage][cin] = Block(low, score)
 
-    def _fill(self, stage: int) -> None:
+    def tails(self, combo: tuple[int, ...]) -> CostedOptions:
+        """Options of neck and head behind tap widths, without dominated ones where ``prune``."""
+        if combo not in self._tails:
+            self._tails[combo] = self._thin(self.layers.tails(combo))
+        return self._tails[combo]
+
+    def _fill_tails(self) -> None:
+        """Values behind the last stage: the choices of neck and head."""
+        for out in self.layers.widths[-1]:
+            top = self.ceiling - self.before[-1][out]
+            endings = [self.tails(combo) for combo in self.layers.combos(self.layers.depth, out)]
+            low = min((int(ending.main.min()) for ending in endings), default=0)
+            high = min(top, max((int(ending.main.max()) for ending in endings), default=0))
+            if not endings or high < low:
+                continue
+            score = np.full((len(endings), self.second_top + 1, high - low + 1), NOWHERE)
+            for row, ending in enumerate(endings):
+                fits = (ending.main <= high) & (ending.second <= self.second_top)
+                np.maximum.at(score[row], (ending.second[fits], ending.main[fits] - low), ending.options.score[fits])
+                self.entries += int(fits.sum())
+            self.blocks[-1][out] = Block(low, score)
+
+    def _join_tails(self, stage: int, cin: int) -> Block | None:
+        """Values of a width before the last stage where neck and head have choices.
+
+        As in ``_fill_width``, but with the options of the arc as a table, because those of neck and head are fewer.
+        """
+        layers, nexts = self.layers, self.blocks[stage + 1]
+        outs = [out for out in layers.outs(stage, cin) if out in nexts]
+        if self.second_top > 0 or not outs:
+            return self._fill_width(stage, cin)
+        top = self.ceiling - self.before[stage][cin]
+        low = min(nexts[out].low + int(self.options(stage, cin, out).main.min()) for out in outs)
+        if low > top:
+            return None
+        combos = layers.combos(stage, cin)
+        score = np.full((len(combos), 1, top - low + 1), NOWHERE)
+        buffer = np.empty(top - low + 1)
+        work = 0
+        for out in outs:
+            arc = self.options(stage, cin, out)
+            least = int(arc.main.min())
+            table = np.full(int(arc.main.max()) - least + 1, NOWHERE)
+            np.maximum.at(table, arc.main - least, arc.options.score)
+            for row, combo in enumerate(combos):
+                ending = self.tails(layers.next_combo(stage, combo, out))
+                for gain, cost in zip(ending.options.score.tolist(), ending.main.tolist(), strict=True):
+                    start = least + cost - low
+                    length = min(len(table), score.shape[2] - start)
+                    if length > 0:
+                        target = score[row, 0, start : start + length]
+                        np.maximum(target, np.add(table[:length], gain, out=buffer[:length]), out=target)
+                        work += length
+        with self._lock:
+            self.entries += work
+        return Block(low, score)
+
+    def _fill(self, stage: int, fill: Callable[[int, int], Block | None]) -> None:
         """Values before ``stage`` from those before ``stage + 1``; widths are independent and run in two threads."""
         with ThreadPoolExecutor(max_workers=2) as pool:
-            results = pool.map(lambda cin: (cin, self._fill_width(stage, cin)), self.layers.widths[stage][::-1])
+            results = pool.map(lambda cin: (cin, fill(stage, cin)), self.layers.widths[stage][::-1])
             for cin, block in results:
                 if block is not None:
                     self.blocks[stage][cin] = block
@@ -250,22 +313,27 @@ class Values:
         """Table entries that some partial network reaches: the labels of this method."""
         return sum(int(np.isfinite(block.score).sum()) for stage in self.blocks for block in stage.values())
 
-    def trace(self, second: int, main: int, score: float) -> list[int]:
-        """The row behind one root value (exact tables only); of several, the one with the smallest genes."""
+    def trace(self, second: int, main: int, score: float) -> np.ndarray:
+        """The row ``[genes]`` behind one root value (exact tables only); of several, that with the smallest genes."""
         stem = self.layers.stem
         cost, units = self.axes.main_cost(stem.costs), self.axes.second_cost(stem.costs)
         for i in range(len(stem)):
             width = int(stem.genes[i, 0])
             rest = (second - int(units[i]), main - int(cost[i]), score - float(stem.score[i]))
             if self._value(0, width, (), rest[0], rest[1]) == rest[2]:
-                return [width, *self._trace(0, width, (), *rest)]
+                genes = self._trace(0, width, (), *rest)
+                stages, tail = genes[: self.layers.depth], genes[self.layers.depth :]
+                return self.layers.to_row(width, stages, tail[0] if tail else ())
         raise AssertionError("a root value has no stem behind it")
 
-    def _trace(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float) -> list[int]:
-        if stage == self.layers.depth - 1:
-            ending = self.last_options(cin, combo)
+    def _trace(
+        self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int, score: float
+    ) -> list[list[int]]:
+        """Genes of the options from ``stage`` on."""
+        if stage == len(self.blocks) - 1:
+            ending = self.tails(combo) if self.layers.open_tail else self.last_options(cin, combo)
             hits = np.flatnonzero((ending.main == main) & (ending.second == second) & (ending.options.score == score))
-            return [int(v) for v in ending.options.genes[hits[0]]]
+            return [[int(v) for v in ending.options.genes[hits[0]]]]
         for out in self.layers.outs(stage, cin):
             block = self.blocks[stage + 1].get(out)
             if block is None:
@@ -282,7 +350,7 @@ class Values:
                 i = int(hits[0])
                 genes = [int(v) for v in arc.options.genes[i]]
                 main_left = main - int(arc.main[i])
-                return genes + self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))
+                return [genes, *self._trace(stage + 1, out, following, int(left[i]), main_left, float(values[i]))]
         raise AssertionError("a value has no option behind it")
 
     def _value(self, stage: int, cin: int, combo: tuple[int, ...], second: int, main: int) -> float:
@@ -295,7 +363,7 @@ class Values:
 def table_bytes(layers: Layers, main: int, second_top: int, step: int) -> int:
     """Bytes that tables of resource ``main`` with ``step`` would take under the layers' limits."""
     entries = 0
-    for stage in range(layers.depth):
+    for stage in range(layers.depth + layers.open_tail):
         for cin in layers.widths[stage]:
             least = layers.cheapest_before[stage][cin][main] + layers.cheapest_after[stage][cin][main]
             room = layers.limits[main] - least

@@ -32,7 +32,12 @@ ONLY_PRINTED = {
 }
 """Options that choose what is printed, and where a result has it. ``--json`` is ``to_dict`` everywhere."""
 
-ONLY_PYTHON = {"search": {"callback": "the command prints the search before a shortlist is trained"}}
+ONLY_PYTHON = {
+    "search": {
+        "callback": "the command prints the search before a shortlist is trained",
+        "on_data": "the command prints the boxes of the data before the search",
+    }
+}
 
 OTHER_DEFAULTS: dict[tuple[str, str], Any] = {
     ("predict", "out"): None,  # the result shows the pictures: nothing need be written

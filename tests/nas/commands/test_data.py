@@ -65,6 +65,14 @@ def test_doctor_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["show", "data", "--png", "x.jpg"], "must end in .png"),
         (["show", "nowhere"], "no such file"),
         (["synth", "new", "--images", "0"], "--images 0"),
+        (["levels", "nowhere"], "no such file"),
+        (["levels", "data", "--levels", "8,32"], "--levels 8,32 must be consecutive strides"),
+        (["levels", "data", "--levels", "8;16"], "--levels '8;16' must be strides such as 8,16,32"),
+        (["levels", "data", "--input", "7"], "--input 7 must be"),
+        (["levels", "data", "--resize", "stretched"], "did you mean stretch"),
+        (["levels", "data", "--split", "test"], "no split 'test'"),
+        (["levels", "data", "--png", "x.jpg"], "must end in .png"),
+        (["levels", "data/empty", "--png", "x.png"], "has no box to draw"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2_and_writes_nothing(
@@ -73,6 +81,7 @@ def test_bad_input_is_one_line_and_exit_2_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     made.clean(tmp_path / "data")
     (tmp_path / "data" / "annotations" / "broken.json").write_text("{")
+    made.write_split(tmp_path / "data" / "empty", "train", made.coco([made.image(1, "a.png")], []))
     before = sorted(tmp_path.rglob("*"))
     assert main(["data", *args, "--quiet"]) == 2
     err = capsys.readouterr().err
@@ -109,3 +118,22 @@ def test_synthetic_data_are_clean(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["data", "synth", str(tmp_path / "s"), "--images", "12", "--seed", "3", "--quiet"]) == 0
     assert main(["data", "doctor", str(tmp_path / "s"), "--quiet"]) == 0
     assert "0 errors" in capsys.readouterr().out
+
+
+def test_levels_prints_one_table_and_draws_one_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    made.clean(tmp_path / "data")
+    args = ["data", "levels", "data", "--input", "64", "--quiet", "--levels", "8,16"]
+    assert main([*args, "--png", "levels.png"]) == 0
+    out = capsys.readouterr()
+    assert out.out.startswith("data, split train: 3 boxes in 3 images (1 empty), 1.0 an image, at most 2;")
+    assert " 64 *" in out.out and "note: 3 boxes are few" in out.out and out.out.endswith("wrote levels.png\n")
+    assert out.err == "" and Image.open("levels.png").width > 1000
+    assert main([*args, "--json", "--split", "val"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["format"], data["split"], data["boxes"], data["png"]) == ("nas-box-levels-1", "val", 3, None)
+    assert main(["data", "levels", "data/annotations/train.json"]) == 0
+    assert "boxes counted at 640 px" not in capsys.readouterr().out

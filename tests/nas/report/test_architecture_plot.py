@@ -8,6 +8,7 @@ from nas.report.architecture_plot import architecture_png
 from search_spaces.architecture import Architecture, Stage, Stem
 from search_spaces.published import PUBLISHED
 from tests.nas.report.images import pixels
+from tests.search_spaces.necks.cases import HEADS, NECKS, detector
 from workbench.events import PNG_SIGNATURE, png_size
 
 
@@ -17,6 +18,21 @@ def test_architecture(name: str) -> None:
     width, height = png_size(png)
     assert png.startswith(PNG_SIGNATURE) and 1200 <= width <= 2400 and 450 <= height <= 1000
     image = pixels(png)[..., :3]
+    edges = [image[0], image[-1], image[:, 0], image[:, -1]]
+    assert all(bool((edge == 1.0).all()) for edge in edges), "something is cut off at the edge"
+
+
+@pytest.mark.parametrize(
+    ("neck", "strides", "head"),
+    [
+        ("repgfpn", (4, 8, 16, 32), "plain"),
+        ("pan", (4, 8, 16, 32), "depthwise"),
+        ("pan-inverted", (8, 16), "plain"),
+        ("repgfpn-depthwise", (16, 32), "zero"),
+    ],
+)
+def test_other_necks_and_heads_fit_the_picture(neck: str, strides: tuple[int, ...], head: str) -> None:
+    image = pixels(architecture_png(detector(NECKS[neck], strides, HEADS[head])))[..., :3]
     edges = [image[0], image[-1], image[:, 0], image[:, -1]]
     assert all(bool((edge == 1.0).all()) for edge in edges), "something is cut off at the edge"
 

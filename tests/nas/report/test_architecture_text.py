@@ -9,7 +9,10 @@ from nas.devices.profile import load_device
 from nas.report.architecture_text import WIDTH, architecture_text, graph_text, piece_costs
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
 from search_spaces.lowering import lower
+from search_spaces.neck import level_name
+from search_spaces.necks import NECK_KINDS
 from search_spaces.published import PUBLISHED
+from tests.search_spaces.necks.cases import HEADS, LEVELS, NECKS, detector
 from workbench.errors import BadInput
 
 HUGE = Architecture(
@@ -63,6 +66,37 @@ def test_csp_blocks_are_drawn_as_deployed() -> None:
     stage3 = text.split("stage3 (1/16)")[1].split("stage4 (1/16)")[0]
     assert "down 3x3: 128 -> 256, stride 2" in stage3 and "4 blocks: 128 -> 384 -> 128" in stage3
     assert "fuse" not in stage3, "the wrapping stays open for stage 4"
+
+
+@pytest.mark.parametrize("strides", LEVELS, ids=str)
+@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize("head", HEADS)
+def test_every_neck_and_head_is_told(neck: str, strides: tuple[int, ...], head: str) -> None:
+    arch = detector(NECKS[neck], strides, HEADS[head])
+    text = architecture_text(arch, 4 * strides[-1], load_device("t4"))
+    assert max(map(len, text.splitlines())) <= 100
+    nodes = NECK_KINDS[arch.neck.kind].nodes(strides) if arch.neck else ()
+    for name in (*(node.name for node in nodes), *(level_name(stride).upper() + ":" for stride in strides)):
+        assert f" {name}" in text
+    assert ("4 distances" in text) == (HEADS[head].reg_max == 0)
+    assert f"{architecture_costs(arch, 4 * strides[-1]).costs['params']:,.0f}" in text
+
+
+def test_the_input_must_fit_the_coarsest_level() -> None:
+    arch = detector(NECKS["pan"], (8, 16), HEADS["zero"])
+    assert architecture_text(arch, 80)
+    with pytest.raises(BadInput, match="multiple of 16"):
+        architecture_text(arch, 72)
+
+
+def test_nodes_say_what_they_join() -> None:
+    text = architecture_text(detector(NECKS["pan"], (8, 16, 32), HEADS["plain"]), ascii=True)
+    for line in (
+        "up_p4 (1/16):   P5 up, P4 -> 40, k1kx", "up_p3 (1/8):    up_p4 up, P3 -> 24, k1kx",
+        "down_p4 (1/16): up_p3 down, up_p4 -> 40, k1kx", "down_p5 (1/32): down_p4 down, P5 -> 48, k1kx",
+        "head: head with 2 convs, 3x3 of 24 channels, predictions k1", "P4: down_p4, 40 -> 3 classes, 4 distances",
+    ):  # fmt: skip
+        assert line in text
 
 
 def test_bare_backbone() -> None:

@@ -45,7 +45,7 @@ class WidthRows(RowScore):
     def stem(self, out: Num) -> Num:
         return log_ticks(1.0, out)
 
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
         return log_ticks(float(self.ends[index]), out)
 
 

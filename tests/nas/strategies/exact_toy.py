@@ -18,7 +18,7 @@ class DepthTimesWidth(RowScore):
     def stem(self, out: Num) -> Num:
         return np.zeros(np.shape(out), dtype=np.int64)
 
-    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num) -> Num:
+    def stage(self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0) -> Num:
         return depth * out
 
 

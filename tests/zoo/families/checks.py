@@ -131,11 +131,11 @@ def assert_folding_and_prediction(detector: Detector, image: torch.Tensor) -> No
         assert (best.boxes[:, 2:] > best.boxes[:, :2]).all()
 
 
-def rows(graph: Graph) -> list[tuple[object, ...]]:
+def rows(graph: Graph, input_px: int | None = 640) -> list[tuple[object, ...]]:
     """The ops of a graph in execution order: what each one is, and which ones it reads."""
     kept = ("start", "end", "perm", "scale", "value")
     found: list[tuple[object, ...]] = []
-    for op, shape in zip(graph, graph.shapes(640), strict=True):
+    for op, shape in zip(graph, graph.shapes(input_px), strict=True):
         numbers = (
             [int(v) for v in (op.cin, op.cout, *op.k, *op.s, *op.p, op.g)] if op.kind in ("conv", "maxpool") else []
         )

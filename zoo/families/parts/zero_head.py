@@ -1,4 +1,8 @@
-"""ZeroHead: one classification and one box convolution a level, boxes as distributions; optionally NMS-free.
+"""Heads of searched detectors: two convolutions a level, with or without stacked ones before; optionally NMS-free.
+
+Distances to the box sides are expectations of distributions over bins or, with ``reg_max`` 0, the exponentials of
+four numbers, as FCOS has them: positive, and as easily scaled up as down. Without stacked convolutions the head is
+DAMO-YOLO's ZeroHead.
 
 The NMS-free form has a second pair of convolutions a level that is trained with one cell an object, while the first
 pair is trained with many (consistent dual assignment). Both train the features: one convolution alone cannot tell an
@@ -7,15 +11,17 @@ object's best cell from its neighbors. One pair remains in the deploy form.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture import Head
+from search_spaces.head import Head
 from zoo.boxes import anchor_points, flatten_levels, ltrb_to_xyxy, xyxy_to_ltrb
 from zoo.detector import Raw
+from zoo.families.parts.necks import conv3x3
 from zoo.learning.assign_ota import aligned_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, distribution_focal, in_ignored, quality_focal, zero_if_finite
@@ -40,13 +46,20 @@ class Scale(nn.Module):
 
 
 class ZeroHead(nn.Module):
-    """P3, P4, P5 to ``boxes`` (logits of ``[b, 4 * (reg_max + 1), h, w]``, side by side) and ``classes`` (logits)."""
+    """Levels with ``cin`` channels to ``boxes`` and ``classes`` (logits), one map a level.
 
-    def __init__(self, cin: Sequence[int], head: Head) -> None:
+    Boxes are ``[b, 4 * (reg_max + 1), h, w]``, side by side: logits over bins or, with ``reg_max`` 0, logarithms of
+    distances in cells. ``act`` is that of the stacked convolutions.
+    """
+
+    def __init__(self, cin: Sequence[int], head: Head, act: str = "relu") -> None:
         super().__init__()
         self.reg_max = head.reg_max
-        self.cls = nn.ModuleList(nn.Conv2d(c, head.classes, head.k, padding=head.k // 2) for c in cin)
-        self.box = nn.ModuleList(nn.Conv2d(c, 4 * (head.reg_max + 1), head.k, padding=head.k // 2) for c in cin)
+        self.cls_convs = nn.ModuleList(stacked_convs(c, head, act) for c in cin)
+        self.box_convs = nn.ModuleList(stacked_convs(c, head, act) for c in cin)
+        widths = [head.width or c for c in cin] if head.convs else cin
+        self.cls = nn.ModuleList(nn.Conv2d(c, head.classes, head.k, padding=head.k // 2) for c in widths)
+        self.box = nn.ModuleList(nn.Conv2d(c, head.box_channels, head.k, padding=head.k // 2) for c in widths)
         self.scales = nn.ModuleList(Scale() for _ in cin)
         for cls, box in zip(self.cls, self.box, strict=True):
             nn.init.normal_(cls.weight, std=0.01)  # type: ignore[arg-type]
@@ -55,17 +68,27 @@ class ZeroHead(nn.Module):
             nn.init.zeros_(box.bias)  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Tensor]) -> Raw:
-        boxes = [scale(box(x)) for x, box, scale in zip(levels, self.box, self.scales, strict=True)]
-        return {"boxes": boxes, "classes": [cls(x) for x, cls in zip(levels, self.cls, strict=True)]}
+        box_layers = zip(levels, self.box_convs, self.box, self.scales, strict=True)
+        cls_layers = zip(levels, self.cls_convs, self.cls, strict=True)
+        return {
+            "boxes": [scale(box(convs(x))) for x, convs, box, scale in box_layers],
+            "classes": [cls(convs(x)) for x, convs, cls in cls_layers],
+        }
+
+
+def stacked_convs(cin: int, head: Head, act: str) -> nn.Sequential:
+    """The 3x3 convolutions before a prediction of a level with ``cin`` channels; empty where there are none."""
+    widths = [cin, *([head.width or cin] * head.convs)]
+    return nn.Sequential(*(conv3x3(a, b, 1, act, head.depthwise) for a, b in itertools.pairwise(widths)))
 
 
 class DualZeroHead(nn.Module):
     """Two ZeroHeads: ``boxes`` and ``classes`` of the one-to-many head, ``one_to_one_...`` of the NMS-free one."""
 
-    def __init__(self, cin: Sequence[int], head: Head) -> None:
+    def __init__(self, cin: Sequence[int], head: Head, act: str = "relu") -> None:
         super().__init__()
-        self.one_to_many = ZeroHead(cin, head)
-        self.one_to_one = ZeroHead(cin, head)
+        self.one_to_many = ZeroHead(cin, head, act)
+        self.one_to_one = ZeroHead(cin, head, act)
 
     def forward(self, levels: Sequence[Tensor]) -> Raw:
         single = self.one_to_one(levels)
@@ -73,7 +96,9 @@ class DualZeroHead(nn.Module):
 
 
 def distances(boxes: Tensor, reg_max: int) -> Tensor:
-    """Expected distances in cells ``[b, n, 4]`` from box logits ``[b, n, 4 * (reg_max + 1)]``."""
+    """Distances in cells ``[b, n, 4]`` from box maps ``[b, n, 4 * (reg_max + 1)]``: expectations, or exponentials."""
+    if reg_max == 0:
+        return boxes.exp()
     b, n, _ = boxes.shape
     weights = boxes.reshape(b, n, 4, reg_max + 1).softmax(-1)
     return (weights * torch.arange(reg_max + 1, device=boxes.device, dtype=boxes.dtype)).sum(-1)
@@ -91,7 +116,7 @@ def zero_head_losses(
     one_to_one: bool = False,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Losses of one ZeroHead from its raw maps: ``quality`` (quality focal loss, weight 1), ``box`` (GIoU, 2) and
-    ``distribution`` (distribution focal loss, 0.25).
+    ``distribution`` (distribution focal loss, 0.25), the last one only where there are bins.
 
     Cells are assigned by AlignedOTA. The first loss is a mean over the positive cells, the others are means weighted by
     the best class score of each; no sum is divided by less than 1.
@@ -116,11 +141,10 @@ def zero_head_losses(
     positive_corners, positive_cell = corners[positives.cells], cell[positives.cells]
     positive_boxes = ltrb_to_xyxy(distances(positive_sides[None], reg_max)[0], positive_corners) * positive_cell
     giou = box_iou(positive_boxes, positives.boxes, "giou")
-    true = positives.boxes / positive_cell
-    reach = xyxy_to_ltrb(positive_corners, true).clamp(0, reg_max - LAST_BIN_MARGIN)
-    entropy = distribution_focal(positive_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
-    return {
-        "quality": quality,
-        "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides),
-        "distribution": 0.25 * (entropy * weight).sum() / norm,
-    }
+    losses = {"quality": quality, "box": 2 * ((1 - giou) * weight).sum() / norm + zero_if_finite(sides)}
+    if reg_max > 0:
+        true = positives.boxes / positive_cell
+        reach = xyxy_to_ltrb(positive_corners, true).clamp(0, reg_max - LAST_BIN_MARGIN)
+        entropy = distribution_focal(positive_sides.unflatten(-1, (4, reg_max + 1)), reach).mean(-1)
+        losses["distribution"] = 0.25 * (entropy * weight).sum() / norm
+    return losses

@@ -1,0 +1,228 @@
+"""VariantSpace: a space that also leaves open the input side and which levels the detector has.
+
+Both change what every other gene costs, so the space is a union of plain spaces, one a combination: its *variants*. A
+row is that of the variant, its columns spread over those of the largest one (0 where the variant lacks a gene), then
+the index of the levels where there are several, then the input side in pixels where there are several.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from search_spaces.architecture import Architecture
+from search_spaces.space import Space
+from workbench.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of input side and levels.
+
+    Args:
+        space: What remains open.
+        columns: Where the columns of its rows stand in rows of the whole, int64 ``[space.genes]``.
+        constants: The genes that say which variant it is, as (column, value).
+        input_px: Input side in pixels; None where the space leaves it to the search.
+    """
+
+    space: Space
+    columns: np.ndarray
+    constants: tuple[tuple[int, int], ...]
+    input_px: int | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class VariantSpace(Space):
+    """The union of spaces with other levels, at every input side. Fields of ``Space`` are those of the longest.
+
+    Args:
+        by_levels: A space for every choice of levels. Stages are those of the longest, or the first of them.
+        inputs: Input sides in pixels, ascending; empty where the search says it.
+    """
+
+    by_levels: tuple[Space, ...] = ()
+    inputs: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(by_levels: Sequence[Space], inputs: Sequence[int] = ()) -> VariantSpace:
+        """The union of ``by_levels`` at ``inputs``."""
+        longest = max(by_levels, key=lambda space: len(space.stages))
+        fields = {field.name: getattr(longest, field.name) for field in dataclasses.fields(Space)}
+        return VariantSpace(**fields, by_levels=tuple(by_levels), inputs=tuple(sorted(inputs)))
+
+    def at_input(self, input_px: int) -> Space:
+        """The same space at one input side that the search says."""
+        return self.by_levels[0] if len(self.by_levels) == 1 else dataclasses.replace(self, inputs=())
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        """Names of the genes of all variants, those of the backbone in the order of the longest one."""
+        names = [name for name, _ in Space.gene_choices(self)]
+        names = list(dict.fromkeys([*names, *(name for space in self.by_levels for name, _ in space.gene_choices())]))
+        names += ["levels"] if len(self.by_levels) > 1 else []
+        return names + (["input"] if len(self.inputs) > 1 else [])
+
+    @functools.cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """Every combination of levels and input side."""
+        index = {name: column for column, name in enumerate(self._names)}
+        found = []
+        for px in self.inputs or (None,):
+            for place, space in enumerate(self.by_levels):
+                constants = [(index["levels"], place)] if "levels" in index else []
+                constants += [(index["input"], int(px))] if "input" in index and px is not None else []
+                columns = np.array([index[name] for name, _ in space.gene_choices()], dtype=np.int64)
+                found.append(Variant(space, columns, tuple(constants), px))
+        return tuple(found)
+
+    @property
+    def is_plain(self) -> bool:
+        return False
+
+    def described(self, row: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Every gene of a row by name, as its value; levels as strides; None where the variant lacks the gene."""
+        values = np.array([int(v) for v in row], dtype=np.int64)
+        variant = self.variants[int(self._which(values[None])[0])]
+        own = variant.space.described(values[variant.columns])
+        own |= {"levels": "/".join(map(str, variant.space.neck.strides)), "input": variant.input_px}
+        return {name: own.get(name) for name in self._names}
+
+    def embed(self, variant: Variant, rows: np.ndarray) -> np.ndarray:
+        """Rows of a variant ``[N, variant.space.genes]`` as rows of the whole ``[N, genes]``."""
+        whole: np.ndarray = np.zeros((len(rows), self.genes), dtype=np.int64)
+        whole[:, variant.columns] = rows
+        for column, value in variant.constants:
+            whole[:, column] = value
+        return whole
+
+    def by_variant(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """For every variant among the rows: its index, and the indices of its rows."""
+        which = self._which(rows)
+        groups = ((index, np.flatnonzero(which == index)) for index in range(len(self.variants)))
+        return [(index, at) for index, at in groups if len(at)]
+
+    def _which(self, rows: np.ndarray) -> np.ndarray:
+        """Index of the variant of every row, ``[N]``; -1 where there is none."""
+        which: np.ndarray = np.full(len(rows), -1, dtype=np.int64)
+        for index, variant in enumerate(self.variants):
+            match: np.ndarray = np.ones(len(rows), dtype=bool)
+            for column, value in variant.constants:
+                match &= rows[:, column] == value
+            which[match] = index
+        return which
+
+    @property
+    def genes(self) -> int:  # type: ignore[override]
+        """Columns of a row."""
+        return len(self._names)
+
+    def gene_choices(self) -> list[tuple[str, tuple[float, ...]]]:
+        """Every gene's name and choices in row order; 0 stands for a gene that a variant lacks."""
+        choices: dict[str, set[float]] = {name: set() for name in self._names}
+        for space in self.by_levels:
+            own = dict(space.gene_choices())
+            for name in choices:
+                if name not in ("levels", "input"):
+                    choices[name] |= set(own.get(name, (0,)))
+        if "levels" in choices:
+            choices["levels"] = set(range(len(self.by_levels)))
+        if "input" in choices:
+            choices["input"] = set(self.inputs)
+        return [(name, tuple(sorted(values))) for name, values in choices.items()]
+
+    def contains_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Boolean ``[N]``: which rows lie in the space."""
+        rows = np.asarray(rows)
+        good: np.ndarray = np.zeros(len(rows), dtype=bool)
+        for index, at in self.by_variant(rows):
+            variant = self.variants[index]
+            absent = np.setdiff1d(np.arange(self.genes), [*variant.columns, *(c for c, _ in variant.constants)])
+            clear = ~rows[np.ix_(at, absent)].any(axis=1)
+            good[at] = clear & variant.space.contains_rows(rows[np.ix_(at, variant.columns)])
+        return good
+
+    def why_not(self, arch: Architecture) -> str:
+        """Empty when the detector lies in the space, else the first thing that does not fit the nearest variant."""
+        if self.inputs and arch.input_px is not None and arch.input_px not in self.inputs:
+            return f"input {arch.input_px} is not among its choices"
+        reasons = [space.why_not(arch) for space in self.by_levels]
+        return "" if "" in reasons else reasons[0]
+
+    def encode(self, arch: Architecture) -> np.ndarray:
+        """Row of an architecture, int64 ``[genes]``; without an input side of its own at the first of the space."""
+        for variant in self.variants:
+            same_px = not self.inputs or variant.input_px == (arch.input_px or self.inputs[0])
+            if same_px and not variant.space.why_not(arch):
+                return self.embed(variant, variant.space.encode(arch)[None])[0]
+        raise BadInput(f"{arch.name or arch.digest()!r} does not lie in space {self.name!r}: {self.why_not(arch)}")
+
+    def decode(self, row: Sequence[int] | np.ndarray, name: str = "") -> Architecture:
+        """The whole detector of one row, with its input side."""
+        values = np.array([int(v) for v in row], dtype=np.int64)
+        variant = self.variants[int(self._which(values[None])[0])]
+        arch = variant.space.decode(values[variant.columns], name)
+        return arch if variant.input_px is None else dataclasses.replace(arch, input_px=variant.input_px)
+
+    def size(self) -> int:
+        """Exact number of detectors in the space."""
+        return sum(variant.space.size() for variant in self.variants)
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """``n`` rows, every variant as probable as any other, uniformly within each: int64 ``[n, genes]``."""
+        which = rng.integers(0, len(self.variants), n)
+        rows: np.ndarray = np.zeros((n, self.genes), dtype=np.int64)
+        for index, variant in enumerate(self.variants):
+            at = np.flatnonzero(which == index)
+            if len(at):
+                rows[at] = self.embed(variant, variant.space.sample(len(at), rng))
+        return rows
+
+    def mutate(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One mutation a row: one within its variant, or (one in ten) a move to another variant.
+
+        There it keeps every gene that both have; a gene that only the new one has is drawn at random.
+        """
+        new = np.array(rows, dtype=np.int64)
+        moves = rng.random(len(new)) < VARIANT_SHARE if len(self.variants) > 1 else np.zeros(len(new), dtype=bool)
+        target = rng.integers(0, len(self.variants), len(new))
+        for index, at in self.by_variant(new):
+            variant, stay = self.variants[index], at[~moves[at]]
+            if len(stay):
+                own = variant.space.mutate(new[np.ix_(stay, variant.columns)], rng)
+                new[stay] = self.embed(variant, own)
+            going = at[moves[at]]
+            for aim in np.unique(target[going]).tolist():
+                after = going[target[going] == aim]
+                arrived = self._moved(np.asarray(rows)[after], variant, self.variants[aim], rng)
+                new[after] = self.embed(self.variants[aim], arrived)
+        good = self.contains_rows(new)
+        new[~good] = rows[~good]
+        return new
+
+    def _moved(self, rows: np.ndarray, before: Variant, after: Variant, rng: np.random.Generator) -> np.ndarray:
+        """Rows of the whole ``[N, genes]`` of one variant as rows of another one's space."""
+        drawn = after.space.sample(len(rows), rng)
+        shared = np.isin(after.columns, before.columns)
+        drawn[:, shared] = rows[:, after.columns[shared]]
+        return drawn
+
+    def cross(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One child per pair of rows, of the first parent's variant; the first parent where the levels differ."""
+        new, levels = np.array(first, dtype=np.int64), len(self.by_levels)
+        same = self._which(new) % levels == self._which(second) % levels
+        for index, at in self.by_variant(new):
+            variant, both = self.variants[index], at[same[at]]
+            if len(both):
+                pair = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
+                new[both] = self.embed(variant, variant.space.cross(*pair, rng))
+        return new
+
+
+VARIANT_SHARE = 0.1
+"""Share of mutations that move a row to another input side or other levels."""
