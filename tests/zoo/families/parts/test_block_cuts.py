@@ -1,4 +1,4 @@
-"""Blocks for small devices and of GELAN and RTMDet at odd widths, with channels cut and with blocks skipped."""
+"""Blocks for small devices and of YOLO, GELAN and RTMDet at odd widths, with channels cut and with blocks skipped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
+from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.graph import same_graph
 from search_spaces.lowering import lower
 from zoo.detector import Detector, Recipe
@@ -26,23 +27,25 @@ from zoo.pruning.groups import channel_groups
 
 KINDS = (
     "repvgg", "elan1", "repncspelan", "cspnext", "cspnext_plain", "spp", "repvit", "repvitse", "fasternet", "k1dwk1",
-    "k1dwsek1",
+    "k1dwsek1", "c2f", "c3k2", "c3k2_c3k", "c3k2_attn", "sppf", "sppf_res", "c2psa", "elan",
 )  # fmt: skip
-WITH_RESIDUALS = ("repncspelan", "cspnext", "repvit", "repvitse", "fasternet", "k1dwk1")
+WITH_RESIDUALS = (
+    "repncspelan", "cspnext", "repvit", "repvitse", "fasternet", "k1dwk1", "c2f", "c3k2", "c3k2_c3k", "c3k2_attn",
+)  # fmt: skip
 PX = 64
 
 
 def mostly_slow(kinds: tuple[str, ...]) -> list[object]:
-    """All kinds; those but two, which have every kind of layer between them, only in slow runs."""
-    fast = ("fasternet", "cspnext")
+    """All kinds; those but three, which have every kind of layer between them, only in slow runs."""
+    fast = ("fasternet", "cspnext", "c3k2_attn")
     return [kind if kind in fast else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
 
 
 def detector_of(kind: str) -> Architecture:
     """A detector of one kind: strides 2 and 1, odd widths, growing and shrinking, several depths and kernels."""
-    if kind == "spp":
+    if 2 not in BLOCK_KINDS[kind].strides:
         convs = [Stage("conv", c, c, 3, 2) for c in (24, 40, 48, 64)]
-        stages = (*convs, Stage(kind, 56, 17, 3, 1), Stage(kind, 64, 32, 3, 1))
+        stages = (*convs, Stage(kind, 56, 17, 3, 1), Stage(kind, 56, 32, 3, 1))
     else:
         stages = (
             Stage(kind, 24, 12, 3, 2, 1), Stage(kind, 40, 18, 5, 2, 2), Stage(kind, 64, 37, 3, 2, 3),
