@@ -225,6 +225,9 @@ def check_architecture(arch: Architecture) -> None:
         if stage.stride not in (1, 2):
             raise BadInput(f"stages[{i}]: stride {stage.stride!r} must be 1 or 2")
         BLOCK_KINDS[stage.kind].check(stage, i, arch.stages[i - 1] if i else None)
+        if arch.style == "csp" and stage.stride == 1 and not BLOCK_KINDS[stage.kind].tinynas:
+            rule = f"in style csp a stage of kind {stage.kind!r} must have stride 2: stride 1 continues a wrapping"
+            raise BadInput(f"stages[{i}]: {rule}; use style 'mixed' without kxkx")
     if (arch.neck is None) != (arch.head is None):
         raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
     if arch.neck is not None and arch.head is not None:

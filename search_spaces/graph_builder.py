@@ -60,8 +60,8 @@ class GraphBuilder:
         return self._push(Op(kind, tuple(tensors)), channels, name or kind, when)
 
     def single(self, kind: str, x: int, name: str = "", channels: Num | None = None, /, **fields: Any) -> int:
-        """Any one-input op; ``k s p`` go to fields, the rest to attrs."""
-        shape_fields = {key: fields.pop(key) for key in ("k", "s", "p") if key in fields}
+        """Any one-input op; ``k s p`` and a conv's ``cin cout bias`` go to fields, the rest to attrs."""
+        shape_fields = {key: fields.pop(key) for key in ("k", "s", "p", "cin", "cout", "bias") if key in fields}
         out = self.channels(x) if channels is None else channels
         return self._push(Op(kind, (x,), attrs=fields, **shape_fields), out, name or kind)
 

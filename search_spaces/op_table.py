@@ -128,10 +128,11 @@ def op_row(op: Op, inputs: list[Shape], out: Shape) -> dict[str, Num]:
     pixels = out[1] * out[2] if len(out) == 3 else product(out[:-1])
     first = inputs[0] if inputs else out
     in_pixels = first[1] * first[2] if len(first) == 3 else product(first[:-1])
+    read = inputs[:1] if op.kind == "reshape" else inputs  # of its second one it only takes the size
     row: dict[str, Num] = {
         "cin": op.cin, "cout": op.cout, "k": op.k[0], "kernel_area": area, "stride": op.s[0], "groups": op.g,
         "pixels": pixels, "in_pixels": in_pixels, "macs": 0, "params": 0,
-        "in_elems": sum((product(shape) for shape in inputs), start=0), "out_elems": out_elems, "weight_elems": 0,
+        "in_elems": sum((product(shape) for shape in read), start=0), "out_elems": out_elems, "weight_elems": 0,
     }  # fmt: skip
     if op.kind in WEIGHT_KINDS:
         weights = op.cin // op.g * op.cout * area

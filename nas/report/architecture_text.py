@@ -9,6 +9,8 @@ import numpy as np
 
 from nas.report.neck_words import head_facts, head_lines, head_title, neck_facts, node_lines
 from search_spaces.architecture import Architecture, Stage
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import WholeStageKind
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower, stage_flags
 from search_spaces.neck import level_name
@@ -113,7 +115,10 @@ def _blocks(arch: Architecture, index: int, cin: int, ascii: bool) -> list[str]:
     pyramid = ["SPP: max-pools of 5, 9 and 13"] if flags["spp"] else []
     if stage.kind == "kxkx":
         return _csp_blocks(stage, cin, flags["closes"], pyramid, to, times)
-    inner = "" if stage.kind == "conv" else f" {to} {stage.btn}"
+    if isinstance(BLOCK_KINDS[stage.kind], WholeStageKind):
+        down = ", stride 2" if stage.stride == 2 else ""
+        return [f"{cin} {to} {stage.depth} {times} {stage.btn} {to} {stage.out}{down}", *pyramid]
+    inner = "" if stage.kind in ("conv", "repvgg") else f" {to} {stage.btn}"
     blocks = [f"block 1: {cin}{inner} {to} {stage.out}" + (", stride 2" if stage.stride == 2 else ""), *pyramid]
     if stage.depth > 1:
         which = "block 2" if stage.depth == 2 else f"blocks 2-{stage.depth}"

@@ -13,13 +13,20 @@ from search_spaces.blocks.c2psa import C2PSA
 from search_spaces.blocks.c3k2 import C3K2
 from search_spaces.blocks.c3k2_attn import C3K2Attention
 from search_spaces.blocks.c3k2_c3k import C3K2C3K
+from search_spaces.blocks.cspnext import CSPNeXt, CSPNeXtPlain
 from search_spaces.blocks.elan import ELAN
+from search_spaces.blocks.elan1 import ELAN1
+from search_spaces.blocks.fasternet import FasterNet
 from search_spaces.blocks.k1dwk1 import K1DWK1
 from search_spaces.blocks.k1dwsek1 import K1DWSEK1
 from search_spaces.blocks.k1kx import K1KX
 from search_spaces.blocks.k1kxk1 import K1KXK1
 from search_spaces.blocks.kxkx import KXKX
 from search_spaces.blocks.plain_conv import PlainConv
+from search_spaces.blocks.repncspelan import RepNCSPELAN
+from search_spaces.blocks.repvgg import RepVGG
+from search_spaces.blocks.repvit import RepViT, RepViTSE
+from search_spaces.blocks.spp_stage import SPPStage
 from search_spaces.blocks.sppf import SPPF
 from search_spaces.blocks.sppf_res import ResidualSPPF
 
@@ -38,5 +45,14 @@ BLOCK_KINDS: dict[str, BlockKind] = {
     "sppf_res": ResidualSPPF(),
     "c2psa": C2PSA(),
     "elan": ELAN(),
+    "repvgg": RepVGG(),
+    "elan1": ELAN1(),
+    "repncspelan": RepNCSPELAN(),
+    "cspnext": CSPNeXt(),
+    "cspnext_plain": CSPNeXtPlain(),
+    "spp": SPPStage(),
+    "repvit": RepViT(),
+    "repvitse": RepViTSE(),
+    "fasternet": FasterNet(),
 }
 """Block kinds by name."""

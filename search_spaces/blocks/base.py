@@ -185,12 +185,6 @@ class WholeStageKind(BlockKind):
 
     linear_in_depth = False
 
-    def check(self, stage: Stage, index: int, before: Stage | None) -> None:
-        super().check(stage, index, before)
-        if stage.stride == 1 and before is not None and before.kind == "kxkx":
-            rule = f"kind {self.name!r} at stride 1 cannot continue the wrapping of kind 'kxkx' before it"
-            raise BadInput(f"stages[{index}]: {rule}: use stride 2, or style {MIXED_STYLE!r} with another kind before")
-
     def lower(self, g: GraphBuilder, flow: Flow, stage: StageNumbers) -> Flow:
         x = self.deploy_stage(g, flow.x, stage)
         return Flow(spp(g, x) if stage.spp else x)

@@ -6,6 +6,7 @@ import numpy as np
 
 from search_spaces.blocks.base import BlockNumbers
 from search_spaces.blocks.k1dwk1 import K1DWK1
+from search_spaces.blocks.wiring import squeeze_excite
 from search_spaces.graph_builder import GraphBuilder
 
 
@@ -16,7 +17,4 @@ class K1DWSEK1(K1DWK1):
 
     def _gate(self, g: GraphBuilder, y: int, block: BlockNumbers) -> int:
         squeezed = np.maximum(1, np.round(np.asarray(block.btn) * 0.25).astype(np.int64) // 8) * 8
-        z = g.single("global_avgpool", y, "squeeze")
-        z = g.conv(z, int(squeezed) if squeezed.ndim == 0 else squeezed, act="silu", name="se1")
-        z = g.conv(z, block.btn, act="sigmoid", name="se2")
-        return g.join("mul", y, z, name="excite")
+        return squeeze_excite(g, y, int(squeezed) if squeezed.ndim == 0 else squeezed, "silu", "sigmoid")

@@ -1,4 +1,4 @@
-"""Pieces that several block kinds are wired from: pyramid, halves, residual links, flags that may be arrays."""
+"""Pieces that several block kinds are wired from: pyramid, halves, residual links, attention, array flags."""
 
 from __future__ import annotations
 
@@ -57,6 +57,28 @@ def pooled_skip(g: GraphBuilder, x: int, cout: Num, stride: int, project: Flag) 
     if stride == 2:
         x = g.single("avgpool", x, "down", k=(2, 2), s=(2, 2), p=(0, 0))
     return g.conv(x, cout, name="proj", when=project)
+
+
+def squeeze_excite(g: GraphBuilder, x: int, inner: Num, act: str, gate: str) -> int:
+    """Scale each channel of ``x`` by a ``gate`` of all channels' means, through ``inner`` channels with ``act``."""
+    y = g.single("global_avgpool", x, "squeeze")
+    y = g.conv(y, inner, act=act, name="se1")
+    return g.join("mul", x, g.conv(y, g.channels(x), act=gate, name="se2"), name="excite")
+
+
+def channel_attention(g: GraphBuilder, x: int) -> int:
+    """CSPNeXt's channel attention: scale each channel of ``x`` by one 1x1 conv of all channels' means."""
+    y = g.single("global_avgpool", x, "squeeze")
+    return g.join("mul", x, g.conv(y, g.channels(x), act="hardsigmoid", name="attention"), name="excite")
+
+
+def partial_conv(g: GraphBuilder, x: int, part: Num, k: Num) -> int:
+    """FasterNet's partial convolution: a kxk conv without bias on the first ``part`` channels; the others pass."""
+    whole = g.channels(x)
+    y = g.single("slice", x, "first", part, axis=1, start=0, end=part)
+    rest = g.single("slice", x, "rest", whole - part, axis=1, start=part, end=whole)
+    y = g.single("conv", y, "partial", part, cin=part, cout=part, k=(k, k), p=(k // 2, k // 2))
+    return g.join("concat", y, rest)
 
 
 def differ(a: Num, b: Num) -> Flag:

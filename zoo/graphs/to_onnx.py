@@ -214,6 +214,14 @@ def _scale(w: _Writer, op: Op, index: int) -> None:
     w.node("Mul", [w.inputs(op)[0], w.constant(np.ones(1, dtype=np.float32))], index)
 
 
+def _times_constant(w: _Writer, op: Op, index: int) -> None:
+    """A product with the recorded number, or with ones of the recorded shape (graphs hold no arrays)."""
+    value = op.attrs.get("value")
+    shape = [int(extent) for extent in op.attrs.get("const_shape", [])]
+    factor = np.ones(shape, dtype=np.float32) if value is None else np.array(value, dtype=np.float32)
+    w.node("Mul", [w.inputs(op)[0], w.constant(factor)], index)
+
+
 def _nothing(w: _Writer, op: Op, index: int) -> None:
     w.names.append(w.inputs(op)[0])
 
@@ -239,6 +247,7 @@ WRITERS: dict[str, Callable[[_Writer, Op, int], None]] = {
     "bn": _norm,
     "layernorm": _norm,
     "scale": _scale,
+    "mul_const": _times_constant,
     "identity": _nothing,
     "act": _nothing,
 }

@@ -89,7 +89,12 @@ class TestBlockContract:
         for stage in arch.stages:
             numbers = StageNumbers(cin, stage.out, stage.btn, stage.k, stage.depth, stage.stride, arch.act)
             fans = BLOCK_KINDS[stage.kind].stage_fan_ins(numbers)
-            assert len(fans) == BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)
+            if BLOCK_KINDS[stage.kind].linear_in_depth:
+                first, later = (BLOCK_KINDS[stage.kind].fan_ins(numbers, first=is_first) for is_first in (True, False))
+                assert sorted(fans) == sorted(first + (stage.depth - 1) * later)
+            keeps_width = dataclasses.replace(numbers, cin=stage.out)  # layers() leaves projections out
+            layers = BLOCK_KINDS[stage.kind].layers(stage.depth, stage.stride)
+            assert len(BLOCK_KINDS[stage.kind].stage_fan_ins(keeps_width)) == layers
             entropy += 0.5 * math.fsum(math.log(f) for f in fans)
             cin = stage.out
         assert levels(skeleton(arch), 128)[-1].entropy == pytest.approx(entropy, rel=1e-12)
@@ -117,12 +122,28 @@ class TestBlockContract:
             block.lower(g, block.entry(g, stage), stage)
             graph = g.finish()
             table = Graph(graph.ops, [(s[0], 32, 32) for s in graph.inputs]).table()
-            return np.stack([np.asarray(table.total(c)) for c in (table.params, table.macs, table.out_elems)])
+            totals = (table.params, table.macs, table.in_elems, table.out_elems)
+            return np.stack([np.asarray(table.total(column)) for column in totals])
 
         columns: list[object] = list(np.array(rows).T)
         batch = cost(*columns) if block.linear_in_depth else cost(*columns[:-1], depth)
         alone = np.stack([cost(*row) for row in rows], axis=1)
         assert batch.tolist() == alone.tolist()
+
+    @given(st.lists(st.tuples(CHANNELS, CHANNELS, CHANNELS, st.sampled_from([3, 5])), min_size=2, max_size=5))
+    @settings(max_examples=10)
+    def test_arrays_have_the_fan_ins_of_ints(self, kind: str, rows: list[tuple[int, ...]]) -> None:
+        block = BLOCK_KINDS[kind]
+        depth, stride = min(3, block.max_depth or 3), block.strides[-1]
+
+        def logs(cin: object, out: object, btn: object, k: object) -> np.ndarray:
+            fan_ins = block.stage_fan_ins(StageNumbers(cin, out, btn, k, depth, stride, "relu"))
+            return np.sum(np.broadcast_arrays(*(np.log(fan_in) for fan_in in fan_ins)), axis=0)
+
+        batch = np.broadcast_to(logs(*np.array(rows).T), len(rows))
+        assert batch.tolist() == pytest.approx([logs(*row) for row in rows], rel=1e-12)
+        each = [block.layers(depth, stride) for depth in (1, 2, 5)]
+        assert np.broadcast_to(block.layers(np.array([1, 2, 5]), stride), 3).tolist() == each
 
     def test_deeper_costs_more_or_is_refused(self, kind: str) -> None:
         limit = BLOCK_KINDS[kind].max_depth

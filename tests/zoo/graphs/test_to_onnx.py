@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from nas.devices.calibration.chains import DESIGNS, designed_chains
+from search_spaces.blocks import BLOCK_KINDS
+from search_spaces.blocks.base import Flow, StageNumbers
 from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.lowering import lower
@@ -76,6 +78,22 @@ def test_designed_chains_run_and_read_back_alike(graph: Graph, tmp_path: Path) -
     assert theirs.total(theirs.macs) == ours.total(ours.macs)
     # A learned scale comes back as a product with a constant, which holds no weight.
     assert theirs.total(theirs.weight_elems) == ours.total(ours.weight_elems) - sum(op.kind == "scale" for op in graph)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (8, 8)])
+def test_attention_that_is_bound_to_no_size_runs_at_any(size: tuple[int, int], tmp_path: Path) -> None:
+    from zoo.graphs.from_onnx import read_onnx
+
+    g = GraphBuilder(48)
+    stage = StageNumbers(48, 64, 128, 3, 2, 1, "silu")
+    graph = g.finish([BLOCK_KINDS["c2psa"].lower(g, Flow(-1), stage).x])
+    content = graph_to_onnx(graph, size)
+    (found,) = outputs(content, np.random.default_rng(0).random((1, 48, *size), dtype=np.float32))
+    assert found.shape == (1, 64, *size) and np.isfinite(found).all() and found.std() > 1e-3
+    (tmp_path / "x.onnx").write_bytes(content)
+    ours, theirs = graph.table(size), read_onnx(tmp_path / "x.onnx").table()
+    assert ours.total(ours.macs) == theirs.total(theirs.macs)
+    assert ours.total(ours.params) == theirs.total(theirs.params)
 
 
 def test_numbers_neither_fade_nor_grow_through_a_detector() -> None:

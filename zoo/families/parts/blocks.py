@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from search_spaces.stage import Stage
 from zoo.families.parts import csp_blocks
+from zoo.families.parts.cspnext_stages import CSPNeXtStage, PoolPyramid
+from zoo.families.parts.gelan_stages import ELAN1Stage, RepNCSPELANStage
+from zoo.families.parts.mobile_blocks import RepViTBlock, fasternet_block
+from zoo.families.parts.squeeze_excite import SqueezeExcite
 from zoo.layers import ConvBN, ConvBNAct, RepConv, SkippableBlock, activation
 
 
@@ -50,7 +53,7 @@ class InvertedResidual(SkippableBlock):
         super().__init__()
         self.widen = ConvBNAct(cin, btn, act=act)
         self.spatial = ConvBNAct(btn, btn, k, s, g=btn, act=act)
-        self.excite = SqueezeExcite(btn) if squeeze else None
+        self.excite = SqueezeExcite(btn, max(1, round(btn * 0.25) // 8) * 8) if squeeze else None
         self.narrow = ConvBN(btn, cout)
         self.residual = s == 1 and cin == cout
 
@@ -66,20 +69,6 @@ class InvertedResidual(SkippableBlock):
             y = self.excite(y)
         y = self.narrow(y)
         return y + x if self.residual else y
-
-
-class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from all channels' means."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        inner = max(1, round(channels * 0.25) // 8) * 8
-        self.narrow = nn.Conv2d(channels, inner, 1)
-        self.widen = nn.Conv2d(inner, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.silu(self.narrow(nn.functional.adaptive_avg_pool2d(x, 1)))
-        return x * torch.sigmoid(self.widen(y))
 
 
 class Bottleneck(SkippableBlock):
@@ -124,6 +113,11 @@ BLOCK_MODULES: dict[str, BlockMaker] = {
     ),
     "k1kxk1": lambda cin, stage, s, act, first: Bottleneck(cin, stage.btn, stage.out, stage.k, s, act, first),
     "conv": lambda cin, stage, s, act, first: ConvBNAct(cin, stage.out, stage.k, s, act=act),
+    "repvgg": lambda cin, stage, s, act, first: RepConv(cin, stage.out, stage.k, s, act=act, identity=True),
+    "repvit": lambda cin, stage, s, act, first: RepViTBlock(cin, stage.btn, stage.out, stage.k, s, act),
+    "repvitse": lambda cin, stage, s, act, first: RepViTBlock(cin, stage.btn, stage.out, stage.k, s, act, squeeze=True),
+    "spp": lambda cin, stage, s, act, first: PoolPyramid(cin, stage.btn, stage.out, act),
+    "fasternet": lambda cin, stage, s, act, first: fasternet_block(cin, stage.btn, stage.out, stage.k, s, act),
 }
 """One block of each kind that is a chain of blocks. A kxkx block has half of the stage's width."""
 
@@ -136,6 +130,10 @@ STAGE_MODULES: dict[str, StageMaker] = {
     "sppf_res": csp_blocks.sppf_res_stage,
     "c2psa": csp_blocks.c2psa_stage,
     "elan": csp_blocks.elan_stage,
+    "elan1": ELAN1Stage,
+    "repncspelan": RepNCSPELANStage,
+    "cspnext": CSPNeXtStage,
+    "cspnext_plain": lambda cin, stage, act: CSPNeXtStage(cin, stage, act, residual=False),
 }
 """The whole stage of each other kind in ``search_spaces.blocks.BLOCK_KINDS``."""
 
