@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 
 from nas.budgets import parse_budgets
-from nas.costs import SpaceCosts
 from nas.devices.profile import load_device
 from nas.searcher.evaluator import Evaluator, whole_limits
 from nas.strategies import STRATEGIES, strategy_class
 from nas.strategies.options import read_options
 from nas.strategies.strategy import StrategyContext
+from nas.variant_costs import space_costs
 from search_spaces.space_file import load_space
 
 
 def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One whole search; returns the figures of its JSON line."""
     kind = strategy_class(name)
-    costs = SpaceCosts(load_space(args.space), load_device(args.device))
+    costs = space_costs(load_space(args.space), load_device(args.device))
     evaluator = Evaluator(costs, whole_limits(costs, parse_budgets([args.budget])), "maxent")
     parts = dict.fromkeys(("ask", "evaluate", "tell"), 0.0)
     best, found_at, feasible = -np.inf, 0, 0

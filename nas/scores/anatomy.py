@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.graph import Graph, level_strides
-from search_spaces.ops import CONV_KINDS, DECODE_PART, ELEMENTWISE_KINDS, POOL_KINDS, RESIZE_KINDS
+from search_spaces.ops import CONV_KINDS, DECODE_PART, ELEMENTWISE_KINDS, POOL_KINDS, RESIZE_KINDS, Op
 from workbench.errors import BadInput
 
 LEVELS = 3
@@ -46,7 +46,7 @@ class Anatomy:
         if any(op.part == DECODE_PART for op in graph.ops):
             graph = graph.without_part(DECODE_PART)
         px = None if graph.fixed_px else input_px
-        strides, shapes = level_strides(graph, px), graph.shapes(px)
+        strides, shapes = _map_strides(graph, px), graph.shapes(px)
         last, mask = backbone_of(graph)
         occupied = sorted(
             {strides[i] for i in np.flatnonzero(mask) if strides[i] > 0 and graph.ops[i].kind in CONV_KINDS}
@@ -72,6 +72,16 @@ class Anatomy:
         return Anatomy(graph, mask, passages, tuple(taps), heads if len(heads) == LEVELS else (), side)
 
 
+def _map_strides(graph: Graph, px: int | None) -> list[int]:
+    """Total stride of every op's output; 0 where it is no map, or one number a channel as squeeze-excite pools it."""
+    strides, shapes = level_strides(graph, px), graph.shapes(px)
+    pooled: list[bool] = []
+    for op, shape in zip(graph.ops, shapes, strict=True):
+        single = len(shape) == 3 and tuple(shape[1:]) == (1, 1)
+        pooled.append(single and (op.kind == "global_avgpool" or any(i >= 0 and pooled[i] for i in op.inputs)))
+    return [0 if is_pooled else stride for stride, is_pooled in zip(strides, pooled, strict=True)]
+
+
 def enters(graph: Graph, index: int) -> bool:
     """Whether an op makes a feature map smaller (not the image itself, input -1)."""
     op = graph.ops[index]
@@ -81,15 +91,14 @@ def enters(graph: Graph, index: int) -> bool:
 def passage(graph: Graph, index: int) -> Any:
     """Channels that pass through an op: the least of its input and output channels.
 
-    Where a 1x1 convolution widens its input, the input channels of that convolution count too.
+    Where a 1x1 convolution widens its input, the input channels of that convolution count too, unless they are a
+    concat: that joins maps which each carry less.
     """
     op = graph.ops[index]
-    source = op.inputs[0]
-    while source >= 0 and graph.ops[source].kind in ELEMENTWISE_KINDS:
-        source = graph.ops[source].inputs[0]
+    source = _source(graph, op)
     before = graph.ops[source] if source >= 0 else None
     narrowest = np.minimum(op.cin, op.cout) if op.kind in CONV_KINDS else _channels(graph, op.inputs[0])
-    if before is not None and before.kind == "conv" and tuple(before.k) == (1, 1):
+    if before is not None and before.kind == "conv" and tuple(before.k) == (1, 1) and not _joined(graph, before):
         narrowest = np.minimum(narrowest, before.cin)
     return narrowest
 
@@ -164,11 +173,22 @@ def _only_narrows(graph: Graph, index: int) -> bool:
     op = graph.ops[index]
     if op.kind in ELEMENTWISE_KINDS and op.inputs[0] >= 0:
         return _only_narrows(graph, op.inputs[0])
+    joined = _joined(graph, op) or _source(graph, op) < 0
+    return op.kind == "conv" and tuple(op.k) == (1, 1) and op.cout < op.cin and not joined
+
+
+def _source(graph: Graph, op: Op) -> int:
+    """The op that an op reads, behind elementwise ones; below 0 for an input of the graph."""
     source = op.inputs[0]
     while source >= 0 and graph.ops[source].kind in ELEMENTWISE_KINDS:
         source = graph.ops[source].inputs[0]
-    joined = source < 0 or graph.ops[source].kind == "concat"
-    return op.kind == "conv" and tuple(op.k) == (1, 1) and op.cout < op.cin and not joined
+    return source
+
+
+def _joined(graph: Graph, op: Op) -> bool:
+    """Whether an op reads a concat."""
+    source = _source(graph, op)
+    return source >= 0 and graph.ops[source].kind == "concat"
 
 
 def made_from(graph: Graph, index: int) -> set[int]:

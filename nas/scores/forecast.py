@@ -26,6 +26,7 @@ from nas.scores.forecast_terms import (
     HEADS,
     TERMS,
     Form,
+    attention_layers,
     depth_weights,
     entrance_width,
     level_shares,
@@ -208,7 +209,8 @@ class ForecastRows(FittedRows):
             width = functools.reduce(np.maximum, entering)
             useful = self.fitted.form.useful(width, self.costs.strides[index + 1])
             entrance = log_ticks(self.entrances[index], useful)
-        return layers + entrance + self._neck_of(index, out)
+        attention = attention_layers(graph) * to_ticks(self.fitted.coefficients["attention"])
+        return layers + entrance + attention + self._neck_of(index, out)
 
     def _neck_of(self, index: int, out: Num) -> Num:
         """Ticks that the neck's layers gain or lose by the output width of a stage that ends a level."""
