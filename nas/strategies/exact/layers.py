@@ -167,7 +167,7 @@ class Layers:
         computed = {}
         for depth in needed:
             columns = (*numbers.T, np.full(len(numbers), depth, dtype=np.int64) if linear else depth)
-            costs = self._pick(self.space_costs.stage_costs(stage, *columns, kind), len(numbers))
+            costs = self._pick(self.space_costs.stage_costs(stage, *columns, kind=kind), len(numbers))
             score = np.broadcast_to(self.row_score.stage(stage, *columns, kind), (len(numbers),))
             computed[depth] = score, costs
         scores, all_costs = [], []
