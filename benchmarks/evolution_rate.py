@@ -36,7 +36,7 @@ def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     evaluator = Evaluator(costs, whole_limits(costs, parse_budgets([args.budget])), "maxent")
     parts = dict.fromkeys(("ask", "evaluate", "tell"), 0.0)
     best, found_at, feasible = -np.inf, 0, 0
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     options = {"steps": args.steps, "population": args.population, **args.options}
     strategy = kind(StrategyContext(evaluator, seed), read_options(kind.options_type, name, options))
     while not strategy.finished:
@@ -53,11 +53,12 @@ def run(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
         now = float(evaluation.score[evaluation.feasible].max(initial=-np.inf))
         if now > best:
             best, found_at = now, evaluator.candidates
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     return {
         "strategy": name, "space": args.space, "budget": args.budget, "device": args.device, "seed": seed,
         "population": args.population, "candidates": evaluator.candidates, "feasible": feasible,
         "seconds": round(seconds, 3), "candidates_per_second": round(evaluator.candidates / seconds),
+        "cpu_seconds": round(cpu_seconds, 3), "candidates_per_cpu_second": round(evaluator.candidates / cpu_seconds),
         "share": {part: round(spent / seconds, 3) for part, spent in parts.items()},
         "best_score": best, "best_found_at": found_at, "cpus": os.cpu_count(),
     }  # fmt: skip
@@ -88,7 +89,8 @@ def main() -> None:
             shares = ", ".join(f"{part} {100 * share:.0f} %" for part, share in result["share"].items())
             print(
                 f"{name}, seed {seed}: {result['candidates']} candidates in {result['seconds']:.1f} s = "
-                f"{result['candidates_per_second']} a second ({shares}); best score {result['best_score']:.4f} "
+                f"{result['candidates_per_second']} a second, {result['candidates_per_cpu_second']} a CPU second "
+                f"({shares}); best score {result['best_score']:.4f} "
                 f"after {result['best_found_at']}",
                 flush=True,
             )

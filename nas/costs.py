@@ -128,6 +128,12 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
     return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
 
 
+def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of whole numbers ``[N, n]``, and for each row the index of its equal there, ``[N]``."""
+    unique, where = np.unique(rows, axis=0, return_inverse=True)
+    return unique, where.reshape(-1)
+
+
 class SpaceCosts:
     """Costs of rows of one space, for one scope, input size and set of devices; also the space's geometry.
 
@@ -182,18 +188,22 @@ class SpaceCosts:
         """Base units of one integer step of this cost: ms a tick for latency, else 1."""
         return self.profiles[name].tick_ms if name in self.profiles else 1.0
 
-    def stem_costs(self, out: Num) -> dict[str, Num]:
-        """Costs of the stem for output widths ``[N]``."""
+    def stem_costs(self, out: Num, input_px: Num | None = None) -> dict[str, Num]:
+        """Costs of the stem for output widths ``[N]``; ``input_px``: sides ``[N]`` in place of the one of all."""
         space = self.space
         g = GraphBuilder(3)
         lower_stem(g, -1, out, space.stem_k, space.focus, space.stem_stride, space.act)
-        return self._costs(g.finish(), 1)
+        return self._costs(g.finish(), 1, input_px)
 
     def stage_costs(
-        self, index: int, cin: Num, out: Num, btn: Num, k: Num, depth: Num, kind: int = 0
+        self, index: int, *numbers: Num, kind: int = 0, input_px: Num | None = None
     ) -> dict[str, Num]:
-        """Costs of stage ``index`` (0-based) of one kind for arrays ``[N]`` of its numbers (see ``stage_graph``)."""
-        costs = self._costs(self.stage_graph(index, cin, out, btn, k, depth, kind), self.strides[index])
+        """Costs of stage ``index`` (0-based) of one kind for arrays ``[N]`` of its numbers (see ``stage_graph``).
+
+        ``input_px``: sides ``[N]`` in place of the one of all.
+        """
+        _, out, _, _, depth = numbers
+        costs = self._costs(self.stage_graph(index, *numbers, kind=kind), self.strides[index], input_px)
         layers = self.kind(index, kind).layers(depth, self.space.stages[index].stride)
         costs[LAYERS] = np.broadcast_to(layers, np.shape(out)) if np.ndim(out) else layers
         return costs
@@ -238,20 +248,24 @@ class SpaceCosts:
                     found.setdefault(name, np.zeros(len(kinds), dtype=np.int64))[at] = value
         return found
 
-    def tail_costs(self, *widths: Num, neck: Neck | None = None, head: Head | None = None) -> dict[str, Num]:
+    def tail_costs(
+        self, *widths: Num, neck: Neck | None = None, head: Head | None = None, input_px: Num | None = None
+    ) -> dict[str, Num]:
         """Costs of neck and head behind backbone widths ``[N]`` by level; nothing when only the backbone counts.
 
-        ``neck`` and ``head``: others than the space's; their ``out`` may hold arrays ``[N]``.
+        ``neck`` and ``head``: others than the space's; ``out`` and ``hidden_ratio`` may hold arrays ``[N]``.
+        ``input_px``: sides ``[N]`` in place of the one of all.
         """
         if self.scope == "backbone":
             zeros = np.zeros(np.shape(widths[-1]), dtype=np.int64)
             return dict.fromkeys(self.cost_names, zeros)
         graph = self.tail_graph(*widths, neck=neck, head=head)
-        return self._named(Graph(graph.ops, self.tail_inputs(widths)).table())
+        return self._named(Graph(graph.ops, self.tail_inputs(widths, input_px)).table())
 
-    def tail_inputs(self, widths: Sequence[Num]) -> list[tuple[Num, int, int]]:
+    def tail_inputs(self, widths: Sequence[Num], input_px: Num | None = None) -> list[tuple[Num, Num, Num]]:
         """Shapes of the backbone's maps that neck and head read, finest first."""
-        sides = (self.input_px // stride for stride in self.space.neck.strides)
+        px = self.input_px if input_px is None else input_px
+        sides = (px // stride for stride in self.space.neck.strides)
         return [(width, side, side) for width, side in zip(widths, sides, strict=True)]
 
     def tail_graph(self, *widths: Num, neck: Neck | None = None, head: Head | None = None) -> Graph:
@@ -261,51 +275,66 @@ class SpaceCosts:
         lower_neck_head(g, tensors, neck or self.space.neck, head or self.space.head)
         return g.finish()
 
-    def _costs(self, graph: Graph, entry_stride: int) -> dict[str, Num]:
+    def _costs(self, graph: Graph, entry_stride: int, input_px: Num | None) -> dict[str, Num]:
         """Costs of a piece alone; its inputs (all at one stride) are graph inputs of known size."""
-        side = self.input_px // entry_stride
+        side = (self.input_px if input_px is None else input_px) // entry_stride
         return self._named(Graph(graph.ops, [(shape[0], side, side) for shape in graph.inputs]).table())
 
     def _named(self, table: OpTable) -> dict[str, Num]:
         costs = table_costs(table, self.profiles)
         return {**costs, LAYERS: np.zeros(table.count.shape[1:], dtype=np.int64)}
 
-    def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included)."""
-        pieces: list[Mapping[str, Num]] = [self.stem_costs(rows[:, 0])]
-        for index, numbers in enumerate(self.stage_numbers(rows)):
+    def costs(self, rows: np.ndarray, input_px: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included).
+
+        ``input_px``: sides ``[N]`` in place of the one of all.
+        """
+        given = () if input_px is None else (input_px,)
+        pieces: list[Mapping[str, Num]] = [self.stem_costs(rows[:, 0], *given)]
+        for index, (*numbers, kinds) in enumerate(self.stage_numbers(rows)):
 
             def of_stage(*columns: Num, at: int = index) -> dict[str, Num]:
-                return self.stage_costs(at, *columns)
+                *sides, cin, out, btn, k, depth, kind = columns
+                side = sides[0] if sides else None
+                return self.stage_costs(at, cin, out, btn, k, depth, kind=int(kind), input_px=side)
 
-            pieces.append(self.by_kind(index, numbers, of_stage))
+            pieces.append(self.by_kind(index, [*given, *numbers, kinds], of_stage))
         if self.taps:
-            pieces.append(self.by_tail(rows, self.tail_costs))
+            pieces.append(self.by_tail(rows, self.tail_costs, input_px))
         fixed = self.fixed
         return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
 
-    def by_tail(self, rows: np.ndarray, compute: Callable[..., Mapping[str, Num]]) -> dict[str, np.ndarray]:
-        """``compute(*widths, neck=, head=)`` over rows, called once a structure of the tail: whole numbers ``[N]``.
+    def by_tail(
+        self, rows: np.ndarray, compute: Callable[..., Mapping[str, Num]], input_px: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """``compute(*widths, neck=, head=, input_px=)`` over rows: whole numbers ``[N]`` by name.
 
-        Neck and head see few widths, which repeat within a population, so each combination is computed once.
+        Neck and head see few widths, which repeat within a population, so each combination is computed once. All
+        structures of the tail that differ in ``hidden_ratio`` alone are one call. Without open fields and sides, the
+        arguments with names are left out.
         """
         widths = rows[:, [self.space.column(i, OUT) for i in self.taps]]
-        tail = self.space.tail
+        tail, levels = self.space.tail, widths.shape[1]
+        sides = [] if input_px is None else [input_px[:, None]]
         if tail is None:
-            unique, where = np.unique(widths, axis=0, return_inverse=True)
-            return {name: np.asarray(value)[where.reshape(-1)] for name, value in compute(*unique.T).items()}
+            unique, where = unique_rows(np.concatenate([widths, *sides], axis=1))
+            named = {} if input_px is None else {"input_px": unique[:, levels]}
+            return {name: np.asarray(value)[where] for name, value in compute(*unique[:, :levels].T, **named).items()}
         outs, structure = tail.split(self.space.tail_genes(rows))
-        every = np.concatenate([structure[:, None], outs, widths], axis=1)
-        unique, where = np.unique(every, axis=0, return_inverse=True)
+        unique, where = unique_rows(np.concatenate([structure[:, None], outs, widths, *sides], axis=1))
         found: dict[str, np.ndarray] = {}
-        levels = outs.shape[1]
-        for index in np.unique(unique[:, 0]).tolist():
-            at = np.flatnonzero(unique[:, 0] == index)
-            chosen = tail.structures[index]
-            neck = dataclasses.replace(chosen.neck, out=tuple(unique[at, 1 : 1 + levels].T))
-            for name, value in compute(*unique[at, 1 + levels :].T, neck=neck, head=chosen.head).items():
+        for neck, head, members, ratios in tail.families:
+            at = np.flatnonzero(members[unique[:, 0]])
+            if not len(at):
+                continue
+            part = unique[at]
+            ratio = ratios[part[:, 0]] if len(set(ratios[members])) > 1 else neck.hidden_ratio
+            own = dataclasses.replace(neck, out=tuple(part[:, 1 : 1 + levels].T), hidden_ratio=ratio)
+            named = {} if input_px is None else {"input_px": part[:, 1 + 2 * levels]}
+            values = compute(*part[:, 1 + levels : 1 + 2 * levels].T, neck=own, head=head, **named)
+            for name, value in values.items():
                 found.setdefault(name, np.zeros(len(unique), dtype=np.int64))[at] = value
-        return {name: value[where.reshape(-1)] for name, value in found.items()}
+        return {name: value[where] for name, value in found.items()}
 
     def stage_numbers(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
         """For every stage ``(cin, out, btn, k, depth, kind)`` of the rows, ``[N]`` each; ``kind`` is an index."""

@@ -31,12 +31,18 @@ class VariantCosts(SpaceCosts):
         self.union, self.input_px = space, input_px
         self.parts = [SpaceCosts(v.space, device, v.input_px or input_px, scope) for v in space.variants]
 
-    def costs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included)."""
+    def costs(self, rows: np.ndarray, input_px: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Costs of rows ``[N, genes]``, int64 ``[N]`` each (latency in ticks, fixed part included).
+
+        All rows with the same levels are costed together, whatever their sides. ``input_px``: sides ``[N]`` in place of
+        those that the rows say.
+        """
         found = {name: np.zeros(len(rows), dtype=np.int64) for name in self.cost_names}
-        for index, at in self.union.by_variant(rows):
+        sides = self.union.sides(rows) if input_px is None else input_px
+        for index, at in self.union.by_levels_of(rows):
             own = rows[np.ix_(at, self.union.variants[index].columns)]
-            for name, value in self.parts[index].costs(own).items():
+            given = None if sides is None else sides[at]
+            for name, value in self.parts[index].costs(own, given).items():
                 found[name][at] = value
         return found
 

@@ -20,6 +20,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search_spaces.graph_json import op_from_json, op_to_json
 from search_spaces.op_table import OpTable, build_table
 from search_spaces.ops import Num, Op, consumers
@@ -65,9 +67,9 @@ class Graph:
 
     @property
     def fixed_px(self) -> tuple[int, int] | None:
-        """(height, width) the graph is bound to, or None when it scales with its input."""
+        """(height, width) the graph is bound to, or None when it scales with its input or holds N input sizes."""
         shape = self.inputs[0] if self.inputs else ()
-        return (int(shape[1]), int(shape[2])) if len(shape) == 3 else None
+        return (int(shape[1]), int(shape[2])) if len(shape) == 3 and np.ndim(shape[1]) == 0 else None
 
     def shapes(self, input_px: int | tuple[int, int] | None = None) -> list[Shape]:
         """Output shape of every op, without batch: ``(c, h, w)`` for feature maps.

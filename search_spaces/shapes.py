@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from search_spaces.ops import CONV_KINDS, JOIN_KINDS, POOL_KINDS, SAME_SHAPE_KINDS, Num, Op
+from search_spaces.rounding import whole
 from workbench.errors import BadInput
 
 Shape: TypeAlias = "tuple[Num, ...]"
@@ -35,7 +36,7 @@ def output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Sha
         return (first[0], 1, 1)
     if kind == "upsample" and len(first) == 3 and not isinstance(op.attrs.get("scale", 2), list):
         scale = op.attrs.get("scale", 2)
-        return (first[0], int(first[1] * scale), int(first[2] * scale))
+        return (first[0], whole(first[1] * scale), whole(first[2] * scale))
     if kind in SAME_SHAPE_KINDS or kind == "identity":
         return first
     if kind == "concat" and recorded is None:

@@ -86,6 +86,23 @@ class TailChoices:
         return found
 
     @functools.cached_property
+    def families(self) -> list[tuple[Neck, Head, np.ndarray, np.ndarray]]:
+        """Structures that differ in ``neck.hidden_ratio`` alone, which may be an array.
+
+        Each: the neck and head of the first one, bool ``[structures]`` for which belong to it, and the ratios of all
+        structures ``[structures]``.
+        """
+        ratios = np.array([structure.neck.hidden_ratio for structure in self.structures])
+        members: dict[tuple[Neck, Head], list[int]] = {}
+        for index, structure in enumerate(self.structures):
+            key = (dataclasses.replace(structure.neck, hidden_ratio=1.0), structure.head)
+            members.setdefault(key, []).append(index)
+        return [
+            (self.structures[at[0]].neck, head, np.isin(np.arange(len(ratios)), at), ratios)
+            for (_, head), at in members.items()
+        ]
+
+    @functools.cached_property
     def widths(self) -> np.ndarray:
         """All allowed output channels of the neck, int64 ``[n, levels]`` in ascending order."""
         every = np.array(list(itertools.product(*self.outs)), dtype=np.int64)

@@ -88,7 +88,7 @@ class VariantSpace(Space):
     def described(self, row: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Every gene of a row by name, as its value; levels as strides; None where the variant lacks the gene."""
         values = np.array([int(v) for v in row], dtype=np.int64)
-        variant = self.variants[int(self._which(values[None])[0])]
+        variant = self.variants[int(self.variant_of(values[None])[0])]
         own = variant.space.described(values[variant.columns])
         own |= {"levels": "/".join(map(str, variant.space.neck.strides)), "input": variant.input_px}
         return {name: own.get(name) for name in self._names}
@@ -103,19 +103,41 @@ class VariantSpace(Space):
 
     def by_variant(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """For every variant among the rows: its index, and the indices of its rows."""
-        which = self._which(rows)
+        which = self.variant_of(rows)
         groups = ((index, np.flatnonzero(which == index)) for index in range(len(self.variants)))
         return [(index, at) for index, at in groups if len(at)]
 
-    def _which(self, rows: np.ndarray) -> np.ndarray:
+    def by_levels_of(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """For every choice of levels among the rows: the index of its first variant, and the indices of its rows.
+
+        Variants with the same levels have the same space and the same columns.
+        """
+        if len(self.by_levels) == 1:
+            return [(0, np.arange(len(rows)))] if len(rows) else []
+        place = rows[:, self._names.index("levels")]
+        groups = ((index, np.flatnonzero(place == index)) for index in range(len(self.by_levels)))
+        return [(index, at) for index, at in groups if len(at)]
+
+    def sides(self, rows: np.ndarray) -> np.ndarray | None:
+        """Input side of every row in pixels, ``[N]``; None where the search says it."""
+        if not self.inputs:
+            return None
+        if len(self.inputs) == 1:
+            return np.full(len(rows), self.inputs[0], dtype=np.int64)
+        return np.asarray(rows[:, self._names.index("input")])
+
+    def variant_of(self, rows: np.ndarray) -> np.ndarray:
         """Index of the variant of every row, ``[N]``; -1 where there is none."""
-        which: np.ndarray = np.full(len(rows), -1, dtype=np.int64)
-        for index, variant in enumerate(self.variants):
-            match: np.ndarray = np.ones(len(rows), dtype=bool)
-            for column, value in variant.constants:
-                match &= rows[:, column] == value
-            which[match] = index
-        return which
+        levels, which = len(self.by_levels), np.zeros(len(rows), dtype=np.int64)
+        known: np.ndarray = np.ones(len(rows), dtype=bool)
+        if levels > 1:
+            which = np.array(rows[:, self._names.index("levels")], dtype=np.int64)
+            known = (which >= 0) & (which < levels)
+        if len(self.inputs) > 1:
+            sides, own = np.array(self.inputs), rows[:, self._names.index("input")]
+            place = np.minimum(np.searchsorted(sides, own), len(sides) - 1)
+            known, which = known & (sides[place] == own), which + levels * place
+        return np.where(known, which, -1)
 
     @property
     def genes(self) -> int:
@@ -124,6 +146,10 @@ class VariantSpace(Space):
 
     def gene_choices(self) -> list[tuple[str, tuple[float, ...]]]:
         """Every gene's name and choices in row order; 0 stands for a gene that a variant lacks."""
+        return self._gene_choices
+
+    @functools.cached_property
+    def _gene_choices(self) -> list[tuple[str, tuple[float, ...]]]:
         choices: dict[str, set[float]] = {name: set() for name in self._names}
         for space in self.by_levels:
             own = dict(space.gene_choices())
@@ -139,13 +165,13 @@ class VariantSpace(Space):
     def contains_rows(self, rows: np.ndarray) -> np.ndarray:
         """Boolean ``[N]``: which rows lie in the space."""
         rows = np.asarray(rows)
-        good: np.ndarray = np.zeros(len(rows), dtype=bool)
-        for index, at in self.by_variant(rows):
+        good = self.variant_of(rows) >= 0
+        for index, at in self.by_levels_of(rows):
             variant = self.variants[index]
             absent = np.setdiff1d(np.arange(self.genes), [*variant.columns, *(c for c, _ in variant.constants)])
-            clear = ~rows[np.ix_(at, absent)].any(axis=1)
-            good[at] = clear & variant.space.contains_rows(rows[np.ix_(at, variant.columns)])
-        return good
+            inside = variant.space.contains_rows(rows[np.ix_(at, variant.columns)])
+            good[at] &= inside & ~rows[np.ix_(at, absent)].any(axis=1) if len(absent) else inside
+        return np.asarray(good)
 
     def why_not(self, arch: Architecture) -> str:
         """Empty when the detector lies in the space, else the first thing that does not fit the nearest variant."""
@@ -165,7 +191,7 @@ class VariantSpace(Space):
     def decode(self, row: Sequence[int] | np.ndarray, name: str = "") -> Architecture:
         """The whole detector of one row, with its input side."""
         values = np.array([int(v) for v in row], dtype=np.int64)
-        variant = self.variants[int(self._which(values[None])[0])]
+        variant = self.variants[int(self.variant_of(values[None])[0])]
         arch = variant.space.decode(values[variant.columns], name)
         return arch if variant.input_px is None else dataclasses.replace(arch, input_px=variant.input_px)
 
@@ -175,12 +201,14 @@ class VariantSpace(Space):
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """``n`` rows, every variant as probable as any other, uniformly within each: int64 ``[n, genes]``."""
-        which = rng.integers(0, len(self.variants), n)
+        which, levels = rng.integers(0, len(self.variants), n), len(self.by_levels)
         rows: np.ndarray = np.zeros((n, self.genes), dtype=np.int64)
-        for index, variant in enumerate(self.variants):
-            at = np.flatnonzero(which == index)
+        for index in range(levels):
+            at = np.flatnonzero(which % levels == index)
             if len(at):
-                rows[at] = self.embed(variant, variant.space.sample(len(at), rng))
+                rows[at] = self.embed(self.variants[index], self.variants[index].space.sample(len(at), rng))
+        if len(self.inputs) > 1:
+            rows[:, self._names.index("input")] = np.array(self.inputs)[which // levels]
         return rows
 
     def mutate(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -189,24 +217,26 @@ class VariantSpace(Space):
         There it keeps every gene that both have; a gene that only the new one has is drawn at random.
         """
         new = np.array(rows, dtype=np.int64)
+        levels = len(self.by_levels)
         moves = rng.random(len(new)) < VARIANT_SHARE if len(self.variants) > 1 else np.zeros(len(new), dtype=bool)
         target = rng.integers(0, len(self.variants), len(new))
-        for index, at in self.by_variant(new):
-            variant, stay = self.variants[index], at[~moves[at]]
+        for index, at in self.by_levels_of(new):
+            variant, stay, going = self.variants[index], at[~moves[at]], at[moves[at]]
             if len(stay):
-                own = variant.space.mutate(new[np.ix_(stay, variant.columns)], rng)
-                new[stay] = self.embed(variant, own)
-            going = at[moves[at]]
-            for aim in np.unique(target[going]).tolist():
-                after = going[target[going] == aim]
-                arrived = self._moved(np.asarray(rows)[after], variant, self.variants[aim], rng)
-                new[after] = self.embed(self.variants[aim], arrived)
-        good = self.contains_rows(new)
-        new[~good] = rows[~good]
+                new[np.ix_(stay, variant.columns)] = variant.space.mutate(new[np.ix_(stay, variant.columns)], rng)
+            for place in np.unique(target[going] % levels).tolist():
+                after = going[target[going] % levels == place]
+                if place != index:
+                    arrived = self._moved(new[after], variant, self.variants[place], rng)
+                    inside = self.variants[place].space.contains_rows(arrived)
+                    after = after[inside]
+                    new[after] = self.embed(self.variants[place], arrived[inside])
+                if len(self.inputs) > 1:
+                    new[after, self._names.index("input")] = np.array(self.inputs)[target[after] // levels]
         return new
 
     def _moved(self, rows: np.ndarray, before: Variant, after: Variant, rng: np.random.Generator) -> np.ndarray:
-        """Rows of the whole ``[N, genes]`` of one variant as rows of another one's space."""
+        """Rows of the whole ``[N, genes]`` with other levels as rows of the space of ``after``."""
         drawn = after.space.sample(len(rows), rng)
         shared = np.isin(after.columns, before.columns)
         drawn[:, shared] = rows[:, after.columns[shared]]
@@ -214,13 +244,15 @@ class VariantSpace(Space):
 
     def cross(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One child per pair of rows, of the first parent's variant; the first parent where the levels differ."""
-        new, levels = np.array(first, dtype=np.int64), len(self.by_levels)
-        same = self._which(new) % levels == self._which(second) % levels
-        for index, at in self.by_variant(new):
-            variant, both = self.variants[index], at[same[at]]
+        new = np.array(first, dtype=np.int64)
+        other = np.full(len(new), -1)
+        for index, at in self.by_levels_of(second):
+            other[at] = index
+        for index, at in self.by_levels_of(new):
+            variant, both = self.variants[index], at[other[at] == index]
             if len(both):
-                own, other = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
-                new[both] = self.embed(variant, variant.space.cross(own, other, rng))
+                own, mate = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
+                new[np.ix_(both, variant.columns)] = variant.space.cross(own, mate, rng)
         return new
 
 

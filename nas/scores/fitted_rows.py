@@ -18,6 +18,7 @@ class FittedRows(RowScore):
     """A fitted score of the whole detector, which reads the levels at strides 8, 16 and 32."""
 
     name: ClassVar[str]
+    input_in_stem = True
 
     def __init__(self, costs: SpaceCosts) -> None:
         super().__init__(costs)

@@ -49,6 +49,8 @@ class LevelWeights:
 class MaxentRows(RowScore):
     """Entropy of the blocks' fan-ins, and ``ln(out)`` where a level ends."""
 
+    input_in_stem = True
+
     def __init__(self, costs: SpaceCosts, weights: tuple[float, ...] = WEIGHTS) -> None:
         super().__init__(costs)
         self.space = costs.space

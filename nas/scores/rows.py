@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ SCORE_TICK = 2.0**-32
 
 class RowScore(abc.ABC):
     """A score as a sum over stem and stages; thousands of rows at once."""
+
+    input_in_stem: ClassVar[bool] = False
+    """Whether the input side changes what the stem adds, by the same ticks for all widths, and nothing else."""
 
     def __init__(self, costs: SpaceCosts, **options: Any) -> None:
         self.costs = costs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,9 +30,17 @@ class VariantRows(RowScore):
     def total(self, rows: np.ndarray) -> np.ndarray:
         """Scores of rows ``[N, genes]`` in ticks, int64 ``[N]``."""
         total: np.ndarray = np.zeros(len(rows), dtype=np.int64)
-        for index, at in self.union.by_variant(rows):
-            total[at] = self.parts[index].total(rows[np.ix_(at, self.union.variants[index].columns)])
-        return total
+        union, any_side = self.union, self.parts[0].input_in_stem
+        for index, at in union.by_levels_of(rows) if any_side else union.by_variant(rows):
+            total[at] = self.parts[index].total(rows[np.ix_(at, union.variants[index].columns)])
+        return total + self._more_by_side[union.variant_of(rows)] if any_side else total
+
+    @functools.cached_property
+    def _more_by_side(self) -> np.ndarray:
+        """Ticks that every variant adds beyond the one with its levels at the first side, ``[variants]``."""
+        width, levels = np.array(self.union.stem_outs[:1]), len(self.union.by_levels)
+        stems = np.array([int(part.stem(width)[0]) for part in self.parts], dtype=np.int64)
+        return stems - np.tile(stems[:levels], len(stems) // levels)
 
 
 def rows_by_variant(rows: type[RowScore], costs: SpaceCosts, **options: Any) -> RowScore:

@@ -168,7 +168,7 @@ class Layers:
         for depth in needed:
             cin, out, btn, k = numbers.T
             at_depth = np.full(len(numbers), depth, dtype=np.int64) if linear else depth
-            costs = self._pick(self.space_costs.stage_costs(stage, cin, out, btn, k, at_depth, kind), len(numbers))
+            costs = self._pick(self.space_costs.stage_costs(stage, cin, out, btn, k, at_depth, kind=kind), len(numbers))
             score = np.broadcast_to(self.row_score.stage(stage, cin, out, btn, k, at_depth, kind), (len(numbers),))
             computed[depth] = score, costs
         scores, all_costs = [], []
