@@ -162,19 +162,19 @@ def scaled(arch: Architecture, scale: float, step: int, classes: int, input_px: 
 
 def fixed_space(text: str, published: Architecture) -> str:
     """The space file with neck, head and input side of ``published``; the backbone stays open."""
-    data = yaml.safe_load(text)
+    whole, data = read_space(text), yaml.safe_load(text)
+    if reason := whole.why_not(published):
+        shape = f"{published.name} with {_dashed([stage.out for stage in published.stages])} channels"
+        raise BadInput(f"{shape} does not lie in the space {whole.name!r}: {reason}; widen its ranges")
     assert published.neck is not None and published.head is not None
     data |= {
         "name": "fixed",
-        "doc": f"The backbone of {data['name']} with neck, head and side of {published.name}, scaled.",
+        "doc": f"The backbone of {whole.name} with neck, head and side of {published.name}, scaled.",
         "input": published.input_px,
         "neck": published.neck.to_dict() | {"out": list(published.neck.out)},
         "head": published.head.to_dict(),
     }
-    written = str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
-    if reason := read_space(written, "the fixed space").why_not(published):
-        raise BadInput(f"{published.name} does not lie in the space {data['name']!r}: {reason}; widen its ranges")
-    return written
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
 
 
 def searched(arm: str, space: Path, budget_ms: float, args: argparse.Namespace) -> Candidate:
