@@ -120,7 +120,7 @@ def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path
     assert np.isnan(points.target("map50_95_seed1")).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels"])
+@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels", "whole"])
 def test_the_folders_that_the_page_rests_on_hold_together(name: str) -> None:
     folder = ROOT / "docs" / "benchmarks" / name
     points, records = read_trained(folder), lines(folder)
