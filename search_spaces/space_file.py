@@ -109,7 +109,7 @@ class _Reader:
         return node.value
 
     def number_range(self, node: _Node, what: str) -> _Node | None:
-        """The list that ``0.5..1.0 step 0.25`` or ``0..3`` (whole numbers, in ones) stands for; None of anything else."""
+        """The list that ``0.5..1.0 step 0.25``, or ``0..3`` in ones, stands for; None of anything else."""
         match = _NUMBER_RANGE.match(node.value) if isinstance(node.value, str) else None
         if match is None:
             return None
@@ -345,8 +345,9 @@ def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tup
     line = (neck_node or head_node or next(iter(top.values()))).line
     combinations = math.prod(len(choices) for _, choices in open_fields)
     if max(math.prod(map(len, outs)), combinations) > MOST_CHOICES:
-        rule = f"at most {MOST_CHOICES:,} widths of the neck and {MOST_CHOICES:,} settings of neck and head can be searched"
-        raise reader.fail(line, f"{rule}, and there are {math.prod(map(len, outs)):,} and {combinations:,}")
+        rule = f"at most {MOST_CHOICES:,} widths of the neck and {MOST_CHOICES:,} settings of neck and head"
+        there = f"{math.prod(map(len, outs)):,} and {combinations:,}"
+        raise reader.fail(line, f"{rule} can be searched, and there are {there}")
     if not len(tail.widths):
         raise reader.fail(line, "neck: out leaves no choice: a level is at least as wide as the next finer one")
     first = tuple(int(width) for width in tail.widths[0])
