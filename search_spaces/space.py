@@ -178,7 +178,8 @@ class Space:
     def allows(self, stage: int, cin: Any, out: Any) -> Any:
         """Whether ``out`` may follow ``cin`` (ints or arrays, broadcast)."""
         low = out >= cin if self.rules.out_grows else np.full(np.broadcast(cin, out).shape, True)
-        return low & (out <= self.rules.out_growth_max * cin)
+        # Rows of other variants have widths of 0, and 0 times no limit is no number.
+        return low & (out <= self.rules.out_growth_max * cin) if math.isfinite(self.rules.out_growth_max) else low
 
     def contains_rows(self, rows: np.ndarray) -> np.ndarray:
         """Boolean ``[N]``: which rows lie in the space, choice by choice and rule by rule."""
@@ -201,7 +202,8 @@ class Space:
         if choices.by_ratio:
             return good & (btn[:, None] == ratio_btn(out[:, None], np.array(choices.btns)[None, :])).any(axis=1)
         low, high = self.rules.btn_to_out
-        return np.asarray(good & np.isin(btn, choices.btns) & (btn >= low * out) & (btn <= high * out))
+        good &= np.isin(btn, choices.btns) & (btn >= low * out)
+        return np.asarray(good & (btn <= high * out)) if math.isfinite(high) else good
 
     def contains(self, arch: Architecture) -> bool:
         """Whether an architecture's backbone is one of this space's."""
