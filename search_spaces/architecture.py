@@ -231,8 +231,8 @@ def check_architecture(arch: Architecture) -> None:
     if (arch.neck is None) != (arch.head is None):
         raise BadInput("neck and head come together: give both for a detector, neither for a backbone")
     if arch.neck is not None and arch.head is not None:
-        _check_neck(arch.neck)
-        _check_head(arch.head)
+        check_neck(arch.neck)
+        check_head(arch.head)
         last = len(arch.stages) - 1
         if arch.taps[-1] != last:
             raise BadInput(
@@ -241,7 +241,8 @@ def check_architecture(arch: Architecture) -> None:
             )
 
 
-def _check_neck(neck: Neck) -> None:
+def check_neck(neck: Neck) -> None:
+    """Raise ``BadInput`` where a neck breaks a rule."""
     if neck.kind not in NECK_KINDS:
         raise unknown_name("neck kind", neck.kind, NECK_KINDS)
     levels = len(neck.strides)
@@ -259,7 +260,8 @@ def _check_neck(neck: Neck) -> None:
     NECK_KINDS[neck.kind].check(neck)
 
 
-def _check_head(head: Head) -> None:
+def check_head(head: Head) -> None:
+    """Raise ``BadInput`` where a head breaks a rule."""
     _check_int("head: classes", head.classes, 1)
     _check_int("head: reg_max", head.reg_max, 0)
     _check_kernel("head: k", head.k)

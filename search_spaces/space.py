@@ -178,7 +178,8 @@ class Space:
     def allows(self, stage: int, cin: Any, out: Any) -> Any:
         """Whether ``out`` may follow ``cin`` (ints or arrays, broadcast)."""
         low = out >= cin if self.rules.out_grows else np.full(np.broadcast(cin, out).shape, True)
-        return low & (out <= self.rules.out_growth_max * cin)
+        # Rows of other variants have widths of 0, and 0 times no limit is no number.
+        return low & (out <= self.rules.out_growth_max * cin) if math.isfinite(self.rules.out_growth_max) else low
 
     def contains_rows(self, rows: np.ndarray) -> np.ndarray:
         """Boolean ``[N]``: which rows lie in the space, choice by choice and rule by rule."""
@@ -201,7 +202,8 @@ class Space:
         if choices.by_ratio:
             return good & (btn[:, None] == ratio_btn(out[:, None], np.array(choices.btns)[None, :])).any(axis=1)
         low, high = self.rules.btn_to_out
-        return np.asarray(good & np.isin(btn, choices.btns) & (btn >= low * out) & (btn <= high * out))
+        good &= np.isin(btn, choices.btns) & (btn >= low * out)
+        return np.asarray(good & (btn <= high * out)) if math.isfinite(high) else good
 
     def contains(self, arch: Architecture) -> bool:
         """Whether an architecture's backbone is one of this space's."""
@@ -418,6 +420,16 @@ class Space:
         new[~good] = first[~good]
         return new
 
+    def on_grid(self, step: int) -> Space:
+        """``with_grid`` of this space."""
+        stages = tuple(_recut_stage(stage, step, i) for i, stage in enumerate(self.stages, start=1))
+        stem = _recut(self.stem_outs, step, "stem out")
+        result = dataclasses.replace(self, stem_outs=stem, stages=stages, channel_step=step)
+        if result.size() == 0:
+            rules = f"the rules of space {self.name!r}"
+            raise BadInput(f"grid {step}: {rules} leave no architecture on it; choose a finer grid")
+        return result
+
     def _refit_btn(self, new: np.ndarray, old: np.ndarray) -> None:
         """After a width changed, bring the inner channels back under the rules, in place."""
         for i, stage in enumerate(self.stages):
@@ -481,31 +493,25 @@ def _draw(values: np.ndarray, weights: Sequence[int], n: int, rng: np.random.Gen
 
 
 def with_grid(space: Space, step: int) -> Space:
-    """The same space on a coarser or finer channel grid: every range is cut again in steps of ``step``."""
+    """The same space on a coarser or finer channel grid: every range of the backbone is cut again in steps of ``step``.
+
+    Choices of neck and head, and ratios, stay.
+    """
     if step < 1:
         raise BadInput(f"grid {step} must be a positive number of channels")
-
-    def recut(values: Sequence[int], what: str) -> tuple[int, ...]:
-        choices = tuple(range(-(-int(values[0]) // step) * step, int(values[-1]) + 1, step))
-        if not choices:
-            span = f"{what} {values[0]}..{values[-1]}"
-            raise BadInput(f"grid {step}: no multiple of it lies in {span}; choose a finer grid")
-        return choices
-
-    def recut_stage(stage: StageChoices, number: int) -> StageChoices:
-        return dataclasses.replace(
-            stage,
-            outs=recut(stage.outs, f"stage {number} out"),
-            btns=stage.btns if stage.by_ratio else recut([int(b) for b in stage.btns], f"stage {number} btn"),
-            others=tuple(recut_stage(other, number) for other in stage.others),
-        )
-
-    stages = tuple(recut_stage(stage, i) for i, stage in enumerate(space.stages, start=1))
-    stem = recut(space.stem_outs, "stem out")
-    result = dataclasses.replace(space, stem_outs=stem, stages=stages, channel_step=step)
-    if result.size() == 0:
-        rules = f"the rules of space {space.name!r}"
-        raise BadInput(f"grid {step}: {rules} leave no architecture on it; choose a finer grid")
-    return result
+    return space.on_grid(step)
 
 
+def _recut(values: Sequence[int], step: int, what: str) -> tuple[int, ...]:
+    """The multiples of ``step`` from the first to the last value."""
+    choices = tuple(range(-(-int(values[0]) // step) * step, int(values[-1]) + 1, step))
+    if not choices:
+        span = f"{what} {values[0]}..{values[-1]}"
+        raise BadInput(f"grid {step}: no multiple of it lies in {span}; choose a finer grid")
+    return choices
+
+
+def _recut_stage(stage: StageChoices, step: int, number: int) -> StageChoices:
+    btns = stage.btns if stage.by_ratio else _recut([int(b) for b in stage.btns], step, f"stage {number} btn")
+    others = tuple(_recut_stage(other, step, number) for other in stage.others)
+    return dataclasses.replace(stage, outs=_recut(stage.outs, step, f"stage {number} out"), btns=btns, others=others)

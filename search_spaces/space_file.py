@@ -7,21 +7,33 @@ import itertools
 import math
 import operator
 import re
+from collections.abc import Callable
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from search_spaces.architecture import SEARCHED_ACTIVATIONS, STYLES, Head, Neck, read_fields
+from search_spaces.architecture import (
+    SEARCHED_ACTIVATIONS,
+    STYLES,
+    Head,
+    Neck,
+    check_head,
+    check_neck,
+    read_fields,
+)
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import fits_style
+from search_spaces.neck import LEVEL_STRIDES
 from search_spaces.space import Rules, Space, StageChoices
 from search_spaces.tail_choices import NeckForm, TailChoices
 from search_spaces.variants import VariantSpace
 from workbench.errors import BadInput, unknown_name
 
 _RANGE = re.compile(r"^\s*(\d+)\s*\.\.\s*(\d+)\s*(?:step\s+(\d+))?\s*$")
+_NUMBER_RANGE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*\.\.\s*(\d+(?:\.\d+)?)\s*(?:step\s+(\d+(?:\.\d+)?))?\s*$")
 _TOP = {
     "name", "doc", "style", "act", "spp", "channels", "stem", "stages", "rules", "neck", "head", "input", "levels"
 }  # fmt: skip
@@ -38,6 +50,9 @@ class _Node:
 
     def __init__(self, value: Any, line: int) -> None:
         self.value, self.line = value, line
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 class _Reader:
@@ -92,6 +107,20 @@ class _Reader:
         if not isinstance(node.value, bool):
             raise self.fail(node.line, f"{what} {node.value!r} must be true or false")
         return node.value
+
+    def number_range(self, node: _Node, what: str) -> _Node | None:
+        """The list that ``0.5..1.0 step 0.25``, or ``0..3`` in ones, stands for; None of anything else."""
+        match = _NUMBER_RANGE.match(node.value) if isinstance(node.value, str) else None
+        if match is None:
+            return None
+        fractions = any(part is not None and "." in part for part in match.groups())
+        if fractions and match[3] is None:
+            raise self.fail(node.line, f"{what} {node.value!r} needs a step: write {node.value} step 0.25")
+        low, high, step = (Decimal(part or "1") for part in match.groups())
+        if not step or low > high or (high - low) / step >= MOST_CHOICES:
+            raise self.fail(node.line, f"{what} {node.value!r} must hold 1 to {MOST_CHOICES} numbers")
+        kind = float if fractions else int
+        return _Node([_Node(kind(low + i * step), node.line) for i in range(int((high - low) / step) + 1)], node.line)
 
     def choices(self, node: _Node, what: str, step: int) -> tuple[int, ...]:
         """``64``, ``[64, 96]`` or ``64..128`` (in steps of ``step``, or ``64..128 step 16``)."""
@@ -232,7 +261,9 @@ def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> 
 def _one_kind(reader: _Reader, node: _Node, number: int, step: int, style: str) -> StageChoices:
     what, fields = f"stage {number}", node.value
     kind_node = reader.need(fields, "kind", node.line, what)
-    kind = str(kind_node.value)
+    if not isinstance(kind_node.value, str):
+        raise reader.fail(kind_node.line, f"{what}: kind {kind_node.value!r} must be the name of a block kind")
+    kind = kind_node.value
     if kind not in BLOCK_KINDS:
         raise reader.fail(kind_node.line, str(unknown_name("block kind", kind, BLOCK_KINDS)))
     if not fits_style(BLOCK_KINDS[kind], style):
@@ -291,13 +322,20 @@ def _levels(reader: _Reader, node: _Node | None) -> list[tuple[int, ...]]:
     if node is None:
         return [Neck().strides]
     lists = node.value if isinstance(node.value, list) else []
-    groups = lists if lists and all(isinstance(item.value, list) for item in lists) else [node]
-    found = []
+    groups = lists if any(isinstance(item.value, list) for item in lists) else [node]
+    found: list[tuple[int, ...]] = []
     for group in groups:
         if not isinstance(group.value, list) or not group.value:
             raise reader.fail(group.line, "levels must be strides such as [8, 16, 32], or a list of such lists")
-        found.append(tuple(reader.whole(item, "levels: stride") for item in group.value))
-    return list(dict.fromkeys(found))
+        levels = tuple(reader.whole(item, "levels: stride") for item in group.value)
+        if levels in found:
+            raise reader.fail(group.line, f"levels: {list(levels)} stands twice")
+        begin = LEVEL_STRIDES.index(levels[0]) if levels[0] in LEVEL_STRIDES else 0
+        if len(levels) < 2 or levels != LEVEL_STRIDES[begin : begin + len(levels)]:
+            known = ", ".join(map(str, LEVEL_STRIDES))
+            raise reader.fail(group.line, f"levels {list(levels)} must be two to four neighbors of {known}, in order")
+        found.append(levels)
+    return found
 
 
 def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tuple[int, ...]) -> Space:
@@ -312,15 +350,31 @@ def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tup
     neck, neck_choices = _settings(reader, neck_node, "neck", Neck, fixed)
     head, head_choices = _settings(reader, head_node, "head", Head, {})
     open_fields = (*neck_choices, *head_choices)
-    if not open_fields and all(len(choices) == 1 for choices in outs):
-        return dataclasses.replace(space, neck=neck, head=head)
     tail = TailChoices(neck, head, outs, open_fields)
     line = (neck_node or head_node or next(iter(top.values()))).line
-    if tail.size == 0 or len(tail.structures) > MOST_CHOICES or len(tail.widths) > MOST_CHOICES:
-        rule = f"{len(tail.widths)} widths of the neck and {len(tail.structures)} settings of neck and head"
-        raise reader.fail(line, f"{rule}: at least one and at most {MOST_CHOICES} of each can be searched")
-    neck = dataclasses.replace(neck, out=tuple(int(width) for width in tail.widths[0]))
+    combinations = math.prod(len(choices) for _, choices in open_fields)
+    if max(math.prod(map(len, outs)), combinations) > MOST_CHOICES:
+        rule = f"at most {MOST_CHOICES:,} widths of the neck and {MOST_CHOICES:,} settings of neck and head"
+        there = f"{math.prod(map(len, outs)):,} and {combinations:,}"
+        raise reader.fail(line, f"{rule} can be searched, and there are {there}")
+    if not len(tail.widths):
+        raise reader.fail(line, "neck: out leaves no choice: a level is at least as wide as the next finer one")
+    first = tuple(int(width) for width in tail.widths[0])
+    for structure in tail.structures:
+        _checked(reader, neck_node, line, check_neck, dataclasses.replace(structure.neck, out=first))
+        _checked(reader, head_node, line, check_head, structure.head)
+    if not open_fields and not tail.open_levels:
+        return dataclasses.replace(space, neck=neck, head=head)
+    neck = dataclasses.replace(neck, out=first)
     return dataclasses.replace(space, neck=neck, head=head, tail=dataclasses.replace(tail, neck=neck))
+
+
+def _checked(reader: _Reader, node: _Node | None, line: int, check: Callable[[Any], None], part: Any) -> None:
+    """Check a neck or a head; an error names the line of its ``node``, else ``line``."""
+    try:
+        check(part)
+    except BadInput as error:
+        raise reader.fail(line if node is None else node.line, str(error)) from error
 
 
 def _neck_outs(
@@ -332,6 +386,9 @@ def _neck_outs(
         return tuple((width,) for width in Neck().out)
     out = fields["out"]
     if isinstance(out.value, dict):
+        for stride, item in out.value.items():
+            if stride not in map(str, LEVEL_STRIDES):
+                raise reader.fail(item.line, f"neck: out has stride {stride}; a level has one of {LEVEL_STRIDES}")
         items = [out.value.get(str(stride)) for stride in levels]
         if None in items:
             raise reader.fail(out.line, f"neck: out lacks the stride {levels[items.index(None)]}")
@@ -363,6 +420,8 @@ def _settings(
     for key, value in node.value.items():
         if key == "strides":
             raise reader.fail(value.line, f"{what}: strides are not said here: write levels: [8, 16, 32] beside it")
+        if key not in types:
+            raise reader.fail(value.line, str(unknown_name(f"field of {what}", key, set(types) - {"strides"})))
         if key in fixed:
             continue
         if what == "neck" and key == "kind" and isinstance(value.value, list):
@@ -372,29 +431,39 @@ def _settings(
             plain |= dict(forms[0].fields)
             choices += [("neck.kind", forms)] if len(forms) > 1 else []
             continue
-        if not isinstance(value.value, list) or types.get(key, "").startswith("tuple"):
-            plain[key] = [i.value for i in value.value] if isinstance(value.value, list) else value.value
-            continue
-        items = tuple(dict.fromkeys(item.value for item in value.value if isinstance(item.value, (int, float, str))))
-        if len(items) != len(value.value) or not items:
-            raise reader.fail(value.line, f"{what}: {key} must list different numbers, words or true and false")
+        items = _field_choices(reader, value, types[key], f"{what}: {key}")
         plain[key] = items[0]
         if len(items) > 1:
             choices.append((f"{what}.{key}", items))
+    fixed = {name: list(value) for name, value in fixed.items()}
+    for place, (name, items) in enumerate(choices):
+        key = name.partition(".")[2]
+        if key != "kind":
+            try:  # A whole number becomes a float where the field is one.
+                items = tuple(getattr(read_fields(kind, plain | fixed | {key: item}, what), key) for item in items)
+            except BadInput as error:
+                raise reader.fail(node.value[key].line, str(error)) from error
+            choices[place] = (name, items)
     try:
-        first = read_fields(kind, plain | {k: list(v) for k, v in fixed.items()}, what)
-        for place, (name, items) in enumerate(choices):
-            key = name.partition(".")[2]
-            if key == "kind":
-                for form in items:
-                    read_fields(kind, plain | dict(form.fields), what)
-                continue
-            # A whole number becomes a float where the field is one.
-            read = tuple(getattr(read_fields(kind, plain | {key: item}, what), key) for item in items)
-            choices[place] = (name, read)
+        for form in next((items for name, items in choices if name == "neck.kind"), ()):
+            read_fields(kind, plain | fixed | dict(form.fields), what)
+        return read_fields(kind, plain | fixed, what), choices
     except BadInput as error:
         raise reader.fail(node.line, str(error)) from error
-    return first, choices
+
+
+def _field_choices(reader: _Reader, node: _Node, of: str, what: str) -> tuple[Any, ...]:
+    """The choices of one field of neck or head whose type is ``of``: one value, a list of values or a range."""
+    listed = reader.number_range(node, what) if of in ("int", "float") else None
+    value = node.value if listed is None else listed.value
+    if not isinstance(value, list):
+        return (value,)
+    if of.startswith("tuple"):
+        return ([item.value for item in value],)
+    items = tuple(dict.fromkeys(item.value for item in value if isinstance(item.value, (int, float, str))))
+    if len(items) != len(value) or not items:
+        raise reader.fail(node.line, f"{what} must list different numbers, words or true and false")
+    return items
 
 
 def _neck_form(reader: _Reader, node: _Node, neck: dict[str, _Node]) -> NeckForm:
@@ -408,10 +477,10 @@ def _neck_form(reader: _Reader, node: _Node, neck: dict[str, _Node]) -> NeckForm
     values: list[tuple[str, Any]] = []
     for key, value in fields.items():
         if key in ("depth", "hidden_ratio"):
-            values.append((key, reader.number(value, f"neck: {key}")))
+            values.append((key, reader.number(value, f"neck: {key} of one of several kinds")))
         else:
-            listed = isinstance(value.value, list)
-            values.append((key, tuple(item.value for item in value.value) if listed else value.value))
+            listed = tuple(item.value for item in value.value) if isinstance(value.value, list) else value.value
+            values.append((key, listed))
     return NeckForm(tuple(values))
 
 

@@ -56,6 +56,10 @@ class VariantSpace(Space):
         fields = {field.name: getattr(longest, field.name) for field in dataclasses.fields(Space)}
         return VariantSpace(**fields, by_levels=tuple(by_levels), inputs=tuple(sorted(inputs)))
 
+    def on_grid(self, step: int) -> Space:
+        """``with_grid`` of this space."""
+        return VariantSpace.of([space.on_grid(step) for space in self.by_levels], self.inputs)
+
     def at_input(self, input_px: int) -> Space:
         """The same space at one input side that the search says."""
         return self.by_levels[0] if len(self.by_levels) == 1 else dataclasses.replace(self, inputs=())
