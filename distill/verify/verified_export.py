@@ -111,8 +111,10 @@ def export_verified(
     first = check_file(detector, file, format_name, options, data, allowed, log)
     if not first.reasons:
         return VerifiedExport(first, first)
-    if not options.half:
+    if not options.half or not get_format(format_name).mixed:
         note = "all layers of this file are in FP32 already, so there is none to put into a higher precision"
+        if options.half:
+            note = f"all layers of {format_name} files have one precision, so none can be put into FP32 alone"
         return VerifiedExport(first, first, note=note + _divergence_note(detector, first, format_name, options, data))
     search = LayerSearch(detector, format_name, options, data, first, log)
     layers = search.minimal_layers()

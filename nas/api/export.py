@@ -109,7 +109,7 @@ def export(
 
     Args:
         model: a checkpoint; or an architecture YAML, a run folder or a model of the zoo, with untrained weights.
-        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt`` or ``tinynas``.
+        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn`` or ``tinynas``.
         out: file to write; None: the model's name, in the working folder.
         input_px: side of the input, or height and width (``"480x640"``); None takes the model's own.
         batch: images a run.

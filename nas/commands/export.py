@@ -20,7 +20,7 @@ import argparse
 
 from nas.commands import options
 
-HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the gap measured"
+HELP = "write ONNX, OpenVINO, TorchScript, TensorRT, NCNN or TinyNAS text, with the gap measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
         help="of an ONNX file: our own (default), or the one that clients of Ultralytics' files read")  # fmt: skip
     add("--half", action="store_true",
-        help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")  # fmt: skip
+        help="FP16 weights (onnx, openvino, tensorrt, ncnn); onnx and tensorrt compute in FP16 too")  # fmt: skip
     add("--fp32-layers", nargs="+", default=[], metavar="LAYER",
         help="modules that stay in FP32 with --half, by their names in torch")  # fmt: skip
     add("--verify", metavar="DATA",

@@ -38,6 +38,12 @@ def check_options(detector: Detector, format_name: str, options: ExportOptions) 
     if options.fp32_layers and not options.half:
         layers = ", ".join(options.fp32_layers)
         raise BadInput(f"layers kept in FP32 ({layers}): without --half all of them are")
+    if options.fp32_layers and not get_format(format_name).mixed:
+        raise BadInput(
+            f"layers kept in FP32: all layers of {format_name} files have one precision; use {_formats_with('mixed')}"
+        )
+    if options.batch > 1 and not get_format(format_name).batches:
+        raise BadInput(f"batch {options.batch}: {format_name} networks take one image; use --batch 1")
     if options.dynamic:
         _check_dynamic(detector, format_name, options)
 
@@ -48,7 +54,7 @@ def check_path(path: Path, format_name: str) -> None:
     if path.is_dir():
         inside = str(path / ("model" + suffix))
         raise BadInput(f"--out {str(path)!r} is a folder: name a file in it, such as {inside!r}")
-    if path.suffix.lower() != suffix:
+    if not path.name.lower().endswith(suffix):
         renamed = str(path.with_name(path.stem + suffix))
         raise BadInput(
             f"--out {str(path)!r}: the name of a file in format {format_name} ends in {suffix}: {renamed!r}"

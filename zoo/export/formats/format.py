@@ -33,6 +33,10 @@ class ExportFormat(ABC):
     """Whether it can hold FP16 weights."""
     dynamic: ClassVar[bool] = False
     """Whether batch and sides can be left open."""
+    mixed: ClassVar[bool] = True
+    """Whether single layers can stay in FP32 where the others are in a lower precision."""
+    batches: ClassVar[bool] = True
+    """Whether a run can take several images."""
 
     def require(self) -> None:
         """Raise ``BadInput`` if a package or a GPU is missing."""
