@@ -76,11 +76,14 @@ class VerifiedExport(Result):
         return [" ", "AP", "AP50", "largest gap"], rows
 
     def __str__(self) -> str:
-        lines = [table(*self.to_table()), "", f"a change of AP up to {self.check.ap_tolerance:g} is allowed"]
-        if not self.check.ap_is_informative:
+        kind = "loss" if self.check.loss_only else "change"
+        lines = [table(*self.to_table()), "", f"a {kind} of AP up to {self.check.ap_tolerance:g} is allowed"]
+        if not self.check.ap_is_informative and not self.check.loss_only:
             lines.append("AP says nothing here: torch's own is not above that, so the gap on these images decides")
         if self.repaired:
             lines.append(f"repaired: {', '.join(self.repaired)} in FP32 (found in {self.trials} trials)")
+            if self.check.loss_only:
+                lines[-1] = f"kept out of INT8, {len(self.repaired)} of them: {lines[-1].removeprefix('repaired: ')}"
         elif self.note:
             lines.append(f"not repaired: {self.note}")
         lines += [f"DRIFTS: {reason}" for reason in self.check.reasons] or ["verified"]

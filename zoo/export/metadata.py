@@ -25,10 +25,17 @@ def metadata(detector: Detector, options: ExportOptions) -> dict[str, str]:
             "width": options.width,
             "dynamic": options.dynamic,
         },
-        "precision": {"weights": "FP16" if options.half else "FP32", "kept_fp32": list(options.fp32_layers)},
+        "precision": _precision(options),
         "preprocess": asdict(detector.preprocess),
         "selection": asdict(detector.selection),
         "provenance": dict(detector.info.provenance),
         "lineage": [dict(entry) for entry in detector.info.lineage],
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+
+def _precision(options: ExportOptions) -> dict[str, Any]:
+    """Precision of the weights, layers that stay in FP32, and what an INT8 file was calibrated on."""
+    weights = "INT8" if options.int8 else "FP16" if options.half else "FP32"
+    values: dict[str, Any] = {"weights": weights, "kept_fp32": list(options.fp32_layers)}
+    return {**values, "calibration": options.calibration} if options.int8 else values
