@@ -41,7 +41,7 @@ class ExportOptions:
     tolerance: float | None = None
     """Largest relative gap (see ``zoo.export.gap``); None takes the default of the precision, in INT8 no limit."""
     fp32_layers: tuple[str, ...] = ()
-    """Modules that stay in FP32 with ``half`` or ``int8``, by their names in torch; their submodules stay in FP32 too."""
+    """Modules that stay in FP32 with ``half`` or ``int8``, by their names in torch; submodules included."""
     int8: bool = False
     """INT8 weights and arithmetic in the layers with weights (``zoo.export.int8``)."""
     calibration: str = ""

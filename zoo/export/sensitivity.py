@@ -56,7 +56,7 @@ def _outputs(folded: Detector, image: Tensor) -> tuple[Tensor, Tensor]:
     """Boxes ``[b, n, 4]`` and scores ``[b, n, classes]``; best first where the network ranks its own rows."""
     boxes, scores = folded.decode(folded(image), (image.shape[-2], image.shape[-1]))
     if boxes.shape[1] == folded.selection.max_detections:
-        order = scores.amax(-1).argsort(1, descending=True, stable=True)[..., None]
+        order = scores.amax(-1).argsort(dim=1, descending=True, stable=True)[..., None]
         return boxes.take_along_dim(order, 1), scores.take_along_dim(order, 1)
     return boxes, scores
 

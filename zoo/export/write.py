@@ -17,6 +17,7 @@ from workbench.signals import watch_signals
 from workbench.tables import Result
 from zoo.detector import Detector
 from zoo.export.check import check_options, check_path
+from zoo.export.contract import write_contract
 from zoo.export.deployed import folded_copy
 from zoo.export.formats import get_format
 from zoo.export.formats.format import Runner
@@ -75,8 +76,9 @@ def export(
 ) -> ExportedFile:
     """Write ``detector`` to ``path`` in one of ``zoo.export.formats.FORMATS`` and measure its gap to torch.
 
-    A file whose gap exceeds the tolerance is written too; nothing is written if anything fails. With ``options.int8``,
-    ``int8_graph`` is the network to write (``zoo.export.int8.Int8Network.graph``).
+    Its contract (``zoo.export.contract``) is written beside it. A file whose gap exceeds the tolerance is written too;
+    nothing is written if anything fails. With ``options.int8``, ``int8_graph`` is the network to write
+    (``zoo.export.int8.Int8Network.graph``).
     """
     if options.int8 != (int8_graph is not None):
         raise ValueError("int8_graph belongs to options.int8: give both or neither")
@@ -95,6 +97,8 @@ def export(
         if stop_requested():
             # Python drops an interrupt that arrives inside a finalizer, so it is raised here.
             raise KeyboardInterrupt
+    files = [target, *(target.with_suffix(suffix) for suffix in companions)]
+    write_contract(folded, options, format_name, files, gaps)
     return ExportedFile(target, gaps, options.allowed)
 
 
