@@ -122,6 +122,19 @@ def test_openvino(pictures: Path, data: DataSet, tmp_path: Path) -> None:
     assert "i8" in kinds
 
 
+def test_an_int8_file_is_evaluated_in_its_runtime(
+    pictures: Path, data: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration = open_calibration(image_folder(pictures), 8)
+    job = prepare_int8(taught(), str(tmp_path / "x.onnx"), "onnx", INT8, calibration)
+    verified = export_int8_verified(job, calibration, data, 0.05)
+    words = ["eval", str(tmp_path / "x.onnx"), "--data", str(pictures), "--data-workers", "0", "--quiet", "--json"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ap"] == pytest.approx(verified.check.comparison.file.ap, abs=1e-3)
+    assert main([*words, "--input", "64"]) == 2 and "was exported for" in capsys.readouterr().err
+
+
 def test_a_data_set_comes_before_an_image_beside_it(tmp_path: Path) -> None:
     (tmp_path / "labels" / "train").mkdir(parents=True)
     (tmp_path / "images" / "train").mkdir(parents=True)
