@@ -222,19 +222,10 @@ def read_space(text: str, where: str = "space") -> Space:
         raise reader.fail(stages_node.line, f"the rules leave no architecture{where}: widen a range or loosen a rule")
     try:
         for part in spaces:
-            _check_detectors(part)
+            part.decode(_first_row(part))
     except BadInput as error:
         raise reader.fail(stages_node.line, f"not a detector: {error}") from error
     return space
-
-
-def _check_detectors(space: Space) -> None:
-    """Build one architecture of the space, with every neck and head; raise ``BadInput`` where one is none."""
-    arch = space.decode(_first_row(space))
-    for structure in space.tail.structures if space.tail is not None else ():
-        assert arch.neck is not None
-        neck = dataclasses.replace(structure.neck, out=arch.neck.out)
-        dataclasses.replace(arch, neck=neck, head=structure.head)
 
 
 def _stage(reader: _Reader, node: _Node, number: int, step: int, style: str) -> StageChoices:
