@@ -85,9 +85,11 @@ def assert_files_agree(result: Any) -> None:
     assert all(Architecture.from_yaml(file.read_text()).input_px in (128, 160) for file in top)
 
 
-@pytest.mark.parametrize("strategy", ["exact", "evolution", "random", "tpe", "nsga2"])
+@pytest.mark.parametrize(
+    "strategy", ["exact", "evolution", "random", "tpe", pytest.param("nsga2", marks=pytest.mark.slow)]
+)
 def test_every_strategy_searches_the_same_genes(strategy: str, folder: Path) -> None:
-    sampling: dict[str, Any] = {} if strategy == "exact" else {"steps": 40 if strategy == "tpe" else 160}
+    sampling: dict[str, Any] = {} if strategy == "exact" else {"steps": 24 if strategy == "tpe" else 160}
     result = run(strategy=strategy, **sampling)
     assert_files_agree(result)
     assert result.problem.score == "maxent" and "reads levels at strides 8, 16 and 32" in result.notes[0]
@@ -123,10 +125,10 @@ def test_a_side_that_the_search_says_takes_the_place_of_those_of_the_space(folde
     assert "input" not in next(csv.reader((result.folder / "front.csv").open()))
 
 
-@pytest.mark.parametrize("kind", ["evolution", "random"])
+@pytest.mark.parametrize("kind", ["evolution", pytest.param("random", marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_to_the_same(kind: str, folder: Path) -> None:
     args = ["search", "--space", "whole.yaml", "--device", "t4", "--budget", "0.6ms", "--strategy", kind]
-    args += ["--steps", "3000", "--population", "64", "--no-pictures", "--json", "--quiet"]
+    args += ["--steps", "1000", "--population", "64", "--no-pictures", "--json", "--quiet"]
     whole = finish(start_nas(*args, "--name", "whole", cwd=folder))
     process = start_nas(*args, "--name", "killed", cwd=folder)
     journal = folder / "runs" / "killed" / "journal.jsonl"
