@@ -3,6 +3,7 @@
     python benchmarks/fit_calibrated.py --data ../shared/yolobench            # writes nas/scores/calibrated.yaml
     python benchmarks/fit_calibrated.py --data ../shared/yolobench --forms    # compares all forms; writes nothing
     python benchmarks/fit_calibrated.py --data ../shared/yolobench --columns  # the score on every accuracy column
+    python benchmarks/fit_calibrated.py --data ../shared/yolobench --neck     # what layers of the neck are worth
 
 Nothing is random but the bootstrap of the interval, which is seeded: the same data give the same file.
 """
@@ -23,8 +24,10 @@ from nas.evidence.statistics.rank import equal_latency_tau, latency_bins
 from nas.evidence.trained import TARGET, TrainedDetectors, read_trained
 from nas.kendall import kendall
 from nas.scores import get_score
-from nas.scores.anatomy import Anatomy, spatial
+from nas.scores.anatomy import Anatomy, made_from, spatial
 from nas.scores.calibrated import FILE, FORMAT, TERMS, Calibration, Form, layer_weight, layer_weights, width_of
+from nas.scores.forecast_terms import head_starts
+from search_spaces.graph import Graph, level_strides
 from workbench.console import table
 from workbench.files import write_atomic
 
@@ -367,6 +370,37 @@ def columns(evidence: Evidence) -> str:
     return table(["column", "score", "points", "equal latency", "and input size"], rows)
 
 
+def neck_layers(evidence: Evidence) -> str:
+    """Left-out tau where the neck's layers over more than one pixel count a share of the backbone's."""
+    plain = evidence.terms(Form())
+    depths = {name: _neck_depth(graph, Form().half_width) for name, graph in evidence.trained.graphs.items()}
+    neck = np.array([depths[name] for name in evidence.trained.arch])
+    rows = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        terms = plain + np.outer(share * neck, [0, 0, 1])
+        taus = [
+            evidence.judge(left_out(terms, evidence.others, evidence.groups[group]))["mean"]
+            for group in ("family", "merged")
+        ]
+        rows.append([f"{share:g}", *(f"{tau:.3f}" for tau in taus)])
+    return table(["share", "family left out", "merged left out"], rows)
+
+
+def _neck_depth(graph: Graph, half_width: float) -> float:
+    """Depth of the layers between backbone and heads, without those that reduce the map."""
+    anatomy = Anatomy.of(graph, 320)
+    graph, px = anatomy.graph, None if anatomy.graph.fixed_px else 320
+    strides = level_strides(graph, px)
+    starts = head_starts(graph, strides).values()
+    before = set().union(*(made_from(graph, start) | {start} for start in starts))
+    total = 0.0
+    for index in np.flatnonzero(np.asarray(spatial(graph)) & ~anatomy.in_backbone).tolist():
+        op = graph.ops[index]
+        if index in before and max(op.s) == 1:
+            total += float(layer_weight(op.cin, op.cout, op.g, half_width))
+    return total
+
+
 def _equal(trained: TrainedDetectors, score: np.ndarray, truth: np.ndarray, bins: int) -> float:
     return float(
         np.mean([equal_latency_tau(score, truth, latency, bins) for latency in trained.devices(DEVICES).values()])
@@ -396,8 +430,12 @@ def main() -> int:
     parser.add_argument(
         "--columns", action="store_true", help="hold the shipped numbers against every accuracy column; writes nothing"
     )
+    parser.add_argument("--neck", action="store_true", help="what the neck's layers are worth; writes nothing")
     args = parser.parse_args()
     evidence = Evidence.read(args.data)
+    if args.neck:
+        print(neck_layers(evidence))
+        return 0
     if args.forms or args.columns:
         print(compare(evidence) if args.forms else columns(evidence))
         return 0

@@ -202,8 +202,9 @@ class SpaceCosts:
 
         ``input_px``: sides ``[N]`` in place of the one of all.
         """
-        _, out, _, _, depth = numbers
-        costs = self._costs(self.stage_graph(index, *numbers, kind=kind), self.strides[index], input_px)
+        cin, out, btn, k, depth = numbers
+        graph = self.stage_graph(index, cin, out, btn, k, depth, kind)
+        costs = self._costs(graph, self.strides[index], input_px)
         layers = self.kind(index, kind).layers(depth, self.space.stages[index].stride)
         costs[LAYERS] = np.broadcast_to(layers, np.shape(out)) if np.ndim(out) else layers
         return costs

@@ -242,11 +242,13 @@ class Space:
             kinds = [of.kind for of in choices.alternatives]
             kind = kinds.index(stage.kind) if stage.kind in kinds else 0
             stages.append((stage.out, stage.btn, stage.k, stage.depth, kind))
-        tail = () if self.tail is None else self.tail.encode(arch.neck, arch.head)
+        if self.tail is None:
+            return self.assemble(arch.stem.out, stages)
+        tail = self.tail.encode(arch.neck, arch.head)
         if tail is None:
             name = arch.name or arch.digest()
             raise BadInput(f"neck and head of {name!r} are not among those of space {self.name!r}")
-        return self.assemble(arch.stem.out, stages, tail)
+        return self.assemble(arch.stem.out, stages, tail.tolist())
 
     def decode(self, row: Sequence[int] | np.ndarray, name: str = "") -> Architecture:
         """The whole detector of one row."""

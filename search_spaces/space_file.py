@@ -406,6 +406,7 @@ def _settings(
         raise reader.fail(node.line, f"{what} must be a mapping")
     plain: dict[str, Any] = {}
     choices: list[tuple[str, tuple[Any, ...]]] = []
+    items: tuple[Any, ...]
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     for key, value in node.value.items():
         if key == "strides":

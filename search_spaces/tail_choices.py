@@ -144,7 +144,9 @@ class TailChoices:
 
     def encode(self, neck: Neck | None, head: Head | None) -> np.ndarray | None:
         """Genes ``[len(self.genes)]`` of a neck and a head; None where they are none of the choices."""
-        for structure in self.structures if neck is not None else ():
+        if neck is None:
+            return None
+        for structure in self.structures:
             if head == structure.head and neck == dataclasses.replace(structure.neck, out=neck.out):
                 genes = self.rows(np.array([neck.out], dtype=np.int64), structure)
                 return genes[0] if self.contains(genes)[0] and self.decode(genes[0])[0] == neck else None

@@ -144,7 +144,7 @@ class VariantSpace(Space):
         return np.where(known, which, -1)
 
     @property
-    def genes(self) -> int:  # type: ignore[override]
+    def genes(self) -> int:
         """Columns of a row."""
         return len(self._names)
 
@@ -255,9 +255,14 @@ class VariantSpace(Space):
         for index, at in self.by_levels_of(new):
             variant, both = self.variants[index], at[other[at] == index]
             if len(both):
-                pair = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
-                new[np.ix_(both, variant.columns)] = variant.space.cross(*pair, rng)
+                own, mate = (rows[np.ix_(both, variant.columns)] for rows in (new, second))
+                new[np.ix_(both, variant.columns)] = variant.space.cross(own, mate, rng)
         return new
+
+
+def input_sides(space: Space) -> tuple[int, ...]:
+    """The input sides in pixels that a space chooses from, ascending; empty where the search says it."""
+    return space.inputs if isinstance(space, VariantSpace) else ()
 
 
 VARIANT_SHARE = 0.1

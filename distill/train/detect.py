@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +21,9 @@ from distill.data.feed.evaluation_batches import evaluation_batches
 from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.nms import Detections, Selection
+
+if TYPE_CHECKING:
+    from zoo.export.exported import ExportedDetector
 
 MAX_PER_CLASS = 100
 """Detections of a class in an image that COCO's AP looks at."""
@@ -42,13 +45,13 @@ class DetectOptions:
     """(k, n) takes every n-th image from the k-th on, so that several processes can share the work."""
 
 
-def check_classes(detector: Detector, data: DataSet) -> None:
+def check_classes(detector: Detector | ExportedDetector, data: DataSet) -> None:
     """Refuse a detector whose class map is not the data's; the error names the category."""
     check_same(detector.info.class_names, data.classes, "the model", f"the data ({data.name})")
 
 
 def detect(
-    detector: Detector, data: DataSet, options: DetectOptions | None = None,
+    detector: Detector | ExportedDetector, data: DataSet, options: DetectOptions | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Detections with ``image_id``, ``category_id``, ``bbox`` (x, y, w, h in pixels of the image) and ``score``."""

@@ -21,6 +21,8 @@ class FileCheck:
     file: ExportedFile
     comparison: FileComparison
     ap_tolerance: float
+    loss_only: bool = False
+    """Whether a higher AP than torch's is no drift, as in INT8, where AP alone decides."""
 
     @property
     def ap_is_informative(self) -> bool:
@@ -33,9 +35,13 @@ class FileCheck:
         """Why the file drifts; empty if it does not."""
         reasons: list[str] = []
         before, after = self.comparison.torch.summary["ap"], self.comparison.file.summary["ap"]
-        if before is not None and after is not None and abs(after - before) > self.ap_tolerance:
-            allowed = f"a change up to {self.ap_tolerance:g} is allowed"
-            reasons.append(f"AP went from {before:.4f} to {after:.4f}, and {allowed}")
+        change = 0.0 if before is None or after is None else after - before
+        if (-change if self.loss_only else abs(change)) > self.ap_tolerance:
+            kind = "loss" if self.loss_only else "change"
+            allowed = f"a {kind} up to {self.ap_tolerance:g} is allowed"
+            reasons.append(f"AP went from {before or 0:.4f} to {after or 0:.4f}, and {allowed}")
+        if self.loss_only and not self.ap_is_informative:
+            reasons.append("AP cannot tell what INT8 costs here: torch's own is not above the loss that is allowed")
         # If AP is informative it covers single boxes that differ, but never outputs that cannot be compared.
         limit = math.inf if self.ap_is_informative else self.file.tolerance
         reasons += _gap_reasons(self.comparison.gaps, limit, "on these images")
@@ -53,7 +59,7 @@ def check_file(
 ) -> FileCheck:
     """Check a file that ``export`` wrote with these options."""
     runner = open_exported(file.path, format_name, options)
-    return FileCheck(file, compare(detector, runner, options, data, log), ap_tolerance)
+    return FileCheck(file, compare(detector, runner, options, data, log), ap_tolerance, options.int8)
 
 
 def _gap_reasons(gaps: Mapping[str, OutputGap], tolerance: float, where: str) -> list[str]:

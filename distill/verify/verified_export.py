@@ -76,11 +76,14 @@ class VerifiedExport(Result):
         return [" ", "AP", "AP50", "largest gap"], rows
 
     def __str__(self) -> str:
-        lines = [table(*self.to_table()), "", f"a change of AP up to {self.check.ap_tolerance:g} is allowed"]
-        if not self.check.ap_is_informative:
+        kind = "loss" if self.check.loss_only else "change"
+        lines = [table(*self.to_table()), "", f"a {kind} of AP up to {self.check.ap_tolerance:g} is allowed"]
+        if not self.check.ap_is_informative and not self.check.loss_only:
             lines.append("AP says nothing here: torch's own is not above that, so the gap on these images decides")
         if self.repaired:
             lines.append(f"repaired: {', '.join(self.repaired)} in FP32 (found in {self.trials} trials)")
+            if self.check.loss_only:
+                lines[-1] = f"kept out of INT8, {len(self.repaired)} of them: {lines[-1].removeprefix('repaired: ')}"
         elif self.note:
             lines.append(f"not repaired: {self.note}")
         lines += [f"DRIFTS: {reason}" for reason in self.check.reasons] or ["verified"]
@@ -111,8 +114,10 @@ def export_verified(
     first = check_file(detector, file, format_name, options, data, allowed, log)
     if not first.reasons:
         return VerifiedExport(first, first)
-    if not options.half:
+    if not options.half or not get_format(format_name).mixed:
         note = "all layers of this file are in FP32 already, so there is none to put into a higher precision"
+        if options.half:
+            note = f"all layers of {format_name} files have one precision, so none can be put into FP32 alone"
         return VerifiedExport(first, first, note=note + _divergence_note(detector, first, format_name, options, data))
     search = LayerSearch(detector, format_name, options, data, first, log)
     layers = search.minimal_layers()

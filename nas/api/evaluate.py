@@ -17,6 +17,8 @@ from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     from distill.train.evaluate import EvaluationResult
+    from zoo.detector import Detector
+    from zoo.export.exported import ExportedDetector
 
 
 CONFUSION_TITLE = "true class by detected class (last column: missed; last row: detected where nothing is)"
@@ -103,7 +105,7 @@ def evaluate(
     """Detect on a split of the data and compute COCO's AP, by class, with the confusion matrix.
 
     Args:
-        model: a checkpoint.
+        model: a checkpoint, or a file of ``nas export``, which its own runtime runs.
         data: COCO JSON, YOLO text folders or Pascal VOC.
         split: of the data.
         input_px: side of the square input in pixels; None takes the checkpoint's.
@@ -120,7 +122,6 @@ def evaluate(
         from distill.prepare import check_device
         from distill.train.detect import DetectOptions, detect, read_results
         from distill.train.evaluate import evaluate_detections
-        from zoo.resolve import resolve_detector
         from zoo.weights.licence import notice
     except ModuleNotFoundError as error:
         raise missing_package("evaluating", error.name, "train") from error
@@ -134,12 +135,7 @@ def evaluate(
     if results:
         detections = [row for file in texts_of(results) for row in read_results(file, dataset)]
     else:
-        detector, trained = resolve_detector(text_of(model))
-        if not trained:
-            way_out = "train it first (nas train), or give a checkpoint"
-            raise BadInput(f"{text_of(model)!r} has no trained weights: {way_out}")
-        if branch:
-            detector.choose_branch(branch)
+        detector = _predictor(text_of(model), branch, input_px, device)
         licence = notice(detector.info.provenance, detector.info.lineage)
         progress = Progress(quiet)
         options = DetectOptions(input_px, batch, device, workers=data_workers, shard=part)
@@ -152,6 +148,24 @@ def evaluate(
         evaluate_detections(dataset, detections) if part[1] == 1 else None, detections,
         tuple(dataset.classes.names), len(dataset), part, seconds, text_of(out) if out else None, not results, licence,
     )  # fmt: skip
+
+
+def _predictor(model: str, branch: str | None, input_px: int | None, device: str) -> Detector | ExportedDetector:
+    """The detector of a checkpoint, or an exported file in its runtime."""
+    from zoo.export.exported import is_exported, open_exported_detector
+    from zoo.resolve import resolve_detector
+
+    if is_exported(model):
+        if branch is not None or device != "cpu":
+            raise BadInput("an exported file has one branch and is run on the CPU: leave --branch and --device out")
+        return open_exported_detector(model, input_px)
+    detector, trained = resolve_detector(model)
+    if not trained:
+        way_out = "train it first (nas train), or give a checkpoint"
+        raise BadInput(f"{model!r} has no trained weights: {way_out}")
+    if branch:
+        detector.choose_branch(branch)
+    return detector
 
 
 def shard_of(text: str) -> tuple[int, int]:

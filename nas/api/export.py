@@ -56,13 +56,14 @@ class ExportResult(Result):
     def to_dict(self) -> dict[str, Any]:
         """What ``nas export --json`` prints."""
         keep = [*self.options.fp32_layers, *(self.verified.repaired if self.verified else ())]
-        settings = {**self.options.to_dict(), "keep": keep}
+        settings = {**self.options.to_dict(), "keep": keep, "size_mb": self.size_mb}
         report = {"file": str(self.path), "format": self.format, **settings, "trained": self.trained}
         return {**report, **self.file.to_dict(), "verify": self.verified and self.verified.to_dict()}
 
     def __str__(self) -> str:
         options = self.options
-        weights = ("" if self.trained else ", untrained weights") + (", FP16" if options.half else "")
+        precision = ", INT8" if options.int8 else ", FP16" if options.half else ""
+        weights = ("" if self.trained else ", untrained weights") + precision
         shape = f"{options.form}, {options.batch} x 3 x {options.height} x {options.width}"
         shape += ", open sizes" if options.dynamic else ""
         gaps = table(*self.to_table())
@@ -101,15 +102,16 @@ class TinyNasResult(Result):
 def export(
     model: Text, format: str, *, out: Text | None = None, input_px: int | str | tuple[int, int] | None = None,
     batch: int = 1, dynamic: bool = False, nms: bool = False, end2end: bool = False, branch: str | None = None,
-    opset: int = 17, layout: str = "nas", half: bool = False, fp32_layers: str | Sequence[str] = (),
-    verify: Text | None = None,
+    opset: int = 17, layout: str = "nas", half: bool = False, int8: bool = False,
+    calibrate: Text | None = None, images: int | None = None, ranges: str | None = None,
+    max_drop: str | float | None = None, fp32_layers: str | Sequence[str] = (), verify: Text | None = None,
     ap_tolerance: float | None = None, tolerance: float | None = None, seed: int = 0, quiet: bool = False,
 ) -> ExportResult | TinyNasResult:  # fmt: skip
     """Write a detector for deployment, folded, and measure how far it is from torch.
 
     Args:
         model: a checkpoint; or an architecture YAML, a run folder or a model of the zoo, with untrained weights.
-        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt`` or ``tinynas``.
+        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn`` or ``tinynas``.
         out: file to write; None: the model's name, in the working folder.
         input_px: side of the input, or height and width (``"480x640"``); None takes the model's own.
         batch: images a run.
@@ -120,7 +122,13 @@ def export(
         opset: ONNX operator set.
         layout: of an ONNX file: ``nas``, or ``ultralytics``, which clients of Ultralytics' files read.
         half: FP16 weights; onnx and tensorrt compute in FP16 too.
-        fp32_layers: modules that stay in FP32 with ``half``, by their names in torch.
+        int8: INT8 weights and arithmetic in the layers with weights, calibrated on ``calibrate`` (onnx, openvino).
+        calibrate: with ``int8``: a folder of images, or data whose train split is used.
+        images: number of images to calibrate on; None: 100.
+        ranges: how the ranges of activations are found: ``min-max`` (None), ``entropy`` or ``percentile``.
+        max_drop: with ``int8`` and ``verify``: largest loss of AP, 0 to 1 or as text such as ``"0.5AP"`` (None).
+            The fewest layers that keep it stay in FP32.
+        fp32_layers: modules that stay in FP32 with ``half`` or ``int8``, by their names in torch.
         verify: data on whose val split AP is compared before and after; layers that FP16 breaks are put into FP32.
         ap_tolerance: largest change of AP, 0 to 1; None: 0.001, with ``half`` 0.005.
         tolerance: largest gap: boxes in input sides, scores as they are; None: 0.001, with ``half`` 0.02.
@@ -128,6 +136,8 @@ def export(
     """
     if ap_tolerance is not None and verify is None:
         raise BadInput("--ap-tolerance says how far AP may change, which --verify DATA measures: give both or neither")
+    calibration = (calibrate, images, ranges)
+    _check_int8(int8, calibration, max_drop, verify, ap_tolerance)
     if nms and end2end:
         raise BadInput("--nms and --end2end contradict each other: give one of them")
     if format == TINYNAS:
@@ -145,11 +155,15 @@ def export(
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
     form = "nms" if nms else "end2end" if end2end else "decoded"
-    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers), layout)
+    options = ExportOptions(
+        form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers), int8, layout=layout
+    )
     name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
     progress, verified = Progress(quiet), None
     try:
-        if verify is None:
+        if int8:
+            file, verified = _in_int8(detector, name, format, options, calibration, verify, max_drop, progress)
+        elif verify is None:
             file = write_file(detector, name, format, options, lambda text: progress.show(text, force=True))
         else:
             verified = _verified(detector, name, format, options, text_of(verify), ap_tolerance, progress)
@@ -178,6 +192,59 @@ def _verified(
     except ModuleNotFoundError as error:
         raise missing_package("verifying an export", error.name, "train") from error
     return export_verified(detector, file, format, options, open_data(data, "val"), ap_tolerance, progress.show)
+
+
+def _check_int8(
+    int8: bool, calibration: Sequence[Any], max_drop: Any, verify: Any, ap_tolerance: float | None
+) -> None:
+    """Raise ``BadInput`` if the options of INT8 do not fit together."""
+    if not int8 and (max_drop is not None or any(value is not None for value in calibration)):
+        raise BadInput("--calibrate, --images, --ranges and --max-drop belong to --int8: give it too")
+    if int8 and calibration[0] is None:
+        raise BadInput("--int8 needs images to calibrate on: give --calibrate DATA, a folder of them or your data set")
+    if int8 and ap_tolerance is not None:
+        raise BadInput("--ap-tolerance is for FP32 and FP16 files: an INT8 file is judged by --max-drop")
+    if max_drop is not None and verify is None:
+        raise BadInput("--max-drop says how much AP may be lost, which --verify DATA measures: give both or neither")
+
+
+def _in_int8(
+    detector: Detector, file: str, format: str, options: ExportOptions, calibration: Sequence[Any],
+    verify: Text | None, max_drop: str | float | None, progress: Progress,
+) -> tuple[ExportedFile, VerifiedExport | None]:  # fmt: skip
+    """Calibrate, write the INT8 file and, with ``verify``, keep as many layers in FP32 as the loss of AP demands."""
+    try:
+        import pycocotools  # noqa: F401
+
+        from distill.data.formats.readers import open_data
+        from distill.verify.calibration import IMAGES, open_calibration
+        from distill.verify.int8_export import MAX_DROP, export_int8_verified, prepare_int8
+    except ModuleNotFoundError as error:
+        raise missing_package("an INT8 export", error.name, "train") from error
+    from zoo.export.options import RANGES
+
+    source, images, ranges = calibration
+    chosen = open_calibration(text_of(source), IMAGES if images is None else images, ranges or RANGES[0])
+    allowed = MAX_DROP if max_drop is None else ap_share(max_drop)
+    data = None if verify is None else open_data(text_of(verify), "val")
+    job = prepare_int8(detector, file, format, options, chosen, progress.show)
+    if data is None:
+        return job.write((), progress.show)[0], None
+    verified = export_int8_verified(job, chosen, data, allowed, progress.show)
+    return verified.check.file, verified
+
+
+def ap_share(value: str | float) -> float:
+    """AP as a share of 1: ``"0.5AP"``, as papers count it, is 0.005, and so is the number 0.005."""
+    text = str(value).strip()
+    points = text.upper().endswith("AP")
+    try:
+        share = float(text[:-2]) / 100 if points else float(text)
+    except ValueError as error:
+        raise BadInput(f"AP {value!r} must be a share of 1 such as 0.005, or in points such as 0.5AP") from error
+    if not 0 <= share <= 1:
+        raise BadInput(f"AP {value!r} must be from 0 to 1 (0.005), or from 0 to 100 points (0.5AP)")
+    return share
 
 
 def _file_stem(text: str, model: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zoo.detector import Detector
+    from zoo.export.exported import ExportedDetector
     from zoo.nms import Selection
 
 SHOWN_IMAGES, SHOWN_PX = 8, 800
@@ -158,7 +159,7 @@ def predict(
     """Detect objects in images with a checkpoint. A bad image is refused before anything is predicted or written.
 
     Args:
-        model: a checkpoint.
+        model: a checkpoint, or a file of ``nas export``, which its own runtime runs.
         images: image files and folders of them.
         out: folder for ``predictions.json`` and pictures; None writes nothing.
         score: smallest score to keep.
@@ -175,18 +176,11 @@ def predict(
     except ModuleNotFoundError as error:
         raise missing_package("prediction", error.name, "torch") from error
     from zoo.images import image_files
-    from zoo.resolve import resolve_detector
 
     _check(score, batch)
     files = image_files(list(texts_of(images)))
     names = _picture_names(files, Path(out)) if out is not None and pictures else {}
-    detector, trained = resolve_detector(text_of(model))
-    if not trained:
-        raise BadInput(f"{text_of(model)!r} has no weights: give a checkpoint (.safetensors); "
-                       "official weights are imported with nas zoo import FILE")  # fmt: skip
-    if branch:
-        detector.choose_branch(branch)
-    _check_side(input_px, detector.strides[-1])
+    detector = _predictor(text_of(model), branch, input_px)
     side = input_px or detector.info.input_px
     selection = dataclasses.replace(detector.selection, score_threshold=score, multi_label=multi_label)
     progress = Progress(quiet)
@@ -200,6 +194,25 @@ def predict(
     if out is not None:
         write_atomic(Path(out) / "predictions.json", json.dumps(result.to_dict(), indent=2) + "\n")
     return result
+
+
+def _predictor(model: str, branch: str | None, input_px: int | None) -> Detector | ExportedDetector:
+    """The detector of a checkpoint, folded, or an exported file in its runtime."""
+    from zoo.export.exported import is_exported, open_exported_detector
+    from zoo.resolve import resolve_detector
+
+    if is_exported(model):
+        if branch is not None:
+            raise BadInput("--branch is chosen when a file is exported: use the checkpoint")
+        return open_exported_detector(model, input_px)
+    detector, trained = resolve_detector(model)
+    if not trained:
+        raise BadInput(f"{model!r} has no weights: give a checkpoint (.safetensors); "
+                       "official weights are imported with nas zoo import FILE")  # fmt: skip
+    if branch:
+        detector.choose_branch(branch)
+    _check_side(input_px, detector.strides[-1])
+    return detector.fuse()
 
 
 def _check(score: float, batch: int) -> None:
@@ -220,8 +233,9 @@ def _check_side(input_px: int | None, stride: int) -> None:
 
 
 def _predict_all(
-    detector: Detector, files: Sequence[Path], selection: Selection, side: int, batch: int, show: Callable[..., None]
-) -> list[ImagePrediction]:
+    detector: Detector | ExportedDetector, files: Sequence[Path], selection: Selection, side: int, batch: int,
+    show: Callable[..., None],
+) -> list[ImagePrediction]:  # fmt: skip
     """The detections of every image; all images are read once before the first batch."""
     from zoo.images import prepare, read_image
 
@@ -229,7 +243,6 @@ def _predict_all(
         read_image(file)
         if n % 100 == 0:
             show(f"{n} of {len(files)} images read")
-    detector.fuse()
     names, predicted = tuple(detector.info.class_names), []
     for start in range(0, len(files), batch):
         part = files[start : start + batch]

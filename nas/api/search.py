@@ -24,7 +24,8 @@ from nas.searcher.worker_plan import WorkerPlan
 from nas.strategies import STRATEGIES
 from nas.variant_costs import DEFAULT_INPUT_PX, space_costs
 from search_spaces.lowering import SCOPES, count_layers
-from search_spaces.variants import VariantSpace
+from search_spaces.space import Space
+from search_spaces.variants import input_sides
 from workbench.console import Progress
 from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
@@ -182,16 +183,16 @@ def search(
         train_device, train_data_workers,
     )  # fmt: skip
     devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid, input_px)
-    side = DEFAULT_INPUT_PX if input_px is None else input_px
-    chosen_side = None if isinstance(opened, VariantSpace) and opened.inputs else side
-    shortlist = shortlist_request(then, training, chosen_side, seed, quiet)
+    side, sides = DEFAULT_INPUT_PX if input_px is None else input_px, input_sides(opened)
+    shortlist = shortlist_request(then, training, None if sides else side, seed, quiet)
     if shortlist is not None:
         shortlist.check()  # what is missing is refused before the search
     _check(scope, strategy, {"steps": steps, "population": population, "top-k": top_k})
     score, notes = choose_score(space_costs(opened, devices, side, scope), score, weights)
+    used_weights = WEIGHTS if weights is None else tuple(float(weight) for weight in weights)
     problem = SearchProblem(
-        opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score,
-        WEIGHTS if weights is None else tuple(float(weight) for weight in weights), scope, side, seed,
+        opened, text_of(space), parse_budgets(texts_of(budget)), devices, texts_of(device), score, used_weights, scope,
+        side, seed,
     )  # fmt: skip
     fit_behind(score).recipe_effect(forecast_recipe)  # an unknown trait is refused before the search
     additive = problem.evaluator().additive
@@ -199,16 +200,18 @@ def search(
     plan = WorkerPlan.of(strategy, additive, workers, address, islands)
     chosen = choose_options(strategy, _strategy_options(options), steps, population)
     output = Output(Path(runs), name, fresh, top_k, pictures, quiet)
-    boxes = None if data is None else _count_boxes(text_of(data), input_px, quiet, on_data)
-    result = run_search(
-        problem, SearchMethod(strategy, chosen, plan, time_limit_s), output, [*notes, *plan.notes], start
-    )
+    boxes = None if data is None else _count_boxes(text_of(data), (max(sides, default=side), opened), quiet, on_data)
+    method = SearchMethod(strategy, chosen, plan, time_limit_s)
+    result = run_search(problem, method, output, [*notes, *plan.notes], start)
     return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe, boxes)
 
 
-def _count_boxes(path: str, input_px: int, quiet: bool, on_data: Callable[[BoxLevels], None] | None) -> BoxLevels:
-    """The boxes of the data, shown before the search begins."""
-    boxes = count_boxes(path, input_px, quiet)
+def _count_boxes(
+    path: str, at: tuple[int, Space], quiet: bool, on_data: Callable[[BoxLevels], None] | None
+) -> BoxLevels:
+    """The boxes of the data at an input side and the levels of a space, shown before the search begins."""
+    input_px, space = at
+    boxes = count_boxes(path, input_px, quiet, space.neck.strides)
     if on_data is not None:
         on_data(boxes)
     return boxes

@@ -22,7 +22,7 @@ HELP = "evaluate a checkpoint's AP on your data"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas eval``."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="checkpoint (.safetensors)")
+    add("model", metavar="MODEL", help="checkpoint (.safetensors), or a file of nas export with its contract beside it")
     add("--data", required=True, metavar="PATH", help="data to evaluate on")
     add("--split", default="val", help="split of the data (default: %(default)s)")
     options.add_input_option(add, text="the checkpoint's")

@@ -64,7 +64,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--budget", metavar="B",
         help="a narrow band instead of the one in which the spaces overlap most, for instance 61..62ms",
     )  # fmt: skip
-    add("--input", type=int, metavar="PX", help=f"input side in pixels (default {INPUT_PX})")
+    add(
+        "--input", type=int, metavar="PX",
+        help=f"input side in pixels of architectures without their own (default {INPUT_PX})",
+    )  # fmt: skip
     add("--pictures", metavar="PATH", help="training data with a val split (default: an easy synthetic dataset)")
     add("--images", type=int, metavar="N", help=f"images of the easy dataset, every fifth for val (default {IMAGES})")
     options.add_training_options(add, TRAINING)

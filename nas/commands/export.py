@@ -8,10 +8,11 @@ examples:
   nas export yolo26n.safetensors --format onnx --end2end
   nas export yolox-s.safetensors --format openvino --nms --input 416
   nas export best.safetensors --format onnx --half --verify my-data
+  nas export best.safetensors --format onnx --int8 --calibrate my-data --verify my-data
   nas export runs/NAME --format tinynas > structure.txt
 
 With --verify, torch and the file are evaluated on the val split of your data, and the exit code is 1 if AP changes.
-Layers that FP16 breaks are searched for and put into FP32 first.
+Layers that FP16 breaks, or that cost too much AP in INT8, are searched for and put into FP32 first.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import argparse
 
 from nas.commands import options
 
-HELP = "write ONNX, OpenVINO, TorchScript, TensorRT or TinyNAS text, with the gap measured"
+HELP = "write ONNX, OpenVINO, TorchScript, TensorRT, NCNN or TinyNAS text, with the gap measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas export``."""
     from zoo.export.formats import FORMATS
-    from zoo.export.options import LAYOUTS
+    from zoo.export.options import LAYOUTS, RANGES
 
     add = parser.add_argument
     options.add_model_argument(add)
@@ -43,15 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
         help="of an ONNX file: our own (default), or the one that clients of Ultralytics' files read")  # fmt: skip
     add("--half", action="store_true",
-        help="FP16 weights (onnx, openvino, tensorrt); onnx and tensorrt compute in FP16 too")  # fmt: skip
+        help="FP16 weights (onnx, openvino, tensorrt, ncnn); onnx and tensorrt compute in FP16 too")  # fmt: skip
+    add("--int8", action="store_true",
+        help="INT8 weights and arithmetic in the layers with weights, by calibration (onnx, openvino)")  # fmt: skip
+    add("--calibrate", metavar="DATA", help="images for --int8: a folder, or data whose train split is used")
+    add("--images", type=int, metavar="N", help="number of images to calibrate on (default: 100)")
+    add("--ranges", choices=RANGES, help="how --int8 finds the ranges of activations (default: min-max)")
+    add("--max-drop", metavar="AP",
+        help="largest loss of AP in INT8, such as 0.5AP or 0.005 (default: 0.5AP); the fewest layers that keep it "
+             "stay in FP32")  # fmt: skip
     add("--fp32-layers", nargs="+", default=[], metavar="LAYER",
-        help="modules that stay in FP32 with --half, by their names in torch")  # fmt: skip
+        help="modules that stay in FP32 with --half or --int8, by their names in torch")  # fmt: skip
     add("--verify", metavar="DATA",
         help="compare AP on the val split of DATA before and after, and repair what FP16 breaks")  # fmt: skip
     add("--ap-tolerance", type=float, metavar="AP",
         help="largest change of AP, 0 to 1 (default: 0.001, with --half 0.005)")  # fmt: skip
     add("--tolerance", type=float, metavar="SHARE",
-        help="largest gap: boxes in input sides, scores as they are (default: 0.001, with --half 0.02)")  # fmt: skip
+        help="largest gap: boxes in input sides, scores as they are (default: 0.001, with --half 0.02, with --int8 "
+             "none)")  # fmt: skip
     options.add_seed_option(add, "untrained weights")
     options.add_output_options(add)
 

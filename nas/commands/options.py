@@ -151,7 +151,7 @@ def add_target_options(add: Any) -> None:
 
 def add_runtime_options(add: Any, condition: str = "") -> None:
     """``--runtime`` and ``--threads``; ``condition`` stands before their help texts."""
-    add("--runtime", help=f"{condition}onnxruntime (default), openvino or torch")
+    add("--runtime", help=f"{condition}onnxruntime (default), openvino, torch or ncnn")
     add("--threads", type=int, metavar="N", help=f"{condition}CPU threads (default: all CPUs)")
 
 

@@ -17,7 +17,7 @@ HELP = "detect objects in images with a checkpoint"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas predict``."""
     add = parser.add_argument
-    add("model", metavar="MODEL", help="checkpoint (.safetensors)")
+    add("model", metavar="MODEL", help="checkpoint (.safetensors), or a file of nas export with its contract beside it")
     add("images", nargs="+", metavar="IMAGE", help="image files and folders of them")
     add("--out", default="predictions", metavar="FOLDER",
         help="folder for predictions.json and pictures (default: %(default)s)")  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import workbench
 from distill.importance.measure import MeasureOptions, measure_importance
+from distill.importance.scores import ImportanceScores
 from distill.request import folder_name
 from distill.study.recovery import RecoveryRequest, recover
 from distill.study.recovery_result import RecoveryResult
@@ -60,6 +61,20 @@ def run_shrink(request: ShrinkRequest) -> ShrinkResult:
     finally:
         run.progress.done()
         run.folder.close()
+
+
+def unfit_parent(scores: ImportanceScores) -> list[str]:
+    """A note where the loss on the data falls without most blocks, each by itself, so that all of these cost nothing.
+
+    ``docs/benchmarks/shrink.md`` has a detector that lost most of its worth this way.
+    """
+    free = sum(value == 0.0 for value in scores.blocks.values())
+    if not scores.images or 2 * free <= len(scores.blocks):
+        return []
+    return [
+        f"the loss on the data falls without {free} of {len(scores.blocks)} blocks, each by itself, so skipping them "
+        "counts as free: the parent does not fit the data yet; train it on the data first and shrink the result"
+    ]
 
 
 class _Run:
@@ -181,6 +196,7 @@ class _Run:
         chooser = Chooser(current, scores, self.profiles, self.input_px, self.request.grid, self.progress.show)
         if self.first is None:
             self.first = chooser
+            self.notes += unfit_parent(scores)
         return chooser
 
     def _choice(self, chooser: Chooser, label: str, share: float) -> Choice:

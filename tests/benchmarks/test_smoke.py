@@ -28,6 +28,10 @@ SMALLEST = {
     ],
     "evolution_rate": ["--steps", "2000"],
     "exact_search": ["growth", "--rows", "1"],
+    "export_matrix": [
+        "trained/yolox-nano/best.safetensors", "--data", "data", "--input", "64", "--out", "rows.jsonl",
+        "--formats", "onnx",
+    ],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
     "fit_forecast": ["--data", "{shared}/atlas", "--out", "forecast.yaml", "--draws", "4"],
     "importance": [
@@ -105,7 +109,7 @@ def test_a_benchmark_starts_and_ends(
     folders = {"root": repo_root, "profile": next(repo_root.glob("nas/**/intel-i7-10875h.yaml"))}
     if any("{shared}" in word for word in SMALLEST[name]):
         folders["shared"] = request.getfixturevalue("shared_dir")
-    if name == "shrink":
+    if name in ("shrink", "export_matrix"):
         write_parent(tmp_path)
     words = [word.format(**folders) for word in SMALLEST[name]]
     paths = [str(repo_root), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -32,13 +32,23 @@ def check_options(detector: Detector, format_name: str, options: ExportOptions) 
         )
     if options.batch < 1:
         raise BadInput(f"batch {options.batch} must be at least 1")
-    if not 0 <= options.allowed < math.inf:
-        raise BadInput(f"tolerance {options.allowed} must be a number from 0 up, such as {TOLERANCE:g}")
+    if options.tolerance is not None and not 0 <= options.tolerance < math.inf:
+        raise BadInput(f"tolerance {options.tolerance} must be a number from 0 up, such as {TOLERANCE:g}")
     if options.half and not get_format(format_name).half:
         raise BadInput(f"--half: {format_name} files are written in FP32; use {_formats_with('half')}")
-    if options.fp32_layers and not options.half:
+    if options.int8 and options.half:
+        raise BadInput("--int8 and --half contradict each other: give one of them")
+    if options.int8 and not get_format(format_name).int8:
+        raise BadInput(f"--int8: {format_name} files are not written in INT8; use {_formats_with('int8')}")
+    if options.fp32_layers and not (options.half or options.int8):
         layers = ", ".join(options.fp32_layers)
-        raise BadInput(f"layers kept in FP32 ({layers}): without --half all of them are")
+        raise BadInput(f"layers kept in FP32 ({layers}): without --half or --int8 all of them are")
+    if options.fp32_layers and not get_format(format_name).mixed:
+        raise BadInput(
+            f"layers kept in FP32: all layers of {format_name} files have one precision; use {_formats_with('mixed')}"
+        )
+    if options.batch > 1 and not get_format(format_name).batches:
+        raise BadInput(f"batch {options.batch}: {format_name} networks take one image; use --batch 1")
     if options.dynamic:
         _check_dynamic(detector, format_name, options)
 
@@ -49,7 +59,7 @@ def check_path(path: Path, format_name: str) -> None:
     if path.is_dir():
         inside = str(path / ("model" + suffix))
         raise BadInput(f"--out {str(path)!r} is a folder: name a file in it, such as {inside!r}")
-    if path.suffix.lower() != suffix:
+    if not path.name.lower().endswith(suffix):
         renamed = str(path.with_name(path.stem + suffix))
         raise BadInput(
             f"--out {str(path)!r}: the name of a file in format {format_name} ends in {suffix}: {renamed!r}"

@@ -1,7 +1,8 @@
-"""The first layer of an ONNX file whose result differs from torch."""
+"""The first layer of an exported network whose result differs from torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,13 +15,20 @@ from zoo.export.onnx_runner import onnx_runner
 
 
 def first_divergence(detector: Detector, path: Path, image: Tensor, tolerance: float) -> str:
-    """The first layer whose result on ``image`` ``[b, 3, h, w]`` differs between file and torch; empty if none does.
+    """The first layer of an ONNX file whose result on ``image`` ``[b, 3, h, w]`` differs; empty if none does.
 
-    Layers are modules without children. They agree if no value differs by more than ``tolerance`` times the layer's
-    largest absolute value. A module that folding made is reported as the module that contains it.
+    Layers are modules without children.
+    """
+    return first_difference(detector, _layer_results(path, image, folded_copy(detector)), image, tolerance)
+
+
+def first_difference(detector: Detector, file_results: Mapping[str, Tensor], image: Tensor, tolerance: float) -> str:
+    """The first module whose result on ``image`` differs from ``file_results``: by name, in the order of computation.
+
+    Layers agree if no value differs by more than ``tolerance`` times the layer's largest absolute value. A module that
+    folding made is reported as the module that contains it.
     """
     folded = folded_copy(detector)
-    file_results = _layer_results(path, image, folded)
     torch_results: dict[str, Tensor] = {}
     for name in file_results:
         # A copy, because the activation behind it may work in place.

@@ -51,7 +51,7 @@ def layer_of(node_name: str, modules: Collection[str]) -> str:
 
 def half_layers(model: Any, modules: Collection[str]) -> list[str]:
     """The layers of an FP32 ModelProto that would compute in FP16, in the order of computation."""
-    model = _normalized(model)
+    model = normalized(model)
     types = _element_types(model)
     names = {layer_of(node.name, modules): None for node in model.graph.node if _can_halve(node, types)}
     names.pop("", None)
@@ -62,7 +62,7 @@ def convert_to_half(model: Any, modules: Collection[str], fp32_layers: Iterable[
     """A copy of an FP32 ModelProto whose layers compute in FP16, except the modules in ``fp32_layers``."""
     from onnx import TensorProto
 
-    model = _normalized(model)
+    model = normalized(model)
     graph, types = model.graph, _element_types(model)
     owners = [layer_of(node.name, modules) for node in graph.node]
     in_fp32 = _fp32_nodes(graph.node, owners, types, tuple(fp32_layers))
@@ -127,7 +127,7 @@ def store_in_half(model: Any, modules: Collection[str], fp32_layers: Iterable[st
     """A copy of an FP32 ModelProto that stores weights in FP16 and computes in FP32, except ``fp32_layers``."""
     from onnx import TensorProto, helper
 
-    model, fp32_layers = _normalized(model), tuple(fp32_layers)
+    model, fp32_layers = normalized(model), tuple(fp32_layers)
     graph = model.graph
     floats = {weight.name: weight for weight in graph.initializer if weight.data_type == TensorProto.FLOAT}
     used_in_fp32: set[str] = set()
@@ -229,7 +229,7 @@ def _replace(graph: Any, nodes: Sequence[Any], initializers: Sequence[Any]) -> N
     graph.initializer.extend(initializers)
 
 
-def _normalized(model: Any) -> Any:
+def normalized(model: Any) -> Any:
     """A copy in which all constants are initializers with one name each."""
     from onnx import helper, numpy_helper
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from workbench.signals import watch_signals
 from workbench.tables import Result
 from zoo.detector import Detector
 from zoo.export.check import check_options, check_path
+from zoo.export.contract import write_contract
 from zoo.export.deployed import folded_copy
 from zoo.export.formats import get_format
 from zoo.export.formats.format import Runner
@@ -35,13 +37,14 @@ class ExportedFile(Result):
     @property
     def within_tolerance(self) -> bool:
         """Whether every gap is within the tolerance, and any row was compared at all."""
-        within = all(gap.relative <= self.tolerance for gap in self.gaps.values())
+        within = all(gap.relative <= self.tolerance and not gap.fault for gap in self.gaps.values())
         return within and any(gap.rows for gap in self.gaps.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the keys of ``nas export --json``."""
         gaps = {name: gap.to_dict() for name, gap in self.gaps.items()}
-        return {"file": str(self.path), "tolerance": self.tolerance, "gaps": gaps, "faithful": self.within_tolerance}
+        tolerance = self.tolerance if math.isfinite(self.tolerance) else None
+        return {"file": str(self.path), "tolerance": tolerance, "gaps": gaps, "faithful": self.within_tolerance}
 
     def to_table(self) -> tuple[list[str], list[list[Any]]]:
         """Header and one row an output."""
@@ -54,6 +57,8 @@ class ExportedFile(Result):
     def verdict(self) -> str:
         """What could not be compared, and whether the file agrees with torch."""
         faults = [f"{name}: {gap.fault}" for name, gap in self.gaps.items() if gap.fault]
+        if not math.isfinite(self.tolerance) and self.within_tolerance:
+            return "its gap is no test of an INT8 file: AP is, which --verify measures"
         outcome = "agrees with torch" if self.within_tolerance else "DRIFTS from torch"
         return "\n".join([*faults, f"{outcome}: a relative gap up to {self.tolerance:g} is allowed"])
 
@@ -67,11 +72,16 @@ def export(
     format_name: str,
     options: ExportOptions,
     log: Callable[[str], None] = lambda text: None,
+    int8_graph: Any = None,
 ) -> ExportedFile:
     """Write ``detector`` to ``path`` in one of ``zoo.export.formats.FORMATS`` and measure its gap to torch.
 
-    A file whose gap exceeds the tolerance is written too; nothing is written if anything fails.
+    Its contract (``zoo.export.contract``) is written beside it. A file whose gap exceeds the tolerance is written too;
+    nothing is written if anything fails. With ``options.int8``, ``int8_graph`` is the network to write
+    (``zoo.export.int8.Int8Network.graph``).
     """
+    if options.int8 != (int8_graph is not None):
+        raise ValueError("int8_graph belongs to options.int8: give both or neither")
     target, file_format = Path(path), get_format(format_name)
     check_options(detector, format_name, options)
     check_path(target, format_name)
@@ -81,12 +91,14 @@ def export(
     companions = file_format.companions
     with watch_signals() as stop_requested, replacing(target) as temporary, _move(temporary, target, companions):
         log(f"writing {target}")
-        file_format.write(folded, temporary, options)
+        file_format.write(folded, temporary, options, int8_graph)
         log(f"measuring the gap of {target} to torch")
         gaps = measure_gap(reference, file_format.open(temporary, options), options)
         if stop_requested():
             # Python drops an interrupt that arrives inside a finalizer, so it is raised here.
             raise KeyboardInterrupt
+    files = [target, *(target.with_suffix(suffix) for suffix in companions)]
+    write_contract(folded, options, format_name, files, gaps)
     return ExportedFile(target, gaps, options.allowed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.devices.runtimes.ncnn import Ncnn
 from nas.devices.runtimes.onnxruntime import OnnxRuntime
 from nas.devices.runtimes.openvino import OpenVINO
 from nas.devices.runtimes.runtime import Runtime
@@ -11,4 +12,5 @@ RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": OnnxRuntime(),
     "openvino": OpenVINO(),
     "torch": Torch(),
+    "ncnn": Ncnn(),
 }

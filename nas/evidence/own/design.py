@@ -74,14 +74,14 @@ def designed_architectures(
 def _listed(
     design: Design, device: DeviceProfile, input_px: int, count: int, classes: int
 ) -> list[SampledArchitecture]:
-    """The architectures that the design lists, as they are but for the head's classes."""
+    """The architectures that the design lists, as they are but for the head's classes, each at its own input side."""
     if count > design.count:
         raise BadInput(f"design {design.name!r} lists {design.count} architectures, not {count}")
     found = []
     for arch in design.architectures[:count]:
         assert arch.head is not None
         arch = dataclasses.replace(arch, head=dataclasses.replace(arch.head, classes=classes))
-        costs = architecture_costs(arch, input_px, device).costs
+        costs = architecture_costs(arch, arch.input_px or input_px, device).costs
         found.append(SampledArchitecture(arch.name, arch.style, arch, costs))
     return found
 

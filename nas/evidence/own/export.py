@@ -55,7 +55,10 @@ def write_evidence(
     device: str,
     input_px: int,
 ) -> None:
-    """Write ``FILES``, each replaced as a whole; ``runs`` are by architecture name and seed, and may be some of all."""
+    """Write ``FILES``, each replaced as a whole; ``runs`` are by architecture name and seed, and may be some of all.
+
+    ``input_px``: of architectures without an input side of their own.
+    """
     seeds = sorted({seed for _, seed in runs})
     if all(run.result is None for run in runs.values()):
         raise BadInput(f"no training came to its end; the first one: {next(iter(runs.values())).failure}")
@@ -66,13 +69,14 @@ def write_evidence(
     for arch in sampled:
         if not any(name == arch.name for name, _ in runs):
             continue
+        side = str(arch.side(input_px))
         arch_runs = {seed: runs[arch.name, seed] for seed in seeds if (arch.name, seed) in runs}
         costs = {name: round(value, 6) if name == LATENCY else int(value) for name, value in arch.costs.items()}
         lines.append({
             "name": arch.name,
             "space": arch.space,
             "digest": arch.architecture.digest(),
-            "input_px": input_px,
+            "input_px": arch.side(input_px),
             "latency_of": device,
             "costs": costs,
             **({"levels": dict(arch.levels)} if arch.levels else {}),
@@ -81,8 +85,8 @@ def write_evidence(
         })  # fmt: skip
         aps = {seed: run.result.ap for seed, run in arch_runs.items() if run.result is not None}
         mean = sum(aps.values()) / len(aps) if aps else None
-        accuracy.append([arch.name, str(input_px), arch.space, *map(_cell, (mean, *(aps.get(s) for s in per_seed)))])
-        latency.append([arch.name, str(input_px), f"{costs[LATENCY]:.6f}"])
+        accuracy.append([arch.name, side, arch.space, *map(_cell, (mean, *(aps.get(s) for s in per_seed)))])
+        latency.append([arch.name, side, f"{costs[LATENCY]:.6f}"])
         graph = lower(arch.architecture)
         graph.name = arch.name
         graphs.append(graph.to_json())

@@ -42,6 +42,10 @@ class SampledArchitecture:
     levels: Mapping[str, str] = field(default_factory=dict)
     """Levels by factor, where the architecture is of a design."""
 
+    def side(self, input_px: int) -> int:
+        """Input side in pixels: the architecture's own where it has one, else ``input_px``."""
+        return self.architecture.input_px or input_px
+
 
 def shrink_space(space: Space, by: int, classes: int) -> Space:
     """The space with channels divided by ``by``, a neck of one layer, and a head for ``classes``; 1: only the head."""
@@ -94,7 +98,7 @@ def sample_architectures(
         for space, rows_of_space in zip(spaces, rows, strict=True):
             name = f"{space.name}-{turn + 1:03d}"
             arch = space.decode(rows_of_space[turn], name)
-            arch_costs = architecture_costs(arch, input_px, device).costs
+            arch_costs = architecture_costs(arch, arch.input_px or input_px, device).costs
             sampled.append(SampledArchitecture(name, space.name, arch, arch_costs))
     return budget, sampled[:count]
 

@@ -186,7 +186,10 @@ class _Trainings:
         key = _key(arch, seed)
         self.progress.show(f"training {arch.name}, seed {seed}")
         model, runs = _write_architecture(self.folder.folder, arch), str(self.folder.folder / RUNS)
-        request = dataclasses.replace(self.request, model=model, seed=seed, name=key, runs=runs, fresh=False)
+        request = dataclasses.replace(
+            self.request, model=model, seed=seed, name=key, runs=runs, fresh=False,
+            input_px=arch.architecture.input_px or self.request.input_px,
+        )  # fmt: skip
         self.workers.start(key, train_job, request, RUNS, os.getcwd())
 
     def _record(self, key: str, record: dict[str, Any], failure: str) -> None:

@@ -166,9 +166,10 @@ class Layers:
         needed = {1, 2, 3} & set(range(1, int(np.max(depths)) + 1)) if linear else set(depths.tolist())
         computed = {}
         for depth in needed:
-            columns = (*numbers.T, np.full(len(numbers), depth, dtype=np.int64) if linear else depth)
-            costs = self._pick(self.space_costs.stage_costs(stage, *columns, kind=kind), len(numbers))
-            score = np.broadcast_to(self.row_score.stage(stage, *columns, kind), (len(numbers),))
+            cin, out, btn, k = numbers.T
+            at_depth = np.full(len(numbers), depth, dtype=np.int64) if linear else depth
+            costs = self._pick(self.space_costs.stage_costs(stage, cin, out, btn, k, at_depth, kind=kind), len(numbers))
+            score = np.broadcast_to(self.row_score.stage(stage, cin, out, btn, k, at_depth, kind), (len(numbers),))
             computed[depth] = score, costs
         scores, all_costs = [], []
         for depth in depths.tolist():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def cost_open_tails(row_score: RowScore, combos: np.ndarray, resources: Sequence
     shape = tuple(len(axis) for axis in axes)
     genes, scores, totals = [], [], []
     for structure in tail.structures:
-        neck = dataclasses.replace(structure.neck, out=tuple(outs))
+        neck = dataclasses.replace(structure.neck, out=tuple[Any, ...](outs))
         score = np.broadcast_to(np.asarray(row_score.tail(taps, neck, structure.head)), shape)
         scores.append(score[tap_index + out_index].astype(np.int64))
         by_resource = _axis_costs(costs, taps, neck, structure.head, resources)

@@ -250,7 +250,8 @@ def test_bad_input_writes_nothing(data: DataSet, tmp_path: Path) -> None:
         taught(),
         dataclasses.replace(HALF, fp32_layers=("backbone.layers.3.0.frist",)),
     )
-    refused("without --half all of them are", taught(), dataclasses.replace(HALF, half=False, fp32_layers=(FIRST,)))
+    single = dataclasses.replace(HALF, half=False, fp32_layers=(FIRST,))
+    refused("without --half or --int8 all of them are", taught(), single)
 
 
 @pytest.mark.slow

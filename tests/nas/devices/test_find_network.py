@@ -11,6 +11,7 @@ import pytest
 from nas.devices.find_network import find_network
 from nas.devices.session import choose_target, open_network
 from tests.nas.devices.foreign import foreign, saved
+from tests.search_spaces.necks.cases import HEADS, NECKS, detector
 from workbench.errors import BadInput
 
 onnx = pytest.importorskip("onnx")
@@ -45,6 +46,14 @@ def test_a_size_that_a_file_does_not_have_is_refused(tmp_path: Path) -> None:
         find_network(saved(tmp_path, foreign()), 128)
     with pytest.raises(BadInput, match="multiple of 32"):
         find_network("damo-yolo-ns", 100)
+
+
+def test_an_architecture_runs_at_multiples_of_its_coarsest_stride(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(detector(NECKS["repgfpn"], (8, 16), HEADS["plain"]).to_yaml())
+    assert find_network(str(path), 112).size == (112, 112)
+    with pytest.raises(BadInput, match="multiple of 16"):
+        find_network(str(path), 120)
 
 
 def test_weights_in_a_file_beside(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_nodes_and_arcs() -> None:
 
 def test_an_arc_lists_depths_with_score_and_layers() -> None:
     arc = toy_layers().arc(0, 16, 32)
-    assert arc.genes.tolist() == [[32, 16, 3, 1], [32, 16, 3, 2], [32, 16, 3, 3]]
+    assert arc.genes.tolist() == [[32, 16, 3, 1, 0], [32, 16, 3, 2, 0], [32, 16, 3, 3, 0]]
     assert arc.score.tolist() == [32, 64, 96]
     assert arc.costs.tolist() == [[2], [4], [6]]
     assert arc.take(np.array([2, 0])).score.tolist() == [96, 32]

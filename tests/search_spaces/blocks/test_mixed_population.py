@@ -31,6 +31,8 @@ MIXTURES = (
     ("fasternet", "cspnext", "repncspelan", "fasternet", "cspnext_plain"),
     ("repvit", "repncspelan", "fasternet", "cspnext", "k1dwk1"),
     ("repvitse", "repvgg", "cspnext", "repncspelan", "fasternet"),
+    ("c2f", "c3k2", "c3k2_c3k", "c2psa", "elan"),
+    ("elan", "k1dwk1", "c2f", "c3k2_attn", "c3k2_c3k"),
 )
 
 

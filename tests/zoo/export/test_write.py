@@ -43,7 +43,14 @@ def test_the_file_says_what_it_needs(tmp_path: Path) -> None:
     assert json.loads(held["lineage"]) == [dict(lineage[0])] and json.loads(held["provenance"]) == {
         "licence": "Apache-2.0"
     }
-    assert json.loads(held["input"]) == {"layout": "b 3 h w", "batch": 1, "height": 64, "width": 96, "dynamic": False}
+    assert json.loads(held["input"]) == {
+        "name": "image",
+        "layout": "b 3 h w",
+        "batch": 1,
+        "height": 64,
+        "width": 96,
+        "dynamic": False,
+    }
     assert [output.name for output in model.graph.output] == ["boxes", "scores"]
 
 

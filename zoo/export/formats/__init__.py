@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from workbench.errors import unknown_name
 from zoo.export.formats.format import ExportFormat
+from zoo.export.formats.ncnn import NcnnFormat
 from zoo.export.formats.onnx import OnnxFormat
 from zoo.export.formats.openvino import OpenVINOFormat
 from zoo.export.formats.tensorrt import TensorRTFormat
@@ -18,6 +19,7 @@ FORMATS: dict[str, ExportFormat] = {
     "openvino": OpenVINOFormat(),
     "torchscript": TorchScriptFormat(),
     "tensorrt": TensorRTFormat(),
+    "ncnn": NcnnFormat(),
 }
 
 

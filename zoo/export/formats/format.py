@@ -31,8 +31,14 @@ class ExportFormat(ABC):
     """Whether it can hold NMS."""
     half: ClassVar[bool] = False
     """Whether it can hold FP16 weights."""
+    int8: ClassVar[bool] = False
+    """Whether it can be written from an INT8 ONNX graph (``zoo.export.int8``)."""
     dynamic: ClassVar[bool] = False
     """Whether batch and sides can be left open."""
+    mixed: ClassVar[bool] = True
+    """Whether single layers can stay in FP32 where the others are in a lower precision."""
+    batches: ClassVar[bool] = True
+    """Whether a run can take several images."""
 
     def require(self) -> None:
         """Raise ``BadInput`` if a package or a GPU is missing."""
@@ -42,8 +48,8 @@ class ExportFormat(ABC):
     def write(self, folded: Detector, path: Path, options: ExportOptions, onnx_model: Any = None) -> None:
         """Write a folded detector to ``path``.
 
-        ``onnx_model`` is its FP32 graph (``zoo.export.onnx_graph.onnx_graph``) if that was traced before; formats that
-        are built from ONNX then skip the tracing.
+        ``onnx_model`` is its FP32 graph (``zoo.export.onnx_graph.onnx_graph``) if that was traced before, or with
+        ``options.int8`` its INT8 graph; formats that are built from ONNX then skip the tracing.
         """
 
     @abstractmethod

@@ -19,7 +19,7 @@ class OnnxFormat(ExportFormat):
     """An ONNX file with class names, preprocessing and lineage in its metadata."""
 
     suffix = ".onnx"
-    nms = half = dynamic = True
+    nms = half = int8 = dynamic = True
 
     def require(self) -> None:
         try:

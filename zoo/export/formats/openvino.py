@@ -22,7 +22,7 @@ class OpenVINOFormat(ExportFormat):
 
     suffix = ".xml"
     companions = (".bin",)
-    nms = half = dynamic = True
+    nms = half = int8 = dynamic = True
 
     def require(self) -> None:
         try:

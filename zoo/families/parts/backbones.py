@@ -1,4 +1,4 @@
-"""TinyNAS backbones from an Architecture, in training form: C3, C4, C5 out.
+"""TinyNAS backbones from an Architecture, in training form: one map a level out, finest first.
 
 The stages of ``search_spaces.lowering`` as modules; tests compare ``lower(arch)`` with a trace of them. A stage module
 holds its blocks in order, so that official tensor names map to its own by renaming (``zoo.families.damo_yolo``).
@@ -99,7 +99,7 @@ class CspBackbone(nn.Module):
 
 
 def build_backbone(arch: Architecture) -> nn.Module:
-    """The backbone of ``arch``: ``[b, 3, h, w]`` to C3, C4, C5 with ``arch.tap_channels`` channels."""
+    """The backbone of ``arch``: ``[b, 3, h, w]`` to one map a level with ``arch.tap_channels`` channels."""
     return CspBackbone(arch) if arch.style == "csp" else ChainBackbone(arch)
 
 

@@ -27,7 +27,17 @@ def test_torch_does_not_run_foreign_files(tmp_path: Path) -> None:
         open_network(find_network(saved(tmp_path, foreign())), choose_target(runtime="torch", threads=1))
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
+def test_ncnn_takes_neither_foreign_files_nor_other_devices(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
+    with pytest.raises(BadInput, match="NCNN does not read"):
+        open_network(find_network(saved(tmp_path, foreign())), choose_target(runtime="ncnn", threads=1))
+    with pytest.raises(BadInput, match="does not run on CUDA"):
+        choose_target("cuda", "ncnn")
+    with pytest.raises(BadInput, match="NCNN is measured in FP32"):
+        choose_target(runtime="ncnn", precision="FP16")
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch", "ncnn"])
 def test_every_runtime_runs_ours_and_sees_which_is_larger(runtime: str) -> None:
     pytest.importorskip({"onnxruntime": "onnxruntime"}.get(runtime, runtime))
     target = choose_target(runtime=runtime, threads=1)

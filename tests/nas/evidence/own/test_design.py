@@ -91,3 +91,13 @@ def test_listed_architectures_are_taken_as_they_are() -> None:
     assert found[0].architecture.head is not None and found[0].architecture.head.classes == 10
     with pytest.raises(BadInput, match="lists 2 architectures, not 3"):
         made(design, 3)
+
+
+def test_a_listed_architecture_is_costed_at_its_own_input_side() -> None:
+    plain_arch = PUBLISHED["damo-yolo-t"].to_dict()
+    design = read({
+        "name": "list", "architectures": [dict(plain_arch, name="here"), dict(plain_arch, name="own", input_px=128)],
+    })  # fmt: skip
+    here, own = made(design, 2)
+    assert own.architecture.input_px == 128 and own.side(64) == 128 and here.side(64) == 64
+    assert own.costs["flops"] == 4 * here.costs["flops"]

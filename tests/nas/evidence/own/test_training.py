@@ -24,6 +24,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from tests.nas.evidence.own.test_design_file import plain
 from tests.nas.process import ROOT, finish, nas
+from zoo.resolve import load_checkpoint
 
 pytest.importorskip("torch")
 pytest.importorskip("cv2")
@@ -119,7 +120,7 @@ def test_some_may_be_repeated_and_nothing_is_trained_twice(whole: Path, tmp_path
     assert np.isnan(points.target("map50_95_seed1")).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels"])
+@pytest.mark.parametrize("name", ["own-truth", "own-truth/levels", "whole"])
 def test_the_folders_that_the_page_rests_on_hold_together(name: str) -> None:
     folder = ROOT / "docs" / "benchmarks" / name
     points, records = read_trained(folder), lines(folder)
@@ -177,6 +178,26 @@ def test_a_design_is_trained_and_the_folder_can_be_read_as_it_grows(
     Path("own.yaml").write_text(yaml.safe_dump(plain(count=3, bands_ms=[3, 5]), sort_keys=False))
     capsys.readouterr()
     assert main(command) == 2 and "design_digest=" in capsys.readouterr().err
+
+
+def test_listed_architectures_are_trained_at_their_own_input_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    design, device = load_design("levels"), load_device(DEVICE)
+    (arch,) = designed_architectures(design, device, 64, 1, 1, lambda text: None)
+    own = dict(arch.architecture.to_dict(), name="own", input_px=96)
+    listed = [dict(own, name="given", input_px=None), own]
+    Path("own.yaml").write_text(yaml.safe_dump({"name": "sides", "architectures": listed}))
+    words = ["--input", "64", "--images", "10", "--epochs", "1", "--batch", "4", "--score", "flops", "--draws", "20"]
+    assert main(["bench-scores", "--data", "truth", "--train", "--design", "own.yaml", *words]) == 0
+    assert list(read_trained(tmp_path / "truth").input_px) == [64, 96]
+    records = lines(tmp_path / "truth")
+    assert [line["input_px"] for line in records] == [64, 96]
+    assert records[0]["digest"] == records[1]["digest"]
+    assert records[1]["costs"]["flops"] == pytest.approx(2.25 * records[0]["costs"]["flops"])
+    trained = [load_checkpoint(path) for path in sorted(Path("truth/runs").glob("*/last.safetensors"))]
+    assert [detector.info.input_px for detector in trained] == [64, 96]
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_openvino(model: str, form: str, half: bool, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_text("old")
     written = export(lively(model), path, "openvino", ExportOptions(form, PX, PX, dynamic=not half, half=half))
     assert_faithful(written, 80)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml", "x.xml.json"]
     weights = sum(value.numel() for value in lively(model).parameters())
     assert ((tmp_path / "x.bin").stat().st_size < 3 * weights) == half
     assert (written.tolerance, max(gap.relative for gap in written.gaps.values()) > 1e-5) == (

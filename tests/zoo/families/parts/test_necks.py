@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from search_spaces.architecture import Architecture, Head
+from search_spaces.architecture import Architecture, Head, Neck
+from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.graph import same_graph
 from search_spaces.lowering import lower
 from search_spaces.necks import NECK_KINDS
@@ -70,7 +71,18 @@ def test_every_kind_has_its_nodes() -> None:
 
 @pytest.mark.parametrize(("neck", "strides", "head"), CASES)
 def test_lowering_equals_the_trace(neck: str, strides: tuple[int, ...], head: str) -> None:
-    arch = case(neck, strides, head)
+    check_graph(case(neck, strides, head))
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in BLOCK_KINDS.items() if not kind.spans_stages])
+def test_every_block_kind_can_be_a_node(kind: str) -> None:
+    check_graph(detector(Neck(kind="pan", blocks=(kind,), hidden_ratio=0.5), (8, 16), HEADS["zero"]))
+
+
+def check_graph(arch: Architecture) -> None:
+    """Lowering and trace agree in every op, parameter and MAC."""
+    assert arch.neck is not None
+    strides = arch.neck.strides
     with torch.device("meta"):
         made = build_recipe(Recipe("case", 3, arch)).eval()
     px = 4 * strides[-1]
