@@ -157,7 +157,12 @@ def op_row(op: Op, inputs: list[Shape], out: Shape) -> dict[str, Num]:
 
 
 def _stack(values: list[Num]) -> np.ndarray:
-    arrays = [np.asarray(v, dtype=np.float64) for v in values]
-    if any(a.ndim for a in arrays):
-        return np.stack(np.broadcast_arrays(*arrays))
-    return np.array(arrays, dtype=np.float64)
+    """Numbers and arrays of one shape below one another, float64 ``[ops]`` or ``[ops, N]``."""
+    shapes = {getattr(value, "shape", ()) for value in values}
+    shape = np.broadcast_shapes(*shapes)
+    if not shape:
+        return np.array(values, dtype=np.float64)
+    stacked = np.empty((len(values), *shape))
+    for row, value in enumerate(values):
+        stacked[row] = value
+    return stacked

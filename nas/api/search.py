@@ -12,6 +12,7 @@ from nas.api.arguments import Text, text_of, texts_of
 from nas.api.shortlist import ShortlistOptions, shortlist_request
 from nas.api.train import Changes
 from nas.budgets import LATENCY, QUANTITIES, format_cost, parse_budgets, quantity_of
+from nas.report.neck_words import whole_lines
 from nas.scores import WEIGHTS, ScoreResult, get_score
 from nas.scores.forecast import ForecastFit, compute, fit_behind, is_forecast, sentence
 from nas.searcher.method import SearchMethod, choose_options
@@ -89,6 +90,7 @@ class SearchOutcome(SearchResult, Result):
             f"stage {i}: {s.depth} x {s.kind}, {s.btn} -> {s.out} channels, k{s.k}, stride {s.stride}"
             for i, s in enumerate(arch.stages, start=1)
         ]
+        lines += [] if self.problem.space.is_plain else whole_lines(arch)
         score = next(iter(self.best.scores), self.problem.score)
         ends = f"from {_point(self.front[0])} to {_point(self.front[-1])}"
         lines += ["", f"front by {score}: {len(self.front)} architectures {ends}"]

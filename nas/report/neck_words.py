@@ -59,6 +59,19 @@ def box_words(head: Head, times: str) -> str:
     return f"4 {times} {head.reg_max + 1} box bins" if head.reg_max else "4 distances"
 
 
+def whole_lines(arch: Architecture) -> list[str]:
+    """Neck, head and input side in a line each, as far as the architecture has them."""
+    lines = []
+    if arch.neck is not None and arch.head is not None:
+        neck, head = arch.neck, arch.head
+        widths, strides = ("/".join(map(str, values)) for values in (neck.out, neck.strides))
+        blocks = f" of {', '.join(neck.blocks)}" if neck.blocks else ""
+        title = f"{NECK_KINDS[neck.kind].title}{blocks}"
+        lines.append(f"neck: {title}, {widths} channels at strides {strides}, {neck_facts(neck, 'x')}")
+        lines.append(f"head: {head_title(head)}, {head_facts(head)}, {head.classes} classes, {box_words(head, 'x')}")
+    return lines if arch.input_px is None else [*lines, f"input: {arch.input_px} x {arch.input_px} pixels"]
+
+
 def head_lines(arch: Architecture, to: str, times: str) -> list[str]:
     """Every level of the head in a line."""
     neck, head = arch.neck, arch.head

@@ -29,10 +29,10 @@ class FittedRows(RowScore):
     def unfit(cls, costs: SpaceCosts) -> str:
         if costs.taps and costs.strides[-1] == 32 and costs.space.neck.strides == (8, 16, 32):
             return ""
-        if costs.strides[-1] == 32:
-            levels = ", ".join(map(str, costs.space.neck.strides))
-            return f"reads levels at strides 8, 16 and 32, and space {costs.space.name!r} has {levels}"
-        return f"reads strides 8, 16 and 32, and space {costs.space.name!r} ends at {costs.strides[-1]}"
+        name, levels = costs.space.name, costs.space.neck.strides
+        if levels != (8, 16, 32):
+            return f"reads levels at strides 8, 16 and 32, and space {name!r} has {'/'.join(map(str, levels))}"
+        return f"reads strides 8, 16 and 32, and space {name!r} ends at {costs.strides[-1]}"
 
     def entrance_weights(self, weight: float, shares: Mapping[int, float]) -> list[float]:
         """For every stage ``weight`` times the share of the stride that it enters; 0 where it halves no map."""

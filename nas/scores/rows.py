@@ -61,7 +61,8 @@ class RowScore(abc.ABC):
                 return {"score": self.stage(at, *columns)}
 
             total = total + self.costs.by_kind(index, numbers, of_stage)["score"]
-        if self.costs.taps and self.costs.space.tail is not None:
+        sees_tail = type(self).tail is not RowScore.tail
+        if sees_tail and self.costs.taps and self.costs.space.tail is not None:
 
             def of_tail(*widths: Num, neck: Neck, head: Head) -> dict[str, Num]:
                 return {"score": self.tail(widths, neck, head)}

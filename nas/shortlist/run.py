@@ -48,6 +48,8 @@ def train_shortlist(result: SearchResult, request: ShortlistRequest, pictures: b
         "candidates": [candidate.architecture.digest() for candidate in candidates],
         "against": None if request.against is None else list(request.against),
     }
+    if request.training.input_px is None:  # every candidate at its own side
+        settings["input_px"] = [result.problem.side_of(candidate.architecture) for candidate in candidates]
     versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
     files = ("trained.json", "trained.csv", "front.png", "*.yaml")
     products = RunFiles("training of a shortlist", files, (BELOW, "events"))
@@ -93,10 +95,10 @@ class _Shortlist:
         self.result, self.request, self.candidates = result, request, candidates
         self.folder, self.log = folder, log
         self.epochs = checked.recipe.epochs
-        # The same budget for all, whatever the recipes of their families say.
-        self.training = dataclasses.replace(
-            request.training, epochs=self.epochs, batch=checked.recipe.batch, input_px=checked.input_px
-        )
+        # The same budget for all, whatever the recipes of their families say. Without a side, candidates are trained at
+        # their own, and stock models at that of the best found, where they are costed too.
+        self.training = dataclasses.replace(request.training, epochs=self.epochs, batch=checked.recipe.batch)
+        self.stock_px = request.training.input_px or result.problem.side_of(result.best.architecture)
         self.plan = rung_plan(self.epochs, len(candidates), evaluation_epochs(self.epochs))
         self.runs = SubRuns(folder, BELOW)
 
@@ -158,7 +160,7 @@ class _Shortlist:
 
     def _train_stock(self, stock: StockModel, title: str) -> ShortlistEntry:
         """Train a stock model to the end."""
-        training = dataclasses.replace(self.training, model=stock.model)
+        training = dataclasses.replace(self.training, model=stock.model, input_px=self.stock_px)
         run = self.runs.run(f"whole {stock.model}", stock.model, training, title)
         return _entry(stock.model, run, stock.cost, None)
 
