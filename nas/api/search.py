@@ -182,9 +182,7 @@ def search(
     training = ShortlistOptions(data, val, top, against, teacher, teacher_weights, epochs, batch, *more)
     devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid, input_px)
     side, sides = DEFAULT_INPUT_PX if input_px is None else input_px, input_sides(opened)
-    shortlist = shortlist_request(then, training, None if sides else side, seed, quiet)
-    if shortlist is not None:
-        shortlist.check()  # what is missing is refused before the search
+    shortlist = _checked(shortlist_request(then, training, None if sides else side, seed, quiet))
     _check(scope, strategy, {"steps": steps, "population": population, "top-k": top_k})
     score, notes = choose_score(space_costs(opened, devices, side, scope), score, weights)
     used_weights = WEIGHTS if weights is None else tuple(float(weight) for weight in weights)
@@ -202,6 +200,13 @@ def search(
     method = SearchMethod(strategy, chosen, plan, time_limit_s)
     result = run_search(problem, method, output, [*notes, *plan.notes], start)
     return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe, boxes)
+
+
+def _checked(shortlist: ShortlistRequest | None) -> ShortlistRequest | None:
+    """The request to train the shortlist; what it lacks is refused before the search."""
+    if shortlist is not None:
+        shortlist.check()
+    return shortlist
 
 
 def _count_boxes(

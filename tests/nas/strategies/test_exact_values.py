@@ -28,8 +28,8 @@ def test_exact_table_holds_the_best_score_of_every_cost() -> None:
 
 def test_a_root_value_is_traced_back_to_its_row() -> None:
     table = Values(toy_layers(), Axes(0, 10))
-    assert table.trace(0, 6, 160.0) == [16, 32, 16, 3, 1, 64, 16, 3, 2]
-    assert table.trace(0, 10, 224.0) == [16, 32, 16, 3, 3, 64, 16, 3, 2]
+    assert table.trace(0, 6, 160.0).tolist() == [16, 32, 16, 3, 1, 64, 16, 3, 2]
+    assert table.trace(0, 10, 224.0).tolist() == [16, 32, 16, 3, 3, 64, 16, 3, 2]
     with pytest.raises(AssertionError):
         table.trace(0, 6, 161.0)
 
