@@ -178,10 +178,8 @@ def search(
     """
     start = time.perf_counter()
     target = _target(measure, measure_on, runtime, threads)
-    training = ShortlistOptions(
-        data, val, top, against, teacher, teacher_weights, epochs, batch, recipe, train_changes, train_input_px,
-        train_device, train_data_workers,
-    )  # fmt: skip
+    more = (recipe, train_changes, train_input_px, train_device, train_data_workers)
+    training = ShortlistOptions(data, val, top, against, teacher, teacher_weights, epochs, batch, *more)
     devices, opened = open_devices(texts_of(device)), open_space(text_of(space), grid, input_px)
     side, sides = DEFAULT_INPUT_PX if input_px is None else input_px, input_sides(opened)
     shortlist = _checked(shortlist_request(then, training, None if sides else side, seed, quiet))

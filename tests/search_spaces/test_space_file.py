@@ -125,7 +125,7 @@ BAD = [
     ("reg_max: [0, 7]", "reg_max: [0, -7]", 22, "reg_max -7 must be a whole number of at least 0"),
     ("reg_max: [0, 7]", "reg_max: [0, 7.5]", 22, "reg_max=7.5 must be a whole number"),
     ("reg_max: [0, 7]", "reg_max: 0..99999", 22, "must hold 1 to 4096 numbers"),
-    ("reg_max: [0, 7]", "reg_max: 0..999, width: 0..9", 22, "4,096 settings of neck and head"),
+    ("reg_max: [0, 7]", "reg_max: 0..999, width: 0..9", 18, "4,096 settings of neck and head"),
     ("reg_max: [0, 7]", "bins: [0, 7]", 22, "unknown field of head 'bins'"),
     ("head: {classes: 4, reg_max: [0, 7]}", "head: 4", 22, "head must be a mapping"),
 ]
