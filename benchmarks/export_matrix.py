@@ -11,6 +11,7 @@ that are in the file already are not measured again. Time is the best of 50 runs
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--input", type=int, required=True)
+    parser.add_argument("--images", type=int, help="AP on so many images of the val split (default: all)")
     parser.add_argument("--out", type=Path, required=True)
     formats = [name for name in FORMATS if name not in SKIPPED]
     parser.add_argument("--formats", nargs="+", choices=formats, default=formats)
@@ -99,6 +101,7 @@ def main() -> None:
     done = {(row["model"], row["format"], row["precision"]) for row in known}
     calibration, folder = open_calibration(args.data), args.out.with_suffix(".files")
     val = open_data(args.data, "val")
+    val = dataclasses.replace(val, pictures=val.pictures[: args.images])
     for model in args.models:
         detector, trained = resolve_detector(model)
         for format_name in args.formats:
@@ -109,6 +112,7 @@ def main() -> None:
                 path = folder / f"{detector.recipe.model}-{precision}{get_format(format_name).suffix}"
                 data = val if trained else None
                 try:
+                    row["images"] = 0 if data is None else len(data)
                     row |= measure(detector, format_name, precision, path, data, calibration, args.input)
                 except BadInput as error:
                     row["fails"] = str(error)

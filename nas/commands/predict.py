@@ -3,6 +3,7 @@
 examples:
   nas predict best.safetensors photo.jpg
   nas predict yolo26n.safetensors photos/ --out found --score 0.4
+  nas predict best.onnx photos/
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def test_an_int8_file_is_evaluated_in_its_runtime(
     assert main(words) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ap"] == pytest.approx(verified.check.comparison.file.ap, abs=1e-3)
-    assert main([*words, "--input", "64"]) == 2 and "was exported for" in capsys.readouterr().err
+    assert main([*words, "--input", "32"]) == 2 and "was exported for" in capsys.readouterr().err
 
 
 def test_a_data_set_comes_before_an_image_beside_it(tmp_path: Path) -> None:
