@@ -138,8 +138,7 @@ def export(
         raise BadInput("--ap-tolerance says how far AP may change, which --verify DATA measures: give both or neither")
     calibration = (calibrate, images, ranges)
     _check_int8(int8, calibration, max_drop, verify, ap_tolerance)
-    if nms and end2end:
-        raise BadInput("--nms and --end2end contradict each other: give one of them")
+    form = _form(nms, end2end)
     if format == TINYNAS:
         if verify is not None:
             raise BadInput("--verify: a TinyNAS text is a structure and cannot run; verify another format")
@@ -154,7 +153,6 @@ def export(
     if branch:
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
-    form = "nms" if nms else "end2end" if end2end else "decoded"
     options = ExportOptions(
         form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers), int8, layout=layout
     )
@@ -170,8 +168,15 @@ def export(
             file = verified.check.file
     finally:
         progress.done()
-    size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
-    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+    size_mb = _size_mb(file.path, file_format.companions)
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, optional_text(verify), size_mb)
+
+
+def _form(nms: bool, end2end: bool) -> str:
+    """What an exported file gives out."""
+    if nms and end2end:
+        raise BadInput("--nms and --end2end contradict each other: give one of them")
+    return "nms" if nms else "end2end" if end2end else "decoded"
 
 
 def _size_mb(path: Path, companions: Sequence[str]) -> float:
