@@ -126,26 +126,24 @@ def export(
         calibrate: with ``int8``: a folder of images, or data whose train split is used.
         images: number of images to calibrate on; None: 100.
         ranges: how the ranges of activations are found: ``min-max`` (None), ``entropy`` or ``percentile``.
-        max_drop: with ``int8`` and ``verify``: largest loss of AP, 0 to 1 or as text such as ``"0.5AP"`` (None).
-            The fewest layers that keep it stay in FP32.
+        max_drop: with ``int8`` and ``verify``: largest loss of AP, 0.005 or ``"0.5AP"`` (None).
         fp32_layers: modules that stay in FP32 with ``half`` or ``int8``, by their names in torch.
         verify: data on whose val split AP is compared before and after; layers that FP16 breaks are put into FP32.
         ap_tolerance: largest change of AP, 0 to 1; None: 0.001, with ``half`` 0.005.
         tolerance: largest gap: boxes in input sides, scores as they are; None: 0.001, with ``half`` 0.02.
         seed: of untrained weights.
     """
-    if ap_tolerance is not None and verify is None:
-        raise BadInput("--ap-tolerance says how far AP may change, which --verify DATA measures: give both or neither")
     calibration = (calibrate, images, ranges)
-    _check_int8(int8, calibration, max_drop, verify, ap_tolerance)
-    form = _form(nms, end2end)
+    _check_judged(verify, ap_tolerance, max_drop)
+    _check_int8(int8, calibration, max_drop, ap_tolerance)
+    if nms and end2end:
+        raise BadInput("--nms and --end2end contradict each other: give one of them")
     if format == TINYNAS:
         if verify is not None:
             raise BadInput("--verify: a TinyNAS text is a structure and cannot run; verify another format")
         return _tinynas(text_of(model), out)
     from zoo.export.formats import get_format
     from zoo.export.options import ExportOptions
-    from zoo.export.write import export as write_file
     from zoo.resolve import resolve_detector
 
     file_format = get_format(format)
@@ -153,30 +151,33 @@ def export(
     if branch:
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
-    options = ExportOptions(
-        form, height, width, batch, dynamic, opset, half, tolerance, texts_of(fp32_layers), int8, layout=layout
-    )
+    form = "nms" if nms else "end2end" if end2end else "decoded"
+    kept = texts_of(fp32_layers)
+    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, kept, int8, layout=layout)
     name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
-    progress, verified = Progress(quiet), None
+    judged = (verify, ap_tolerance, max_drop)
+    file, verified = _write(detector, name, format, options, calibration, judged, Progress(quiet))
+    size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+
+
+def _write(
+    detector: Detector, name: str, format: str, options: ExportOptions, calibration: Sequence[Any],
+    judged: tuple[Text | None, float | None, str | float | None], progress: Progress,
+) -> tuple[ExportedFile, VerifiedExport | None]:  # fmt: skip
+    """Write the file, and verify it if data is given; ``judged``: that data, the AP tolerance, the allowed loss."""
+    from zoo.export.write import export as write_file
+
+    verify, ap_tolerance, max_drop = judged
     try:
-        if int8:
-            file, verified = _in_int8(detector, name, format, options, calibration, verify, max_drop, progress)
-        elif verify is None:
-            file = write_file(detector, name, format, options, lambda text: progress.show(text, force=True))
-        else:
-            verified = _verified(detector, name, format, options, text_of(verify), ap_tolerance, progress)
-            file = verified.check.file
+        if options.int8:
+            return _in_int8(detector, name, format, options, calibration, verify, max_drop, progress)
+        if verify is None:
+            return write_file(detector, name, format, options, lambda text: progress.show(text, force=True)), None
+        verified = _verified(detector, name, format, options, text_of(verify), ap_tolerance, progress)
+        return verified.check.file, verified
     finally:
         progress.done()
-    size_mb = _size_mb(file.path, file_format.companions)
-    return ExportResult(detector.recipe.model, format, file, options, trained, verified, optional_text(verify), size_mb)
-
-
-def _form(nms: bool, end2end: bool) -> str:
-    """What an exported file gives out."""
-    if nms and end2end:
-        raise BadInput("--nms and --end2end contradict each other: give one of them")
-    return "nms" if nms else "end2end" if end2end else "decoded"
 
 
 def _size_mb(path: Path, companions: Sequence[str]) -> float:
@@ -199,8 +200,16 @@ def _verified(
     return export_verified(detector, file, format, options, open_data(data, "val"), ap_tolerance, progress.show)
 
 
+def _check_judged(verify: Text | None, ap_tolerance: float | None, max_drop: str | float | None) -> None:
+    """Raise ``BadInput`` for a limit on AP without data to measure it on."""
+    if ap_tolerance is not None and verify is None:
+        raise BadInput("--ap-tolerance says how far AP may change, which --verify DATA measures: give both or neither")
+    if max_drop is not None and verify is None:
+        raise BadInput("--max-drop says how much AP may be lost, which --verify DATA measures: give both or neither")
+
+
 def _check_int8(
-    int8: bool, calibration: Sequence[Any], max_drop: Any, verify: Any, ap_tolerance: float | None
+    int8: bool, calibration: Sequence[Any], max_drop: str | float | None, ap_tolerance: float | None
 ) -> None:
     """Raise ``BadInput`` if the options of INT8 do not fit together."""
     if not int8 and (max_drop is not None or any(value is not None for value in calibration)):
@@ -209,8 +218,6 @@ def _check_int8(
         raise BadInput("--int8 needs images to calibrate on: give --calibrate DATA, a folder of them or your data set")
     if int8 and ap_tolerance is not None:
         raise BadInput("--ap-tolerance is for FP32 and FP16 files: an INT8 file is judged by --max-drop")
-    if max_drop is not None and verify is None:
-        raise BadInput("--max-drop says how much AP may be lost, which --verify DATA measures: give both or neither")
 
 
 def _in_int8(
