@@ -14,7 +14,13 @@ from tests.nas.strategies.test_exact import brute_force, random_limits
 from tests.nas.strategies.whole_spaces import all_rows, random_whole_space
 
 
-@pytest.mark.parametrize("seed", range(60))
+FAST = 16
+"""Problems of the fast suite; the others take two minutes more."""
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(FAST), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, 60))]
+)
 def test_exact_is_brute_force(seed: int) -> None:
     rng = np.random.default_rng(seed)
     space = random_whole_space(rng, 12_000)
