@@ -13,7 +13,6 @@ from nas.variant_costs import space_costs
 from tests.nas.strategies.test_exact import brute_force, random_limits
 from tests.nas.strategies.whole_spaces import all_rows, random_whole_space
 
-
 FAST = 16
 """Problems of the fast suite; the others take two minutes more."""
 
