@@ -333,7 +333,8 @@ def _with_tail(reader: _Reader, space: Space, top: dict[str, _Node], levels: tup
     """The space with its neck and head at these levels, and without stages beyond the coarsest one."""
     begin = 2 if space.focus else space.stem_stride
     strides = list(itertools.accumulate((stage.stride for stage in space.stages), operator.mul, initial=begin))[1:]
-    last = max((i for i, at in enumerate(strides) if at <= levels[-1]), default=-1)
+    # Where the levels are said, stages beyond the coarsest go; else they are an error, told when a detector is built.
+    last = max((i for i, at in enumerate(strides) if at <= levels[-1] or "levels" not in top), default=-1)
     space = dataclasses.replace(space, stages=space.stages[: last + 1])
     neck_node, head_node = top.get("neck"), top.get("head")
     outs = _neck_outs(reader, neck_node, levels, space.channel_step)

@@ -65,6 +65,7 @@ SMALLEST = {
     "teacher_half": ["--time", "yolox-nano", "--input", "64", "--batch", "1", "--rounds", "1"],
     "train_speed": ["--models", "yolox-nano", *TINY_TRAINING],
     "tutorial": ["page.md", "--short"],
+    "whole_search": ["--quick", "--out", "rows.jsonl"],
     "whole_truth": ["judge", "--data", "{root}/docs/benchmarks/whole"],
     "zoo_parity": ["--fixtures", "yolox-nano"],
     "zoo_sizes": ["--models", "yolox-nano"],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.architecture import Architecture, Stage
@@ -40,6 +40,7 @@ def test_yaml_round_trip_and_digest(arch: Architecture) -> None:
 
 @given(architectures())
 def test_tinynas_text_round_trip(arch: Architecture) -> None:
+    assume(arch.style != "mixed")  # which the text cannot say
     back = parse(to_text(arch))
     assert back.stages == arch.stages
     assert back.stem == arch.stem

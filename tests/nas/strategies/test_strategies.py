@@ -17,7 +17,7 @@ from nas.searcher.evaluator import Evaluation, Evaluator, whole_limits
 from nas.strategies.evolution import EvolutionSearch, fine_step, row_hashes
 from nas.strategies.options import read_options
 from nas.strategies.optuna_journal import JOURNAL, cut_torn_line
-from nas.strategies.optuna_parameters import RowParameters
+from nas.strategies.optuna_parameters import row_parameters
 from nas.strategies.optuna_samplers import Nsga2Search, OptunaSearch, TpeSearch
 from nas.strategies.random import RandomSearch
 from nas.strategies.strategy import Strategy, StrategyContext
@@ -247,7 +247,7 @@ class TestOptuna:
     @pytest.mark.parametrize("which", space_names())
     def test_every_trial_lies_in_the_space_and_shares_reach_both_ends(self, which: str) -> None:
         space = load_space(which)
-        parameters = RowParameters(space)
+        parameters = row_parameters(space)
         names = parameters.distributions()
         rng = np.random.default_rng(0)
         rows = [parameters.row({n: v for n, v in _draw(names, rng)}) for _ in range(300)]

@@ -44,7 +44,8 @@ def check(graph: Graph, px: int) -> None:
             layer.register_forward_hook(count_transposed)
     with torch.no_grad():
         tensors = module.run(torch.zeros(1, int(graph.inputs[0][0]), px, px))
-    assert macs == int(table.total(table.macs))
+    products = np.array([kind == "matmul" for kind in table.kinds])  # of attention: no module, so no hook
+    assert macs == int(table.total(np.where(products, 0.0, table.macs)))
     for tensor, shape in zip(tensors, graph.shapes(px), strict=True):
         assert tuple(tensor.shape[1:]) == tuple(int(v) for v in shape)
 
