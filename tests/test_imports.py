@@ -150,6 +150,14 @@ def test_the_ground_imports_no_heavy_library_at_top_level(path: Path) -> None:
     assert not [name for name in imported_names(top_level) if name.partition(".")[0] in HEAVY]
 
 
+def test_help_is_shown_without_numpy() -> None:
+    code = "import sys; sys.argv = ['nas', '--help']; from nas.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nassert 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bench-scores" in done.stdout
+
+
 @pytest.mark.parametrize("module", ["nas.cli", "nas", "zoo", "search_spaces", "workbench"])
 def test_imports_are_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {set(HEAVY)!r}))"

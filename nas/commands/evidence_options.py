@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.commands import options
-from nas.evidence.own.design_file import load_design
 from nas.evidence.own.request import (
     BATCH,
     CHANGES,
@@ -117,7 +116,11 @@ def _count(args: argparse.Namespace) -> int:
     """The number of architectures; without one, the design's or the default."""
     if args.train != ALL:
         return int(args.train)
-    return COUNT if args.design is None else load_design(args.design).count
+    if args.design is None:
+        return COUNT
+    from nas.evidence.own.design_file import load_design
+
+    return load_design(args.design).count
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
