@@ -10,6 +10,9 @@ from typing import Any
 from search_spaces.graph_builder import GraphBuilder
 from search_spaces.neck import level_name
 
+ADDED_HEAD_FIELDS = ("convs", "width", "depthwise")
+"""Fields that files and runs of earlier versions were stored without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -35,9 +38,9 @@ class Head:
         return 4 * (self.reg_max + 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; the fields after ``k`` only where they are set, which keeps older architectures' digests."""
+        """Plain data; ``one_to_one`` and ``ADDED_HEAD_FIELDS`` only where they are set, which keeps older digests."""
         data = dataclasses.asdict(self)
-        return {key: value for key, value in data.items() if key in ("classes", "reg_max", "k") or value}
+        return {key: value for key, value in data.items() if value or key not in ("one_to_one", *ADDED_HEAD_FIELDS)}
 
 
 def lower_head(g: GraphBuilder, levels: Sequence[int], strides: Sequence[int], head: Head, act: str) -> list[int]:

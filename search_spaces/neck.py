@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 LEVEL_STRIDES = (4, 8, 16, 32)
 """Strides that a level may have; a detector has two to four that follow one another."""
+
+ADDED_NECK_FIELDS = ("kind", "blocks", "strides")
+"""Fields that files and runs of earlier versions were stored without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,17 @@ class Neck:
     strides: tuple[int, ...] = (8, 16, 32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; ``kind``, ``blocks`` and ``strides`` only where they are not the default.
-
-        That keeps the digests of older architectures.
-        """
+        """Plain data; ``ADDED_NECK_FIELDS`` only where they are not the default, which keeps older digests."""
         data = dataclasses.asdict(self)
         for field in dataclasses.fields(self):
-            if field.name in ("kind", "blocks", "strides") and data[field.name] == field.default:
+            if field.name in ADDED_NECK_FIELDS and data[field.name] == field.default:
                 del data[field.name]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
+
+
+def strides_text(strides: Sequence[int]) -> str:
+    """``8/16/32``."""
+    return "/".join(map(str, strides))
 
 
 def level_name(stride: int) -> str:

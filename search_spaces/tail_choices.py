@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from search_spaces.architecture import Head, Neck
+from search_spaces.neck import level_name
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class TailChoices:
     @functools.cached_property
     def genes(self) -> list[tuple[str, tuple[int, ...]]]:
         """Every gene's name and values in row order; the value of a field is the index of its choice."""
-        widths = [
-            (f"neck.p{int(math.log2(self.neck.strides[level]))}", self.outs[level]) for level in self.open_levels
-        ]
+        widths = [(f"neck.{level_name(self.neck.strides[level])}", self.outs[level]) for level in self.open_levels]
         return [*widths, *((name, tuple(range(len(choices)))) for name, choices in self.fields)]
 
     @functools.cached_property
@@ -107,6 +105,11 @@ class TailChoices:
         """All allowed output channels of the neck, int64 ``[n, levels]`` in ascending order."""
         every = np.array(list(itertools.product(*self.outs)), dtype=np.int64)
         return every[np.all(np.diff(every, axis=1) >= 0, axis=1)] if self.open_levels else every
+
+    @functools.cached_property
+    def first(self) -> np.ndarray:
+        """Genes ``[len(self.genes)]`` of the first of all choices."""
+        return np.asarray(self.rows(self.widths[:1], self.structures[0])[0])
 
     @property
     def size(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture
+from search_spaces.neck import strides_text
 from search_spaces.space import Space
 from workbench.errors import BadInput
 
@@ -60,8 +61,8 @@ class VariantSpace(Space):
         """``with_grid`` of this space."""
         return VariantSpace.of([space.on_grid(step) for space in self.by_levels], self.inputs)
 
-    def at_input(self, input_px: int) -> Space:
-        """The same space at one input side that the search says."""
+    def without_inputs(self) -> Space:
+        """The same space with the input side left to the search."""
         return self.by_levels[0] if len(self.by_levels) == 1 else dataclasses.replace(self, inputs=())
 
     @functools.cached_property
@@ -94,7 +95,7 @@ class VariantSpace(Space):
         values = np.array([int(v) for v in row], dtype=np.int64)
         variant = self.variants[int(self.variant_of(values[None])[0])]
         own = variant.space.described(values[variant.columns])
-        own |= {"levels": "/".join(map(str, variant.space.neck.strides)), "input": variant.input_px}
+        own |= {"levels": strides_text(variant.space.neck.strides), "input": variant.input_px}
         return {name: own.get(name) for name in self._names}
 
     def embed(self, variant: Variant, rows: np.ndarray) -> np.ndarray:

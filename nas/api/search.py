@@ -196,7 +196,7 @@ def search(
     plan = WorkerPlan.of(strategy, additive, workers, address, islands)
     chosen = choose_options(strategy, _strategy_options(options), steps, population)
     output = Output(Path(runs), name, fresh, top_k, pictures, quiet)
-    boxes = None if data is None else _count_boxes(text_of(data), (max(sides, default=side), opened), quiet, on_data)
+    boxes = None if data is None else _count_boxes(text_of(data), max(sides, default=side), opened, quiet, on_data)
     method = SearchMethod(strategy, chosen, plan, time_limit_s)
     result = run_search(problem, method, output, [*notes, *plan.notes], start)
     return _follow_up(result, (measure, target), shortlist, output, callback, forecast_recipe, boxes)
@@ -210,11 +210,10 @@ def _checked(shortlist: ShortlistRequest | None) -> ShortlistRequest | None:
 
 
 def _count_boxes(
-    path: str, at: tuple[int, Space], quiet: bool, on_data: Callable[[BoxLevels], None] | None
+    path: str, input_px: int, space: Space, quiet: bool, on_data: Callable[[BoxLevels], None] | None
 ) -> BoxLevels:
     """The boxes of the data at an input side and the levels of a space, shown before the search begins."""
-    input_px, space = at
-    boxes = count_boxes(path, input_px, quiet, space.neck.strides)
+    boxes = count_boxes(path, input_px, space.neck.strides, quiet)
     if on_data is not None:
         on_data(boxes)
     return boxes

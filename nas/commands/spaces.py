@@ -96,6 +96,7 @@ def _rows(space: Space) -> list[tuple[str, str]]:
 
 def _whole_rows(space: Space) -> list[tuple[str, str]]:
     """The open widths and fields of neck and head, levels and input sides."""
+    from search_spaces.neck import strides_text
     from search_spaces.variants import VariantSpace
 
     spaces = space.by_levels if isinstance(space, VariantSpace) else (space,)
@@ -106,7 +107,7 @@ def _whole_rows(space: Space) -> list[tuple[str, str]]:
             found[name] = ", ".join(map(_word, fields[name])) if name in fields else _span(values)
     if isinstance(space, VariantSpace):
         if len(spaces) > 1:
-            found["levels"] = "; ".join("/".join(map(str, part.neck.strides)) for part in spaces)
+            found["levels"] = "; ".join(strides_text(part.neck.strides) for part in spaces)
         if space.inputs:
             found["input"] = ", ".join(map(str, space.inputs))
     return list(found.items())

@@ -226,3 +226,13 @@ def spatial(graph: Graph) -> Any:
         for op in graph.ops
     ]
     return np.stack(np.broadcast_arrays(*wide)) if any(np.ndim(w) for w in wide) else np.array(wide)
+
+
+def aligned(first: Any, second: Any, join: Any) -> Any:
+    """``join`` of two arrays ``[ops]`` or ``[ops, N]``, ``[ops, N]`` where either is."""
+    a, b = np.asarray(first), np.asarray(second)
+    if a.ndim < b.ndim:
+        a = a[:, None]
+    if b.ndim < a.ndim:
+        b = b[:, None]
+    return join(a, b)

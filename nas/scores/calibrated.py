@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from nas.costs import SpaceCosts
-from nas.scores.anatomy import Anatomy, enters, passage, skippable, spatial
+from nas.scores.anatomy import Anatomy, aligned, enters, passage, skippable, spatial
 from nas.scores.fitted_rows import FittedRows, layer_ticks
 from nas.scores.rows import log_ticks, to_ticks
 from nas.scores.score import Score, ScoreResult
@@ -165,10 +165,7 @@ def layer_weights(graph: Graph, half_width: float, mask: np.ndarray | None = Non
     Only convolutions over more than one pixel that a gradient can bypass count, each by its narrowest width. The width
     of a grouped convolution is the geometric mean of a group's inputs and all outputs.
     """
-    bypassed, wide = skippable(graph, mask), spatial(graph)
-    counts = (bypassed if bypassed.ndim >= wide.ndim else bypassed[:, None]) & (
-        wide if wide.ndim >= bypassed.ndim else wide[:, None]
-    )
+    counts = aligned(skippable(graph, mask), spatial(graph), np.logical_and)
     rows = []
     for op, counted in zip(graph.ops, counts, strict=True):
         if not np.any(counted):

@@ -10,6 +10,7 @@ import numpy as np
 from nas.costs import SpaceCosts
 from nas.scores.rows import RowScore, to_ticks
 from search_spaces.graph import Graph
+from search_spaces.neck import strides_text
 from search_spaces.ops import Num
 from workbench.errors import BadInput
 
@@ -31,7 +32,7 @@ class FittedRows(RowScore):
             return ""
         name, levels = costs.space.name, costs.space.neck.strides
         if levels != (8, 16, 32):
-            return f"reads levels at strides 8, 16 and 32, and space {name!r} has {'/'.join(map(str, levels))}"
+            return f"reads levels at strides 8, 16 and 32, and space {name!r} has {strides_text(levels)}"
         return f"reads strides 8, 16 and 32, and space {name!r} ends at {costs.strides[-1]}"
 
     def entrance_weights(self, weight: float, shares: Mapping[int, float]) -> list[float]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.scores.anatomy import backbone_of, enters, made_from, passage, skippable, spatial
+from nas.scores.anatomy import aligned, backbone_of, enters, made_from, passage, skippable, spatial
 from search_spaces.graph import Graph, level_strides
 from search_spaces.ops import CONV_KINDS, DECODE_PART, ELEMENTWISE_KINDS, VIEW_KINDS
 from workbench.errors import BadInput
@@ -177,11 +177,11 @@ def depth_weights(graph: Graph, form: Form, mask: np.ndarray | None = None) -> n
     counted = spatial(graph)
     inside = np.ones(len(graph.ops), dtype=bool) if mask is None else mask
     if form.bypassed:
-        counted = _broadcast(counted, skippable(graph, mask), np.logical_and)
+        counted = aligned(counted, skippable(graph, mask), np.logical_and)
     else:
-        counted = _broadcast(counted, inside, np.logical_and)
+        counted = aligned(counted, inside, np.logical_and)
     weights = plain_weights(graph, form)
-    return np.asarray(_broadcast(counted, weights, lambda a, b: np.where(a, b, 0.0)))
+    return np.asarray(aligned(counted, weights, lambda a, b: np.where(a, b, 0.0)))
 
 
 def plain_weights(graph: Graph, form: Form) -> np.ndarray:
@@ -235,15 +235,5 @@ def _behind(graph: Graph, strides: list[int], starts: Mapping[int, int]) -> np.n
 def _level(stride: int) -> int:
     """The power of two nearest to a total stride; 0 stays 0."""
     return 2 ** round(math.log2(stride)) if stride > 0 else 0
-
-
-def _broadcast(first: Any, second: Any, join: Any) -> Any:
-    """``join`` of two arrays ``[ops]`` or ``[ops, N]``."""
-    a, b = np.asarray(first), np.asarray(second)
-    if a.ndim < b.ndim:
-        a = a[:, None]
-    if b.ndim < a.ndim:
-        b = b[:, None]
-    return join(a, b)
 
 

@@ -73,7 +73,7 @@ class SearchProblem:
 def open_space(name: str, grid: int | None, input_px: int | None = None) -> Space:
     """The space by name or file, on another channel grid and at one input side if they are given."""
     space = load_space(name) if grid is None else with_grid(load_space(name), grid)
-    return space if input_px is None or not isinstance(space, VariantSpace) else space.at_input(input_px)
+    return space if input_px is None or not isinstance(space, VariantSpace) else space.without_inputs()
 
 
 def open_devices(names: Sequence[str]) -> tuple[DeviceProfile, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PICTURE = "data.png"
 
 
-def count_boxes(path: str, input_px: int, quiet: bool, strides: Sequence[int] = (8, 16, 32)) -> BoxLevels:
+def count_boxes(path: str, input_px: int, strides: Sequence[int], quiet: bool) -> BoxLevels:
     """The boxes of the training split at the levels, of these strides, of a searched detector."""
     try:
         from distill.data.check.box_levels import box_levels

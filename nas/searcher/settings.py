@@ -13,6 +13,8 @@ from typing import Any
 from nas.budgets import parse_budgets
 from nas.searcher.method import SearchMethod
 from nas.searcher.problem import SearchProblem, open_devices, open_space
+from search_spaces.head import ADDED_HEAD_FIELDS
+from search_spaces.neck import ADDED_NECK_FIELDS
 from workbench.errors import BadInput
 
 
@@ -91,8 +93,8 @@ def value_digest(value: object) -> str:
 ADDED_FIELDS = {
     "Space": ("tail",),
     "StageChoices": ("others",),
-    "Neck": ("kind", "blocks", "strides"),
-    "Head": ("convs", "width", "depthwise"),
+    "Neck": ADDED_NECK_FIELDS,
+    "Head": ADDED_HEAD_FIELDS,
 }
 """Fields that runs of earlier versions were stored without: they count where they differ from their default."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search_spaces.neck import strides_text
 from search_spaces.space import Space
 from search_spaces.variants import VariantSpace
 from workbench.errors import BadInput
@@ -125,7 +126,8 @@ class VariantParameters(RowParameters):
         for part in self.parts:
             merged = part.distributions() | merged
         if len(self.union.by_levels) > 1:
-            merged["levels"] = CategoricalDistribution([_levels_text(space) for space in self.union.by_levels])
+            levels = [strides_text(space.neck.strides) for space in self.union.by_levels]
+            merged["levels"] = CategoricalDistribution(levels)
         if len(self.union.inputs) > 1:
             merged["input"] = _listed(self.union.inputs)
         return merged
@@ -133,13 +135,10 @@ class VariantParameters(RowParameters):
     def row(self, params: Mapping[str, Any]) -> np.ndarray:
         for variant, part in zip(self.union.variants, self.parts, strict=True):
             same_px = params.get("input", variant.input_px) == variant.input_px
-            if same_px and params.get("levels", _levels_text(variant.space)) == _levels_text(variant.space):
+            levels = strides_text(variant.space.neck.strides)
+            if same_px and params.get("levels", levels) == levels:
                 return self.union.embed(variant, part.row(params)[None])[0]
         raise BadInput(f"no variant of space {self.union.name!r} has the input and levels of {dict(params)!r:.120}")
-
-
-def _levels_text(space: Space) -> str:
-    return "/".join(map(str, space.neck.strides))
 
 
 def _listed(choices: tuple[int, ...]) -> BaseDistribution:

@@ -151,7 +151,7 @@ class LabelSearch:
             width = int(stem.genes[i, 0])
             if width not in self.layers.widths[0]:
                 continue
-            genes = np.zeros((1, 1 + 5 * self.layers.depth + self.layers.tail_genes), dtype=np.int64)
+            genes = np.zeros((1, 1 + 5 * self.layers.depth + len(self.layers.first_tail)), dtype=np.int64)
             genes[0, 0] = width
             score, costs = stem.score[i : i + 1].astype(np.float64), stem.costs[i : i + 1]
             label = Labels(np.zeros(1, dtype=np.int64), score, costs, genes, np.zeros(1))

@@ -39,7 +39,7 @@ class Layers:
         self._arcs = [self._cost_stage(i) for i in range(self.depth)]
         self.stem = self._cost_stem()
         self.open_tail = bool(self.taps) and self.space.tail is not None
-        self.tail_genes = len(self.space.tail.genes) if self.space.tail is not None else 0
+        self.first_tail: Sequence[int] = () if self.space.tail is None else self.space.tail.first.tolist()
         self._tails = self._cost_tails()
         self.cheapest_after = self._cheapest_after()
         self.cheapest_before = self._cheapest_before()
@@ -71,10 +71,8 @@ class Layers:
 
     def to_row(self, stem: int, stages: Sequence[Sequence[int]], tail: Sequence[int] = ()) -> np.ndarray:
         """A row of the space ``[genes]`` from the genes of options."""
-        if not self.open_tail and self.tail_genes:  # neither costs nor score see it: the first of all choices
-            structure, widths = self.space.tail.structures[0], self.space.tail.widths[:1]  # type: ignore[union-attr]
-            tail = self.space.tail.rows(widths, structure)[0].tolist()  # type: ignore[union-attr]
-        return self.space.assemble(stem, stages, tail)
+        # Where neither costs nor score see neck and head, their choice is the first one.
+        return self.space.assemble(stem, stages, tail if self.open_tail else self.first_tail)
 
     @property
     def arcs(self) -> int:
@@ -186,7 +184,7 @@ class Layers:
         """Neck and head behind all tap widths: score ``[combos, n]``, costs ``[combos, n, resources]``; genes once."""
         combos = sorted({combo for group in self._combos[-1].values() for combo in group})
         self._tail_rows = {combo: row for row, combo in enumerate(combos)}
-        nothing = np.zeros((len(combos), 1), dtype=np.int64), np.zeros((1, self.tail_genes), dtype=np.int64)
+        nothing = np.zeros((len(combos), 1), dtype=np.int64), np.array([self.first_tail], dtype=np.int64)
         if self.open_tail:
             return cost_open_tails(self.row_score, np.array(combos, dtype=np.int64), self.resources, self.thin)
         if not self.taps:

@@ -64,7 +64,9 @@ def cost_open_tails(row_score: RowScore, combos: np.ndarray, resources: Sequence
     axes = [np.unique(column) for column in (*combos.T, *tail.widths.T)]
     spread = [_on_axis(axis, place, len(axes)) for place, axis in enumerate(axes)]
     taps, outs = spread[:levels], spread[levels:]
-    tap_index = tuple(np.searchsorted(axis, column)[:, None] for axis, column in zip(axes, combos.T, strict=False))
+    tap_index = tuple(
+        np.searchsorted(axis, column)[:, None] for axis, column in zip(axes[:levels], combos.T, strict=True)
+    )
     out_index = tuple(
         np.searchsorted(axis, column)[None] for axis, column in zip(axes[levels:], tail.widths.T, strict=True)
     )
