@@ -54,6 +54,8 @@ def read_contract(path: Path) -> dict[str, Any]:
     if version != VERSION or path.name not in files:
         raise BadInput(f"{str(beside)!r} is the contract of another file or version: export {path.name!r} again")
     for name, sha256 in files.items():
+        if not isinstance(name, str) or Path(name).name != name:
+            raise BadInput(f"{str(beside)!r} names a file outside its folder: {name!r:.80}; export {path.name!r} again")
         file = path.with_name(name)
         if not file.is_file() or file_sha256(file) != sha256:
             raise BadInput(f"{str(file)!r} is not the file that {beside.name!r} was written for: export it again")

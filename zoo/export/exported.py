@@ -82,9 +82,9 @@ def open_exported_detector(path: str | Path, input_px: int | None = None) -> Exp
     """Load a file that ``nas export`` wrote, by the contract beside it; with ``input_px`` only if that is its side."""
     file = Path(path)
     contract = read_contract(file)
-    _check_size(file, (contract["input"]["height"], contract["input"]["width"]), input_px)
     try:
         size, precision = contract["input"], contract["precision"]["weights"]
+        _check_size(file, (size["height"], size["width"]), input_px)
         options = ExportOptions(
             contract["form"], size["height"], size["width"], size["batch"], size["dynamic"],
             half=precision == "FP16", int8=precision == "INT8",

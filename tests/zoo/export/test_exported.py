@@ -98,6 +98,12 @@ def test_what_is_refused(tmp_path: Path, photos: Path, capsys: pytest.CaptureFix
     refused("is no contract")
     contract_path(path).write_text(json.dumps({**json.loads(text), "contract": 99}))
     refused("another file or version")
+    values = json.loads(text)
+    outside = {**values, "files": [*values["files"], {"name": "../x.bin", "sha256": "0" * 64}]}
+    contract_path(path).write_text(json.dumps(outside))
+    refused("names a file outside its folder: '../x.bin'")
+    contract_path(path).write_text(json.dumps({name: value for name, value in values.items() if name != "input"}))
+    refused("lacks 'input'")
     contract_path(path).write_text(text)
     path.write_bytes(path.read_bytes() + b"0")
     refused("is not the file that 'x.onnx.json' was written for")
