@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +20,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from distill.data.formats.readers import open_data
+from tests.benchmarks.scripts import load_script
 from workbench.errors import BadInput
 
 EACH = 20
@@ -31,12 +31,7 @@ COUNTS = {"train": 6, "val": 4}
 @pytest.fixture(scope="module")
 def digits(repo_root: Path) -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("digits_script", repo_root / "benchmarks" / "digits.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(repo_root, "digits")
 
 
 @pytest.fixture

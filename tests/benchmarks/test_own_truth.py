@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import sys
@@ -20,6 +19,7 @@ from nas.evidence.own.design import apply_levels, build
 from nas.evidence.own.export import SeedRun, write_evidence
 from nas.evidence.own.request import DEVICE
 from nas.evidence.own.sampling import SampledArchitecture
+from tests.benchmarks.scripts import load_script
 from tests.nas.evidence.own.test_design_file import plain, read
 
 pytest.importorskip("scipy")
@@ -31,17 +31,7 @@ KIND, WIDTH, FASTER = ("| kind", "res to mob"), ("| width", "even to fine"), ("|
 
 @pytest.fixture(scope="module")
 def script(repo_root: Path) -> ModuleType:
-    folder = repo_root / "benchmarks"
-    spec = importlib.util.spec_from_file_location("own_truth_script", folder / "own_truth.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["own_truth_script"] = module
-    sys.path.insert(0, str(folder))  # it imports the script beside it
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(folder))
-    return module
+    return load_script(repo_root, "own_truth")
 
 
 @pytest.fixture(scope="module")

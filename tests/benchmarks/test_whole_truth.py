@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from nas.evidence.own.request import DEVICE
 from nas.evidence.own.sampling import SampledArchitecture
 from search_spaces.architecture import Architecture
 from search_spaces.space_file import load_space
+from tests.benchmarks.scripts import load_script
 from workbench.errors import BadInput
 
 pytest.importorskip("scipy")
@@ -45,17 +45,7 @@ RANDOM = (0.30, 0.35, 0.48)
 
 @pytest.fixture(scope="module")
 def script(repo_root: Path) -> ModuleType:
-    folder = repo_root / "benchmarks"
-    spec = importlib.util.spec_from_file_location("whole_truth_script", folder / "whole_truth.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["whole_truth_script"] = module
-    sys.path.insert(0, str(folder))  # it imports the script beside it
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(folder))
-    return module
+    return load_script(repo_root, "whole_truth")
 
 
 def run(script: ModuleType, words: Sequence[str]) -> None:

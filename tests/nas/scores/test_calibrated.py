@@ -26,6 +26,7 @@ from search_spaces.lowering import lower
 from search_spaces.published import PUBLISHED
 from search_spaces.space import with_grid
 from search_spaces.space_file import load_space
+from tests.benchmarks.scripts import load_script
 from tests.nas.scores.test_fitted_scores import winner
 from workbench.errors import BadInput
 
@@ -178,19 +179,11 @@ def test_it_loads_no_torch() -> None:
 @DATA
 def test_the_evidence() -> None:
     """The shipped file is what the fit gives, and what it says about left-out families is what the issue asks for."""
-    import importlib.util
-
     import yaml
 
     from nas.scores.calibrated import FILE
 
-    spec = importlib.util.spec_from_file_location(
-        "fit_calibrated", Path(__file__).parents[3] / "benchmarks" / "fit_calibrated.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_script(Path(__file__).parents[3], "fit_calibrated")
     evidence = module.Evidence.read(str(YOLOBENCH))
     terms = evidence.terms(Form())
     stored = yaml.safe_load(FILE.read_text())

@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
@@ -21,6 +22,18 @@ from zoo.weights.checkpoint import load, save
 AGPL_PROVENANCE = {"licence": "AGPL-3.0", "sha256": "ab" * 32, "family": "yolo11"}
 AGPL_LINEAGE = ({"model": "yolo11n", "licence": "AGPL-3.0", "sha256": "ab" * 32},)
 """What official weights under the AGPL say of themselves."""
+
+
+def stir_norms(detector: Detector) -> Detector:
+    """Give every batch norm random numbers, so that it does something; in place."""
+    for part in detector.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            assert part.running_mean is not None and part.running_var is not None
+            part.running_mean.normal_(0, 0.1)
+            part.running_var.uniform_(0.5, 1.5)
+            part.weight.data.uniform_(0.5, 1.5)
+            part.bias.data.normal_(0, 0.1)
+    return detector
 
 
 def some_cuts(groups: ChannelGroups, share: float, skip_first: bool = True) -> Cuts:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import nas
 from search_spaces.ops import WEIGHT_KINDS
+from tests.zoo.pruning.children import stir_norms
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
 from zoo.factory import build, build_recipe
@@ -36,13 +37,7 @@ GRAPH_EVERY = 5
 def parent_of(model: str) -> tuple[Detector, ChannelGroups]:
     """A detector with batch norms that do something, and its channel groups."""
     torch.manual_seed(0)
-    detector = build(model, classes=3).eval()
-    for part in detector.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 1.5)
-            part.weight.data.uniform_(0.5, 1.5)
-            part.bias.data.normal_(0, 0.1)
+    detector = stir_norms(build(model, classes=3).eval())
     return detector, channel_groups(detector)
 
 

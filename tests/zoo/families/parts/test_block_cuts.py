@@ -16,6 +16,7 @@ from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.graph import same_graph
 from search_spaces.lowering import lower
+from tests.zoo.pruning.children import stir_norms
 from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
 from zoo.families.parts.backbones import build_backbone
@@ -57,14 +58,7 @@ def detector_of(kind: str) -> Architecture:
 def lively(arch: Architecture) -> Detector:
     """The detector with batch norms that do something."""
     torch.manual_seed(0)
-    detector = build_recipe(Recipe(arch.name, 3, arch)).eval()
-    for part in detector.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 1.5)
-            part.weight.data.uniform_(0.5, 1.5)
-            part.bias.data.normal_(0, 0.1)
-    return detector
+    return stir_norms(build_recipe(Recipe(arch.name, 3, arch)).eval())
 
 
 def maps_of(detector: Detector, image: Tensor) -> list[Tensor]:
