@@ -4,7 +4,8 @@
 
 Calibrates one thread of this CPU (or takes ``--profile``), cuts three parents to four budgets each by the choice of
 ``nas shrink`` (importance by weight norms: latency does not depend on what was learned), and measures the twelve
-children with ONNX Runtime. Time is that of the thread on a CPU, so that other programs only disturb the caches.
+children with ONNX Runtime. Time is that of the thread on a CPU, so that other programs only disturb the caches, and at
+the speed that the machine had at its calibration (by the reference network).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from nas.devices.calibration.calibrate import CalibrationRequest, calibrate
 from nas.devices.interval import interval_ms
 from nas.devices.network import Network
 from nas.devices.profile import DeviceProfile, read_profile
+from nas.devices.reference import open_reference
 from nas.devices.session import choose_target, open_network
 from nas.devices.timing import Plan, time_networks
 from nas.shrinking.choice import Chooser
@@ -76,14 +78,22 @@ def main(words: list[str] | None = None) -> int:
             profile = read_profile(Path(args.profile))
         else:
             request = CalibrationRequest("this-cpu", args.minutes, command="benchmarks/shrink_latency.py")
-            profile = calibrate(target, Path(folder), request, progress.show, CLOCK).profile
+            calibrated = calibrate(target, Path(folder), request, progress.show, CLOCK)
+            profile = calibrated.profile
+            print(
+                f"a network measured twice differs by {calibrated.drift_percent:.1f} %, over the reference network by "
+                f"{calibrated.noise_percent:.1f} %; judged {profile.error['judged_mape_percent']:.1f} %"
+            )
     made = [child for model in args.parents for child in children(model, profile, args.input, args.shares)]
     networks = [network.with_cached_onnx() for _, network in made]
     sessions = [open_network(network, target) for network in networks]
     plan = Plan(args.seconds, rounds=args.rounds)
-    timings = time_networks(
-        sessions, plan, progress.show, CLOCK, reopen=lambda i: open_network(networks[i], target)
+    measured = time_networks(
+        sessions, plan, progress.show, CLOCK, reopen=lambda i: open_network(networks[i], target),
+        reference=open_reference(target),
     )  # fmt: skip
+    known = profile.reference_ms
+    timings = [timing.at_speed(known) if known else timing for timing in measured]
     progress.done()
     rows, errors = [], []
     for (budget_ms, network), timing in zip(made, timings, strict=True):
@@ -97,9 +107,10 @@ def main(words: list[str] | None = None) -> int:
             f"{100 * (predicted / timing.p50_ms - 1):+.1f} | {interval.high_ms:.2f} | {kept} |"
         )
         print(rows[-1], flush=True)
+    error = profile.error
     summary = (
-        f"MAPE {100 * statistics.fmean(errors):.1f} % over {len(rows)} children; the profile's own error on networks "
-        f"that it was not fitted to: {profile.error.get('mape_percent')} %."
+        f"MAPE {100 * statistics.fmean(errors):.1f} % over {len(rows)} children; the profile's own error on others, "
+        f"not fitted: {error.get('judged_mape_percent', error.get('mape_percent'))} %."
     )
     print(summary)
     header = "| child | budget, ms | predicted | measured | error, % | budget's interval ends at | within |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from nas.devices.measured.networks import family_of
 from nas.devices.network import Network
 from nas.devices.noise import Noise, NoiseWatch
 from nas.devices.profile import DeviceProfile, read_profile, user_folder
+from nas.devices.reference import open_reference
 from nas.devices.runtimes.runtime import Target
 from nas.devices.session import open_network, runtime_text
 from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
@@ -28,7 +30,11 @@ STATISTIC = "median of the rounds' medians, loaded anew each round"
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One measured network; ``model`` is what was asked for, ``ratio`` its p50 over that of the first network."""
+    """One measured network; ``model`` is what was asked for, ``ratio`` its p50 over that of the first network.
+
+    Ratios are of times at one speed of the machine; ``calibrated_ms`` is the p50 at the speed that the profile of this
+    machine describes, None unless it states it.
+    """
 
     model: str
     network: Network
@@ -36,7 +42,8 @@ class BenchRow:
     ratio: float
     predicted_ms: float | None
     error_percent: float | None
-    """Error of the prediction; None unless the profile is of this machine."""
+    """Error of the prediction, of ``calibrated_ms`` where that is known; None unless the profile is of this machine."""
+    calibrated_ms: float | None = None
 
     @property
     def unknown_ops(self) -> list[str]:
@@ -56,6 +63,8 @@ class BenchRow:
             "p95_ms": timing.p95_ms,
             "best_ms": timing.best_ms,
             "ratio": self.ratio,
+            "reference_ms": statistics.median(timing.reference_ms),
+            "calibrated_ms": self.calibrated_ms,
             "predicted_ms": self.predicted_ms,
             "predicted_error_percent": self.error_percent,
             "runs": len(timing.runs),
@@ -83,6 +92,13 @@ class BenchResult(Result):
         return self.rows[0].timing.p50_ms
 
     @property
+    def speed(self) -> float | None:
+        """Speed of this machine during the measurement over that at its calibration; None if the latter is unknown."""
+        known = _known_reference_ms(self.profile, self.target)
+        now = statistics.median(ms for row in self.rows for ms in row.timing.reference_ms)
+        return None if known is None else known / now
+
+    @property
     def warnings(self) -> list[str]:
         """What disturbed the whole measurement."""
         return self.noise.warnings(cpus(), self.target.threads)
@@ -97,6 +113,7 @@ class BenchResult(Result):
             "precision": self.target.precision,
             "batch": 1,
             "profile": None if self.profile is None else self.profile.name,
+            "speed": self.speed,
             "load_before": self.noise.load_before,
             "others_share": self.noise.others,
             "warnings": self.warnings,
@@ -107,12 +124,14 @@ class BenchResult(Result):
     def to_table(self) -> tuple[list[str], list[list[Any]]]:
         """Header and one row a network."""
         header = ["network", "pixels", "p50 ms", "interval ms", "p95 ms", "ratio"]
+        header += ["calibrated ms"] if self.speed is not None else []
         header += ["predicted ms", "error %"] if self.profile else []
         rows: list[list[Any]] = []
         for row in self.rows:
             (low, high), (height, width), timing = row.timing.interval_ms(), row.network.size, row.timing
             interval = f"{cell(low)} to {cell(high)}"
             cells = [row.network.name, f"{height} x {width}", timing.p50_ms, interval, timing.p95_ms, row.ratio]
+            cells += [row.calibrated_ms] if self.speed is not None else []
             rows.append(cells + ([row.predicted_ms, row.error_percent] if self.profile else []))
         return header, rows
 
@@ -161,7 +180,11 @@ class BenchResult(Result):
         if profile.hardware != self.target.hardware():
             return f"predicted for another device: {name}"
         error = profile.error.get("mape_percent")
-        return f"predicted by {name}" + (f", whose usual error is {cell(float(error))} %" if error is not None else "")
+        line = f"predicted by {name}" + (f", whose usual error is {cell(float(error))} %" if error is not None else "")
+        if self.speed is None:
+            return line
+        speed = f"this machine ran at {cell(self.speed)} of its speed at the calibration"
+        return f"{line}\n{speed}; calibrated ms are at that speed"
 
 
 def bench(
@@ -185,15 +208,29 @@ def bench(
         log(f"loading {network.name}")
         sessions.append(open_network(network, target))
     watch = NoiseWatch().start()
-    timings = time_networks(sessions, plan, log, reopen=lambda i: open_network(networks[i], target))
+    reference = open_reference(target)
+    timings = time_networks(
+        sessions, plan, log, reopen=lambda i: open_network(networks[i], target), reference=reference
+    )  # fmt: skip
     noise = watch.stop()
     is_here = profile is not None and profile.hardware == target.hardware()
+    known = _known_reference_ms(profile, target)
+    first = timings[0].at_speed(1.0).p50_ms
     rows = []
     for name, network, timing in zip(names, networks, timings, strict=True):
         ms = None if profile is None else profile.latency_ms(network.graph, network.table_px)
-        error = 100 * (ms / timing.p50_ms - 1) if ms is not None and is_here else None
-        rows.append(BenchRow(name, network, timing, timing.p50_ms / timings[0].p50_ms, ms, error))
+        calibrated = None if known is None else timing.at_speed(known).p50_ms
+        error = 100 * (ms / (calibrated or timing.p50_ms) - 1) if ms is not None and is_here else None
+        rows.append(BenchRow(name, network, timing, timing.at_speed(1.0).p50_ms / first, ms, error, calibrated))
     return BenchResult(tuple(rows), target, profile, noise, plan)
+
+
+def _known_reference_ms(profile: DeviceProfile | None, target: Target) -> float | None:
+    """The reference network's time in the profile of this very target; None where it is of another or states none."""
+    if profile is None or not profile.reference_ms:
+        return None
+    identity = (profile.hardware, profile.runtime, profile.precision)
+    return profile.reference_ms if identity == (target.hardware(), runtime_text(target), target.precision) else None
 
 
 def _family(network: Network) -> str:

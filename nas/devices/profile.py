@@ -48,6 +48,8 @@ class DeviceProfile:
     sources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Level of each source that the profile was fitted to: ``points``, ``factor`` on the time of the ops and
     ``fixed_ms`` in its place (``nas.devices.levels``). Empty where there was one source."""
+    reference_ms: float = 0.0
+    """Milliseconds of the reference network at the speed of the machine that the profile describes; 0: not measured."""
 
     @property
     def tick_ms(self) -> float:
@@ -109,6 +111,8 @@ class DeviceProfile:
             "model": self.model.to_dict(), "fitted_on": self.fitted_on, "points": self.points,
             "error": dict(self.error), "command": self.command,
         }  # fmt: skip
+        if self.reference_ms:
+            data["reference_ms"] = self.reference_ms
         if self.sources:
             data |= {"protocol": self.protocol, "sources": {name: dict(level) for name, level in self.sources.items()}}
         return data
@@ -178,6 +182,7 @@ def profile_from_dict(data: Any, where: str = "device profile") -> DeviceProfile
     fields["points"] = _whole(data, "points", where, at_least=0) if "points" in data else 0
     fields["resolution_us"] = _number(data, "resolution_us", where, above=True)
     fields["fixed_ms"] = _number(data, "fixed_ms", where, above=False)
+    fields["reference_ms"] = _number({"reference_ms": 0.0, **data}, "reference_ms", where, above=False)
     coefficients = data.get("model")
     if not isinstance(coefficients, Mapping):
         raise BadInput(f"{where}: field 'model' must map coefficient names to numbers, not {coefficients!r}")

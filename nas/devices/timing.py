@@ -32,6 +32,8 @@ MEDIAN_TO_MEAN = 1.2533
 WARM_SHARE = 0.02
 """Largest relative difference of the medians of two consecutive batches of runs of a warm network."""
 MOST_WARM_S = 3.0
+BLOCK_S = 0.02
+"""Seconds of runs between two runs of the reference network."""
 
 Clock = Callable[[], int]
 """Nanoseconds since some fixed moment, like ``time.perf_counter_ns``."""
@@ -60,6 +62,16 @@ class Timing:
 
     rounds: tuple[tuple[float, ...], ...]
     warm_up_runs: int = 0
+    reference_ms: tuple[float, ...] = ()
+    """Median of the reference network's runs in every round; empty if it was not timed."""
+
+    def at_speed(self, reference_ms: float) -> Timing:
+        """The same at the speed of the machine at which the reference network takes ``reference_ms``."""
+        if not self.reference_ms:
+            raise BadInput("the speed of the machine is unknown: no reference network was timed")
+        factors = [reference_ms / now for now in self.reference_ms]
+        rounds = [tuple(ms * factor for ms in runs) for runs, factor in zip(self.rounds, factors, strict=True)]
+        return Timing(tuple(rounds), self.warm_up_runs, (reference_ms,) * len(rounds))
 
     @property
     def runs(self) -> list[float]:
@@ -173,6 +185,7 @@ def time_networks(
     before: Rounds | None = None,
     on_round: Callable[[Rounds], None] = lambda rounds: None,
     reopen: Callable[[int], Callable[[], None]] | None = None,
+    reference: Callable[[], None] | None = None,
 ) -> list[Timing]:
     """Times of every network (a callable that runs it once, to the end), measured in turns.
 
@@ -184,8 +197,10 @@ def time_networks(
         on_round: is called with all rounds after each one.
         reopen: loads a network again, by its index, before every turn but the first. The place of its memory makes a
             network faster or slower for as long as it is loaded; with one loading the interval would not show that.
+        reference: the reference network, timed between the runs of every turn; not with ``before``.
     """
     rounds: Rounds = [list(earlier) for earlier in before] if before else [[] for _ in networks]
+    references: list[list[float]] = [[] for _ in networks]
     first = len(rounds[0]) if rounds else 0
     loaded = list(networks)
     warm = [warm_up(run, clock) if first < plan.rounds else (0, 0.0) for run in loaded]
@@ -196,9 +211,17 @@ def time_networks(
             log(f"round {turn + 1} of {plan.rounds}, network {i + 1} of {len(networks)}")
             if reopen is not None and turn > first:
                 loaded[i] = reopen(i)  # the old one is freed only after the new one has its memory
-            rounds[i].append(time_turn(loaded[i], turn_s, plan.repeats, clock))
+            if reference is None:
+                rounds[i].append(time_turn(loaded[i], turn_s, plan.repeats, clock))
+            else:
+                paired = time_paired_turn(loaded[i], reference, turn_s, plan.repeats, clock)
+                rounds[i].append(paired.runs)
+                references[i].append(paired.reference_ms)
         on_round(rounds)
-    return [Timing(tuple(runs), warm_up_runs) for runs, (warm_up_runs, _) in zip(rounds, warm, strict=True)]
+    return [
+        Timing(tuple(runs), warm_up_runs, tuple(speeds))
+        for runs, (warm_up_runs, _), speeds in zip(rounds, warm, references, strict=True)
+    ]
 
 
 def time_turn(
@@ -213,3 +236,55 @@ def time_turn(
         run()
         times.append((clock() - began) / 1e6)
     return tuple(times)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTurn:
+    """Single runs of a network and of the reference network between them, milliseconds."""
+
+    runs: tuple[float, ...]
+    reference: tuple[float, ...]
+
+    @property
+    def ms(self) -> float:
+        """Median of the network's runs."""
+        return statistics.median(self.runs)
+
+    @property
+    def reference_ms(self) -> float:
+        """Median of the reference network's runs."""
+        return statistics.median(self.reference)
+
+
+def time_paired_turn(
+    run: Callable[[], None],
+    reference: Callable[[], None],
+    seconds: float,
+    repeats: int,
+    clock: Clock = time.perf_counter_ns,
+) -> PairedTurn:
+    """One turn in blocks: the reference network twice, of which the second counts, then the network for ``BLOCK_S``.
+
+    The first run of a block is not counted if there are others, because the reference network has evicted the caches.
+    Blocks follow until ``seconds`` have passed and ``repeats`` runs are counted; the reference network ends the turn.
+    """
+    start = clock()
+    counted: list[float] = []
+    references: list[float] = []
+    while len(counted) < repeats or (clock() - start) / 1e9 < seconds:
+        reference()
+        references.append(_ms(reference, clock))
+        began = clock()
+        block: list[float] = []
+        while not block or (clock() - began) / 1e9 < BLOCK_S:
+            block.append(_ms(run, clock))
+        counted += block[1:] or block
+    reference()
+    references.append(_ms(reference, clock))
+    return PairedTurn(tuple(counted), tuple(references))
+
+
+def _ms(run: Callable[[], None], clock: Clock) -> float:
+    began = clock()
+    run()
+    return (clock() - began) / 1e6

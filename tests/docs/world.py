@@ -37,7 +37,7 @@ SEARCHES = ("search", "pico", "A", "B")
 """Copies of the one search, which is called NAME."""
 TRAININGS = ("train-best-my-data", "train-search-my-data", "train-damo-yolo-l-my-data", "pico-shapes")
 """Copies of the one training, whose checkpoints pages name."""
-DATA = ("shapes", "big", "photos", "digits")
+DATA = ("shapes", "big", "photos", "digits", "DIGITS")
 """Copies of my-data."""
 
 

@@ -35,7 +35,7 @@ from workbench.tables import Result
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
 
-STATISTIC = "fastest of the medians of several visits"
+STATISTIC = "median over visits of the ratio to a reference network timed between the runs"
 MEASURING_SHARE = 0.85
 """Share of the time for measuring; the rest is for the fit."""
 
@@ -71,13 +71,15 @@ class CalibrationRequest:
 class CalibrationResult(Result):
     """A written profile, its errors on held-out networks, how many were measured, and which ``failed`` and why.
 
-    ``noise_percent`` is the mean difference of two visits to the same network. ``warnings`` are of the last run.
+    ``noise_percent`` is the mean difference of two visits to the same network, each over the reference network at its
+    moment; ``drift_percent`` is that of the plain times. ``warnings`` are of the last run.
     """
 
     profile: DeviceProfile
     path: Path
     held_out: tuple[HeldOutNetwork, ...]
     noise_percent: float
+    drift_percent: float
     measured: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
@@ -94,6 +96,7 @@ class CalibrationResult(Result):
             "file": str(self.path),
             "profile": self.profile.to_dict(),
             "noise_percent": self.noise_percent,
+            "drift_percent": self.drift_percent,
             "noise_rules": self.noise_exceeds_error,
             "measured": self.measured,
             "seconds": self.seconds,
@@ -114,7 +117,8 @@ class CalibrationResult(Result):
             table(*self.to_table()),
             f"\nerror on {len(self.held_out)} networks not fitted: {cell(error['judged_mape_percent'])} % "
             f"(fitted ones: {cell(error['fitted_mape_percent'])} %)",
-            f"a network measured twice differs from itself by {cell(self.noise_percent)} % on average",
+            f"a network measured twice differs from itself by {cell(self.noise_percent)} % on average "
+            f"({cell(self.drift_percent)} % before the speed of the machine is divided out)",
         ]
         if self.noise_exceeds_error:
             lines.append(
@@ -174,6 +178,7 @@ def calibrate(
         path,
         fit.held_out,
         fit.noise_percent,
+        journal.drift_percent(),
         len(journal.times_ms()),
         tuple(journal.failed.items()),
         earlier_s + time.monotonic() - start,
@@ -206,15 +211,16 @@ def _measurements(networks: Sequence[CalibrationNetwork], journal: Journal, targ
     visits: dict[str, list[Visit]] = {}
     for visit in journal.visits:
         visits.setdefault(visit.network, []).append(visit)
+    times = journal.times_ms()
     found = MeasurementSet()
     device, runtime = device_here(target), runtime_here(target)
     for network in sorted((n for n in networks if n.name in visits), key=lambda n: n.name):
         made, own = network.make(), visits[network.name]
         protocol = Protocol(STATISTIC, host_work=False, decoding=False, repeats=TURN_RUNS, rounds=len(own))
         measurement = Measurement(
-            network=found.add_graph(made.graph), name=network.name, ms=min(visit.ms for visit in own),
+            network=found.add_graph(made.graph), name=network.name, ms=times[network.name],
             input_px=made.size, family=network.kind, device=device, runtime=runtime, protocol=protocol,
-            runs=sum(visit.runs for visit in own), rounds_ms=tuple(visit.ms for visit in own), date=today(),
+            runs=sum(visit.runs for visit in own), rounds_ms=journal.rounds_ms(network.name), date=today(),
             tool=tool(),
         )  # fmt: skip
         found.rows.append(measurement)

@@ -58,6 +58,8 @@ class CalibrationFit:
     held_out: tuple[HeldOutNetwork, ...]
     noise_percent: float
     fitted_mape_percent: float
+    reference_ms: float
+    """The reference network's time: the speed of the machine that the model describes."""
 
     def to_profile(self, target: Target, name: str, command: str) -> DeviceProfile:
         """The profile; its error is that on held-out networks, or the noise if that is larger."""
@@ -73,6 +75,7 @@ class CalibrationFit:
             points=self.points,
             error=self._error(),
             command=command,
+            reference_ms=round(self.reference_ms, 6),
             fitted_on=(
                 f"{self.points} designed chains and random detectors measured on this machine; errors on "
                 f"{len(self.held_out)} networks not fitted"
@@ -121,7 +124,7 @@ def fit_calibration(
         for network, ms in zip(held_out, unseen.predict(model, fixed_ms), strict=True)
     )
     fitted_mape = statistics.fmean(abs(100 * (problem.predict(model, fixed_ms) / problem.ms - 1)))
-    return CalibrationFit(model, fixed_ms, len(fitted), checked, noise, fitted_mape)
+    return CalibrationFit(model, fixed_ms, len(fitted), checked, noise, fitted_mape, journal.reference_ms)
 
 
 def _checked_noise(journal: Journal, target: Target, minutes: float) -> float:

@@ -1,4 +1,7 @@
-"""The journal of a calibration: measurements on disk as they are made, so that a killed calibration resumes."""
+"""The journal of a calibration: measurements on disk as they are made, so that a killed calibration resumes.
+
+Every visit has the time of the reference network at the same moment; results are ratios to it, times its median.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,18 @@ from workbench.files import write_atomic
 
 @dataclass(frozen=True)
 class Visit:
-    """Median time of one network in one pass, milliseconds."""
+    """Median time of one network in one pass, and of the reference network between its runs, milliseconds."""
 
     network: str
     number: int
     ms: float
     runs: int
+    reference_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """The network's time over that of the reference network."""
+        return self.ms / self.reference_ms
 
 
 class Journal:
@@ -65,14 +74,14 @@ class Journal:
             if "failed" in row:
                 self.failed[row["task"]] = row["failed"]
             else:
-                self.visits.append(Visit(row["task"], row["pass"], row["ms"], row["runs"]))
+                self.visits.append(Visit(row["task"], row["pass"], row["ms"], row["runs"], row["reference_ms"]))
         return True
 
     def add(self, visit: Visit, spent_s: float) -> None:
         """Record a visit."""
         self.visits.append(visit)
-        row = {"task": visit.network, "pass": visit.number, "ms": visit.ms, "runs": visit.runs, "spent_s": spent_s}
-        self._write(row)
+        row = {"task": visit.network, "pass": visit.number, "ms": visit.ms, "runs": visit.runs}
+        self._write(row | {"reference_ms": visit.reference_ms, "spent_s": spent_s})
 
     def fail(self, network: str, reason: str, spent_s: float) -> None:
         """Record a network that this runtime does not run, and why."""
@@ -92,20 +101,43 @@ class Journal:
         """Close the file."""
         self._lines.close()
 
+    @property
+    def reference_ms(self) -> float:
+        """The reference network's time: the median of all visits, the machine's usual speed."""
+        return statistics.median(visit.reference_ms for visit in self.visits)
+
     def times_ms(self) -> dict[str, float]:
-        """The fastest visit of every network: disturbances only ever add time."""
-        times: dict[str, float] = {}
-        for visit in self.visits:
-            times[visit.network] = min(visit.ms, times.get(visit.network, math.inf))
-        return times
+        """Time of every network at the machine's usual speed: the median ratio of its visits times the reference."""
+        if not self.visits:
+            return {}
+        reference_ms = self.reference_ms
+        by_network = self._by_network(lambda visit: visit.ratio)
+        return {name: statistics.median(ratios) * reference_ms for name, ratios in by_network.items()}
+
+    def rounds_ms(self, network: str) -> tuple[float, ...]:
+        """Times of the visits to one network at the machine's usual speed, in the order of time."""
+        reference_ms = self.reference_ms
+        return tuple(visit.ratio * reference_ms for visit in self.visits if visit.network == network)
 
     def noise_percent(self) -> float:
-        """The mean difference of consecutive visits to the same network; NaN if none was visited twice."""
-        by_network: dict[str, list[float]] = {}
-        for visit in self.visits:
-            by_network.setdefault(visit.network, []).append(visit.ms)
-        logs = [abs(math.log(a / b)) for times in by_network.values() for a, b in itertools.pairwise(times)]
+        """Mean difference of the ratios of consecutive visits to a network; NaN if none was visited twice."""
+        return self._mean_difference(lambda visit: visit.ratio)
+
+    def drift_percent(self) -> float:
+        """The same of the plain times: with the changes of the machine's speed, which ratios leave out."""
+        return self._mean_difference(lambda visit: visit.ms)
+
+    def _mean_difference(self, value: Callable[[Visit], float]) -> float:
+        by_network = self._by_network(value)
+        logs = [abs(math.log(a / b)) for values in by_network.values() for a, b in itertools.pairwise(values)]
         return 100 * math.expm1(statistics.fmean(logs)) if logs else math.nan
+
+    def _by_network(self, value: Callable[[Visit], float]) -> dict[str, list[float]]:
+        """A value of every visit, by network, in the order of time."""
+        values: dict[str, list[float]] = {}
+        for visit in self.visits:
+            values.setdefault(visit.network, []).append(value(visit))
+        return values
 
 
 def _is_entry(row: Any) -> bool:
@@ -115,7 +147,7 @@ def _is_entry(row: Any) -> bool:
     if "failed" in row:
         return isinstance(row["failed"], str)
     whole = all(isinstance(row.get(key), int) and row[key] >= 1 for key in ("pass", "runs"))
-    return whole and _is_time(row.get("ms")) and row["ms"] > 0
+    return whole and all(_is_time(row.get(key)) and row[key] > 0 for key in ("ms", "reference_ms"))
 
 
 def _is_time(value: Any) -> bool:

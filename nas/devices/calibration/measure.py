@@ -1,4 +1,4 @@
-"""Measure the networks of a calibration, pass by pass.
+"""Measure the networks of a calibration beside the reference network, pass by pass.
 
 A pass goes over the whole set in a random order given by its number, so that a drift of the machine affects all kinds
 alike, and every network is measured more than once.
@@ -6,7 +6,6 @@ alike, and every network is measured more than once.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,9 +13,10 @@ import numpy as np
 
 from nas.devices.calibration.journal import Journal, Visit
 from nas.devices.calibration.networks import CalibrationNetwork
+from nas.devices.reference import open_reference
 from nas.devices.runtimes.runtime import Target
 from nas.devices.session import open_network
-from nas.devices.timing import Clock, time_turn, warm_up
+from nas.devices.timing import Clock, time_paired_turn, warm_up
 from workbench.errors import BadInput
 
 TURN_S, TURN_RUNS = 0.08, 3
@@ -39,6 +39,8 @@ def measure_networks(
     """Visit networks until ``seconds`` are spent, those of interrupted calibrations in the journal included."""
     start = time.monotonic() - journal.spent_s
     visited = {(v.network, v.number) for v in journal.visits}
+    reference = open_reference(target)
+    warm_up(reference, clock)
     for number in range(1, MOST_PASSES + 1):
         end = seconds * (FIRST_PASS if number == 1 else 1.0)
         for position, network, count in _pass(networks, number, visited, journal):
@@ -58,9 +60,9 @@ def measure_networks(
                     raise BadInput(f"{counts} networks cannot be run here; the last one: {error}") from error
                 continue
             warm_up(session, clock, most_s=2 * TURN_S)
-            times = time_turn(session, TURN_S, TURN_RUNS, clock)
+            turn = time_paired_turn(session, reference, TURN_S, TURN_RUNS, clock)
             del session
-            visit = Visit(network.name, number, statistics.median(times), len(times))
+            visit = Visit(network.name, number, turn.ms, len(turn.runs), turn.reference_ms)
             journal.add(visit, time.monotonic() - start)
             visited.add((network.name, number))
 

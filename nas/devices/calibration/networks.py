@@ -17,8 +17,8 @@ from nas.devices.calibration.chains import designed_chains
 from nas.devices.network import Network
 from search_spaces.graph import Graph
 
-DESIGN = 1
-"""Version of the designed set: a journal of another one is not resumed."""
+DESIGN = 2
+"""Version of the designed set and of how it is measured: a journal of another one is not resumed."""
 MOST_DETECTOR_MACS = 1.5e9
 """Multiply-accumulates of a random detector that is fitted, if one of its sides allows it."""
 SIDES = (160, 224, 320, 416, 512, 640)

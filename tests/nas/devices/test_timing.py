@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.devices.noise import Noise
-from nas.devices.timing import Plan, Timing, time_networks, time_turn, timing_warnings, warm_up
+from nas.devices.timing import Plan, Timing, time_networks, time_paired_turn, time_turn, timing_warnings, warm_up
 from workbench.errors import BadInput
 
 
@@ -62,6 +62,36 @@ def test_the_first_run_of_a_turn_is_not_counted() -> None:
     times = time_turn(machine.network("a", lambda run: 80.0 if run == 0 else 8.0), 0.05, 3, machine.clock)
     assert times == (8.0,) * 7
     assert len(time_turn(machine.network("b", lambda run: 500.0), 0.05, 3, machine.clock)) == 3
+
+
+def test_a_paired_turn_is_the_reference_network_and_blocks_of_runs() -> None:
+    machine = Machine()
+    turn = time_paired_turn(
+        machine.network("a", lambda run: 9.0 if run % 3 == 0 else 8.0), machine.network("r", lambda run: 1.0 + run % 2),
+        0.05, 3, machine.clock,
+    )  # fmt: skip
+    assert "".join(machine.order) == "rraaa" * 2 + "rr"  # a block lasts 20 ms; the turn ends with the reference
+    assert turn.runs == (8.0,) * 4 and turn.reference == (2.0,) * 3
+    slow = time_paired_turn(
+        machine.network("b", lambda run: 300.0), machine.network("r", lambda run: 1.0), 0.05, 3, machine.clock
+    )
+    assert slow.runs == (300.0,) * 3 and slow.ms == 300.0 and slow.reference_ms == 1.0
+
+
+def test_changes_of_the_machines_speed_are_divided_out() -> None:
+    """Speed falls to 60 % for a third of the time; at the speed where the reference takes 2 ms that is not seen."""
+    machine = Machine()
+
+    def network(ms: float) -> Callable[[], None]:
+        return machine.network("n", lambda run: ms / (0.6 if machine.now_ns // 1e9 % 3 == 1 else 1.0))
+
+    (timing,) = time_networks([network(10.0)], Plan(8.0, 3, 8), clock=machine.clock, reference=network(1.0))
+    assert max(timing.medians) > 1.5 * min(timing.medians)
+    level = timing.at_speed(2.0)
+    assert level.p50_ms == pytest.approx(20.0) and max(level.medians) == pytest.approx(min(level.medians))
+    assert not timing_warnings(Timing(level.rounds[:1] * 3))
+    with pytest.raises(BadInput, match="no reference network"):
+        Timing(((1.0,),) * 3).at_speed(1.0)
 
 
 def test_warm_up_goes_on_until_times_settle() -> None:

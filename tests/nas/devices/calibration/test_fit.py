@@ -48,7 +48,7 @@ def journal_of(folder: Path, tasks: list[CalibrationNetwork], noise: float, seed
             network = task.make()
             table = network.graph.table(network.table_px)
             ms = float((MACHINE.op_ms(table) * table.count).sum()) + 0.02
-            journal.add(Visit(task.name, number, ms * float(np.exp(noise * rng.standard_normal())), 5), 0.0)
+            journal.add(Visit(task.name, number, ms * float(np.exp(noise * rng.standard_normal())), 5, 1.0), 0.0)
     return journal
 
 
@@ -96,6 +96,6 @@ def test_too_little_is_refused_and_kept(tasks: list[CalibrationNetwork], tmp_pat
     assert journal.path.exists()
     once = Journal(tmp_path / "once.jsonl", {})
     for task in tasks:
-        once.add(Visit(task.name, 1, 1.0, 3), 0.0)
+        once.add(Visit(task.name, 1, 1.0, 3, 1.0), 0.0)
     with pytest.raises(BadInput, match="anything twice"):
         fit_calibration(tasks, once, TARGET, SET, 0.1)

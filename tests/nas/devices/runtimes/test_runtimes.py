@@ -71,7 +71,7 @@ class ToyRuntime(Runtime):
         require_fp32(target, "Toy")
 
     def open(self, network: Network, target: Target) -> Session:
-        if network.size == (64, 64):
+        if network.size == (32, 32):
             raise RuntimeError("too small")
 
         def run() -> None:
@@ -89,6 +89,6 @@ def test_a_runtime_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     result = bench([Network.of_graph(chain(), (96, 96))], target, Plan(seconds=0.01, rounds=3))
     assert toy.runs >= 9 and result.to_dict()["runtime"] == runtime_text(target) and "chain-16-2" in str(result)
     with pytest.raises(BadInput, match="Toy cannot run chain-16-2: too small"):
-        open_network(Network.of_graph(chain(), (64, 64)), target)
+        open_network(Network.of_graph(chain(), (32, 32)), target)
     with pytest.raises(BadInput, match="Toy is measured in FP32"):
         choose_target(runtime="toy", precision="FP16")
