@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.budgets import ACT, FLOPS, LATENCY, LAYERS, PARAMS, QUANTITIES, Budget, latency_on
+from nas.row_memo import RowMemo
 from search_spaces.architecture import Architecture, Head, Neck
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import BlockKind, StageNumbers
@@ -24,6 +25,7 @@ from search_spaces.lowering import count_layers, lower, lower_neck_head, lower_s
 from search_spaces.op_table import OpTable
 from search_spaces.ops import Num
 from search_spaces.space import BTN, DEPTH, OUT, K, Space
+from search_spaces.tail_choices import TailChoices
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -128,12 +130,6 @@ def cost_names(profiles: Mapping[str, DeviceProfile]) -> tuple[str, ...]:
     return tuple(n for q in QUANTITIES for n in (profiles if q == LATENCY else (q,)))
 
 
-def unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of whole numbers ``[N, n]``, and for each row the index of its equal there, ``[N]``."""
-    unique, where = np.unique(rows, axis=0, return_inverse=True)
-    return unique, where.reshape(-1)
-
-
 class SpaceCosts:
     """Costs of rows of one space, for one scope, input size and set of devices; also the space's geometry.
 
@@ -152,6 +148,7 @@ class SpaceCosts:
                 f"input {input_px} must be a multiple of 32 of at least 64 pixels: the detector's coarsest stride is 32"
             )
         self.space, self.input_px, self.scope = space, input_px, scope
+        self._tails = RowMemo()
         self.profiles = latency_profiles(device)
         self.strides = [space.stem_stride if not space.focus else 2]
         for stage in space.stages:
@@ -301,28 +298,42 @@ class SpaceCosts:
 
             pieces.append(self.by_kind(index, [*given, *numbers, kinds], of_stage))
         if self.taps:
-            pieces.append(self.by_tail(rows, self.tail_costs, input_px))
+            pieces.append(self.by_tail(rows, self.tail_costs, self._tails, input_px))
         fixed = self.fixed
         return {name: np.asarray(sum(piece[name] for piece in pieces) + fixed[name]) for name in self.cost_names}
 
     def by_tail(
-        self, rows: np.ndarray, compute: Callable[..., Mapping[str, Num]], input_px: np.ndarray | None = None
+        self,
+        rows: np.ndarray,
+        compute: Callable[..., Mapping[str, Num]],
+        memo: RowMemo,
+        input_px: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """``compute(*widths, neck=, head=, input_px=)`` over rows: whole numbers ``[N]`` by name.
 
-        Neck and head see few widths, which repeat within a population, so each combination is computed once. All
-        structures of the tail that differ in ``hidden_ratio`` alone are one call. Without open fields and sides, the
-        arguments with names are left out.
+        Neck and head see few widths, which repeat within a population and from one to the next, so each combination is
+        computed once and kept in ``memo``. All structures of the tail that differ in ``hidden_ratio`` alone are one
+        call. Without open fields and sides, the arguments with names are left out.
         """
         widths = rows[:, [self.space.column(i, OUT) for i in self.taps]]
         tail, levels = self.space.tail, widths.shape[1]
         sides = [] if input_px is None else [input_px[:, None]]
         if tail is None:
-            unique, where = unique_rows(np.concatenate([widths, *sides], axis=1))
-            named = {} if input_px is None else {"input_px": unique[:, levels]}
-            return {name: np.asarray(value)[where] for name, value in compute(*unique[:, :levels].T, **named).items()}
+
+            def of_widths(unique: np.ndarray) -> dict[str, np.ndarray]:
+                named = {} if input_px is None else {"input_px": unique[:, levels]}
+                return {k: np.asarray(value) for k, value in compute(*unique[:, :levels].T, **named).items()}
+
+            return memo(np.concatenate([widths, *sides], axis=1), of_widths)
         outs, structure = tail.split(self.space.tail_genes(rows))
-        unique, where = unique_rows(np.concatenate([structure[:, None], outs, widths, *sides], axis=1))
+        keys = np.concatenate([structure[:, None], outs, widths, *sides], axis=1)
+        return memo(keys, lambda unique: self._open_tails(unique, tail, compute, input_px is not None))
+
+    def _open_tails(
+        self, unique: np.ndarray, tail: TailChoices, compute: Callable[..., Mapping[str, Num]], with_sides: bool
+    ) -> dict[str, np.ndarray]:
+        """``compute`` over different tails: structure, widths of the neck, widths of the backbone, and perhaps side."""
+        levels = len(self.taps)
         found: dict[str, np.ndarray] = {}
         for neck, head, members, ratios in tail.families:
             at = np.flatnonzero(members[unique[:, 0]])
@@ -331,11 +342,11 @@ class SpaceCosts:
             part = unique[at]
             ratio = ratios[part[:, 0]] if len(set(ratios[members])) > 1 else neck.hidden_ratio
             own = dataclasses.replace(neck, out=tuple(part[:, 1 : 1 + levels].T), hidden_ratio=ratio)
-            named = {} if input_px is None else {"input_px": part[:, 1 + 2 * levels]}
+            named = {"input_px": part[:, 1 + 2 * levels]} if with_sides else {}
             values = compute(*part[:, 1 + levels : 1 + 2 * levels].T, neck=own, head=head, **named)
             for name, value in values.items():
                 found.setdefault(name, np.zeros(len(unique), dtype=np.int64))[at] = value
-        return {name: value[where] for name, value in found.items()}
+        return found
 
     def stage_numbers(self, rows: np.ndarray) -> list[tuple[np.ndarray, ...]]:
         """For every stage ``(cin, out, btn, k, depth, kind)`` of the rows, ``[N]`` each; ``kind`` is an index."""

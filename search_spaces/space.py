@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Architecture, Head, Neck, Stage, Stem
+from search_spaces.membership import among
 from search_spaces.rounding import divisible
 from search_spaces.tail_choices import NeckForm, TailChoices
 from workbench.errors import BadInput
@@ -184,11 +185,11 @@ class Space:
     def contains_rows(self, rows: np.ndarray) -> np.ndarray:
         """Boolean ``[N]``: which rows lie in the space, choice by choice and rule by rule."""
         rows = np.asarray(rows)
-        good = np.isin(rows[:, 0], self.stem_outs)
+        good = among(rows[:, 0], self.stem_outs)
         cin = rows[:, 0]
         for i, stage in enumerate(self.stages):
             out, kinds = rows[:, self.column(i, OUT)], self.kinds_of(rows, i)
-            good &= np.isin(out, stage.outs) & self.allows(i, cin, out) & (kinds >= 0) & (kinds <= len(stage.others))
+            good &= among(out, stage.outs) & self.allows(i, cin, out) & (kinds >= 0) & (kinds <= len(stage.others))
             for kind, choices in enumerate(stage.alternatives):
                 at = np.flatnonzero(kinds == kind)
                 good[at] &= self._contains_inner(choices, rows[at, self.column(i, OUT) : self.column(i, DEPTH) + 1])
@@ -198,11 +199,11 @@ class Space:
     def _contains_inner(self, choices: StageChoices, numbers: np.ndarray) -> np.ndarray:
         """Boolean ``[N]``: whether btn, k and depth of ``(out, btn, k, depth)`` ``[N, 4]`` are among the choices."""
         out, btn, k, depth = numbers.T
-        good = np.isin(k, choices.ks) & np.isin(depth, choices.depths)
+        good = among(k, choices.ks) & among(depth, choices.depths)
         if choices.by_ratio:
             return good & (btn[:, None] == ratio_btn(out[:, None], np.array(choices.btns)[None, :])).any(axis=1)
         low, high = self.rules.btn_to_out
-        good &= np.isin(btn, choices.btns) & (btn >= low * out)
+        good &= among(btn, choices.btns) & (btn >= low * out)
         return np.asarray(good & (btn <= high * out)) if math.isfinite(high) else good
 
     def contains(self, arch: Architecture) -> bool:

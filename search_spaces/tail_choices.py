@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.architecture import Head, Neck
+from search_spaces.membership import among
 from search_spaces.neck import level_name
 
 
@@ -134,7 +135,7 @@ class TailChoices:
         """Boolean ``[N]``: which genes are among the choices and keep the order of widths."""
         good: np.ndarray = np.ones(len(genes), dtype=bool)
         for column, (_, values) in enumerate(self.genes):
-            good &= np.isin(genes[:, column], values)
+            good &= among(genes[:, column], values)
         if self.open_levels:
             good &= np.all(np.diff(self.split(np.where(good[:, None], genes, 0))[0], axis=1) >= 0, axis=1)
         return good

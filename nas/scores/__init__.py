@@ -14,6 +14,7 @@ from nas.scores.entropy import WEIGHTS as WEIGHTS
 from nas.scores.expressivity import EXPRESSIVITY
 from nas.scores.forecast import FILE_ENDINGS, FORECAST, ForecastFit, forecast_score
 from nas.scores.maxent import MAXENT
+from nas.scores.maxent_detector import MAXENT_DETECTOR
 from nas.scores.meco import MECO
 from nas.scores.nwot import NWOT, NWOT_PRE
 from nas.scores.score import Score as Score
@@ -30,6 +31,7 @@ SCORES: dict[str, Score] = {
         CALIBRATED,
         FORECAST,
         MAXENT,
+        MAXENT_DETECTOR,
         DEEPMAD,
         ACTIVATIONS,
         ZEN,

@@ -34,8 +34,12 @@ class Level:
     log_width: float
 
 
-def levels(graph: Graph, input_px: int) -> list[Level]:
-    """The descending part of a network by resolution, finest first."""
+def levels(graph: Graph, input_px: int, whole: bool = False) -> list[Level]:
+    """The descending part of a network by resolution, finest first.
+
+    ``whole`` takes the neck too, where paths go up and down again: a level is its tensor of largest entropy outside of
+    the head, or anywhere in a graph that marks no parts.
+    """
     px = None if graph.fixed_px else input_px
     strides, shapes = level_strides(graph, px), graph.shapes(px)
     entropy: list[float] = []
@@ -53,11 +57,11 @@ def levels(graph: Graph, input_px: int) -> list[Level]:
         entropy.append((entropy[source] if source >= 0 else 0.0) + (0.5 * math.log(fan_in) if fan_in else 0.0))
         layers.append((layers[source] if source >= 0 else 0) + (1 if fan_in else 0))
         stride = strides[index]
-        in_backbone = carries_image[index] and descends[index] and op.part in ("", "backbone")
-        counts = in_backbone and stride > 0 and layers[index] > 0
+        inside = op.part in ("", "backbone", "neck") if whole else descends[index] and op.part in ("", "backbone")
+        counts = carries_image[index] and inside and stride > 0 and layers[index] > 0
         if counts and (stride not in best or entropy[index] >= entropy[best[stride]]):
             best[stride] = index
-    if "levels" in graph.meta:
+    if "levels" in graph.meta and not whole:
         best = {strides[index]: index for index in graph.meta["levels"]}
     all_levels = []
     for stride, index in sorted(best.items()):

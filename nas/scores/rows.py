@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nas.costs import SpaceCosts
+from nas.row_memo import RowMemo
 from search_spaces.architecture import Head, Neck
 from search_spaces.ops import Num
 
@@ -28,6 +29,7 @@ class RowScore(abc.ABC):
 
     def __init__(self, costs: SpaceCosts, **options: Any) -> None:
         self.costs = costs
+        self._tails = RowMemo()
 
     @classmethod
     def unfit(cls, costs: SpaceCosts) -> str:
@@ -67,7 +69,7 @@ class RowScore(abc.ABC):
             def of_tail(*widths: Num, neck: Neck, head: Head) -> dict[str, Num]:
                 return {"score": self.tail(widths, neck, head)}
 
-            total = total + self.costs.by_tail(rows, of_tail)["score"]
+            total = total + self.costs.by_tail(rows, of_tail, self._tails)["score"]
         return np.asarray(total)
 
 

@@ -56,6 +56,26 @@ def test_by_hand() -> None:
     assert effectiveness(graph, 64) == pytest.approx(2 * math.exp(-math.log(27 * 8) / 2), rel=1e-12)
 
 
+def test_entropy_of_the_whole_detector_goes_down_and_up_again() -> None:
+    """Two levels and a neck that comes up: the finer level's path leads over the coarser one."""
+    g = GraphBuilder(3)
+    fine = g.conv(-1, 8, k=3, s=2, act="relu")
+    coarse = g.conv(fine, 16, k=3, s=2, act="relu")
+    g.part = "neck"
+    joined = g.join("concat", fine, g.single("upsample", coarse, scale=2))
+    out = g.conv(joined, 4, k=1)
+    g.part = "head"
+    g.conv(out, 100, k=5)
+    graph = g.finish()
+    steps = [0.5 * math.log(fan_in) for fan_in in (27, 72, 24)]
+    want = 2.0 * (sum(steps) + math.log(4)) + 3.0 * (sum(steps[:2]) + math.log(16))
+    found = get_score("maxent_detector")(graph, 64, weights=(2.0, 3.0))
+    assert found.value == pytest.approx(want, rel=1e-12) and found.notes["strides"] == [2, 4]
+    backbone = 2.0 * (steps[0] + math.log(8)) + 3.0 * (sum(steps[:2]) + math.log(16))
+    assert get_score("maxent")(graph, 64, weights=(2.0, 3.0)).value == pytest.approx(backbone, rel=1e-12)
+    assert not get_score("maxent_detector").additive
+
+
 def test_the_largest_path_counts_and_upsampling_ends_the_descent() -> None:
     g = GraphBuilder(4)
     a = g.conv(-1, 4, k=3)
