@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import yaml
 
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import lock_folder
@@ -214,9 +215,9 @@ def _checksum(number: int, kind: str, data: Any) -> str:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot read {str(file)!r}: {' '.join(str(error).split())}; start over with --fresh") from error
+        data = read_yaml(file, "settings")
+    except BadInput as error:
+        raise BadInput(f"{error}; start over with --fresh") from error
     if not isinstance(data, dict):
         raise BadInput(f"{str(file)!r} holds no settings: start over with --fresh")
     return data
