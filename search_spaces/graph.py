@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_spaces.graph_json import MOST_NODES, inputs_from_json, op_from_json, op_to_json
+from search_spaces.graph_json import MOST_NODES, indices_from_json, inputs_from_json, op_from_json, op_to_json
 from search_spaces.op_table import OpTable, build_table
 from search_spaces.ops import Num, Op, consumers
 from search_spaces.shapes import Shape, check_shape, output_shape
 from workbench.errors import BadInput
-from workbench.printable import shown
 
 if TYPE_CHECKING:
     import networkx
@@ -38,6 +37,10 @@ DEFAULT_PX = 640
 """Image side, pixels, of a graph that states no size and is asked for none."""
 STORED_META = ("family", "variant", "nc", "decode_outputs", "levels", "squeezed")
 """Keys of ``meta`` that are read back from JSON."""
+
+
+INDEX_META = {"decode_outputs", "levels", "squeezed"}
+"""Those that list nodes by index."""
 
 
 class Graph:
@@ -170,10 +173,11 @@ class Graph:
             raise BadInput(f"graph {name!r}: {len(nodes):,} nodes, and at most {MOST_NODES:,} are read")
         inputs = inputs_from_json(data.get("inputs", [[3]]), name)
         ops = [op_from_json(node, index, name, len(inputs)) for index, node in enumerate(nodes)]
-        outputs = data.get("outputs", [])
-        if not isinstance(outputs, list) or any(type(i) is not int or not 0 <= i < len(ops) for i in outputs):
-            raise BadInput(f"graph {name!r}: 'outputs' {shown(outputs)} must be indices of its {len(ops)} nodes")
-        return Graph(ops, inputs, outputs, name, {key: data[key] for key in STORED_META if key in data})
+        outputs = indices_from_json(data.get("outputs", []), "outputs", len(ops), name)
+        meta = {key: data[key] for key in STORED_META if key in data}
+        for key in sorted(INDEX_META & meta.keys()):
+            indices_from_json(meta[key], key, len(ops), name)
+        return Graph(ops, inputs, outputs, name, meta)
 
     def digest(self) -> str:
         """Stable 12-digit fingerprint of the scalar graph (names left out)."""

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search_spaces.ops import ACTIVATION_ALIASES, CONV_KINDS, NORM_KINDS, POOL_KINDS, WEIGHT_KINDS, Num, Op
+from search_spaces.ops import (
+    ACTIVATION_ALIASES,
+    CONV_KINDS,
+    JOIN_KINDS,
+    NORM_KINDS,
+    POOL_KINDS,
+    SAME_SHAPE_KINDS,
+    WEIGHT_KINDS,
+    Num,
+    Op,
+)
 from workbench.errors import BadInput
 from workbench.printable import shown
 
+READING_KINDS = WEIGHT_KINDS | POOL_KINDS | JOIN_KINDS | SAME_SHAPE_KINDS | {"identity", "global_avgpool", "upsample"}
+"""Kinds that mean nothing without an input."""
+SLICE_FIELDS = frozenset({"start", "end", "axis", "step"})
 MOST_NODES = 50_000
 MOST_INPUTS = 1000
 MOST_EXTENT = 2**31
 """Largest channel count, kernel or side."""
-MOST_NUMBER = 2**53
-"""Largest number of a field that an op's kind does not need."""
+MOST_NUMBER = 2**63 - 1
+"""Largest whole number of a field that an op's kind does not need."""
 
 
 def op_to_json(op: Op) -> dict[str, Any]:
@@ -66,6 +79,8 @@ def op_from_json(node: Any, index: int, graph: str, n_inputs: int) -> Op:
             fields["cin"] = fields["cout"] = _whole(value, key, where)
         elif key in ("name", "part"):
             fields[key] = str(value)
+        elif (kind == "slice" and key in SLICE_FIELDS) or key in ("heads", "params"):
+            attrs[key] = None if value is None else _whole(value, key, where, -MOST_NUMBER, MOST_NUMBER)
         else:
             attrs[key] = _bounded(value, key, where)
     if kind in CONV_KINDS:
@@ -74,7 +89,7 @@ def op_from_json(node: Any, index: int, graph: str, n_inputs: int) -> Op:
                 raise BadInput(f"{where}: field {key!r} is missing")
         if fields["cin"] % fields.get("g", 1):
             raise BadInput(f"{where}: cin={fields['cin']} is not a multiple of g={fields.get('g', 1)}")
-    if kind in CONV_KINDS | POOL_KINDS | WEIGHT_KINDS and not inputs:
+    if kind in READING_KINDS and not inputs:
         raise BadInput(f"{where}: 'in' is empty: it must name the node that this one reads (-1 = image)")
     return Op(kind, tuple(inputs), attrs=attrs, **fields)
 
@@ -93,9 +108,16 @@ def inputs_from_json(data: Any, graph: str) -> list[list[int]]:
     return data
 
 
-def _whole(value: Any, key: str, where: str, least: int = 1) -> int:
-    if type(value) is not int or not least <= value <= MOST_EXTENT:
-        rule = f"must be a whole number of at least {least} and at most {MOST_EXTENT}"
+def indices_from_json(data: Any, key: str, count: int, graph: str) -> list[int]:
+    """Indices of some of the ``count`` nodes of the graph named ``graph``."""
+    if not isinstance(data, list) or any(type(i) is not int or not 0 <= i < count for i in data):
+        raise BadInput(f"graph {graph!r}: {key!r} {shown(data)} must be indices of its {count} nodes")
+    return data
+
+
+def _whole(value: Any, key: str, where: str, least: int = 1, most: int = MOST_EXTENT) -> int:
+    if type(value) is not int or not least <= value <= most:
+        rule = f"must be a whole number of at least {least} and at most {most}"
         raise BadInput(f"{where}: {key}={shown(value)} {rule}")
     return value
 
@@ -103,8 +125,8 @@ def _whole(value: Any, key: str, where: str, least: int = 1) -> int:
 def _bounded(value: Any, key: str, where: str) -> Any:
     """``value``, if all numbers in it are such as other code can hold."""
     items = value if isinstance(value, list) else [value]
-    if any(isinstance(item, (int, float)) and not abs(item) <= MOST_NUMBER for item in items):
-        raise BadInput(f"{where}: {key}={shown(value)} holds a number beyond {MOST_NUMBER}")
+    if any(isinstance(item, int) and abs(item) > MOST_NUMBER for item in items):
+        raise BadInput(f"{where}: {key}={shown(value)} holds a number beyond 64 bits")
     return value
 
 

@@ -45,12 +45,13 @@ def check_shape(shape: Shape, op: Op, index: int) -> None:
     for extent in shape:
         if isinstance(extent, int) and not 0 <= extent <= MOST_EXTENT:
             where = f"op {index} ({op.kind})"
-            raise BadInput(f"{where} gives a map with the extent {shown(extent)}: the input is too small or too large")
+            raise BadInput(f"{where} cannot be computed: a side would be {shown(extent)}; give another input size")
 
 
 def cannot_compute(op: Op, index: int, error: Exception) -> BadInput:
     """The error for an op from a file whose fields do not fit together."""
-    return BadInput(f"op {index} ({op.kind}): an input or a field is missing, or has a wrong type ({error!r:.80})")
+    reason = f"an input or a field has a wrong type or value ({error!r:.80})"
+    return BadInput(f"op {index} ({op.kind}) cannot be computed: {reason}")
 
 
 def _output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Shape:

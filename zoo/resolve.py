@@ -178,10 +178,11 @@ def _from_file(path: Path, text: str) -> ResolvedModel:
 def _from_zoo(name: str) -> ResolvedModel:
     """A model with fixed sizes, on the meta device: enough to cost it."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package(f"measuring {name}", error.name, "torch") from error
     from zoo.factory import build
+    from zoo.meta import without_weights
 
-    with torch.device("meta"):
+    with without_weights():
         return ResolvedModel(name, detector=build(name))

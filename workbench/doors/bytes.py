@@ -31,10 +31,10 @@ def check_regular(path: str | Path, what: str = "", most_bytes: int | None = Non
         raise _unreadable(path, what, error) from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
-        raise BadInput(f"cannot read {what_of(what)}{str(path)!r}: it is {kind}: give a regular file")
+        raise BadInput(f"{_cannot_read(path, what)}: it is {kind}: give a regular file")
     if most_bytes is not None and found.st_size > most_bytes:
         raise BadInput(
-            f"{str(path)!r} has {found.st_size:,} bytes, and at most {most_bytes:,} are read: is it the right file?"
+            f"{_cannot_read(path, what)}: {found.st_size:,} bytes, and at most {most_bytes:,} are read: is it the right file?"
         )
     return found.st_size
 
@@ -50,7 +50,7 @@ def read_bytes(path: str | Path, what: str = "", most_bytes: int = MOST_TEXT_BYT
     if Path(path).suffix == ".gz":
         return unpack(data, path, most_bytes)
     if len(data) > most_bytes:
-        raise BadInput(f"{str(path)!r} has more than {most_bytes:,} bytes: is it the right file?")
+        raise BadInput(f"{_cannot_read(path, what)}: more than {most_bytes:,} bytes: is it the right file?")
     return data
 
 
@@ -99,21 +99,20 @@ def unpacked_blocks(data: bytes, where: str | Path, most_bytes: int) -> Iterator
             block = member.decompress(left, BLOCK)
             left, total = member.unconsumed_tail, total + len(block)
             if total > most_bytes:
-                raise BadInput(f"{str(where)!r} unpacks to more than {most_bytes:,} bytes: is it the right file?")
+                raise BadInput(f"{_cannot_read(where)}: it unpacks to more than {most_bytes:,} bytes: is it the right file?")
             if ended and not block and not member.eof:
-                raise BadInput(f"{str(where)!r} is cut short: its gzip data ends early; get the file anew")
+                raise BadInput(f"{_cannot_read(where)}: its gzip data ends early; get the file anew")
             yield block
             if member.eof:
                 left, member = member.unused_data, None
     except zlib.error as error:
-        raise BadInput(f"{str(where)!r} is not gzip data, or is damaged ({error}): get the file anew") from error
+        raise BadInput(f"{_cannot_read(where)}: no gzip data, or damaged ({error}): get the file anew") from error
 
 
-def what_of(what: str) -> str:
-    """``what`` and a space, or nothing."""
-    return f"{what} " if what else ""
+def _cannot_read(path: str | Path, what: str = "") -> str:
+    return f"cannot read {what} {str(path)!r}" if what else f"cannot read {str(path)!r}"
 
 
 def _unreadable(path: str | Path, what: str, error: Exception) -> BadInput:
     reason = (error.strerror if isinstance(error, OSError) else None) or error
-    return BadInput(f"cannot read {what_of(what)}{str(path)!r}: {reason}")
+    return BadInput(f"{_cannot_read(path, what)}: {reason}")

@@ -29,8 +29,7 @@ def parse_json(text: str | bytes, where: str, object_pairs_hook: Callable[[Pairs
     except RecursionError as error:
         raise _too_deep(where) from error
     except ValueError as error:  # also wrong UTF-8
-        reason = str(error) if isinstance(error, BadInput) else f"not JSON ({error})"
-        raise BadInput(f"{where}: {reason}") from error
+        raise BadInput(f"{where} is not JSON: {error}") from error
     _check_depth(data, where)
     return data
 
@@ -73,7 +72,7 @@ def _whole(text: str) -> int:
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise BadInput(f"the number {shown(text, 40)} is too large: numbers are at most 1.7e308")
+        raise BadInput(f"the number {shown(text, 40)} is not finite: numbers are at most 1.7e308")
     return value
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
-from workbench.printable import shown
+from workbench.printable import one_line, shown
 
 MOST_BYTES = 4 * 2**20
 MOST_DEPTH = 20
@@ -46,7 +46,7 @@ class PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
         self.depth -= 1
         if node.tag not in TAGS and node.tag != "tag:yaml.org,2002:merge":
-            raise self.fail(event, f"has the tag {shown(node.tag)}: tags are not read, write a plain value")
+            raise self.fail(event, f"not YAML that is read: the tag {shown(node.tag)}: write a plain value")
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -113,7 +113,7 @@ def _load(text: str, where: str, take: Any) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise BadInput(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+        raise BadInput(f"{where}{line}: not YAML: {one_line(getattr(error, 'problem', None) or error)}") from error
     except BadInput:
         raise
     except RecursionError as error:
