@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 import nas
@@ -77,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     run: Callable[[argparse.Namespace], int] | None = None
+    _silence_guests()
     try:
         args = parse(argv)
         run = args.run
@@ -104,6 +107,13 @@ def _main(argv: Sequence[str] | None) -> int:
         except (OSError, ValueError):
             _discard_output()
         return _refuse(f"{_describe(error)} (NAS_DEBUG=1 shows where)")
+
+
+def _silence_guests() -> None:
+    """Hide what Pillow and Python's parser say about broken files: our own line says it."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _refuse(text: str) -> int:

@@ -49,15 +49,19 @@ def file_case(name: str, argv: str, file: str, content: str | bytes, codes: tupl
 class Server:
     """Runs cases in a process of their own each; use as a context manager."""
 
+    def __init__(self, seconds: float = MOST_SECONDS) -> None:
+        self.seconds = seconds
+
     def __enter__(self) -> Server:
-        command = [sys.executable, "-m", "tests.hostile.server"]
+        command, root = [sys.executable, "-m", "tests.hostile.server"], str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
+            cwd=root,
         )
         self.base_mb: float | None = None
         return self
@@ -71,7 +75,7 @@ class Server:
         """Run a command in ``folder``."""
         assert self.process.stdin is not None and self.process.stdout is not None
         (folder / "own").mkdir(parents=True, exist_ok=True)
-        request = {"argv": list(argv), "folder": str(folder), "seconds": MOST_SECONDS}
+        request = {"argv": list(argv), "folder": str(folder), "seconds": self.seconds}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return dict(json.loads(self.process.stdout.readline()))
@@ -90,7 +94,7 @@ class Server:
         }
         found = []
         if done["late"]:
-            found.append(f"ran over {MOST_SECONDS:.0f} s")
+            found.append(f"ran over {self.seconds:g} s")
         if done["mb"] - self.base_mb > MOST_MB:
             found.append(f"took {done['mb'] - self.base_mb:.0f} MB")
         if "Traceback (most recent call last)" in texts["err"]:

@@ -5,9 +5,12 @@ Started as ``python -m tests.hostile.server``: it loads the libraries once, then
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import resource
+import socket
 import sys
 import tempfile
 import time
@@ -22,21 +25,27 @@ DEVICES = ("/dev/null", "/dev/tty", "/dev/shm")
 def serve() -> None:
     """Answer requests from stdin until it closes."""
     turn_off()
-    import cv2  # noqa: F401
-    import numpy  # noqa: F401
-    import onnx.shape_inference  # noqa: F401
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder  # its list of fonts is made here, once
+        load_libraries()
+        for line in sys.stdin:
+            request = json.loads(line)
+            print(json.dumps(answer(request)), flush=True)
+
+
+def load_libraries() -> None:
+    """Import what commands import, so that a child has it."""
     import torch
-    import yaml  # noqa: F401
     from PIL import Image
 
-    import nas.cli  # noqa: F401
-    import zoo.factory  # noqa: F401
-
+    for name in ("matplotlib.pyplot", "scipy.optimize", "scipy.stats", "scipy.sparse", "cv2", "onnx.shape_inference"):
+        importlib.import_module(name)
+    for package in ("nas", "zoo", "distill", "search_spaces"):
+        for module in pkgutil.walk_packages([package], f"{package}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
     torch.set_num_threads(1)
     Image.init()
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(answer(request)), flush=True)
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -99,9 +108,30 @@ def command(argv: list[str]) -> int:
     from nas.cli import main
 
     try:
-        return main(argv)
+        return misbehave(argv[1], Path(argv[2])) if argv[0] == "misbehave" else main(argv)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+
+
+def misbehave(how: str, outside: Path) -> int:
+    """Break one promise: what tests of these tests ask for. ``outside`` is a file that is not the case's."""
+    if how == "write":
+        outside.write_text("x")
+    elif how == "connect":
+        socket.socket().connect_ex(("127.0.0.1", 9))
+    elif how == "escape":
+        print("nas: \x1b[31mred", file=sys.stderr)
+    elif how == "traceback":
+        raise KeyError("x")
+    elif how == "memory":
+        len(b"x" * (3 * 2**30))
+    elif how == "payload":
+        Path("PAYLOAD").touch()
+    elif how == "lines":
+        print("nas: one\nnas: two", file=sys.stderr)
+    elif how == "sleep":
+        time.sleep(100)
+    return 2
 
 
 def watch(folder: Path, strays: int) -> None:

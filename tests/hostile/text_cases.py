@@ -33,7 +33,7 @@ def kinds() -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
             ("spaces check {}", "spaces show {}", "search --budget 3ms --device t4 --space {} --quiet"),
         ),
         "device": (shipped("nas.devices.profiles", "t4.yaml"), ("devices show {}", "cost damo-yolo-t --device {}")),
-        "design": (design, ("bench-scores --data none --train 2 --design {}",)),
+        "design": (design, ("bench-scores --data none --train 2 --design {} --pictures nowhere --quiet",)),
         "recipe": (
             shipped("distill.train.recipes", "small.yaml"),
             ("train damo-yolo-t --data nowhere --recipe {} --quiet",),

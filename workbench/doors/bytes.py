@@ -34,7 +34,8 @@ def check_regular(path: str | Path, what: str = "", most_bytes: int | None = Non
         raise BadInput(f"{_cannot_read(path, what)}: it is {kind}: give a regular file")
     if most_bytes is not None and found.st_size > most_bytes:
         raise BadInput(
-            f"{_cannot_read(path, what)}: {found.st_size:,} bytes, and at most {most_bytes:,} are read: is it the right file?"
+            f"{_cannot_read(path, what)}: it has {found.st_size:,} bytes, and at most {most_bytes:,} are read; "
+            "is it the right file?"
         )
     return found.st_size
 
@@ -99,7 +100,8 @@ def unpacked_blocks(data: bytes, where: str | Path, most_bytes: int) -> Iterator
             block = member.decompress(left, BLOCK)
             left, total = member.unconsumed_tail, total + len(block)
             if total > most_bytes:
-                raise BadInput(f"{_cannot_read(where)}: it unpacks to more than {most_bytes:,} bytes: is it the right file?")
+                most = f"{most_bytes:,} bytes"
+                raise BadInput(f"{_cannot_read(where)}: it unpacks to more than {most}; is it the right file?")
             if ended and not block and not member.eof:
                 raise BadInput(f"{_cannot_read(where)}: its gzip data ends early; get the file anew")
             yield block

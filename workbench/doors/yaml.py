@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
@@ -28,14 +34,32 @@ CONSTRUCTION_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, Attr
 """What PyYAML raises, beside its own errors, on values that do not fit their tag."""
 
 
-class PlainLoader(yaml.SafeLoader):
+if yaml.__with_libyaml__:
+    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]  # four times as fast
+else:
+
+    class _Parser(Reader, Scanner, Parser):  # type: ignore[no-redef]
+        """PyYAML's parser in Python."""
+
+        def __init__(self, stream: str) -> None:
+            Reader.__init__(self, stream)
+            Scanner.__init__(self)
+            Parser.__init__(self)
+
+
+class PlainLoader(Composer, SafeConstructor, Resolver, _Parser):  # type: ignore[misc]
     """PyYAML's safe loader without aliases, tags and dates, and with limits; ``where`` begins the errors."""
 
     where, depth, nodes = "", 0, 0
 
+    def __init__(self, text: str) -> None:
+        _Parser.__init__(self, text)
+        for part in (Composer, SafeConstructor, Resolver):
+            part.__init__(self)
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         """One node and those below it."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise self.fail(event, f"has the alias *{shown(event.anchor)[1:-1]}: write the value out")
         self.depth, self.nodes = self.depth + 1, self.nodes + 1
@@ -43,7 +67,7 @@ class PlainLoader(yaml.SafeLoader):
             raise self.fail(event, f"nested deeper than {MOST_DEPTH} levels, which no such file needs")
         if self.nodes > MOST_NODES:
             raise self.fail(event, f"holds more than {MOST_NODES:,} values: is it the right file?")
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: Any = super().compose_node(parent, index)
         self.depth -= 1
         if node.tag not in TAGS and node.tag != "tag:yaml.org,2002:merge":
             raise self.fail(event, f"not YAML that is read: the tag {shown(node.tag)}: write a plain value")
@@ -54,7 +78,7 @@ class PlainLoader(yaml.SafeLoader):
         number = node.tag.endswith((":int", ":float"))
         if number and len(node.value) > MOST_DIGITS:
             raise self.fail(node, f"the number {shown(node.value, 40)} has over {MOST_DIGITS} digits")
-        value = super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        value = super().construct_object(node, deep)
         if type(value) is int and abs(value) > MOST_WHOLE:
             raise self.fail(node, f"the number {shown(node.value, 40)} must be within 64 bits")
         return value
@@ -77,7 +101,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def compose_yaml(text: str, where: str) -> yaml.Node | None:
     """The nodes of a YAML text, which know their lines; None where it is empty."""
-    return _load(text, where, lambda loader: loader.get_single_node())  # type: ignore[no-any-return]
+    return _load(text, where, lambda loader: loader.get_single_node())
 
 
 def scalar_value(node: yaml.ScalarNode, where: str) -> Any:
@@ -109,7 +133,7 @@ def _load(text: str, where: str, take: Any) -> Any:
         try:
             return take(loader)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
