@@ -78,7 +78,7 @@ class _Reader:
             return _Node(out, line)
         if isinstance(node, yaml.SequenceNode):
             return _Node([self.tree(item) for item in node.value], line)
-        plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.value
+        plain = isinstance(node, yaml.ScalarNode) and not node.style and node.value
         return _Node(scalar_value(node, self.where) if plain else node.value, line)
 
     def mapping(self, node: _Node, what: str, known: set[str]) -> dict[str, _Node]:

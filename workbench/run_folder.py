@@ -20,7 +20,7 @@ import yaml
 from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.locks import lock_folder
+from workbench.locks import lock_folder, take_lock
 
 FORMAT = 1
 
@@ -57,6 +57,8 @@ class RunFolder:
         except OSError as error:
             raise self._failed("open", error) from error
         try:
+            # The lock file may have been deleted; whoever writes this journal has it locked too.
+            take_lock(self._journal, folder, "run folder", products.option, products.place)
             self._replay()
         except BaseException:
             self._journal.close()
@@ -89,6 +91,9 @@ class RunFolder:
         # As they are read back from the file, where a tuple is a list.
         settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
+            if (path / "journal.jsonl").is_file():
+                with (path / "journal.jsonl").open("ab") as journal:
+                    take_lock(journal, path, "run folder", products.option, products.place)
             _clear(path, products)
         if file.exists():
             before = _read_settings(file)

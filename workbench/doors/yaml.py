@@ -47,7 +47,7 @@ else:
             Parser.__init__(self)
 
 
-class PlainLoader(Composer, SafeConstructor, Resolver, _Parser):  # type: ignore[misc]
+class PlainLoader(Composer, SafeConstructor, Resolver, _Parser):
     """PyYAML's safe loader without aliases, tags and dates, and with limits; ``where`` begins the errors."""
 
     where, depth, nodes = "", 0, 0
@@ -104,7 +104,7 @@ def compose_yaml(text: str, where: str) -> yaml.Node | None:
     return _load(text, where, lambda loader: loader.get_single_node())
 
 
-def scalar_value(node: yaml.ScalarNode, where: str) -> Any:
+def scalar_value(node: yaml.Node, where: str) -> Any:
     """The value of a scalar of ``compose_yaml``."""
 
     def construct(loader: PlainLoader) -> Any:
