@@ -134,6 +134,7 @@ class PreparedRun:
             should_stop: as in ``run``.
             asked_to_stop: asked between two steps; True saves the state and interrupts the run.
         """
+        from distill.data.contents import check_contents
         from distill.train.hooks.base import BeforeTraining, Hook
         from distill.train.hooks.curves import TensorBoardCurves
         from distill.train.hooks.stop import Interrupt, StopWhen
@@ -141,7 +142,7 @@ class PreparedRun:
         from distill.train.run import train
         from distill.train.run_context import RunSettings, TrainData
         from workbench.events import EventWriter
-        from workbench.run_folder import RunFolderReader
+        from workbench.run_folder import RunFolder, RunFolderReader
 
         request = self.request
         folder = self.open_folder() if group().writes else RunFolderReader(self.folder)
@@ -155,6 +156,8 @@ class PreparedRun:
             self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers, self.provenance
         )
         try:
+            if isinstance(folder, RunFolder) and folder.result is None:
+                check_contents(folder.folder, (self.data, self.val), request.accept_changed_data, log)
             with ExitStack() as stack:
                 before_training = stack.enter_context(self._teacher_cache(log))
                 hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]

@@ -34,6 +34,8 @@ class TrainRequest:
     name: str | None = None
     runs: str = "runs"
     fresh: bool = False
+    accept_changed_data: bool = False
+    """Resume although images changed since the run began."""
     quiet: bool = False
     teaching: TeacherRequest | None = None
     """The teachers of ``nas distill``."""

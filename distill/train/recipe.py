@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from workbench.checks import check_int, check_number
+from workbench.doors.bytes import read_text
+from workbench.doors.yaml import MOST_BYTES, parse_yaml
 from workbench.errors import BadInput, unknown_name
 
 if TYPE_CHECKING:
@@ -144,20 +144,13 @@ def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRec
     """The recipe that ``text`` names (one that ships, or a YAML file), with some fields changed."""
     path = Path(text)
     if path.suffix in (".yaml", ".yml"):
-        try:
-            content = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read recipe {text!r}: {error}") from error
-        name = path.stem
+        content, name = read_text(path, "recipe", MOST_BYTES), path.stem
     elif text in recipe_names():
         file = resources.files("distill.train.recipes").joinpath(f"{text}.yaml")
         content, name = file.read_text(encoding="utf-8"), text
     else:
         raise unknown_name("recipe", text, recipe_names())
-    try:
-        data = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"recipe {text!r} is not YAML: {' '.join(str(error).split())}") from error
+    data = parse_yaml(content, f"recipe {text!r}")
     if not isinstance(data, dict):
         raise BadInput(f"recipe {text!r} must be a table of settings, not {type(data).__name__}")
     return _build({**data, "name": name, **(changes or {})}, f"recipe {text!r}")
@@ -181,10 +174,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise BadInput(f"--set {word!r} must be KEY=VALUE, for instance lr=0.005")
-        try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BadInput(f"--set {word!r}: {value!r} is not a value") from error
+        changes[key.strip()] = parse_yaml(value, f"--set {word!r}: {value!r} is not a value")
         if isinstance(changes[key.strip()], str):
             # YAML 1.1 reads 1e-3 as text
             try:

@@ -33,7 +33,9 @@ from zoo.images import Preprocess
 from zoo.weights.licence import notice
 
 PRODUCTS = RunFiles(
-    "training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray")
+    "training",
+    ("resume.pt", "best.safetensors", "last.safetensors", "result.json", "data-contents.json"),
+    ("events", "teacher-cache", "ray"),
 )
 
 

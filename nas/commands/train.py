@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_seed_option(add, "weights, order and augmentation")
     add("--deterministic", action="store_true", help="same bits on a GPU too, slower")
     options.add_run_options(add, "training", "train-MODEL-DATA")
+    options.add_changed_data_option(add)
     options.add_output_options(add)
 
 

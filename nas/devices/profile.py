@@ -20,6 +20,7 @@ from nas.devices.model import LatencyModel
 from search_spaces.graph import Graph
 from search_spaces.op_table import OpTable
 from search_spaces.ops import DECODE_PART
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput, unknown_name
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -155,13 +156,7 @@ def load_device(name_or_path: str | Path) -> DeviceProfile:
 
 def read_profile(path: Path) -> DeviceProfile:
     """Read and check one profile file."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read device profile {str(path)!r}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"device profile {str(path)!r} is not YAML text: {reason}") from error
+    data = read_yaml(path, "device profile")
     return profile_from_dict(data, f"device profile {path.name!r}")
 
 
