@@ -10,13 +10,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from distill.train.recipe import TrainRecipe
+from typing import Protocol
 
 MAX_WARMUP = 0.1
 """Largest share of all steps for warm-up in our own schedule: short runs shorten it."""
+
+
+class Terms(Protocol):
+    """What schedules read of a ``TrainRecipe``, which describes every field."""
+
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def lr(self) -> float: ...
+    @property
+    def final_lr(self) -> float: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def nominal_batch(self) -> int: ...
+    @property
+    def warmup_epochs(self) -> float: ...
+    @property
+    def warmup_steps(self) -> int: ...
+    @property
+    def warmup_momentum(self) -> float | None: ...
+    @property
+    def warmup_bias_lr(self) -> float | None: ...
+    @property
+    def closing_epochs(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +63,7 @@ class Length:
     """Steps an epoch."""
 
 
-def cosine(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSettings:
+def cosine(recipe: Terms, step: int, length: Length, batch: int) -> StepSettings:
     """Our own: linear warm-up from near 0, then a cosine down to ``final_lr`` at the last step."""
     warmup_steps = max(round(recipe.warmup_epochs * length.per_epoch), recipe.warmup_steps)
     rate = recipe.lr * lr_factor(step, length.steps, warmup_steps, recipe.final_lr)
@@ -57,7 +79,7 @@ def lr_factor(step: int, steps: int, warmup_steps: int, final: float) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def yolox(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSettings:
+def yolox(recipe: Terms, step: int, length: Length, batch: int) -> StepSettings:
     """YOLOX and DAMO-YOLO: a warm-up that grows with the square of the step from 0, then a cosine that ends where the
     closing epochs begin, which train at ``final_lr``.
     """
@@ -74,20 +96,20 @@ def yolox(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSet
     return StepSettings(rate, rate, recipe.momentum)
 
 
-def yolov7(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSettings:
+def yolov7(recipe: Terms, step: int, length: Length, batch: int) -> StepSettings:
     """YOLOv7: a cosine over the epochs, constant within one; see ``_by_epoch`` for the warm-up."""
     epochs = length.steps / length.per_epoch
     done = (1 - math.cos(math.pi * (step // length.per_epoch) / epochs)) / 2
     return _by_epoch(recipe, step, length, batch, done * (recipe.final_lr - 1) + 1)
 
 
-def ultralytics(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSettings:
+def ultralytics(recipe: Terms, step: int, length: Length, batch: int) -> StepSettings:
     """YOLO11 and YOLO26: a line over the epochs, constant within one; see ``_by_epoch`` for the warm-up."""
     left = max(1 - (step // length.per_epoch) / (length.steps / length.per_epoch), 0.0)
     return _by_epoch(recipe, step, length, batch, left * (1 - recipe.final_lr) + recipe.final_lr)
 
 
-def _by_epoch(recipe: TrainRecipe, step: int, length: Length, batch: int, share: float) -> StepSettings:
+def _by_epoch(recipe: Terms, step: int, length: Length, batch: int, share: float) -> StepSettings:
     """The epoch's ``share`` of the rate, with a linear warm-up by batches.
 
     Rates of weights rise from 0, those of biases fall from ``warmup_bias_lr``, momentum rises from
@@ -108,13 +130,13 @@ def _by_epoch(recipe: TrainRecipe, step: int, length: Length, batch: int, share:
     )
 
 
-def detr(recipe: TrainRecipe, step: int, length: Length, batch: int) -> StepSettings:
+def detr(recipe: Terms, step: int, length: Length, batch: int) -> StepSettings:
     """RT-DETRv2: a linear warm-up of ``warmup_steps`` steps, then a constant rate."""
     rate = recipe.lr * min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
     return StepSettings(rate, rate, recipe.momentum)
 
 
-SCHEDULES: dict[str, Callable[[TrainRecipe, int, Length, int], StepSettings]] = {
+SCHEDULES: dict[str, Callable[[Terms, int, Length, int], StepSettings]] = {
     "cosine": cosine, "yolox": yolox, "yolov7": yolov7, "ultralytics": ultralytics, "detr": detr,
 }  # fmt: skip
 """Name to function of the recipe, the step (from 0), the run's length and the number of images in a batch."""
@@ -123,12 +145,12 @@ FILLS_BATCH = frozenset({"yolov7", "ultralytics"})
 when enough are added up. The rate does not depend on the batch, but the weight decay does."""
 
 
-def fills_batch(recipe: TrainRecipe) -> bool:
+def fills_batch(recipe: Terms) -> bool:
     """Whether a step is one batch, and the optimizer steps when enough of them are added up."""
     return recipe.schedule in FILLS_BATCH
 
 
-def is_due(recipe: TrainRecipe, step: int, last: int, accumulate: int) -> bool:
+def is_due(recipe: Terms, step: int, last: int, accumulate: int) -> bool:
     """Whether the optimizer steps after batch ``step``, where it last did so after batch ``last`` (-1: never).
 
     YOLOv7 steps after every batch whose number is a multiple, the others after so many since the last step.
@@ -136,14 +158,14 @@ def is_due(recipe: TrainRecipe, step: int, last: int, accumulate: int) -> bool:
     return step % accumulate == 0 if recipe.schedule == "yolov7" else step - last >= accumulate
 
 
-def decay_scale(recipe: TrainRecipe, batch: int) -> float:
+def decay_scale(recipe: Terms, batch: int) -> float:
     """Factor of the weight decay: what the accumulated batches have of the nominal one, where they are filled up."""
     if not fills_batch(recipe):
         return 1.0
     return batch * max(1, round(recipe.nominal_batch / batch)) / recipe.nominal_batch
 
 
-def epoch_progress(recipe: TrainRecipe, step: int, length: Length) -> float | None:
+def epoch_progress(recipe: Terms, step: int, length: Length) -> float | None:
     """Share of the way from the first epoch to the last, constant within one, as ultralytics moves its loss weights.
 
     None where losses follow the steps.
