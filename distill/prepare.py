@@ -215,7 +215,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     detector, inherited, remark = _fit_to_data(request, detector, data)
     if px != own_px:
         remark = "\n".join(filter(None, [remark, f"input {px} px instead of the model's own {own_px} px"]))
-    recipe = choose_recipe(request, detector.family, len(data))
+    recipe = choose_recipe(request, detector.family, len(data), detector.recipe.model)
     precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
     recipe = dataclasses.replace(recipe, precision=precision)
     if request.workers is not None:
@@ -308,8 +308,11 @@ def _open_data(request: TrainRequest) -> tuple[DataSet, DataSet]:
     return data, val
 
 
-def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecipe:
-    """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes."""
+def choose_recipe(request: TrainRequest, family: str, images: int, model: str = "") -> TrainRecipe:
+    """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes.
+
+    ``model`` is the zoo's name of the detector, for the official recipe of its size.
+    """
     from distill.train.recipe import default_recipe, load_recipe, parse_changes
     from zoo.families import find_family
 
@@ -318,7 +321,7 @@ def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecip
         value = getattr(request, key)
         if value is not None:
             changes[key] = value
-    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes)
+    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes, family, model)
     if recipe.closing_epochs > recipe.epochs // 3 and "closing_epochs" not in changes:
         # a shortened run keeps most of its epochs with augmentation
         recipe = dataclasses.replace(recipe, closing_epochs=max(1, recipe.epochs // 6))
