@@ -16,6 +16,7 @@ from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     from distill.verify.verified_export import VerifiedExport
+    from nas.devices.int8_drop import Int8Drop
     from zoo.detector import Detector
     from zoo.export.options import ExportOptions
     from zoo.export.write import ExportedFile
@@ -38,6 +39,8 @@ class ExportResult(Result):
     """The data of the verification."""
     size_mb: float
     """Size of the file and of its companions (weights beside it), in 1e6 bytes."""
+    int8_drops: tuple[Int8Drop, ...] = ()
+    """What INT8 cost other networks in AP, where nothing was measured."""
 
     @property
     def path(self) -> Path:
@@ -58,7 +61,8 @@ class ExportResult(Result):
         keep = [*self.options.fp32_layers, *(self.verified.repaired if self.verified else ())]
         settings = {**self.options.to_dict(), "keep": keep, "size_mb": self.size_mb}
         report = {"file": str(self.path), "format": self.format, **settings, "trained": self.trained}
-        return {**report, **self.file.to_dict(), "verify": self.verified and self.verified.to_dict()}
+        forecast = {"int8_drops": [drop.to_dict() for drop in self.int8_drops]} if self.int8_drops else {}
+        return {**report, **self.file.to_dict(), **forecast, "verify": self.verified and self.verified.to_dict()}
 
     def __str__(self) -> str:
         options = self.options
@@ -69,6 +73,10 @@ class ExportResult(Result):
         gaps = table(*self.to_table())
         lines = [gaps, f"\n{self.model}{weights}: wrote {self.path} ({self.size_mb:.1f} MB, {shape})"]
         lines.append(self.file.verdict())
+        if self.int8_drops:
+            from nas.devices.int8_drop import sentence
+
+            lines.append(sentence(self.int8_drops))
         if self.verified is not None:
             lines.append(f"\n{self.verified.check.comparison.images} images of {self.data} (val)\n{self.verified}")
         return "\n".join(lines)
@@ -158,7 +166,15 @@ def export(
     judged = (verify, ap_tolerance, max_drop)
     file, verified = _write(detector, name, format, options, calibration, judged, Progress(quiet))
     size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
-    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+    drops = _int8_drops(detector) if int8 and verified is None else ()
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb, drops)
+
+
+def _int8_drops(detector: Detector) -> tuple[Int8Drop, ...]:
+    """The forecast of what INT8 costs."""
+    from nas.devices.int8_drop import forecast_drops
+
+    return tuple(forecast_drops(detector.graph(detector.info.input_px)))
 
 
 def _write(
