@@ -119,7 +119,7 @@ def export(
 
     Args:
         model: a checkpoint; or an architecture YAML, a run folder or a model of the zoo, with untrained weights.
-        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn`` or ``tinynas``.
+        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn``, ``litert`` or ``tinynas``.
         out: file to write; None: the model's name, in the working folder.
         input_px: side of the input, or height and width (``"480x640"``); None takes the model's own.
         batch: images a run.
@@ -130,7 +130,7 @@ def export(
         opset: ONNX operator set.
         layout: of an ONNX file: ``nas``, or ``ultralytics``, which clients of Ultralytics' files read.
         half: FP16 weights; onnx and tensorrt compute in FP16 too.
-        int8: INT8 weights and arithmetic in the layers with weights, calibrated on ``calibrate`` (onnx, openvino).
+        int8: INT8 weights and arithmetic in the layers with weights, calibrated on ``calibrate``.
         calibrate: with ``int8``: a folder of images, or data whose train split is used.
         images: number of images to calibrate on; None: 100.
         ranges: how the ranges of activations are found: ``min-max`` (None), ``entropy`` or ``percentile``.

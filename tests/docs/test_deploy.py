@@ -37,7 +37,8 @@ from zoo.weights.checkpoint import save
 PROGRAMS = ROOT / "docs" / "deploy"
 PICTURES = 50
 SCORE = 0.3
-PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "torchscript": "torch", "ncnn": "ncnn"}
+PACKAGES = {"onnx": "onnxruntime", "torchscript": "torch", "litert": "litert_torch"}
+"""Packages that formats of another name need."""
 CASES = {
     "onnx": ("onnx", "yolox-nano", "decoded"),  # letterbox in the corner, BGR
     "onnx, end to end": ("onnx", "yolo26n", "end2end"),  # letterbox in the middle
@@ -47,6 +48,8 @@ CASES = {
     "torchscript": ("torchscript", "yolo26n", "end2end"),
     "torchscript, boxes": ("torchscript", "yolo11n", "decoded"),
     "ncnn": ("ncnn", "yolox-nano", "decoded"),
+    "litert": ("litert", "yolox-nano", "decoded"),
+    "litert, end to end": ("litert", "yolo26n", "end2end"),
 }
 SLOW = set(CASES) - {"onnx"}
 
@@ -136,10 +139,10 @@ def assert_same(found: dict[str, list[tuple[str, float, list[float]]]], ours: Pr
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in CASES])
 def test_python_programs(case: str, pictures: Path, tmp_path: Path) -> None:
     kind, model, form = CASES[case]
-    pytest.importorskip(PACKAGES[kind])
+    pytest.importorskip(PACKAGES.get(kind, kind))
     checkpoint, path = exported(kind, model, form, tmp_path)
-    found = printed([sys.executable, PROGRAMS / f"detect_{PACKAGES[kind].replace('torch', 'torchscript')}.py", path,
-                     *sorted(pictures.glob("*.png"))])  # fmt: skip
+    program = PROGRAMS / f"detect_{'onnxruntime' if kind == 'onnx' else kind}.py"
+    found = printed([sys.executable, program, path, *sorted(pictures.glob("*.png"))])
     assert_same(found, predicted(checkpoint, path, form, pictures))
 
 
