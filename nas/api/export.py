@@ -159,9 +159,8 @@ def export(
     if branch:
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
-    form = "nms" if nms else "end2end" if end2end else "decoded"
-    kept = texts_of(fp32_layers)
-    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, kept, int8, layout=layout)
+    shape = ("nms" if nms else "end2end" if end2end else "decoded", height, width, batch, dynamic, opset)
+    options = ExportOptions(*shape, half, tolerance, texts_of(fp32_layers), int8, layout=layout)
     name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
     judged = (verify, ap_tolerance, max_drop)
     file, verified = _write(detector, name, format, options, calibration, judged, Progress(quiet))
