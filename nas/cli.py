@@ -110,10 +110,12 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _silence_guests() -> None:
-    """Hide what Pillow and Python's parser say about broken files: our own line says it."""
+    """Keep guests from writing: words on broken files, which our own line says, and folders that nobody needs."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", category=SyntaxWarning)
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    # torch makes a folder for compiled code when an optimizer is imported; no command compiles any
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.environ.get("TMPDIR") or "/tmp")
 
 
 def _refuse(text: str) -> int:

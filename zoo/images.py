@@ -133,6 +133,8 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
+    if not Path(path).is_file() and Path(path).exists():
+        raise BadInput(f"{path}: a folder, a pipe or a device: give an image file")
     try:
         with Image.open(path) as image:
             limit = Image.MAX_IMAGE_PIXELS

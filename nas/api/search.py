@@ -27,6 +27,7 @@ from search_spaces.lowering import SCOPES, count_layers
 from search_spaces.space import Space
 from search_spaces.variants import input_sides
 from workbench.console import Progress
+from workbench.doors.records import stored_record
 from workbench.errors import BadInput, unknown_name
 from workbench.tables import Result, Table
 from zoo.resolve import ResolvedModel
@@ -103,8 +104,9 @@ class SearchOutcome(SearchResult, Result):
 
     def __str__(self) -> str:
         """All of it: boxes of the data, search, measured finalists and the trained shortlist."""
-        parts = (self.data, self.search_text(), self.measured, self.trained)
-        return "\n\n".join(str(part) for part in parts if part is not None)
+        with stored_record(self.folder / "journal.jsonl"):
+            parts = (self.data, self.search_text(), self.measured, self.trained)
+            return "\n\n".join(str(part) for part in parts if part is not None)
 
     def _explanation(self) -> list[str]:
         """What the best score means, for a score that explains it."""

@@ -12,6 +12,7 @@ from nas.searcher.front import Front
 from nas.searcher.products import Products
 from nas.strategies.strategy import SearchState, Strategy
 from workbench.console import Progress
+from workbench.doors.records import stored_record
 from workbench.errors import BadInput
 from workbench.run_folder import RunFolder
 
@@ -41,7 +42,8 @@ class Driver:
         from nas.report.search_board import FrontAnimation, Scale
         from workbench.events import EventWriter
 
-        self.strategy.load(self.study.latest, self.search)
+        with stored_record(self.study.folder / "journal.jsonl"):
+            self.strategy.load(self.study.latest, self.search)
         if self.search.candidates:
             self.study.notes.append(f"resumed after {self.search.candidates:,} candidates")
         start -= self.search.seconds

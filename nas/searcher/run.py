@@ -17,6 +17,7 @@ from nas.searcher.result import SearchResult
 from nas.searcher.settings import default_name, search_settings
 from nas.strategies.strategy import StrategyContext
 from workbench.console import Progress
+from workbench.doors.records import stored_record
 from workbench.errors import BadInput
 from workbench.run_folder import RunFolder
 
@@ -65,7 +66,8 @@ def run_search(
             study.notes += notes
         else:
             study.notes.append("this search had finished already: its stored result is shown; --fresh searches again")
-        result = SearchResult.of(problem, record, folder, study.settings)
+        with stored_record(folder / "journal.jsonl"):
+            result = SearchResult.of(problem, record, folder, study.settings)
         return dataclasses.replace(result, notes=tuple(study.notes))
     except BadInput:
         study.undo()

@@ -21,6 +21,7 @@ from nas.shortlist.result import ShortlistEntry, ShortlistResult, cost_label
 from nas.shortlist.rungs import promoted, rung_plan, spent_epochs
 from nas.shortlist.selection import ShortlistCandidate, StockModel, compared_cost, select_candidates, stock_models
 from workbench.console import Progress
+from workbench.doors.records import stored_record
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 
@@ -172,7 +173,8 @@ class _Shortlist:
             models = stock_models(self.result, self.candidates, self.request.against)
             record = {"models": [[model.model, model.cost] for model in models]}
             self.folder.append("stock", record)
-        return [StockModel(model, cost) for model, cost in record["models"]]
+        with stored_record(self.folder.folder / "journal.jsonl"):
+            return [StockModel(str(model), float(cost)) for model, cost in record["models"]]
 
 
 def _entry(name: str, run: SubRunResult, cost: float, score: float | None) -> ShortlistEntry:

@@ -28,6 +28,7 @@ from nas.shrinking.choice import Choice, Chooser
 from nas.shrinking.request import WITHOUT_DATA, ShrinkRequest
 from nas.shrinking.result import Child, ShrinkResult
 from workbench.console import Progress
+from workbench.doors.records import stored_record
 from workbench.errors import BadInput
 from workbench.files import file_sha256, replacing, write_atomic
 from workbench.run_folder import RunFiles, RunFolder
@@ -203,7 +204,8 @@ class _Run:
         """The choice for ``share`` of the way from the parent to the budgets, from the journal if it is there."""
         record = self.folder.latest(f"choice {label}")
         if record is not None:
-            return Choice.from_dict(record)
+            with stored_record(self.folder.folder / "journal.jsonl"):
+                return Choice.from_dict(record)
         assert self.first is not None
         budgets = self._budgets(self.first, share)
         choice = chooser.choose(budgets, self.request.gap, self.request.time_limit_s, self.progress.show)

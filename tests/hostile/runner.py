@@ -99,6 +99,8 @@ class Server:
             found.append(f"took {done['mb'] - self.base_mb:.0f} MB")
         if "Traceback (most recent call last)" in texts["err"]:
             found.append("traceback: " + " | ".join(texts["err"].strip().splitlines()[-7:]))
+        elif "internal error" in texts["err"]:
+            found.append(f"a mistake of ours: {texts['err'][-300:]!r} (NAS_DEBUG=1 shows where)")
         elif done["code"] not in case.codes and not done["late"]:
             found.append(f"exit code {done['code']}: {texts['err'][-200:]!r}")
         if done["code"] == 2 and not error_line(texts["err"]):

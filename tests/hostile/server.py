@@ -82,7 +82,7 @@ def run_child(request: dict[str, Any], folder: Path) -> None:
         for place in (home, temporary):
             place.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
-        os.environ.update(HOME=str(home), TMPDIR=str(temporary), NAS_DEBUG="1", XDG_CACHE_HOME=str(home))
+        os.environ.update(HOME=str(home), TMPDIR=str(temporary), XDG_CACHE_HOME=str(home))
         tempfile.tempdir = None
         resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

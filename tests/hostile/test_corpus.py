@@ -91,3 +91,29 @@ def test_an_error_is_one_line() -> None:
     assert error_line("nas: no such file\n") and error_line("usage: nas show X\n    more\nnas show: error: no\n")
     assert not error_line("") and not error_line("nas: a\nnas: b\n") and not error_line("warning: x\nnas: a\nlater\n")
     assert not error_line("nas: " + "x" * 5000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cost damo-yolo-t yolox-nano --device t4",
+        "search --budget 3ms --device t4 --strategy random --steps 200 --quiet",
+        "spaces show res",
+        "latency damo-yolo-t --device t4 --png a.png",
+        "data synth out --images 4 --quiet",
+        "compare damo-yolo-t --no-zoo --quiet",
+        "export yolox-nano --format onnx --input 64 --quiet",
+        "train damo-yolo-ns --data set --epochs 1 --batch 2 --input 64 --data-workers 0 --quiet",
+    ],
+)
+def test_ordinary_commands_write_nowhere_else(server: Server, tmp_path: Path, line: str) -> None:
+    def build(folder: Path) -> None:
+        if "--data set" in line:
+            from distill.data.synthetic.synth import make
+
+            make(folder / "set", 6, 0, lambda text: None)
+
+    assert server.faults(Case("plain/command", tuple(line.split()), build, codes=(0,)), tmp_path / "case") == []
+    own = tmp_path / "case" / "own"
+    assert [path for place in ("home", "tmp") for path in (own / place).rglob("*")] == []

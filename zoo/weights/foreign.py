@@ -12,6 +12,7 @@ import json
 import math
 import pickle
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -44,7 +45,7 @@ SAFETENSORS = {
 """Data type of the safetensors format to torch's name of it."""
 READ_ERRORS = (
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, LookupError, ValueError,
-    TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError,
+    TypeError, AttributeError, ArithmeticError, RuntimeError, AssertionError, MemoryError, tokenize.TokenError,
 )  # fmt: skip
 """Exceptions of the standard readers on damaged or hostile files; RecursionError is a RuntimeError."""
 
