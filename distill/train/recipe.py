@@ -185,13 +185,16 @@ def load_recipe(
 ) -> TrainRecipe:
     """The recipe that ``text`` names (one that ships, or a YAML file), with some fields changed.
 
-    ``official`` is that of ``family``; its file may change fields for single models.
+    ``official`` is that of ``family`` and ``model``; its name is then ``official/FAMILY/MODEL``, which is known too.
     """
     path = Path(text)
+    if text.startswith(f"{OFFICIAL}/"):
+        _, family, model = f"{text}/".split("/", 3)[:3]
+        text = OFFICIAL
     if path.suffix in (".yaml", ".yml"):
         content, name = read_text(path, "recipe", MOST_BYTES), path.stem
     elif text == OFFICIAL:
-        content, name = _official_text(family), OFFICIAL
+        content, name = _official_text(family), "/".join(filter(None, (OFFICIAL, family, model)))
     elif text in recipe_names():
         file = resources.files("distill.train.recipes").joinpath(f"{text}.yaml")
         content, name = file.read_text(encoding="utf-8"), text
@@ -217,7 +220,7 @@ def _official_text(family: str) -> str:
     if family not in official_families():
         known = ", ".join(official_families())
         raise BadInput(f"recipe {OFFICIAL!r} is that of a family: {family!r} has none; it is there for {known}")
-    file = resources.files("distill.train.recipes").joinpath(OFFICIAL, f"{family}.yaml")
+    file = resources.files("distill.train.recipes").joinpath(f"{OFFICIAL}/{family}.yaml")
     return file.read_text(encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from distill.train.recipe import load_recipe
+from distill.train.recipe import OFFICIAL, load_recipe
 from nas.tuning.ranges import SHARE, Range
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -90,7 +90,7 @@ def write_result(
     best = max(complete, key=lambda record: (record["ap"], -record["number"]))
     varied = {name: value for name, value in best["settings"].items() if name != SHARE}
     data = dataclasses.replace(recipe, **varied).to_dict() | {
-        "precision": load_recipe(str(request.recipe)).precision,
+        "precision": load_recipe(recipe.name if request.recipe == OFFICIAL else str(request.recipe)).precision,
         "source": f"nas tune, trial {best['number']} of {folder.name}: AP {best['ap']:.4f}",
     }
     without_name = {key: value for key, value in data.items() if key != "name"}

@@ -34,6 +34,7 @@ SMALLEST = {
     ],
     "fit_calibrated": ["--data", "{shared}/yolobench", "--out", "calibrated.yaml"],
     "fit_forecast": ["--data", "{shared}/atlas", "--out", "forecast.yaml", "--draws", "4"],
+    "gpu": ["--device", "cpu", "--quick", "--models", "yolox-nano", "--out", "gpu.md"],
     "importance": [
         "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
         "--out", "rows.csv", "--quiet",

@@ -149,6 +149,8 @@ class Candidates(NamedTuple):
     """Raw ``[p, 5 + classes]``."""
     boxes: Tensor
     """Predicted x1, y1, x2, y2 in pixels ``[p, 4]``."""
+    objects: Tensor
+    """Index of the object whose candidate it is, into the objects of all images, int64 ``[p]``."""
 
 
 class YOLOv7(Detector):
@@ -162,6 +164,9 @@ class YOLOv7(Detector):
         )
     }
     loss_counts_images = True
+    ota: bool = True
+    """Whether SimOTA chooses among the candidates, as in the official recipes; without it every candidate learns its
+    object (``loss_ota`` of the official settings)."""
     head: Head
 
     def __init__(self, recipe: Recipe) -> None:
@@ -205,7 +210,7 @@ class YOLOv7(Detector):
         """``box`` (CIoU), ``objectness`` and ``classes`` (binary cross entropy), as the module's text says."""
         maps = [to_float32(level).unflatten(1, (3, 5 + self.classes)) for level in raw["maps"]]
         levels = [self._candidates(i, level, targets) for i, level in enumerate(maps)]
-        assigned = _assigned_objects(levels, targets)
+        assigned = _assigned_objects(levels, targets) if self.ota else [level.objects for level in levels]
         truth, labels = torch.cat(targets.boxes), torch.cat(targets.labels)
         sums = {name: maps[0].new_zeros(()) for name in ("box", "objectness", "classes")}
         for level, objects, values, stride, weight in zip(
@@ -262,7 +267,7 @@ class YOLOv7(Detector):
         image, (x, y) = images[objects], cells.unbind(-1)
         picked = values[image, which, :, y, x]  # [p, 5 + classes]
         predicted = cxcywh_to_xyxy(_boxes(picked[:, :4].sigmoid(), cells - 0.5, anchors[which], stride))
-        return Candidates(image, ((image * 3 + which) * h + y) * w + x, picked, predicted)
+        return Candidates(image, ((image * 3 + which) * h + y) * w + x, picked, predicted, objects)
 
 
 @torch.no_grad()

@@ -39,7 +39,8 @@ def weights(loop: Loop) -> dict[str, torch.Tensor]:
 
 def by_hand(fed: list[Any]) -> tuple[Detector, list[int], list[torch.Tensor]]:
     """Weights after training as ultralytics trains, at which batches the optimizer stepped, and the average."""
-    detector = tiny_detector().train()
+    layout = torch.channels_last  # as the loop, whose rounding depends on it
+    detector: Detector = tiny_detector().train().to(memory_format=layout)  # type: ignore[call-overload]
     norms = {id(p) for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters(False)}
     named = dict(detector.named_parameters())
     kinds = {
@@ -56,7 +57,8 @@ def by_hand(fed: list[Any]) -> tuple[Detector, list[int], list[torch.Tensor]]:
         rates = {"weight": base * warm, "norm": base * warm, "bias": 0.1 + (base - 0.1) * warm}
         momentum = 0.8 + (0.937 - 0.8) * warm
         torch.manual_seed(0)
-        losses = detector.loss(detector(batch.image), batch.targets, tuple(batch.image.shape[2:]), Phase())
+        raw = detector(batch.image.to(memory_format=layout))
+        losses = detector.loss(raw, batch.targets, tuple(batch.image.shape[2:]), Phase())
         (total(losses) * len(batch.targets)).backward()
         if ni - last < rising.get(ni, 3):
             continue

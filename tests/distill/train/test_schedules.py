@@ -118,10 +118,23 @@ def test_every_family_has_an_official_recipe_that_opens_with_its_command() -> No
         lines = text.splitlines()
         assert lines[0].startswith("# nas train ") and lines[1].startswith("# Expected")
         recipe = load_recipe("official", None, family)
-        assert recipe.name == "official" and recipe.source
+        assert recipe.name == f"official/{family}" and recipe.source
         assert TrainRecipe(**recipe.to_dict()) == recipe
     with pytest.raises(BadInput, match="official"):
         load_recipe("official")
+    with pytest.raises(BadInput, match="yolov9"):
+        load_recipe("official/yolov9/yolov9-c")
+    nano = load_recipe("official", {"epochs": 4}, "yolox", "yolox-nano")
+    assert load_recipe(nano.name, {"epochs": 4}) == nano and nano.name == "official/yolox/yolox-nano"
+
+
+def test_the_command_takes_the_official_recipe_of_its_model() -> None:
+    from distill.prepare import choose_recipe
+    from distill.request import TrainRequest
+
+    request = TrainRequest("rtdetrv2-x", "data", recipe="official", changes=("closing_epochs=2",), batch=8)
+    recipe = choose_recipe(request, "rtdetrv2", 20_000, "rtdetrv2-x")
+    assert (recipe.backbone_lr, recipe.closing_epochs, recipe.batch) == (0.01, 2, 8)
 
 
 def test_loss_weights_move_by_epoch_in_ultralytics_recipes_alone() -> None:

@@ -30,6 +30,9 @@ CASES = [(path, case["name"]) for path in FILES for case in parity.read_fixture(
 QUICK = "two_images_head_biases"
 """The case of every family that is not slow."""
 RELATIVE, GRADIENT, PARAMETER, PARAMETER_FLOOR = 1e-4, 5e-4, 5e-3, 1e-5
+ROUNDED = {"two_images_no_ota": 4.0}
+"""Cases whose gradient is less certain, by so much. That of YOLOv7's plain loss at random weights moves by 5e-3 where
+ours runs in float32 instead of float64, so that the official float32 figure is as uncertain."""
 NAMES: dict[str, dict[str, str]] = {
     "yolo11": {"box": "box_loss", "classes": "cls_loss", "distribution": "dfl_loss"},
     "yolo26": {
@@ -110,9 +113,9 @@ def official_components(family: str, case: dict[str, Any], batch: int) -> dict[s
 def test_losses_and_gradients_equal_the_official_ones(path: Path, name: str) -> None:
     data = fixture(path)
     case = next(case for case in data["cases"] if case["name"] == name)
-    if case.get("loss_ota") is False:
-        pytest.skip("the plain loss of YOLOv7, which its official recipe does not use, is not built")
     detector = copy.deepcopy(official_detector(data["model"])).double().train()
+    if case.get("loss_ota") is False:
+        detector.ota = False  # type: ignore[assignment]
     with_overrides(detector, case.get("overrides", {}))
     targets, batch = targets_of(case), len(case["targets"])
     phase = Phase(0.0, closing=name.endswith("_l1"))
@@ -134,7 +137,8 @@ def test_losses_and_gradients_equal_the_official_ones(path: Path, name: str) -> 
         if value.grad is not None
     }
     norm = torch.tensor(list(gradients.values())).norm().item()
-    assert norm == pytest.approx(case["gradient_norm"], rel=GRADIENT)
+    room = ROUNDED.get(name, 1.0)
+    assert norm == pytest.approx(case["gradient_norm"], rel=room * GRADIENT)
     for key, value in case["gradient_norms"].items():
         if value is not None:
-            assert gradients[key] == pytest.approx(value, rel=PARAMETER, abs=PARAMETER_FLOOR * norm), key
+            assert gradients[key] == pytest.approx(value, rel=room * PARAMETER, abs=PARAMETER_FLOOR * norm), key

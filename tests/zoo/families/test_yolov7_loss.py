@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, targets_of
+from tests.zoo.families.test_loss_reference import CASES
 from zoo.boxes import cxcywh_to_xyxy
 from zoo.detector import Detector, Recipe
 from zoo.families.parts.yolov7_layers import ANCHORS_PX
@@ -157,6 +158,28 @@ def test_equals_loops(detector: Detector, counts: list[int]) -> None:
             for image, anchor, row, column in (grad.unflatten(1, (3, 8))[:, :, 5:].abs().sum(2) > 0).nonzero().tolist()
         }
         assert learned == {place for place, _ in owners}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_equals_loops_for_targets_of_many_kinds(detector: Detector, name: str) -> None:
+    """None, one, a hundred, tiny ones, at the border, twice the same."""
+    maps, targets = drawn_maps(5, 2, False), targets_of(*CASES[name])
+    losses = losses_of(detector, {"maps": maps}, targets)
+    assert {key: float(value) for key, value in losses.items()} == pytest.approx(
+        losses_by_loops(maps, targets), rel=1e-4, abs=1e-7
+    )
+
+
+def test_without_ota_every_candidate_learns_its_object(detector: Detector) -> None:
+    maps, targets = drawn_maps(3, 2, False), targets_of(*CASES["several"])
+    levels = [detector._candidates(i, level.unflatten(1, (3, 8)), targets) for i, level in enumerate(maps)]  # type: ignore[operator]
+    truth = torch.cat(targets.boxes)
+    wanted = sum(0.05 * 2 * float((1 - box_iou(x.boxes, truth[x.objects], "ciou")).mean()) for x in levels)
+    detector.ota = False  # type: ignore[assignment]
+    try:
+        assert float(losses_of(detector, {"maps": maps}, targets)["box"]) == pytest.approx(wanted, rel=1e-5)
+    finally:
+        detector.ota = True  # type: ignore[assignment]
 
 
 def test_an_object_takes_the_candidates_of_another_one(detector: Detector) -> None:
