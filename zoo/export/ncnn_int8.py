@@ -7,7 +7,7 @@ its package does not have). The scale of an input is its largest absolute value 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,16 +51,17 @@ class NcnnInt8Network:
             convert(module, example_input(options), outputs, param)
             self._layers = parse(param.read_text())
             self._weights = layer_weights(self._layers, param.with_suffix(".bin").read_bytes())
+            # Modules that folding made have no name that the user would know.
             names = module_names(self.folded) & module_names(detector)
-            self.layers = tuple(
-                layer.name for layer in self._layers if layer.kind in CONVOLUTIONS and layer.name in names
-            )
+            owners = {one.name: _owner(one.name, names) for one in self._layers if one.kind in CONVOLUTIONS}
+            self._owners = {name: owner for name, owner in owners.items() if owner}
+            self.layers = tuple(dict.fromkeys(self._owners.values()))
             """Layers that can compute in INT8, in the order of computation."""
             self._largest = self._calibrated(NcnnNetwork(param, 1), images, log)
 
     def graph(self, fp32_layers: Sequence[str] = ()) -> tuple[str, bytes]:
         """The text and the weights of the INT8 network, with the modules ``fp32_layers`` in FP32."""
-        inputs = {name: value for name, value in self._largest.items() if not within(name, fp32_layers)}
+        inputs = {name: value for name, value in self._largest.items() if not within(self._owners[name], fp32_layers)}
         layers, weights = quantized(self._layers, self._weights, inputs)
         return to_text(layers), weights
 
@@ -68,7 +69,7 @@ class NcnnInt8Network:
         self, network: NcnnNetwork, images: Sequence[Tensor], log: Callable[[str], None]
     ) -> dict[str, float]:
         """The largest absolute value of the input of every layer."""
-        blobs = {layer.name: layer.inputs[0] for layer in self._layers if layer.name in self.layers}
+        blobs = {layer.name: layer.inputs[0] for layer in self._layers if layer.name in self._owners}
         largest = dict.fromkeys(blobs, 0.0)
         for done, image in enumerate(images, 1):
             results = network.run(image, sorted(set(blobs.values())))
@@ -76,3 +77,10 @@ class NcnnInt8Network:
                 largest[name] = max(largest[name], float(results[blob].abs().max()))
             log(f"calibrated on {done} of {len(images)} images")
         return largest
+
+
+def _owner(layer: str, modules: Collection[str]) -> str:
+    """The innermost of ``modules`` that a layer is, or lies in; empty if there is none."""
+    parts = layer.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in modules), "")
