@@ -164,21 +164,7 @@ class RunFolder:
 
     def _accept(self, line: bytes, number: int) -> None:
         """Read one whole journal line, or refuse the journal."""
-        problem = ""
-        try:
-            record = json.loads(line, parse_constant=_refuse_constant)
-            kind, data = record["kind"], record["data"]
-            if not isinstance(kind, str) or not isinstance(data, dict):
-                problem = "is not a journal record"
-            elif record["n"] != number or _checksum(number, kind, data) != record["sum"]:
-                problem = "does not match its checksum"
-        except (ValueError, KeyError, TypeError, RecursionError):
-            problem = "is not a journal record"
-        if problem:
-            raise BadInput(
-                f"journal {str(self._path)!r}, line {number} {problem}: the file was changed or damaged; "
-                "restore it, or start over with --fresh"
-            )
+        kind, data = _record(line, number, self._path)
         self._count = number
         self._size += len(line)
         self._latest[kind] = data
@@ -195,6 +181,42 @@ class RunFolderReader:
 
     def close(self) -> None:
         """Do nothing: no lock is held."""
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run's folder, which is not locked."""
+    return _read_settings(folder / "settings.yaml")
+
+
+def read_journal(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Kind and data of every record in a run folder's journal, which is not locked; a torn last line is left out."""
+    path = folder / "journal.jsonl"
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise BadInput(f"cannot read journal {str(path)!r}: {error.strerror or error}") from error
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [_record(line, number, path) for number, line in enumerate(whole, start=1)]
+
+
+def _record(line: bytes, number: int, path: Path) -> tuple[str, dict[str, Any]]:
+    """Kind and data of one whole journal line, or refuse the journal."""
+    problem, kind, data = "", "", {}
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+        kind, data = record["kind"], record["data"]
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            problem = "is not a journal record"
+        elif record["n"] != number or _checksum(number, kind, data) != record["sum"]:
+            problem = "does not match its checksum"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        problem = "is not a journal record"
+    if problem:
+        raise BadInput(
+            f"journal {str(path)!r}, line {number} {problem}: the file was changed or damaged; "
+            "restore it, or start over with --fresh"
+        )
+    return kind, data
 
 
 def _refuse_constant(name: str) -> float:

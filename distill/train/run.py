@@ -19,6 +19,7 @@ from distill.train.hooks.checkpoints import SaveState, SaveWeights
 from distill.train.hooks.evaluation import Evaluate
 from distill.train.hooks.journal import Journal
 from distill.train.hooks.progress_line import ProgressLine
+from distill.train.hooks.results_csv import ResultsCsv
 from distill.train.hooks.stop import Interrupt, interruptible
 from distill.train.loop import Loop
 from distill.train.parallel.group import agreed, group
@@ -33,8 +34,13 @@ from zoo.images import Preprocess
 from zoo.weights.licence import notice
 
 PRODUCTS = RunFiles(
-    "training", ("resume.pt", "best.safetensors", "last.safetensors", "result.json"), ("events", "teacher-cache", "ray")
-)
+    "training",
+    (
+        "resume.pt", "best.safetensors", "last.safetensors", "result.json", "results.csv", "val-detections.json",
+        "report.html",
+    ),
+    ("events", "teacher-cache", "ray", "report"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def train(
         run = Run(loop, loader, data, folder, settings, progress or RunProgress(), log)
         own_hooks = [
             CalibrateFrozenBN(), ProgressLine(), Interrupt(interrupted), Evaluate(), SaveWeights(), SaveState(),
-            Journal(),
+            Journal(), ResultsCsv(),
         ]  # fmt: skip
         run_epochs(run, [*own_hooks, *hooks])
         return result_of(run)
