@@ -7,8 +7,11 @@ from typing import Any
 
 from distill.train.evaluate import EvaluationResult
 
+NOTHING_LEARNED = 0.01
+"""AP below which a network counts as untrained."""
 STILL_RISING = 0.01
-"""AP that the last third of the epochs must have brought for more epochs to be suggested."""
+"""AP that the last third of the epochs must have brought for more epochs to be suggested, or that it must have fallen
+since the best epoch for fewer."""
 LONG_AGO = 0.5
 """Share of the epochs after which a best epoch came early."""
 FEW_OBJECTS = 20
@@ -24,6 +27,11 @@ def advice(history: Sequence[dict[str, Any]], best_epoch: int, result: Evaluatio
 
 def _of_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> list[str]:
     evaluated = [record for record in history if record.get("ap") is not None]
+    if evaluated and max(record["ap"] for record in evaluated) < NOTHING_LEARNED:
+        return [
+            "AP is nearly 0: the network has learned next to nothing yet. Train for more epochs, or begin with trained "
+            "weights (--weights or --inherit)."
+        ]
     if len(evaluated) < 3:
         return []
     last, epochs = evaluated[-1], history[-1]["epoch"]
@@ -31,7 +39,8 @@ def _of_curves(history: Sequence[dict[str, Any]], best_epoch: int) -> list[str]:
     gain = last["ap"] - before
     if best_epoch == last["epoch"] and gain >= STILL_RISING:
         return [f"AP rose by {gain:.3f} in the last third of {epochs} epochs: more epochs are likely to help."]
-    if best_epoch <= LONG_AGO * epochs:
+    best = max(record["ap"] for record in evaluated)
+    if best_epoch <= LONG_AGO * epochs and best - last["ap"] >= STILL_RISING:
         return [
             f"The best epoch is {best_epoch} of {epochs}; AP fell to {last['ap']:.3f} since. Fewer epochs, a lower "
             "learning rate or stronger augmentation may keep it."
@@ -64,7 +73,7 @@ def _confused(result: EvaluationResult) -> str:
     count, objects = int(matrix[true, found]), int(result.confusion[true].sum())
     if count < max(2, objects / 20):
         return ""
-    return f"{names[true]} is taken for {names[found]} most often: {count} of {objects} objects."
+    return f"{names[true]!r} is taken for {names[found]!r} most often: {count} of {objects} objects."
 
 
 def _listed(names: Sequence[str]) -> str:

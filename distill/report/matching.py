@@ -62,8 +62,8 @@ class ThresholdCurves:
 
     @property
     def best(self) -> int:
-        """Index of the threshold with the largest mean F1."""
-        return int(self.mean_f1.argmax())
+        """Index of the threshold with the largest mean F1; of 0.25 where nothing is found at any."""
+        return int(self.mean_f1.argmax()) if self.mean_f1.any() else 25
 
     @property
     def best_threshold(self) -> float:

@@ -43,7 +43,8 @@ class Page:
 
     def gallery(self, pictures: Iterable[tuple[bytes, str]]) -> None:
         """Pictures side by side, each with its caption."""
-        self._parts.append(f'<div class="gallery">{"".join(_figure(image, text, text) for image, text in pictures)}</div>')
+        inside = "".join(_figure(image, text, text) for image, text in pictures)
+        self._parts.append(f'<div class="gallery">{inside}</div>')
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """A table; numbers stand at the right."""

@@ -81,8 +81,8 @@ def thresholds_png(curves: ThresholdCurves, names: Sequence[str]) -> bytes:
             few = np.isnan(values[known]).all(0)
             mean = np.nanmean(np.where(few, 0.0, values[known]), 0)
             mean[few] = np.nan
-            label = "mean" if title == "F1" else None
-            axes.plot(THRESHOLDS, mean, color="black", linewidth=2.2, label=label)
+            shown = "mean" if title == "F1" else None
+            axes.plot(THRESHOLDS, mean, color="black", linewidth=2.2, label=shown)
         axes.axvline(best, color="#666666", linestyle="--", linewidth=1, label=None)
         axes.set(title=title, xlabel="score threshold", xlim=(0, 1), ylim=(0, 1.02))
         _plain(axes)
@@ -135,6 +135,7 @@ def labels_png(data: DataSet) -> bytes:
     bins = np.arange(max(numbers, default=0) + 2) - 0.5 if max(numbers, default=0) < 40 else 40
     counts.hist(numbers, bins=bins, color="#0072B2")
     counts.set(title="images by objects", xlabel="objects in an image")
+    counts.xaxis.get_major_locator().set_params(integer=True)
     for axes in (bars, counts):
         axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)

@@ -51,11 +51,6 @@ class Training:
         return load_checkpoint(self.folder / "best.safetensors")
 
 
-def is_training(folder: Path) -> bool:
-    """Whether the folder holds a training with weights."""
-    return (folder / "best.safetensors").is_file() and (folder / "journal.jsonl").is_file()
-
-
 def read_training(folder: Path) -> Training:
     """The training in ``folder``."""
     settings = read_settings(folder)

@@ -15,7 +15,7 @@ from distill.data.overview import split_counts
 from distill.report.advice import advice
 from distill.report.matching import ThresholdCurves, match, threshold_curves
 from distill.report.page import Page
-from distill.report.pictures import batch_sheets, best_and_worst, jpeg, png
+from distill.report.pictures import as_jpeg, batch_sheets, best_and_worst, jpeg, png
 from distill.report.plots import confusion_png, curves_png, labels_png, thresholds_png
 from distill.report.training import Training, best_detections, open_training_data, read_training
 from distill.train.evaluate import EvaluationResult, evaluate_detections
@@ -28,7 +28,7 @@ from workbench.files import write_atomic
 REPORT, PICTURES = "report.html", "report"
 MOSAIC = 12
 """Validation pictures of the mosaic."""
-SETTINGS = ("optimizer", "lr", "epochs", "batch", "accumulate", "augmentation", "weight_decay", "ema_decay", "precision")
+SETTINGS = ("optimizer", "lr", "epochs", "batch", "accumulate", "augmentation", "weight_decay", "precision")
 """Settings of the recipe that the report shows first; all are below."""
 
 
@@ -141,7 +141,8 @@ def _pictures(page: Page, findings: Findings, good: list[Any], poor: list[Any]) 
             write_atomic(folder / f"{name}-{number}.png", png(one.image))
     mosaic = detections_png(findings.data.val, findings.detections, MOSAIC, findings.threshold)
     page.section("Validation mosaic", "True boxes above, found ones below.")
-    _add(page, findings, "validation", mosaic, "Validation pictures with true and found boxes")
+    write_atomic(folder / "validation.png", mosaic)
+    page.picture(as_jpeg(mosaic), "Validation pictures with true and found boxes")
 
 
 def _data(page: Page, findings: Findings) -> None:

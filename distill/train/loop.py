@@ -20,6 +20,7 @@ from torch import Tensor
 
 from distill.data.feed.views import Origin
 from distill.train.ema import ModelEma
+from distill.train.freeze import is_frozen_norm
 from distill.train.optimizer import BATCH_NORMS, build_optimizer, lr_factor, set_lr
 from distill.train.overflow import batch_statistics_restored, first_overflow, run_in_float32
 from distill.train.parallel.group import group
@@ -94,6 +95,8 @@ class Loop:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.overflows = OverflowState()
         self.step = 0
+        self.frozen_norms = {name: m for name, m in task.detector.named_modules() if is_frozen_norm(m)}
+        """Batch norms that are not trained (``--freeze``), by name."""
         self._snapshot: dict[str, Any] | None = None
         if self.device.type == "cuda":
             task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -177,6 +180,8 @@ class Loop:
             for module in (self.task.detector if self.bn_frozen else self.task.detector.backbone).modules():
                 if isinstance(module, BATCH_NORMS):
                     module.eval()
+        for module in self.frozen_norms.values():
+            module.eval()
 
     def _lr(self, images: int) -> float:
         """The learning rate of this step on so many images."""

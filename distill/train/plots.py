@@ -89,7 +89,7 @@ def true_and_found(
 def framed(
     image: np.ndarray, boxes: np.ndarray, labels: Any, names: Sequence[str], side_px: int, scores: Any = None
 ) -> Image:
-    """``image`` (uint8 ``[h, w, 3]``) with ``boxes`` ``[n, 4]``, its longer side ``side_px``: text is legible on any."""
+    """``image`` (uint8 ``[h, w, 3]``) with ``boxes`` ``[n, 4]``, its longer side ``side_px``: text is legible."""
     from PIL import Image
 
     scale = side_px / max(image.shape[:2])

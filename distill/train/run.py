@@ -76,7 +76,8 @@ class TrainResult(Result):
         }  # fmt: skip
 
     def __str__(self) -> str:
-        files = "best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
+        report = "report.html, " if (self.folder / "report.html").is_file() else ""
+        files = f"{report}results.csv, best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
         notes = [f"note: {note}" for note in self.notes]
         return "\n".join([str(self.to_table()), *notes, f"\nwritten to {self.folder}: {files}"])
 

@@ -24,7 +24,8 @@ def distill(
     batch: int | None = None, input_px: int | None = None, device: str = "cpu", precision: str | None = None,
     data_workers: int | None = None, workers: int | None = None, gpus_per_worker: int | None = None,
     cpus_per_worker: int | None = None, address: str | None = None, seed: int = 0, deterministic: bool = False,
-    name: str | None = None, runs: Text = "runs", fresh: bool = False, quiet: bool = False,
+    name: str | None = None, runs: Text = "runs", fresh: bool = False, patience: int | None = None,
+    freeze: str | None = None, report: bool = True, quiet: bool = False,
     teacher_weights: Text | Sequence[Text] = (), chain: str | Sequence[str] | None = None, control: bool = False,
     seeds: int | None = None, stop_when_harmful: bool = False, teacher_input_px: int | None = None,
     teacher_half: bool | None = None, features: str | Sequence[str] = ("cwd",),
@@ -57,7 +58,7 @@ def distill(
         inherit=optional_text(inherit), recipe=optional_text(recipe), changes=(*changes_of(changes), *views),
         epochs=epochs, batch=batch, input_px=input_px, device=device, precision=precision,
         data_workers=data_workers, seed=seed, deterministic=deterministic, name=name, runs=text_of(runs),
-        fresh=fresh, quiet=quiet,
+        fresh=fresh, quiet=quiet, patience=patience, freeze=freeze, report=report,
         teaching=TeacherRequest(
             texts_of(teacher), texts_of(teacher_weights), teacher_input_px, texts_of(features),
             optional_texts(responses), share, teacher_half, optional_text(cache), cache_gb,

@@ -25,7 +25,7 @@ SAVE_S = 120.0
 
 class SaveWeights(Hook):
     """Writes ``best.safetensors`` and its detections after an evaluation with a new best AP, ``last.safetensors`` after
-    the last epoch.
+    every evaluation.
     """
 
     def after_epoch(self, run: Run) -> None:
@@ -37,8 +37,7 @@ class SaveWeights(Hook):
             self._save(run, evaluation, "best.safetensors")
             if run.group.writes:
                 write_atomic(run.folder.folder / DETECTIONS, json.dumps(evaluation.detections))
-        if run.epoch_number == run.recipe.epochs:
-            self._save(run, evaluation, "last.safetensors")
+        self._save(run, evaluation, "last.safetensors")
 
     def _save(self, run: Run, evaluation: EpochEvaluation, name: str) -> None:
         if not run.group.writes:
