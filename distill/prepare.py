@@ -120,7 +120,13 @@ class PreparedRun:
         from workbench.run_folder import RunFolder
 
         versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
-        return RunFolder.open(self.folder, self.settings, versions, PRODUCTS, self.request.fresh)
+        try:
+            return RunFolder.open(self.folder, self.settings, versions, PRODUCTS, self.request.fresh)
+        except BadInput as error:
+            last = self.folder / "last.safetensors"
+            if " epochs=" not in str(error) or not last.is_file():
+                raise
+            raise BadInput(f"{error}; to train on from its weights: --name NEW --weights {last}") from error
 
     def train(
         self,

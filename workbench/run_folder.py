@@ -94,7 +94,7 @@ class RunFolder:
             for key in sorted({*before, *settings} - {"versions"}, key=str):
                 if before.get(key) != settings.get(key):
                     raise BadInput(
-                        f"run folder {str(path)!r} was made with {key}={before.get(key)!r}, not {settings.get(key)!r}: "
+                        f"run folder {str(path)!r} was made with {_difference(key, before.get(key), settings.get(key))}: "
                         f"choose another {products.option}, or --fresh to start over"
                     )
         else:
@@ -168,6 +168,14 @@ class RunFolder:
         self._count = number
         self._size += len(line)
         self._latest[kind] = data
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """``seed=0, not 1``; of two tables the values that differ alone: ``epochs=5, not 9, of recipe``."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{key}={before!r}, not {now!r}"
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return " and ".join(f"{name}={before.get(name)!r}, not {now.get(name)!r}" for name in names) + f", of {key}"
 
 
 class RunFolderReader:
