@@ -93,8 +93,9 @@ class RunFolder:
             before = _read_settings(file)
             for key in sorted({*before, *settings} - {"versions"}, key=str):
                 if before.get(key) != settings.get(key):
+                    different = _difference(key, before.get(key), settings.get(key))
                     raise BadInput(
-                        f"run folder {str(path)!r} was made with {_difference(key, before.get(key), settings.get(key))}: "
+                        f"run folder {str(path)!r} was made with {different}: "
                         f"choose another {products.option}, or --fresh to start over"
                     )
         else:

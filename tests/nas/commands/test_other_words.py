@@ -19,7 +19,7 @@ def test_a_word_has_a_hint(line: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["train yolox-s --data x --set mosaic=0.5", "search --set epochs=3", "train a=b --data x", "show data=x", ""]
+    "line", ["train yolox-s --data x --set mosaic=0.5", "search --set epochs=3", "train a=b --data x", "show data=x"]
 )
 def test_our_own_words_have_none(line: str) -> None:
     assert hint(line.split()) == ""
