@@ -8,16 +8,41 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from workbench.errors import BadInput, unknown_name
 from workbench.files import write_atomic
 
-if TYPE_CHECKING:
-    from nas.api.predict import ImagePrediction
-
 COCO, CSV, YOLO = "coco.json", "predictions.csv", "labels"
 """Files, and for YOLO the folder, in the output folder."""
+
+
+class FoundObject(Protocol):
+    """One object; ``box`` is x1, y1, x2, y2 in pixels of the image."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def class_index(self) -> int: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def box(self) -> tuple[float, ...]: ...
+
+
+class FoundImage(Protocol):
+    """The detections of one image; sides in pixels."""
+
+    @property
+    def image(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def objects(self) -> Sequence[FoundObject]: ...
+    @property
+    def class_names(self) -> Sequence[str]: ...
 
 
 def expanded(texts: Sequence[str]) -> list[str]:
@@ -44,7 +69,7 @@ def check_forms(names: Sequence[str], out: object) -> list[str]:
     return list(names)
 
 
-def write_coco(images: Sequence[ImagePrediction], out: Path) -> None:
+def write_coco(images: Sequence[FoundImage], out: Path) -> None:
     """``coco.json``: images, categories and annotations with scores, as annotation tools import them."""
     names = images[0].class_names if images else ()
     annotations: list[dict[str, Any]] = []
@@ -67,7 +92,7 @@ def write_coco(images: Sequence[ImagePrediction], out: Path) -> None:
     write_atomic(out / COCO, json.dumps(data, indent=1) + "\n")
 
 
-def write_yolo(images: Sequence[ImagePrediction], out: Path) -> None:
+def write_yolo(images: Sequence[FoundImage], out: Path) -> None:
     """``labels/NAME.txt``: class, center, size as shares of the image, score; one file an image, empty without objects.
     """
     used: set[str] = set()
@@ -85,7 +110,7 @@ def write_yolo(images: Sequence[ImagePrediction], out: Path) -> None:
         write_atomic(out / YOLO / f"{name}.txt", "".join(lines))
 
 
-def write_csv(images: Sequence[ImagePrediction], out: Path) -> None:
+def write_csv(images: Sequence[FoundImage], out: Path) -> None:
     """``predictions.csv``: one row an object, boxes in pixels."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -97,7 +122,7 @@ def write_csv(images: Sequence[ImagePrediction], out: Path) -> None:
     write_atomic(out / CSV, text.getvalue())
 
 
-FORMS: Mapping[str, Callable[[Sequence[ImagePrediction], Path], None]] = {
+FORMS: Mapping[str, Callable[[Sequence[FoundImage], Path], None]] = {
     "coco": write_coco, "yolo": write_yolo, "csv": write_csv,
 }  # fmt: skip
 """Forms of detections by name."""

@@ -17,7 +17,7 @@ WORDS: Mapping[str, str] = {
     "warmup_epochs": "--set warmup_epochs=N", "close_mosaic": "--set closing_epochs=N",
     "multi_scale": "--set multi_scale=SHARE", "fliplr": "--set flip=P", "mosaic": "--set mosaic=P",
     "mixup": "--set mixup=P", "hsv_h": "--set hue=H", "hsv_s": "--set saturation=S", "hsv_v": "--set value=V",
-    "amp": "--precision bf16 or fp32", "half": "--precision fp16, or nas export --fp16", "cfg": "--recipe R",
+    "amp": "--precision bf16 or fp32", "half": "--half of nas export, --precision fp16 of nas train", "cfg": "--recipe R",
     "hyp": "--recipe R", "source": "the images, as arguments", "conf": "--score S", "conf-thres": "--score S",
     "iou": "--iou I", "iou-thres": "--iou I", "max_det": "--max N", "classes": "--classes NAME,..",
     "format": "--format F", "save_txt": "--format yolo", "task": "no word: all of it is detection",
