@@ -5,7 +5,8 @@
 A MODEL is a checkpoint, whose AP on the val split of DATA is measured before and after, or any other name that ``nas
 export`` takes, with untrained weights, of which only the gap is. INT8 is calibrated on 100 images of the train split;
 where it loses more than 0.5 AP, the fewest layers that prevent it stay in FP32. A cell that fails has the reason. Cells
-that are in the file already are not measured again. Time is the best of 50 runs of the file in its runtime.
+that are in the file already are not measured again. Time is the best of 50 runs of the file in its runtime, one thread;
+``ratio`` is that over the time of the detector's ONNX file in FP32, run by run in turns with it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from distill.verify.int8_export import MAX_DROP, export_int8_verified, prepare_i
 from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.export.formats import FORMATS, get_format
+from zoo.export.formats.format import Runner
 from zoo.export.options import ExportOptions
 from zoo.export.scenes import prepared_scenes
 from zoo.export.write import export, open_exported
@@ -65,12 +67,23 @@ def measure(
             runner = open_exported(path, format_name, options)
     suffixes = get_format(format_name).companions
     row["mb"] = sum(one.stat().st_size for one in (path, *(path.with_suffix(suffix) for suffix in suffixes))) / 1e6
-    image, times = prepared_scenes(detector, 1, side, side, 1)[0], []
+    return {**row, "kept_fp32": list(kept), **timed(detector, runner, path, side)}
+
+
+def timed(detector: Detector, runner: Runner, path: Path, side: int) -> dict[str, float]:
+    """Milliseconds of a run, and their ratio to those of the ONNX file in FP32, written where it is missing."""
+    options = ExportOptions(height=side, width=side)
+    plain = path.with_name(f"{detector.recipe.model}-FP32{get_format('onnx').suffix}")
+    if not plain.exists():
+        export(detector, plain, "onnx", options)
+    runners, image = (runner, open_exported(plain, "onnx", options)), prepared_scenes(detector, 1, side, side, 1)[0]
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(RUNS):
-        began = time.perf_counter()
-        runner(image)
-        times.append(time.perf_counter() - began)
-    return {**row, "kept_fp32": list(kept), "ms": 1e3 * min(times)}
+        for one, of_one in zip(runners, times, strict=True):
+            began = time.perf_counter()
+            one(image)
+            of_one.append(time.perf_counter() - began)
+    return {"ms": 1e3 * min(times[0]), "ratio": min(times[0]) / min(times[1])}
 
 
 TORCH_AP: dict[int, float] = {}
@@ -95,6 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     formats = [name for name in FORMATS if name not in SKIPPED]
     parser.add_argument("--formats", nargs="+", choices=formats, default=formats)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     known = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
@@ -105,7 +119,7 @@ def main() -> None:
     for model in args.models:
         detector, trained = resolve_detector(model)
         for format_name in args.formats:
-            for precision in PRECISIONS:
+            for precision in args.precisions:
                 if (model, format_name, precision) in done:
                     continue
                 row: dict[str, Any] = {"model": model, "format": format_name, "precision": precision}

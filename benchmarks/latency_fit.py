@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import latency_sources
 
@@ -129,8 +130,15 @@ SOURCED = {
         ProfileDescription("", "Hailo-8: throughput, 1000 / FPS at batch 8", "HailoRT", "INT8", batch=8),
         Setting("npu", "INT8", "fused"),
     ),
+    **{
+        f"{chip.lower()}-npu": Published(
+            partial(latency_sources.rockchip_points, chip), "airockchip",
+            ProfileDescription("", f"Rockchip {chip}, NPU, one core", "RKNN", "INT8"),
+            Setting("npu", "INT8", "separate"),
+        ) for chip in ("RK3588", "RK3576", "RK3562")
+    },
 }  # fmt: skip
-"""The fit of each shipped profile to several sources (the Hailo-8's has one)."""
+"""The fit of each shipped profile to several sources (those of NPUs have one)."""
 
 
 def main() -> int:

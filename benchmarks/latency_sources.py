@@ -1,4 +1,4 @@
-"""Points of several publishers: T4, Jetson Orin, Raspberry Pi 5 and Hailo-8.
+"""Points of several publishers: T4, Jetson Orin, Raspberry Pi 5, Hailo-8 and Rockchip NPUs.
 
 What a row's text does not say is said here: which graph a publisher's name stands for, which rows were measured the
 same way (one level), and which were not taken and why. Nothing is fitted here; as a script it prints how far
@@ -183,6 +183,15 @@ def hailo_points() -> list[MeasuredNetwork]:
         _point(row["graph"], int(row["input_px"]), float(row["ms"]), "hailo-ai")
         for row in _rows("atlas/latency_facts.csv")
         if row["device"] == "hailo_hailo8" and row["batch"] == "8" and row["graph"]
+    ]
+
+
+def rockchip_points(chip: str) -> list[MeasuredNetwork]:
+    """NPU of a Rockchip chip, one core, INT8: 1000 / FPS of the runtime. Its networks are of Rockchip's own forks."""
+    return [
+        _point(row["graph"], int(row["input_px"]), float(row["ms"]), "airockchip")
+        for row in _rows("atlas/latency_facts.csv")
+        if row["device"].startswith(f"rockchip {chip}") and row["graph"]
     ]
 
 

@@ -140,6 +140,7 @@ class PreparedRun:
             should_stop: as in ``run``.
             asked_to_stop: asked between two steps; True saves the state and interrupts the run.
         """
+        from distill.data.contents import check_contents
         from distill.train.hooks.base import BeforeTraining, Hook
         from distill.train.hooks.curves import TensorBoardCurves
         from distill.train.hooks.stop import EarlyStop, Interrupt, StopWhen
@@ -147,7 +148,7 @@ class PreparedRun:
         from distill.train.run import train
         from distill.train.run_context import RunSettings, TrainData
         from workbench.events import EventWriter
-        from workbench.run_folder import RunFolderReader
+        from workbench.run_folder import RunFolder, RunFolderReader
 
         request = self.request
         folder = self.open_folder() if group().writes else RunFolderReader(self.folder)
@@ -161,6 +162,8 @@ class PreparedRun:
             self.input_px, request.seed, request.device, self.recipe.precision, request.data_workers, self.provenance
         )
         try:
+            if isinstance(folder, RunFolder) and folder.result is None:
+                check_contents(folder.folder, (self.data, self.val), request.accept_changed_data, log)
             with ExitStack() as stack:
                 before_training = stack.enter_context(self._teacher_cache(log))
                 hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]
@@ -239,7 +242,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     remark = "\n".join(filter(None, [remark, _freeze(request, detector)]))
     if px != own_px:
         remark = "\n".join(filter(None, [remark, f"input {px} px instead of the model's own {own_px} px"]))
-    recipe = choose_recipe(request, detector.family, len(data))
+    recipe = choose_recipe(request, detector.family, len(data), detector.recipe.model)
     precision = request.precision or ("fp32" if device == "cpu" else recipe.precision)
     recipe = dataclasses.replace(recipe, precision=precision)
     if request.workers is not None:
@@ -342,8 +345,11 @@ def _open_data(request: TrainRequest) -> tuple[DataSet, DataSet]:
     return data, val
 
 
-def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecipe:
-    """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes."""
+def choose_recipe(request: TrainRequest, family: str, images: int, model: str = "") -> TrainRecipe:
+    """The recipe that is asked for, or the default for ``family`` and ``images``, with the request's changes.
+
+    ``model`` is the zoo's name of the detector, for the official recipe of its size.
+    """
     from distill.train.recipe import default_recipe, load_recipe, parse_changes
     from zoo.families import find_family
 
@@ -352,7 +358,7 @@ def choose_recipe(request: TrainRequest, family: str, images: int) -> TrainRecip
         value = getattr(request, key)
         if value is not None:
             changes[key] = value
-    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes)
+    recipe = load_recipe(request.recipe or default_recipe(find_family(family).recipe, images), changes, family, model)
     if recipe.closing_epochs > recipe.epochs // 3 and "closing_epochs" not in changes:
         # a shortened run keeps most of its epochs with augmentation
         recipe = dataclasses.replace(recipe, closing_epochs=max(1, recipe.epochs // 6))

@@ -34,6 +34,8 @@ class TrainRequest:
     name: str | None = None
     runs: str = "runs"
     fresh: bool = False
+    accept_changed_data: bool = False
+    """Resume although images changed since the run began."""
     quiet: bool = False
     patience: int | None = None
     """Epochs without a higher AP after which the run ends; None trains all epochs."""

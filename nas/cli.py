@@ -1,6 +1,7 @@
 """The ``nas`` command line. Every command is one module in ``nas.commands``: it parses, calls the API and prints.
 
-Exit codes: 0 done, 1 a check found something, 2 bad input (one line on stderr), 130 interrupted.
+Exit codes: 0 done, 1 a check found something, 2 bad input or no way on (one line on stderr), 130 interrupted.
+NAS_DEBUG=1 shows the traceback of an error that no command foresaw.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 
 import nas
 from nas.commands import other_words
 from workbench.errors import BadInput
+from workbench.printable import printable_output, shown
 
 COMMANDS = (
     "search", "shrink", "show", "score", "bench-scores", "atlas", "cost", "latency", "bench", "calibrate", "zoo",
@@ -73,9 +77,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit code."""
-    args = parse(argv)
+    """Entry point of the console script; returns the exit code. Nothing is printed but printable text."""
+    with printable_output():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    run: Callable[[argparse.Namespace], int] | None = None
+    _silence_guests()
     try:
+        args = parse(argv)
+        run = args.run
         if sys.stdout is None:
             raise BadInput("standard output is closed: leave it open, or send it to /dev/null")
         code = int(args.run(args))
@@ -84,40 +96,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadInput as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        resumes = getattr(sys.modules[args.run.__module__], "RESUMES", False)
-        print("\nnas: interrupted" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
+        resumes = run is not None and getattr(sys.modules[run.__module__], "RESUMES", False)
+        _tell("\nnas: interrupted" + ("; the same command resumes from here" if resumes else ""))
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has closed it: redirect stdout so that the exit is silent.
         _discard_output()
         return 0
-    except (OSError, MemoryError, RecursionError, UnicodeError, OverflowError) as error:
-        # What no command foresaw: a full disk, a file that vanished, text that the terminal cannot show.
+    except Exception as error:
+        # What no command foresaw: a full disk, a file that vanished, or a mistake of ours.
         if os.environ.get("NAS_DEBUG"):
             raise
         try:
             sys.stdout.flush()
-        except OSError:
+        except (OSError, ValueError):
             _discard_output()
         return _refuse(f"{_describe(error)} (NAS_DEBUG=1 shows where)")
 
 
+def _silence_guests() -> None:
+    """Hide what Pillow and Python's parser say about broken files: our own line says it."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
 def _refuse(text: str) -> int:
     """Print one line of error; the exit code for it."""
-    print(f"nas: {' '.join(text.split())}", file=sys.stderr)
+    _tell(f"nas: {' '.join(text.split())}")
     return 2
+
+
+def _tell(text: str) -> None:
+    """Print a line to standard error, if it is open."""
+    try:
+        print(text, file=sys.stderr)
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # closed or full: the exit code has to do
 
 
 def _describe(error: Exception) -> str:
     """An unforeseen error in words."""
     if isinstance(error, OSError):
-        place = f"{error.filename!r}: " if error.filename is not None else ""
+        place = f"{shown(error.filename)}: " if error.filename is not None else ""
         return f"{place}{error.strerror or type(error).__name__}"
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, RecursionError):
         return "the input is nested too deeply"
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    if isinstance(error, (UnicodeError, OverflowError)):
+        return f"{type(error).__name__}: {shown(str(error))}"
+    return f"internal error, please report it: {type(error).__name__}: {shown(str(error))}"
 
 
 def _discard_output() -> None:

@@ -24,7 +24,10 @@ from search_spaces.neck import LEVEL_STRIDES, level_name
 from search_spaces.neck import Neck as Neck
 from search_spaces.necks import NECK_KINDS
 from search_spaces.stage import Stage as Stage
+from workbench.doors.bytes import read_text
+from workbench.doors.yaml import MOST_BYTES, parse_yaml
 from workbench.errors import BadInput, unknown_name
+from workbench.printable import shown
 
 STYLES = ("res", "csp", "mob", "bottleneck", MIXED_STYLE)
 """Backbone styles: how stages are wired. See ``search_spaces.blocks``."""
@@ -172,11 +175,8 @@ class Architecture:
 
     @staticmethod
     def from_yaml(text: str, where: str = "architecture") -> Architecture:
-        """Read YAML text (``yaml.safe_load``)."""
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BadInput(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+        """Read YAML text."""
+        data = parse_yaml(text, where)
         if isinstance(data, Mapping) and "architecture" in data:  # a study's best.yaml wraps it
             data = data["architecture"]
         return Architecture.from_dict(data, where)
@@ -184,11 +184,7 @@ class Architecture:
     @staticmethod
     def load(path: str | Path) -> Architecture:
         """Read an architecture YAML file, bare or wrapped in a study's ``best.yaml``."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read architecture {str(path)!r}: {error}") from error
-        return Architecture.from_yaml(text, str(path))
+        return Architecture.from_yaml(read_text(path, "architecture", MOST_BYTES), str(path))
 
     def digest(self) -> str:
         """Stable 12-digit fingerprint; the name and the input side do not count."""
@@ -288,7 +284,7 @@ def _check_kernel(what: str, value: Any) -> None:
 def read_fields(kind: Any, data: Any, where: str) -> Any:
     """Build a small dataclass from a mapping, naming unknown, missing and mistyped fields."""
     if not isinstance(data, Mapping):
-        raise BadInput(f"{where} must be a mapping, not {data!r}")
+        raise BadInput(f"{where} must be a mapping, not {shown(data)}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for key in data:
         if key not in fields:
@@ -302,24 +298,24 @@ def read_fields(kind: Any, data: Any, where: str) -> Any:
         if expected == "tuple[str, ...]":
             items = value if isinstance(value, (list, tuple)) else [None]
             if not all(isinstance(v, str) for v in items):
-                raise BadInput(f"{where}: {name}={value!r} must be a list of names")
+                raise BadInput(f"{where}: {name}={shown(value)} must be a list of names")
             values[name] = tuple(value)
         elif expected.startswith("tuple"):
             items = value if isinstance(value, (list, tuple)) else [None]
             if any(isinstance(v, bool) or not isinstance(v, int) for v in items):
-                raise BadInput(f"{where}: {name}={value!r} must be a list of whole numbers")
+                raise BadInput(f"{where}: {name}={shown(value)} must be a list of whole numbers")
             values[name] = tuple(value)
         elif expected == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-            raise BadInput(f"{where}: {name}={value!r} must be a whole number")
+            raise BadInput(f"{where}: {name}={shown(value)} must be a whole number")
         elif expected == "float":
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-                raise BadInput(f"{where}: {name}={value!r} must be a number")
+                raise BadInput(f"{where}: {name}={shown(value)} must be a number")
             try:
                 values[name] = float(value)
             except OverflowError as error:
                 raise BadInput(f"{where}: {name} is too large a number") from error
         elif expected == "bool" and not isinstance(value, bool):
-            raise BadInput(f"{where}: {name}={value!r} must be true or false")
+            raise BadInput(f"{where}: {name}={shown(value)} must be true or false")
         elif expected == "str" and not isinstance(value, str):
-            raise BadInput(f"{where}: {name}={value!r} must be a name")
+            raise BadInput(f"{where}: {name}={shown(value)} must be a name")
     return kind(**values)

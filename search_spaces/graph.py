@@ -22,19 +22,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_spaces.graph_json import op_from_json, op_to_json
+from search_spaces.graph_json import MOST_NODES, indices_from_json, inputs_from_json, op_from_json, op_to_json
 from search_spaces.op_table import OpTable, build_table
 from search_spaces.ops import Num, Op, consumers
-from search_spaces.shapes import Shape, output_shape
+from search_spaces.shapes import Shape, check_shape, output_shape
 from workbench.errors import BadInput
 
 if TYPE_CHECKING:
     import networkx
 
+MOST_NAME = 300
+"""Longest name of a graph that is read, in characters."""
 DEFAULT_PX = 640
 """Image side, pixels, of a graph that states no size and is asked for none."""
 STORED_META = ("family", "variant", "nc", "decode_outputs", "levels", "squeezed")
 """Keys of ``meta`` that are read back from JSON."""
+
+
+INDEX_META = {"decode_outputs", "levels", "squeezed"}
+"""Those that list nodes by index."""
 
 
 class Graph:
@@ -83,6 +89,7 @@ class Graph:
         for index, op in enumerate(self.ops):
             inputs = [shapes[i] if i >= 0 else sources[-1 - i] for i in op.inputs]
             shapes.append(output_shape(op, inputs, index, rescaled))
+            check_shape(shapes[-1], op, index)
         return shapes
 
     def input_shapes(self, input_px: int | tuple[int, int] | None = None) -> list[Shape]:
@@ -125,7 +132,7 @@ class Graph:
             if any(i >= 0 and i not in new_index for i in op.inputs):
                 raise BadInput(f"graph {self.name!r}: op {old} ({op.kind}) of part {part!r} reads another part")
             attrs = dict(op.attrs)
-            if attrs.get("tied_to") in new_index:
+            if isinstance(attrs.get("tied_to"), int) and attrs["tied_to"] in new_index:
                 attrs["tied_to"] = new_index[attrs["tied_to"]]
             inputs = tuple(new_index.get(i, i) for i in op.inputs)
             ops.append(dataclasses.replace(op, inputs=inputs, attrs=attrs))
@@ -158,16 +165,19 @@ class Graph:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Graph:
         """Read one graph object; names the node and the rule when a field is wrong."""
-        name = str(data.get("name", ""))
+        name = str(data.get("name", ""))[:MOST_NAME]
         nodes = data.get("nodes")
         if not isinstance(nodes, list) or not nodes:
             raise BadInput(f"graph {name!r}: 'nodes' must be a non-empty list of ops")
-        inputs = data.get("inputs", [[3]])
+        if len(nodes) > MOST_NODES:
+            raise BadInput(f"graph {name!r}: {len(nodes):,} nodes, and at most {MOST_NODES:,} are read")
+        inputs = inputs_from_json(data.get("inputs", [[3]]), name)
         ops = [op_from_json(node, index, name, len(inputs)) for index, node in enumerate(nodes)]
-        outputs = [int(i) for i in data.get("outputs", [])]
-        if any(not 0 <= i < len(ops) for i in outputs):
-            raise BadInput(f"graph {name!r}: 'outputs' {outputs} must be indices of its {len(ops)} nodes")
-        return Graph(ops, inputs, outputs, name, {key: data[key] for key in STORED_META if key in data})
+        outputs = indices_from_json(data.get("outputs", []), "outputs", len(ops), name)
+        meta = {key: data[key] for key in STORED_META if key in data}
+        for key in sorted(INDEX_META & meta.keys()):
+            indices_from_json(meta[key], key, len(ops), name)
+        return Graph(ops, inputs, outputs, name, meta)
 
     def digest(self) -> str:
         """Stable 12-digit fingerprint of the scalar graph (names left out)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces.ops import CONV_KINDS, NORM_KINDS, VIEW_KINDS, WEIGHT_KINDS, Num, Op, consumers
-from search_spaces.shapes import Shape, product
+from search_spaces.shapes import COMPUTATION_ERRORS, Shape, cannot_compute, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ def build_table(ops: tuple[Op, ...], inputs: list[Shape], shapes: list[Shape], o
     fused = fused_ops(ops, outputs)
     rows: dict[str, list[Num]] = {name: [] for name in NUMERIC}
     for index, op in enumerate(ops):
-        row = op_row(op, [shapes[i] if i >= 0 else inputs[-1 - i] for i in op.inputs], shapes[index])
+        try:
+            row = op_row(op, [shapes[i] if i >= 0 else inputs[-1 - i] for i in op.inputs], shapes[index])
+        except COMPUTATION_ERRORS as error:
+            raise cannot_compute(op, index, error) from error
         row["fused"] = 1.0 if fused[index] else 0.0
         row["count"] = op.count
         for name in NUMERIC:

@@ -10,7 +10,11 @@ import numpy as np
 from search_spaces.ops import CONV_KINDS, JOIN_KINDS, POOL_KINDS, SAME_SHAPE_KINDS, Num, Op
 from search_spaces.rounding import whole
 from workbench.errors import BadInput
+from workbench.printable import shown
 
+COMPUTATION_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What arithmetic raises on fields of the wrong type."""
+MOST_EXTENT = 2**40
 Shape: TypeAlias = "tuple[Num, ...]"
 """``(c, h, w)`` of a feature map; other tensors have other lengths."""
 
@@ -28,6 +32,29 @@ def output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Sha
 
     ``index`` names the op in errors. ``rescaled``: the graph was traced at another size than the one asked for.
     """
+    try:
+        return _output_shape(op, inputs, index, rescaled)
+    except COMPUTATION_ERRORS as error:
+        if isinstance(error, BadInput):
+            raise
+        raise cannot_compute(op, index, error) from error
+
+
+def check_shape(shape: Shape, op: Op, index: int) -> None:
+    """Refuse a scalar shape with an extent that is negative, or too large to count with."""
+    for extent in shape:
+        if isinstance(extent, int) and not 0 <= extent <= MOST_EXTENT:
+            where = f"op {index} ({op.kind})"
+            raise BadInput(f"{where} cannot be computed: a side would be {shown(extent)}; give another input size")
+
+
+def cannot_compute(op: Op, index: int, error: Exception) -> BadInput:
+    """The error for an op from a file whose fields do not fit together."""
+    reason = f"an input or a field has a wrong type or value ({error!r:.80})"
+    return BadInput(f"op {index} ({op.kind}) cannot be computed: {reason}")
+
+
+def _output_shape(op: Op, inputs: list[Shape], index: int, rescaled: bool) -> Shape:
     kind, first = op.kind, inputs[0] if inputs else ()
     recorded = op.attrs.get("shape")
     if kind in CONV_KINDS | POOL_KINDS and len(first) == 3:

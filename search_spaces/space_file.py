@@ -30,6 +30,8 @@ from search_spaces.neck import LEVEL_STRIDES
 from search_spaces.space import Rules, Space, StageChoices
 from search_spaces.tail_choices import NeckForm, TailChoices
 from search_spaces.variants import VariantSpace
+from workbench.doors.bytes import read_text
+from workbench.doors.yaml import MOST_BYTES, compose_yaml, scalar_value
 from workbench.errors import BadInput, unknown_name
 
 _RANGE = re.compile(r"^\s*(\d+)\s*\.\.\s*(\d+)\s*(?:step\s+(\d+))?\s*$")
@@ -76,8 +78,8 @@ class _Reader:
             return _Node(out, line)
         if isinstance(node, yaml.SequenceNode):
             return _Node([self.tree(item) for item in node.value], line)
-        plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.value
-        return _Node(yaml.safe_load(node.value) if plain else node.value, line)
+        plain = isinstance(node, yaml.ScalarNode) and not node.style and node.value
+        return _Node(scalar_value(node, self.where) if plain else node.value, line)
 
     def mapping(self, node: _Node, what: str, known: set[str]) -> dict[str, _Node]:
         if not isinstance(node.value, dict):
@@ -133,7 +135,7 @@ class _Reader:
             by = int(match[3]) if match[3] else step
             if by < 1:
                 raise self.fail(node.line, f"{what}: step {by} must be at least 1")
-            values = list(range(-(-low // by) * by, high + 1, by))[: MOST_CHOICES + 1]
+            values = list(itertools.islice(range(-(-low // by) * by, high + 1, by), MOST_CHOICES + 1))
             if not values or low > high:
                 raise self.fail(node.line, f"{what} {node.value!r} holds no multiple of {by}")
         elif isinstance(node.value, list):
@@ -159,10 +161,7 @@ def load_space(name_or_path: str) -> Space:
     """A shipped space by name, or a YAML file. A bad file names the line and the rule."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or "/" in name_or_path:
-        try:
-            return read_space(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read space {name_or_path!r}: {error}") from error
+        return read_space(read_text(path, "space", MOST_BYTES), str(path))
     if name_or_path not in space_names():
         raise unknown_name("space", name_or_path, space_names())
     text = resources.files("search_spaces.spaces").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
@@ -172,12 +171,7 @@ def load_space(name_or_path: str) -> Space:
 def read_space(text: str, where: str = "space") -> Space:
     """The Space that YAML ``text`` describes; ``where`` stands in error texts before the line number."""
     reader = _Reader(where)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    root = compose_yaml(text, where)
     if root is None:
         raise BadInput(f"{where}, line 1: the file is empty; see `nas spaces show res` for an example")
     top = reader.mapping(reader.tree(root), "a space", _TOP)

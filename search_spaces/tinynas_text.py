@@ -12,12 +12,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search_spaces.architecture import DETECTOR_STRIDES, Architecture, Stage, Stem
+from search_spaces.architecture import DETECTOR_STRIDES, MOST, Architecture, Stage, Stem
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import ANY_STYLE, MIXED_STYLE
 from search_spaces.rounding import divisible
 from workbench.errors import BadInput, unknown_name
+from workbench.printable import cut, one_line, shown
 
+MOST_BYTES = 2**20
+"""Largest text; Python's parser takes hundreds of bytes of memory for each of them."""
+MOST_BLOCKS = 1000
 SPELLINGS = ("tinynas", "damo")
 STEM_CLASS = "ConvKXBNRELU"
 DAMO_MOB_KERNEL = 5
@@ -41,11 +45,16 @@ def parse(text: str, style: str | None = None, where: str = "TinyNAS text") -> A
     """
     try:
         data = ast.literal_eval("".join(line.strip() for line in text.strip().splitlines()))
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise BadInput(f"{where}: not a list of dicts: {' '.join(str(error).split())}") from error
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise BadInput(f"{where}: not a list of dicts: {cut(one_line(error), 200)}") from error
     if isinstance(data, Mapping) and "best_structures" in data:  # TinyNAS's own result file
-        data = data["best_structures"][0]
+        data = data["best_structures"]
+        if not isinstance(data, Sequence) or not data:
+            raise BadInput(f"{where}: best_structures is {shown(data)}; it must be a list with a structure")
+        data = data[0]
     if isinstance(data, Mapping) and "space_arch" in data:
+        if "structure_info" not in data:
+            raise BadInput(f"{where}: a structure with space_arch lacks the field 'structure_info'")
         data = data["structure_info"]
     return parse_structure(data, style, where)
 
@@ -54,6 +63,8 @@ def parse_structure(data: Any, style: str | None = None, where: str = "TinyNAS s
     """Read the list of dicts itself. Every unknown, missing or wrong field is named."""
     if not isinstance(data, Sequence) or isinstance(data, str) or len(data) < 2:
         raise BadInput(f"{where}: expected a list with a {STEM_CLASS} stem and at least one SuperRes stage")
+    if len(data) > MOST_BLOCKS:
+        raise BadInput(f"{where}: {len(data):,} blocks, and at most {MOST_BLOCKS:,} are read")
     blocks = [_check_fields(item, i, where) for i, item in enumerate(data)]
     if blocks[0]["class"] != STEM_CLASS:
         raise BadInput(f"{where}: block 0 is {blocks[0]['class']!r}; the first block must be {STEM_CLASS!r}")
@@ -154,7 +165,7 @@ def to_text(arch: Architecture, spelling: str = "tinynas") -> str:
 
 def _check_fields(block: Any, index: int, where: str) -> dict[str, Any]:
     if not isinstance(block, Mapping):
-        raise BadInput(f"{where}: block {index} is {block!r}; every block must be a dict")
+        raise BadInput(f"{where}: block {index} is {shown(block)}; every block must be a dict")
     for key in block:
         if key not in _FIELDS | _IGNORED:
             raise unknown_name(f"field in {where}, block {index}:", str(key), _FIELDS)
@@ -165,9 +176,10 @@ def _check_fields(block: Any, index: int, where: str) -> dict[str, Any]:
     values: dict[str, Any] = {"s": 1, "k": 3, "L": 1, "btn": block["out"]}
     values |= {key: value for key, value in block.items() if key in _FIELDS}
     if not isinstance(values["class"], str):
-        raise BadInput(f"{where}: block {index}: class={values['class']!r} must be a name")
+        raise BadInput(f"{where}: block {index}: class={shown(values['class'])} must be a name")
     for key in ("in", "out", "k", "s", "L", "btn"):
         value = values.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise BadInput(f"{where}: block {index}: {key}={value!r} must be a whole number of at least 1")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+            rule = f"must be a whole number of at least 1 and at most {MOST}"
+            raise BadInput(f"{where}: block {index}: {key}={shown(value)} {rule}")
     return values

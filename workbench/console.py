@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from workbench.notebook import NotebookLine, in_notebook
+from workbench.printable import PrintableStream, one_line
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -46,7 +47,7 @@ def cell(value: Any) -> str:
             return str(value)
         digits = 0 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))))
         return f"{value:,.{min(digits, 6)}f}"
-    return str(value)
+    return one_line(value)
 
 
 def print_json(data: Any) -> None:
@@ -70,7 +71,7 @@ class Progress:
     """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+        self.stream: TextIO = stream or sys.stderr
         self.quiet = quiet
         self.notebook = NotebookLine() if stream is None and in_notebook() else None
         self.live = self.notebook is None and self.stream.isatty()
@@ -88,7 +89,9 @@ class Progress:
             self.notebook.show(text)
             return
         if self.live:
-            self.stream.write("\r" + text.ljust(self._width))
+            text = one_line(text)
+            write = self.stream.write_raw if isinstance(self.stream, PrintableStream) else self.stream.write
+            write("\r" + text.ljust(self._width))
             self._width = len(text)
         else:
             self.stream.write(text + "\n")

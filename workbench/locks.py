@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from workbench.errors import BadInput
 
@@ -36,19 +36,29 @@ def lock_folder(folder: Path, what: str, option: str, place: str = "", whole_pro
         reason = f"{error.strerror or error}; choose another with {place or option}"
         raise BadInput(f"cannot write {what} {str(folder)!r}: {reason}") from error
     try:
+        take_lock(lock, folder, what, option, place, whole_process)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def take_lock(
+    file: IO[Any], folder: Path, what: str, option: str, place: str = "", whole_process: bool = False
+) -> None:
+    """Lock an open ``file`` of ``folder`` until it is closed; the other arguments are those of ``lock_folder``."""
+    try:
         import fcntl
     except ModuleNotFoundError:
-        return lock  # Windows has no such locks: nothing is excluded there
+        return  # Windows has no such locks: nothing is excluded there
     try:
-        (fcntl.lockf if whole_process else fcntl.flock)(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (fcntl.lockf if whole_process else fcntl.flock)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        lock.close()
         if error.errno in (errno.EAGAIN, errno.EACCES):
             wait = f"wait for it, or choose another {option}"
             raise InUse(f"{what} {str(folder)!r} is in use by another run: {wait}") from error
         reason = f"{error.strerror or error}; choose a folder of this machine with {place or option}"
         raise BadInput(f"cannot lock {what} {str(folder)!r}: {reason}") from error
-    return lock
 
 
 @contextmanager

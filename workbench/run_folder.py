@@ -17,9 +17,10 @@ from typing import IO, Any
 
 import yaml
 
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput
 from workbench.files import write_atomic
-from workbench.locks import lock_folder
+from workbench.locks import lock_folder, take_lock
 
 FORMAT = 1
 
@@ -56,6 +57,8 @@ class RunFolder:
         except OSError as error:
             raise self._failed("open", error) from error
         try:
+            # The lock file may have been deleted; whoever writes this journal has it locked too.
+            take_lock(self._journal, folder, "run folder", products.option, products.place)
             self._replay()
         except BaseException:
             self._journal.close()
@@ -88,6 +91,9 @@ class RunFolder:
         # As they are read back from the file, where a tuple is a list.
         settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
+            if (path / "journal.jsonl").is_file():
+                with (path / "journal.jsonl").open("ab") as journal:
+                    take_lock(journal, path, "run folder", products.option, products.place)
             _clear(path, products)
         if file.exists():
             before = _read_settings(file)
@@ -245,9 +251,9 @@ def _checksum(number: int, kind: str, data: Any) -> str:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot read {str(file)!r}: {' '.join(str(error).split())}; start over with --fresh") from error
+        data = read_yaml(file, "settings")
+    except BadInput as error:
+        raise BadInput(f"{error}; start over with --fresh") from error
     if not isinstance(data, dict):
         raise BadInput(f"{str(file)!r} holds no settings: start over with --fresh")
     return data

@@ -20,6 +20,7 @@ from zoo.coco_names import COCO_NAMES
 from zoo.images import Preprocess
 from zoo.layers import fold_all
 from zoo.learning.targets import Phase, Targets
+from zoo.meta import without_weights
 from zoo.nms import Detections, Selection, select
 from zoo.pruning.cuts import Cuts
 
@@ -170,7 +171,7 @@ class Detector(nn.Module, abc.ABC):
 
     def deploy_twin(self) -> Detector:
         """The deploy form of the branch in use on the meta device, without weights."""
-        with torch.device("meta"):
+        with without_weights():
             twin = self.untrained()
         twin.choose_branch(self.branch)
         return twin.eval().fuse()

@@ -12,13 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"none": nn.Identity, "silu": nn.SiLU, "relu": nn.ReLU, "gelu": nn.GELU}
+from search_spaces.ops import LEAKY_SLOPE
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity, "silu": nn.SiLU, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU,
+}  # fmt: skip
 """Activation modules by their graph name."""
 
 
 def activation(name: str) -> nn.Module:
     """A fresh activation module, in place where it can be."""
     kind = ACTIVATIONS[name]
+    if kind is nn.LeakyReLU:
+        return nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
     return kind(inplace=True) if kind in (nn.SiLU, nn.ReLU) else kind()
 
 
@@ -116,7 +122,7 @@ class SkippableBlock(nn.Module):
             if name in self._modules:
                 delattr(self, name)
         for part in self.children():
-            if isinstance(part, (nn.SiLU, nn.ReLU)):
+            if isinstance(part, (nn.SiLU, nn.ReLU, nn.LeakyReLU)):
                 part.inplace = False  # its input is now the block's, which others read too
         self.skipped = True
 

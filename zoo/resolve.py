@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 from search_spaces.architecture import Architecture
 from search_spaces.graph import DEFAULT_PX, Graph
 from search_spaces.lowering import lower, skeleton
+from workbench.doors.bytes import read_text
+from workbench.doors.json import read_json_object
 from workbench.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
@@ -166,27 +167,22 @@ def _from_file(path: Path, text: str) -> ResolvedModel:
     if path.suffix in (".yaml", ".yml"):
         arch = Architecture.load(path)
         return ResolvedModel(arch.name or path.parent.name if path.stem == "best" else path.stem, arch)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {text!r} as YAML, TinyNAS text, graph JSON or ONNX: {error}") from error
     if path.suffix == ".json":
-        try:
-            return ResolvedModel(path.stem, plain_graph=Graph.from_json(json.loads(content)))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{text!r}: not JSON: {error}") from error
-    from search_spaces.tinynas_text import parse
+        return ResolvedModel(path.stem, plain_graph=Graph.from_json(read_json_object(path, "graph")))
+    from search_spaces.tinynas_text import MOST_BYTES, parse
 
+    content = read_text(path, "YAML, TinyNAS text, graph JSON or ONNX in", MOST_BYTES)
     return ResolvedModel(path.stem, parse(content, where=text))
 
 
 def _from_zoo(name: str) -> ResolvedModel:
     """A model with fixed sizes, on the meta device: enough to cost it."""
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package(f"measuring {name}", error.name, "torch") from error
     from zoo.factory import build
+    from zoo.meta import without_weights
 
-    with torch.device("meta"):
+    with without_weights():
         return ResolvedModel(name, detector=build(name))

@@ -53,6 +53,8 @@ class RecoveryRequest:
     against: tuple[str, ...] = ()
     """Stock checkpoints that are fine-tuned at the same steps, as further controls."""
     seeds: int = 1
+    earlier_epochs: int = 0
+    """Epochs that the child has had in earlier rounds: random weights and stock checkpoints train as many on top."""
 
 
 def recover(
@@ -77,7 +79,7 @@ def recover(
         for seed in range(request.train.seed, request.train.seed + request.seeds):
             for kind in plan.requests:
                 trained[kind][seed] = _train(runs, plan, kind, seed)
-            result = RecoveryResult(folder.folder, trained, plan.notes, parent_ap)
+            result = RecoveryResult(folder.folder, trained, plan.notes, parent_ap, request.earlier_epochs)
             write_atomic(folder.folder / "recovery.json", json.dumps(result.to_dict(), indent=1, allow_nan=False))
             write_atomic(folder.folder / "recovery.csv", result.to_csv())
             after_seed(result)
@@ -91,7 +93,7 @@ def recover(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is trained: a request for every kind, all with the same number of steps."""
+    """What is trained: a request for every kind, all with the same number of steps, earlier rounds included."""
 
     requests: dict[str, TrainRequest]
     names: dict[str, str]
@@ -115,13 +117,17 @@ def _plan(request: RecoveryRequest) -> _Plan:
     teaching, notes = _teaching(request, prepared)
     taught = dataclasses.replace(untaught, teaching=teaching)
     settings = {**prepare(taught).settings, "recovery": True, "child_sha256": _sha256(request.child)}
+    if request.earlier_epochs:
+        settings["earlier_epochs"] = request.earlier_epochs
+    assert untaught.epochs is not None
+    whole = dataclasses.replace(untaught, epochs=untaught.epochs + request.earlier_epochs)
     requests, names = {TAUGHT: taught}, {TAUGHT: TAUGHT}
     if request.control:
-        requests |= {UNTAUGHT: untaught, RANDOM: untaught}
+        requests |= {UNTAUGHT: untaught, RANDOM: whole}
         names |= {UNTAUGHT: UNTAUGHT, RANDOM: RANDOM}
     for file in request.against:
         kind = _new_name(folder_name(file), requests)
-        requests[kind] = dataclasses.replace(untaught, model=file)
+        requests[kind] = dataclasses.replace(whole, model=file)
         names[kind] = f"{kind}-{_sha256(file)[:8]}"
         prepare(requests[kind])  # a file that cannot be trained is reported before hours are spent on others
     return _Plan(requests, names, settings, notes, prepared.val)
@@ -244,12 +250,11 @@ def _write_curves(board: EventWriter, result: RecoveryResult) -> None:
     for kind in result.runs:
         for epoch, ap in result.curve(kind).items():
             board.scalar(f"recovery/{kind}", ap, epoch)
-    taught = result.runs[TAUGHT]
-    for kind, runs in result.runs.items():
+    for kind in result.runs:
         if kind == TAUGHT:
             continue
         for epoch in result.curve(kind):
-            at = [{seed: run.curve[epoch] for seed, run in one.items() if epoch in run.curve} for one in (runs, taught)]
+            at = result.at(kind, epoch), result.at(TAUGHT, epoch)
             if not set(at[0]) & set(at[1]):
                 continue
             gain = paired(*at)

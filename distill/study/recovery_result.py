@@ -34,6 +34,8 @@ class RecoveryResult(Result):
     notes: tuple[str, ...] = ()
     parent_ap: float | None = None
     """AP of the parent, as it teaches, on the validation images; None where it knows other classes."""
+    earlier_epochs: int = 0
+    """Epochs that the child has had in earlier rounds; they count in its curves."""
 
     @property
     def best(self) -> Path:
@@ -62,10 +64,20 @@ class RecoveryResult(Result):
         return {kind: paired(final(runs), taught) for kind, runs in self.runs.items() if kind != TAUGHT}
 
     def curve(self, kind: str) -> dict[int, float]:
-        """Mean AP over the seeds by epoch."""
+        """Mean AP over the seeds by epoch, those of earlier rounds counted."""
+        earlier = self._earlier(kind)
         curves = [run.curve for run in self.runs[kind].values()]
         epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
-        return {epoch: statistics.fmean(curve[epoch] for curve in curves) for epoch in epochs}
+        return {earlier + epoch: statistics.fmean(curve[epoch] for curve in curves) for epoch in epochs}
+
+    def at(self, kind: str, epoch: int) -> dict[int, float]:
+        """AP by seed after an epoch, those of earlier rounds counted; without seeds not evaluated there."""
+        own = epoch - self._earlier(kind)
+        return {seed: run.curve[own] for seed, run in self.runs[kind].items() if own in run.curve}
+
+    def _earlier(self, kind: str) -> int:
+        """Epochs before the first of a kind's curve."""
+        return self.earlier_epochs if kind in (TAUGHT, UNTAUGHT) else 0
 
     def catches_up(self, kind: str = RANDOM) -> tuple[int, float] | None:
         """The first evaluated epoch at which the taught child has the final AP of ``kind``, and its share of all steps.
@@ -100,7 +112,8 @@ class RecoveryResult(Result):
         for kind, runs in self.runs.items():
             for seed, run in runs.items():
                 for epoch, ap in run.curve.items():
-                    writer.writerow((kind, seed, epoch, ap, int(epoch == max(run.curve)), run.seconds))
+                    row = (kind, seed, self._earlier(kind) + epoch, ap, int(epoch == max(run.curve)), run.seconds)
+                    writer.writerow(row)
         return out.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,7 +159,8 @@ class RecoveryResult(Result):
         """What teaching and inherited weights are worth, in one sentence with its figures."""
         seeds = len(self.seeds)
         text = f"taught by its parent the child has AP {self.ap:.4f} ({seeds} seed{'s' if seeds > 1 else ''})"
-        names = {UNTAUGHT: "the untaught child", RANDOM: "the same architecture from random weights"}
+        untaught = "the child untaught in its last round" if self.earlier_epochs else "the untaught child"
+        names = {UNTAUGHT: untaught, RANDOM: "the same architecture from random weights"}
         parts = [_compare(gain, names.get(kind, kind)) for kind, gain in self.gains.items()]
         if parts:
             text += ": " + "; ".join(parts)

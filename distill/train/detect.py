@@ -6,7 +6,6 @@ with the batch size, do not change the result.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from distill.data.classes import check_same
 from distill.data.dataset import DataSet, Picture
 from distill.data.feed.evaluation_batches import evaluation_batches
+from workbench.doors.json import read_json
 from workbench.errors import BadInput
 from zoo.detector import Detector
 from zoo.nms import Detections, Selection
@@ -25,6 +25,8 @@ from zoo.nms import Detections, Selection
 if TYPE_CHECKING:
     from zoo.export.exported import ExportedDetector
 
+MOST_BYTES = 2**30
+"""Largest file of results."""
 MAX_PER_CLASS = 100
 """Detections of a class in an image that COCO's AP looks at."""
 
@@ -94,10 +96,7 @@ def coco_results(detections: Detections, picture: Picture, data: DataSet) -> lis
 
 def read_results(file: str | Path, data: DataSet) -> list[dict[str, Any]]:
     """Detections from a file in COCO's result format; the first invalid entry is named."""
-    try:
-        rows = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read results {str(file)!r}: {' '.join(str(error).split())}") from error
+    rows = read_json(file, "results", MOST_BYTES)
     if not isinstance(rows, list):
         raise BadInput(f"results {str(file)!r} must be a list of detections, not {type(rows).__name__}")
     images, categories = {p.id for p in data.pictures}, set(data.classes.original_ids)

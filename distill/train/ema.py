@@ -14,12 +14,15 @@ STATISTICS = ("running_mean", "running_var")
 
 
 class ModelEma:
-    """A copy of ``detector`` whose weights and batch-norm statistics follow it slowly."""
+    """A copy of ``detector`` whose weights and batch-norm statistics follow it slowly.
 
-    def __init__(self, detector: Detector, decay: float, updates_to_63: float) -> None:
+    ``start`` updates count as made before the first one.
+    """
+
+    def __init__(self, detector: Detector, decay: float, updates_to_63: float, start: int = 0) -> None:
         self.detector = copy.deepcopy(detector).eval().requires_grad_(False)
         self.decay, self.updates_to_63 = decay, updates_to_63
-        self.updates = 0
+        self.updates = start
 
     @torch.no_grad()
     def update(self, detector: Detector, bn_frozen: bool = False) -> None:

@@ -21,11 +21,12 @@ from torch import Tensor
 from distill.data.feed.views import Origin
 from distill.train.ema import ModelEma
 from distill.train.freeze import is_frozen_norm
-from distill.train.optimizer import BATCH_NORMS, build_optimizer, lr_factor, set_lr
+from distill.train.optimizer import BATCH_NORMS, build_optimizer, set_lr
 from distill.train.overflow import batch_statistics_restored, first_overflow, run_in_float32
 from distill.train.parallel.group import group
 from distill.train.parallel.sync_bn import convert_sync_bn
 from distill.train.recipe import TrainRecipe
+from distill.train.schedules import SCHEDULES, Length, StepSettings, epoch_progress, fills_batch, is_due
 from distill.train.task import Task
 from workbench.errors import BadInput
 from zoo.learning.targets import Phase, Targets, total
@@ -61,7 +62,7 @@ class StepReport:
     """Named means over images."""
     lr: float
     grad_norm: float
-    """Norm of all gradients together before clipping."""
+    """Norm of all gradients together before clipping; NaN where the optimizer waits for more batches."""
     rolled_back: str = ""
     """Why the loop returned to an earlier step instead; empty after a regular step."""
 
@@ -88,13 +89,15 @@ class Loop:
         group().align(task)
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
         self.optimizer = build_optimizer(task, recipe)
-        self.average = ModelEma(task.detector, recipe.ema_decay, recipe.ema_updates)
+        self.average = ModelEma(task.detector, recipe.ema_decay, recipe.ema_updates, recipe.ema_start)
         task.follow(self.average)
         if group().world > 1:
             convert_sync_bn(task)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.overflows = OverflowState()
         self.step = 0
+        self.last_update = -1
+        """The batch after which the optimizer stepped last, where the schedule adds up batches."""
         self.frozen_norms = {name: m for name, m in task.detector.named_modules() if is_frozen_norm(m)}
         """Batch norms that are not trained (``--freeze``), by name."""
         self._snapshot: dict[str, Any] | None = None
@@ -105,7 +108,8 @@ class Loop:
     def phase(self) -> Phase:
         """Where training stands before the next step."""
         closing_from = self.steps - self.recipe.closing_epochs * self.steps_per_epoch
-        return Phase(self.step / max(1, self.steps), self.step >= closing_from)
+        by_epoch = epoch_progress(self.recipe, self.step, Length(self.steps, self.steps_per_epoch))
+        return Phase(self.step / max(1, self.steps), self.step >= closing_from, by_epoch)
 
     @property
     def bn_frozen_from(self) -> int:
@@ -118,15 +122,22 @@ class Loop:
         return self.step >= self.bn_frozen_from
 
     def advance(self, batches: Sequence[Batch]) -> StepReport:
-        """One step on the accumulated ``batches``, or this process's share of each; a rollback after an overflow."""
+        """One step on the accumulated ``batches``, or this process's share of each; a rollback after an overflow.
+
+        Where the schedule adds up batches itself, a step takes one batch and may leave the optimizer waiting.
+        """
         if self._snapshot is None or self.step % SNAPSHOT_STEPS == 0:
             self._snapshot = copy.deepcopy(self.state())
         self._set_modes()
         together = group()
         images = sum(len(batch.targets) for batch in batches) * together.world
-        lr = self._lr(images)
-        set_lr(self.optimizer, lr)
-        self.optimizer.zero_grad(set_to_none=True)
+        settings, factor = self._settings(images)
+        lr = settings.lr * factor
+        set_lr(self.optimizer, lr, settings.bias_lr * factor, settings.momentum)
+        filling = fills_batch(self.recipe)
+        if not filling or self.last_update == self.step - 1:
+            self.optimizer.zero_grad(set_to_none=True)
+        scale = self.recipe.loss_scale * (images / self.recipe.nominal_batch if filling else 1.0)
         sums: dict[str, float] = {}
         for number, batch in enumerate(batches):
             losses = self._losses(batch, number)
@@ -137,7 +148,10 @@ class Loop:
                 sums[name] = sums.get(name, 0.0) + value * share
             if not math.isfinite(loss_value):
                 return self._roll_back(batch, lr)
-            self.scaler.scale(loss * (share * self.recipe.loss_scale)).backward()
+            self.scaler.scale(loss * (share * scale)).backward()
+        if filling and not is_due(self.recipe, self.step, self.last_update, settings.accumulate):
+            self.step += 1
+            return StepReport(sums, lr, math.nan)
         together.add_gradients(self.task.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.recipe.clip_norm or math.inf))
@@ -147,19 +161,33 @@ class Loop:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.task.detector, self.bn_frozen)
+        self.last_update = self.step
         self.step += 1
         return StepReport(sums, lr, norm)
 
     def rehearse(self, batch: Batch) -> float:
         """Seconds of a step's forward and backward pass on ``batch``. The state afterwards is as before."""
-        before = copy.deepcopy(self.task.state_dict())
+        before, waiting = copy.deepcopy(self.task.state_dict()), self._waiting_gradients()
+        self.optimizer.zero_grad(set_to_none=True)
         self.task.train()
         began = self._clock()
         (total(self._losses(batch, 0)) * self.recipe.loss_scale).backward()
         passed = self._clock() - began
-        self.optimizer.zero_grad(set_to_none=True)
+        self._restore_gradients(waiting)
         self.task.load_state_dict(before)
         return passed
+
+    def _waiting_gradients(self) -> dict[str, Tensor]:
+        """Gradients that wait for more batches, by the names of their parameters."""
+        if not fills_batch(self.recipe) or self.last_update == self.step - 1:
+            return {}
+        return {name: x.grad for name, x in self.task.named_parameters() if x.grad is not None}
+
+    def _restore_gradients(self, waiting: dict[str, Tensor]) -> None:
+        """Set the gradients that ``_waiting_gradients`` gave, and no others."""
+        for name, parameter in self.task.named_parameters():
+            found = waiting.get(name)
+            parameter.grad = None if found is None else found.detach().clone().to(parameter.device)
 
     def timed(self, function: Callable[[], object]) -> float:
         """Seconds that ``function`` takes on this device."""
@@ -183,11 +211,12 @@ class Loop:
         for module in self.frozen_norms.values():
             module.eval()
 
-    def _lr(self, images: int) -> float:
-        """The learning rate of this step on so many images."""
-        warmup_steps = round(self.recipe.warmup_epochs * self.steps_per_epoch)
-        lr = self.recipe.lr * images / self.recipe.nominal_batch * self.overflows.rate_factor
-        return lr * lr_factor(self.step, self.steps, warmup_steps, self.recipe.final_lr)
+    def _settings(self, images: int) -> tuple[StepSettings, float]:
+        """The schedule's settings for this step, and the factor of its learning rates on so many images."""
+        length = Length(self.steps, self.steps_per_epoch)
+        settings = SCHEDULES[self.recipe.schedule](self.recipe, self.step, length, self.recipe.batch)
+        grown = 1.0 if fills_batch(self.recipe) else images / self.recipe.nominal_batch
+        return settings, grown * self.overflows.rate_factor
 
     def _losses(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """The task's losses on the ``number``-th accumulated batch of this step."""
@@ -236,10 +265,12 @@ class Loop:
 
     def state(self) -> dict[str, Any]:
         """Everything that resuming needs, as tensors and plain data (by reference: copy it, or write it at once)."""
+        waiting = {"last_update": self.last_update, "gradients": self._waiting_gradients()}
         return {
             "step": self.step, "task": self.task.state_dict(), "optimizer": self.optimizer.state_dict(),
             "average": self.average.detector.state_dict(), "average_updates": self.average.updates,
             "scaler": self.scaler.state_dict(), "trouble": asdict(self.overflows),
+            **(waiting if fills_batch(self.recipe) else {}),
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -254,3 +285,5 @@ class Loop:
         self.overflows = OverflowState(list(overflows["held"]), overflows["rate_factor"], overflows["rollbacks"])
         self._apply_overflows()
         self.step = state["step"]
+        self.last_update = state.get("last_update", -1)
+        self._restore_gradients(state.get("gradients", {}))

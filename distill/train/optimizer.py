@@ -1,18 +1,18 @@
-"""Optimizers, their parameter groups, and the learning rate as a function of the step alone."""
+"""Optimizers and their parameter groups."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from distill.train.recipe import TrainRecipe
+from distill.train.schedules import decay_scale
+from distill.train.schedules import lr_factor as lr_factor
 
-MAX_WARMUP = 0.1
-"""Largest share of all steps for warm-up: short runs shorten it."""
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration in K. Jordan's Muon (2024), which brings all singular values near 1 in 5 steps."""
@@ -72,16 +72,69 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def parameter_groups(task: nn.Module, recipe: TrainRecipe) -> list[dict[str, Any]]:
-    """Trainable parameters with their weight decay and their share of the learning rate (``share``)."""
+    """Trainable parameters with their weight decay, their share of the learning rate (``share``) and whether they
+    follow the rate of biases (``bias``), as ``recipe.parameter_groups`` sorts them.
+    """
     norms = [module for module in task.modules() if isinstance(module, BATCH_NORMS)]
-    no_decay = {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    of_norm = {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
+    sort, scale = GROUPS[recipe.parameter_groups], decay_scale(recipe, recipe.batch)
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
         if parameter.requires_grad:
-            share = recipe.backbone_lr if ".backbone." in f".{name}" else 1.0
-            decay = 0.0 if id(parameter) in no_decay or parameter.ndim < 2 else recipe.weight_decay
-            groups.setdefault((share, decay), []).append(parameter)
-    return [{"params": params, "share": share, "weight_decay": decay} for (share, decay), params in groups.items()]
+            place = sort(name, parameter, id(parameter) in of_norm)
+            if place is not None:
+                share = recipe.backbone_lr if place.backbone else 1.0
+                decay = recipe.weight_decay * scale if place.decays else 0.0
+                groups.setdefault((share, decay, place.bias), []).append(parameter)
+    return [
+        {"params": params, "share": share, "weight_decay": decay, "bias": bias}
+        for (share, decay, bias), params in groups.items()
+    ]
+
+
+class Place(NamedTuple):
+    """The group of a parameter."""
+
+    decays: bool
+    backbone: bool = False
+    """Whether it has the backbone's share of the learning rate."""
+    bias: bool = False
+    """Whether it has the learning rate of biases."""
+
+
+def _plain(name: str, parameter: nn.Parameter, of_norm: bool) -> Place:
+    """Ours: weights with two or more dimensions decay; the backbone has its own rate."""
+    return Place(not of_norm and parameter.ndim >= 2, ".backbone." in f".{name}")
+
+
+def _yolo(name: str, parameter: nn.Parameter, of_norm: bool) -> Place:
+    """YOLOX, YOLOv7, YOLO11, YOLO26: weights decay; norms, biases and what is neither (YOLOv7's implicit knowledge) do
+    not, and biases have a rate of their own.
+    """
+    last = name.rpartition(".")[2]
+    return Place(last == "weight" and not of_norm, bias=last == "bias")
+
+
+def _damo(name: str, parameter: nn.Parameter, of_norm: bool) -> Place | None:
+    """DAMO-YOLO: the same; its optimizer is given weights and biases only, so that the scales of the head stay 1."""
+    return None if name.rpartition(".")[2] not in ("weight", "bias") else _yolo(name, parameter, of_norm)
+
+
+def _detr(name: str, parameter: nn.Parameter, of_norm: bool) -> Place:
+    """RT-DETRv2 m, l, x: the backbone has its own rate, the norms behind it no decay; biases decay."""
+    backbone = ".backbone." in f".{name}"
+    return Place(backbone or not of_norm, backbone and not of_norm)
+
+
+def _detr_norms(name: str, parameter: nn.Parameter, of_norm: bool) -> Place:
+    """RT-DETRv2 s: everything but norms decays, biases too."""
+    return Place(not of_norm)
+
+
+GROUPS: dict[str, Callable[[str, nn.Parameter, bool], Place | None]] = {
+    "plain": _plain, "yolo": _yolo, "damo": _damo, "detr": _detr, "detr-norms": _detr_norms,
+}  # fmt: skip
+"""Name to function of a parameter's name, itself and whether it is a norm's; None leaves it untrained."""
 
 
 def build_optimizer(task: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
@@ -94,16 +147,12 @@ def build_optimizer(task: nn.Module, recipe: TrainRecipe) -> torch.optim.Optimiz
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its share of ``rate``."""
+def set_lr(
+    optimizer: torch.optim.Optimizer, rate: float, bias_rate: float | None = None, momentum: float | None = None
+) -> None:
+    """Give every group its share of ``rate``, biases of ``bias_rate``, and SGD and Muon their ``momentum``."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["share"]
-
-
-def lr_factor(step: int, steps: int, warmup_steps: int, final: float) -> float:
-    """Share of the learning rate at ``step`` (from 0) of ``steps``: linear warm-up, then a cosine down to ``final``."""
-    warm = min(warmup_steps, int(steps * MAX_WARMUP))
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    done = min(1.0, (step - warm) / max(1, steps - warm))
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
+        own = bias_rate if bias_rate is not None and group.get("bias") else rate
+        group["lr"] = own * group["share"]
+        if momentum is not None and "momentum" in group:
+            group["momentum"] = momentum

@@ -13,9 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from distill.train.schedules import SCHEDULES, fills_batch
 from workbench.checks import check_int, check_number
+from workbench.doors.bytes import read_text
+from workbench.doors.yaml import MOST_BYTES, parse_yaml
 from workbench.errors import BadInput, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ CHANCES = ("flip", "mosaic", "mixup")
 """Augmentations whose probability can be set."""
 COLORS = ("hue", "saturation", "value")
 """Strengths of the color jitter that can be set."""
+PARAMETER_GROUPS = ("plain", "yolo", "damo", "detr", "detr-norms")
+"""The ways of grouping parameters; ``distill.train.optimizer.GROUPS`` has a function for each."""
+OFFICIAL_TERMS: Mapping[str, Any] = {
+    "schedule": "cosine", "warmup_steps": 0, "warmup_momentum": None, "warmup_bias_lr": None,
+    "parameter_groups": "plain", "ema_start": 0,
+}  # fmt: skip
+"""Fields that only official recipes set, with their defaults, which are not written: files stay as they were."""
+OFFICIAL = "official"
+"""The recipe's name that stands for the family's own file in ``distill/train/recipes/official``."""
 SMALL_IMAGES = 5000
 """With fewer training images the recipe ``small`` is the default; the families' own are for COCO's 118,287."""
 MAX_EPOCHS = 100_000
@@ -53,13 +63,25 @@ class TrainRecipe:
     """Learning rate of the backbone as a share of the others'."""
     final_lr: float = 0.05
     """Share of the learning rate that is left at the end of the cosine."""
+    schedule: str = "cosine"
+    """Name in ``distill.train.schedules.SCHEDULES``: our own, or the formulas of an official trainer."""
     warmup_epochs: float = 5.0
+    warmup_steps: int = 0
+    """Warm-up is at least so many steps."""
+    warmup_momentum: float | None = None
+    """Momentum at the start of warm-up; None keeps ``momentum``. Only of schedules that go by epochs."""
+    warmup_bias_lr: float | None = None
+    """Learning rate of biases at the start of warm-up, from which it falls; None is that of the weights."""
+    parameter_groups: str = "plain"
+    """Name in ``distill.train.optimizer.GROUPS``: which parameters have weight decay and which share of the rate."""
     epochs: int = 300
     closing_epochs: int = 15
     """Last epochs, without mosaic, mixup and the like."""
     ema_decay: float = 0.9998
     ema_updates: float = 2000.0
     """Updates after which the decay has reached 63 % of ``ema_decay``."""
+    ema_start: int = 0
+    """Updates counted before the first one; with -1 the first average is the model itself."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; None does not clip."""
     augmentation: str = "light"
@@ -76,8 +98,8 @@ class TrainRecipe:
     """The same of its saturation."""
     value: float | None = None
     """The same of its brightness."""
-    multi_scale: float = 0.0
-    """Batches vary in size by up to this share of the input side, both ways."""
+    multi_scale: float | None = 0.0
+    """Batches vary in size by up to this share of the input side, both ways; None is the preset's."""
     views: int = 0
     """Augmented views of each image, which repeat; 0 makes a new one in every epoch."""
     batch: int = 16
@@ -96,7 +118,10 @@ class TrainRecipe:
     ``bn_calibration_images`` they are calibrated once at that step."""
 
     def __post_init__(self) -> None:
-        for name, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+        for name, known in (
+            ("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("schedule", SCHEDULES),
+            ("parameter_groups", PARAMETER_GROUPS),
+        ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         check_number("lr", self.lr, 0.0, 10.0, above=True)
@@ -107,7 +132,11 @@ class TrainRecipe:
         check_number("warmup_epochs", self.warmup_epochs, 0.0, MAX_EPOCHS)
         check_number("ema_decay", self.ema_decay, 0.0, 0.999999)
         check_number("ema_updates", self.ema_updates, 0.0, 1e9, above=True)
-        check_number("multi_scale", self.multi_scale, 0.0, 0.9)
+        for name, high in (("warmup_momentum", 0.9999), ("warmup_bias_lr", 10.0)):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0.0, high)
+        if self.multi_scale is not None:
+            check_number("multi_scale", self.multi_scale, 0.0, 0.9)
         for name, most in (*dict.fromkeys(CHANCES, 1.0).items(), *dict.fromkeys(COLORS, 255.0).items()):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 0.0, most)
@@ -116,20 +145,31 @@ class TrainRecipe:
             check_number("clip_norm", self.clip_norm, 0.0, 1e6, above=True)
         for name, least, most in (
             ("epochs", 1, MAX_EPOCHS), ("closing_epochs", 0, MAX_EPOCHS), ("views", 0, MAX_EPOCHS), ("batch", 1, 4096),
-            ("accumulate", 1, 1024), ("nominal_batch", 1, 65536), ("bn_calibration_images", 0, 65536),
+            ("accumulate", 1, 1024), ("nominal_batch", 1, 65536),
+            ("bn_calibration_images", 0, 65536), ("warmup_steps", 0, 1_000_000), ("ema_start", -1, 1_000_000),
         ):  # fmt: skip
             check_int(name, getattr(self, name), least, most)
+        if fills_batch(self) and self.accumulate > 1:
+            raise BadInput(
+                f"accumulate {self.accumulate}: schedule {self.schedule} adds up batches to nominal_batch "
+                f"{self.nominal_batch} by itself; leave accumulate at 1"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: every field but the changes of the augmentation that are not made."""
+        """Plain data: every field but the changes of the augmentation and the terms of official schedules that are not
+        used.
+        """
         unset = [name for name in (*CHANCES, *COLORS) if getattr(self, name) is None]
+        unset += [name for name, usual in OFFICIAL_TERMS.items() if getattr(self, name) == usual]
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in unset}
 
     def preset(self) -> Preset:
         """The augmentation preset with this recipe's changes."""
         from distill.data.feed.presets import find_preset
 
-        preset = find_preset(self.augmentation).with_sizes(self.multi_scale)
+        preset = find_preset(self.augmentation)
+        if self.multi_scale is not None:
+            preset = preset.with_sizes(self.multi_scale)
         changes = {name: getattr(self, name) for name in (*CHANCES, *COLORS)}
         return preset.changed({name: value for name, value in changes.items() if value is not None})
 
@@ -140,27 +180,45 @@ def recipe_names() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
 
 
-def load_recipe(text: str, changes: Mapping[str, Any] | None = None) -> TrainRecipe:
-    """The recipe that ``text`` names (one that ships, or a YAML file), with some fields changed."""
+def load_recipe(
+    text: str, changes: Mapping[str, Any] | None = None, family: str = "", model: str = ""
+) -> TrainRecipe:
+    """The recipe that ``text`` names (one that ships, or a YAML file), with some fields changed.
+
+    ``official`` is that of ``family``; its file may change fields for single models.
+    """
     path = Path(text)
     if path.suffix in (".yaml", ".yml"):
-        try:
-            content = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read recipe {text!r}: {error}") from error
-        name = path.stem
+        content, name = read_text(path, "recipe", MOST_BYTES), path.stem
+    elif text == OFFICIAL:
+        content, name = _official_text(family), OFFICIAL
     elif text in recipe_names():
         file = resources.files("distill.train.recipes").joinpath(f"{text}.yaml")
         content, name = file.read_text(encoding="utf-8"), text
     else:
-        raise unknown_name("recipe", text, recipe_names())
-    try:
-        data = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"recipe {text!r} is not YAML: {' '.join(str(error).split())}") from error
+        raise unknown_name("recipe", text, [*recipe_names(), OFFICIAL])
+    data = parse_yaml(content, f"recipe {text!r}")
     if not isinstance(data, dict):
         raise BadInput(f"recipe {text!r} must be a table of settings, not {type(data).__name__}")
+    if text == OFFICIAL:
+        models = data.pop("models", {})
+        data |= models.get(model, {})
     return _build({**data, "name": name, **(changes or {})}, f"recipe {text!r}")
+
+
+def official_families() -> list[str]:
+    """Families with an official recipe."""
+    files = [file.name for file in resources.files("distill.train.recipes").joinpath(OFFICIAL).iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+
+
+def _official_text(family: str) -> str:
+    """The official recipe file of a family."""
+    if family not in official_families():
+        known = ", ".join(official_families())
+        raise BadInput(f"recipe {OFFICIAL!r} is that of a family: {family!r} has none; it is there for {known}")
+    file = resources.files("distill.train.recipes").joinpath(OFFICIAL, f"{family}.yaml")
+    return file.read_text(encoding="utf-8")
 
 
 def _build(data: Mapping[str, Any], where: str) -> TrainRecipe:
@@ -181,10 +239,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise BadInput(f"--set {word!r} must be KEY=VALUE, for instance lr=0.005")
-        try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BadInput(f"--set {word!r}: {value!r} is not a value") from error
+        changes[key.strip()] = parse_yaml(value, f"--set {word!r}: {value!r} is not a value")
         if isinstance(changes[key.strip()], str):
             # YAML 1.1 reads 1e-3 as text
             try:

@@ -36,8 +36,8 @@ from zoo.weights.licence import notice
 PRODUCTS = RunFiles(
     "training",
     (
-        "resume.pt", "best.safetensors", "last.safetensors", "result.json", "results.csv", "val-detections.json",
-        "report.html",
+        "resume.pt", "best.safetensors", "last.safetensors", "result.json", "data-contents.json", "results.csv",
+        "val-detections.json", "report.html",
     ),
     ("events", "teacher-cache", "ray", "report"),
 )  # fmt: skip

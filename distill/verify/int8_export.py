@@ -21,8 +21,9 @@ from distill.verify.comparison import file_ap
 from distill.verify.verified_export import VerifiedExport
 from workbench.errors import BadInput
 from zoo.detector import Detector
+from zoo.export.check import check_options
 from zoo.export.formats import get_format
-from zoo.export.int8 import Int8Network
+from zoo.export.formats.format import Calibrated
 from zoo.export.options import ExportOptions
 from zoo.export.sensitivity import layer_sensitivities
 from zoo.export.write import ExportedFile, export
@@ -40,7 +41,7 @@ class Int8Job:
     """What is exported in INT8: the network, its calibrated graph and where the file goes."""
 
     detector: Detector
-    network: Int8Network
+    network: Calibrated
     path: str
     format_name: str
     options: ExportOptions
@@ -73,10 +74,11 @@ def prepare_int8(
     """Trace and calibrate a detector."""
     options = dataclasses.replace(options, calibration=str(calibration))
     # The file is only opened for writing later: its options are refused before the calibration runs.
-    get_format(format_name).require()
-    network = Int8Network(
-        detector, format_name, options, calibration.batches(detector, options), calibration.ranges, log
-    )
+    file_format = get_format(format_name)
+    file_format.require()
+    check_options(detector, format_name, options)
+    images = calibration.batches(detector, options)
+    network = file_format.calibrated(detector, format_name, options, images, calibration.ranges, log)
     return Int8Job(detector, network, path, format_name, options)
 
 

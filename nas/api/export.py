@@ -16,6 +16,7 @@ from workbench.tables import Result, Table
 
 if TYPE_CHECKING:
     from distill.verify.verified_export import VerifiedExport
+    from nas.devices.int8_drop import Int8Drop
     from zoo.detector import Detector
     from zoo.export.options import ExportOptions
     from zoo.export.write import ExportedFile
@@ -38,6 +39,8 @@ class ExportResult(Result):
     """The data of the verification."""
     size_mb: float
     """Size of the file and of its companions (weights beside it), in 1e6 bytes."""
+    int8_drops: tuple[Int8Drop, ...] = ()
+    """What INT8 cost other networks in AP, where nothing was measured."""
 
     @property
     def path(self) -> Path:
@@ -58,7 +61,8 @@ class ExportResult(Result):
         keep = [*self.options.fp32_layers, *(self.verified.repaired if self.verified else ())]
         settings = {**self.options.to_dict(), "keep": keep, "size_mb": self.size_mb}
         report = {"file": str(self.path), "format": self.format, **settings, "trained": self.trained}
-        return {**report, **self.file.to_dict(), "verify": self.verified and self.verified.to_dict()}
+        forecast = {"int8_drops": [drop.to_dict() for drop in self.int8_drops]} if self.int8_drops else {}
+        return {**report, **self.file.to_dict(), **forecast, "verify": self.verified and self.verified.to_dict()}
 
     def __str__(self) -> str:
         options = self.options
@@ -69,6 +73,10 @@ class ExportResult(Result):
         gaps = table(*self.to_table())
         lines = [gaps, f"\n{self.model}{weights}: wrote {self.path} ({self.size_mb:.1f} MB, {shape})"]
         lines.append(self.file.verdict())
+        if self.int8_drops:
+            from nas.devices.int8_drop import sentence
+
+            lines.append(sentence(self.int8_drops))
         if self.verified is not None:
             lines.append(f"\n{self.verified.check.comparison.images} images of {self.data} (val)\n{self.verified}")
         return "\n".join(lines)
@@ -111,7 +119,7 @@ def export(
 
     Args:
         model: a checkpoint; or an architecture YAML, a run folder or a model of the zoo, with untrained weights.
-        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn`` or ``tinynas``.
+        format: ``onnx``, ``openvino``, ``torchscript``, ``tensorrt``, ``ncnn``, ``litert`` or ``tinynas``.
         out: file to write; None: the model's name, in the working folder.
         input_px: side of the input, or height and width (``"480x640"``); None takes the model's own.
         batch: images a run.
@@ -122,7 +130,7 @@ def export(
         opset: ONNX operator set.
         layout: of an ONNX file: ``nas``, or ``ultralytics``, which clients of Ultralytics' files read.
         half: FP16 weights; onnx and tensorrt compute in FP16 too.
-        int8: INT8 weights and arithmetic in the layers with weights, calibrated on ``calibrate`` (onnx, openvino).
+        int8: INT8 weights and arithmetic in the layers with weights, calibrated on ``calibrate``.
         calibrate: with ``int8``: a folder of images, or data whose train split is used.
         images: number of images to calibrate on; None: 100.
         ranges: how the ranges of activations are found: ``min-max`` (None), ``entropy`` or ``percentile``.
@@ -151,14 +159,21 @@ def export(
     if branch:
         detector.choose_branch(branch)
     height, width = _size(input_px) if input_px else (detector.info.input_px,) * 2
-    form = "nms" if nms else "end2end" if end2end else "decoded"
-    kept = texts_of(fp32_layers)
-    options = ExportOptions(form, height, width, batch, dynamic, opset, half, tolerance, kept, int8, layout=layout)
+    shape = ("nms" if nms else "end2end" if end2end else "decoded", height, width, batch, dynamic, opset)
+    options = ExportOptions(*shape, half, tolerance, texts_of(fp32_layers), int8, layout=layout)
     name = text_of(out) if out else _file_stem(text_of(model), detector.recipe.model) + file_format.suffix
     judged = (verify, ap_tolerance, max_drop)
     file, verified = _write(detector, name, format, options, calibration, judged, Progress(quiet))
     size_mb, shown = _size_mb(file.path, file_format.companions), optional_text(verify)
-    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb)
+    drops = _int8_drops(detector) if int8 and verified is None else ()
+    return ExportResult(detector.recipe.model, format, file, options, trained, verified, shown, size_mb, drops)
+
+
+def _int8_drops(detector: Detector) -> tuple[Int8Drop, ...]:
+    """The forecast of what INT8 costs."""
+    from nas.devices.int8_drop import forecast_drops
+
+    return tuple(forecast_drops(detector.graph(detector.info.input_px)))
 
 
 def _write(

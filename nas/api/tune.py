@@ -25,7 +25,7 @@ def tune(
     teacher: Text | Sequence[Text] | None = None, teacher_weights: Text | Sequence[Text] = (), device: str = "cpu",
     precision: str | None = None, data_workers: int | None = None, workers: int | None = None,
     address: str | None = None, cpus: int = 1, gpus: float = 0.0, seed: int = 0, name: str | None = None,
-    runs: Text = "runs", fresh: bool = False, quiet: bool = False,
+    runs: Text = "runs", fresh: bool = False, accept_changed_data: bool = False, quiet: bool = False,
 ) -> TuningResult:  # fmt: skip
     """Search settings of a recipe; every trial is a training. The same call resumes a study, also with more trials.
 
@@ -53,7 +53,8 @@ def tune(
         recipe=text_of(recipe), changes=changes_of(changes), epochs=epochs, batch=batch, input_px=input_px,
         device=device, precision=precision,
         data_workers=data_workers if data_workers is not None or workers is None else 0, seed=seed, name=name,
-        runs=text_of(runs), fresh=fresh, quiet=quiet, teaching=_teaching(teacher, teacher_weights),
+        runs=text_of(runs), fresh=fresh, accept_changed_data=accept_changed_data, quiet=quiet,
+        teaching=_teaching(teacher, teacher_weights),
     )  # fmt: skip
     progress = Progress(quiet)
     try:

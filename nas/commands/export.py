@@ -21,7 +21,7 @@ import argparse
 
 from nas.commands import options
 
-HELP = "write ONNX, OpenVINO, TorchScript, TensorRT, NCNN or TinyNAS text, with the gap measured"
+HELP = "write ONNX, OpenVINO, TorchScript, TensorRT, NCNN, LiteRT or TinyNAS text, with the gap measured"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--half", action="store_true",
         help="FP16 weights (onnx, openvino, tensorrt, ncnn); onnx and tensorrt compute in FP16 too")  # fmt: skip
     add("--int8", action="store_true",
-        help="INT8 weights and arithmetic in the layers with weights, by calibration (onnx, openvino)")  # fmt: skip
+        help="INT8 in the layers with weights, by calibration (onnx, openvino, ncnn)")  # fmt: skip
     add("--calibrate", metavar="DATA", help="images for --int8: a folder, or data whose train split is used")
     add("--images", type=int, metavar="N", help="number of images to calibrate on (default: 100)")
     add("--ranges", choices=RANGES, help="how --int8 finds the ranges of activations (default: min-max)")

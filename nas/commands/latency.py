@@ -7,6 +7,7 @@ examples:
   nas latency damo-yolo-s yolo11n --device t4
   nas latency yolo.onnx --device t4,raspberry-pi-4 --input 320 --layers
   nas latency runs/NAME --device t4 --png latency.png
+  nas latency yolo11n --device raspberry-pi-4-tflite --precision INT8
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL", help="network to predict")
     add("--device", required=True, action="append", metavar="D[,D]", help="device profiles; may be repeated")
+    add("--precision", metavar="P",
+        help="take the profile of the same hardware and runtime in this precision, such as INT8")  # fmt: skip
     options.add_input_option(add, text="each model's own")
     add("--layers", action="store_true", help="list every layer, not only the 10 slowest")
     add("--png", metavar="FILE", help="also draw a picture")

@@ -118,6 +118,12 @@ def add_run_options(add: Any, what: str, name: str) -> None:
     add("--fresh", action="store_true", help=f"start over in a folder that holds an earlier {what}")
 
 
+def add_changed_data_option(add: Any) -> None:
+    """``--accept-changed-data``."""
+    text = "resume although images changed since the run began"
+    add("--accept-changed-data", action="store_true", help=text)
+
+
 def add_seed_option(add: Any, what: str) -> None:
     """``--seed``."""
     add("--seed", type=int, default=0, help=f"seed of {what} (default: %(default)s)")

@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--patience", type=int, metavar="N", help="end the run once AP has not risen for N epochs")
     add("--freeze", metavar="F", help="backbone, or the number of its first parts that are not trained")
     add("--no-report", action="store_false", dest="report", help="leave out report.html and its pictures")
+    options.add_changed_data_option(add)
     options.add_output_options(add)
 
 

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--gpus", type=float, default=0.0, metavar="N", help="with --workers: GPUs of a trial, 0.5 too (default: 0)")
     options.add_seed_option(add, "the sampler and of every trial")
     options.add_run_options(add, "study", "tune-MODEL-DATA")
+    options.add_changed_data_option(add)
     options.add_output_options(add, json="print JSON (format nas-tune-1)")
 
 

@@ -143,6 +143,7 @@ def _import(args: argparse.Namespace) -> int:
 
     _need_torch("importing weights")
     from zoo.weights.checkpoint import save
+    from zoo.weights.importing import read_names
     from zoo.weights.official import import_official
 
     out = Path(args.out or Path(args.file).with_suffix(".safetensors").name)
@@ -156,7 +157,7 @@ def _import(args: argparse.Namespace) -> int:
         if architecture is None or architecture.head is None:
             named = f"--architecture {args.architecture!r}"
             raise BadInput(f"{named} is no architecture of a whole detector: it needs neck and head")
-    names = _read_names(args.names) if args.names else None
+    names = read_names(args.names) if args.names else None
     detector = import_official(args.file, args.family, architecture, names)
     save(detector, out)
     info = detector.info
@@ -186,19 +187,6 @@ def _need_torch(what: str) -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise missing_package(what, error.name, "torch") from error
-
-
-def _read_names(path: str) -> list[str]:
-    """Class names from a text file, one a line; empty lines do not count."""
-    from pathlib import Path
-
-    from workbench.errors import BadInput
-
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read --names {path!r}: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _classes(count: int) -> str:

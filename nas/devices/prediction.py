@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.devices.int8_drop import Int8Drop, forecast_drops, sentence
 from nas.devices.interval import Interval, interval_ms
 from nas.devices.network import Network
 from nas.devices.profile import DeviceProfile
@@ -40,7 +41,7 @@ class LatencyPrediction(Result):
     """The latency of one network on one device in milliseconds; ``layers`` are sorted, slowest first.
 
     ``parts_ms`` sums up by part (backbone, neck, head, and ``fixed``). ``unknown_ops`` have no model and are costed as
-    memory traffic.
+    memory traffic. ``int8_drops`` forecast what the profile's precision costs, where that is INT8.
     """
 
     model: str
@@ -52,6 +53,8 @@ class LatencyPrediction(Result):
     parts_ms: Mapping[str, float]
     layers: tuple[LayerLatency, ...]
     unknown_ops: tuple[str, ...] = ()
+    precision: str = ""
+    int8_drops: tuple[Int8Drop, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in ``nas latency --json``."""
@@ -61,13 +64,14 @@ class LatencyPrediction(Result):
             "height": self.height,
             "width": self.width,
             "device": self.device,
+            "precision": self.precision,
             "ms": self.ms,
             "interval_ms": None if interval is None else [interval.low_ms, interval.high_ms],
             "interval_meaning": None if interval is None else interval.meaning,
             "parts_ms": dict(self.parts_ms),
             "unknown_ops": list(self.unknown_ops),
             "layers": [layer.to_dict() for layer in self.layers],
-        }
+        } | ({"int8_drops": [drop.to_dict() for drop in self.int8_drops]} if self.int8_drops else {})
 
     def to_table(self, all_layers: bool = True) -> tuple[list[str], list[list[Any]]]:
         """Header and one row a layer: all in their order, or the ``TOP`` slowest."""
@@ -105,9 +109,9 @@ class LatencyResult(Result):
         for p in self.predictions:
             interval = "-" if p.interval is None else f"{cell(p.interval.low_ms)} to {cell(p.interval.high_ms)}"
             by_part = [p.parts_ms.get(part) for part in parts]
-            rows.append([p.model, f"{p.height} x {p.width}", p.device, p.ms, interval, *by_part])
-        header = ["network", "pixels", "device", "predicted ms", "90 % interval", *(f"{part} ms" for part in parts)]
-        return header, rows
+            rows.append([p.model, f"{p.height} x {p.width}", p.device, p.precision, p.ms, interval, *by_part])
+        header = ["network", "pixels", "device", "precision", "predicted ms", "90 % interval"]
+        return [*header, *(f"{part} ms" for part in parts)], rows
 
     def text(self, all_layers: bool = False) -> str:
         """All tables, with what the intervals are based on; ``all_layers`` lists more than the ``TOP`` slowest."""
@@ -119,6 +123,8 @@ class LatencyResult(Result):
                 f"{profile.name}: {profile.hardware}; {profile.runtime}; {profile.precision}, batch {profile.batch}"
             )
             lines.append(f"  interval: {meaning}")
+        for drops in {p.model: p.int8_drops for p in self.predictions if p.int8_drops}.items():
+            lines.append(f"{drops[0]} in {sentence(drops[1])}")
         for prediction in self.predictions:
             header, rows = prediction.to_table(all_layers)
             count = len(prediction.layers)
@@ -157,6 +163,8 @@ def predict_latency(network: Network, profile: DeviceProfile) -> LatencyPredicti
         parts_ms=profile.parts_ms(network.graph, network.table_px),
         layers=tuple(sorted(layers, key=lambda layer: -layer.ms)),
         unknown_ops=tuple(network.graph.meta.get("unknown_ops", ())),
+        precision=profile.precision,
+        int8_drops=tuple(forecast_drops(network.graph)) if profile.precision == "INT8" else (),
     )
 
 

@@ -20,6 +20,7 @@ from nas.devices.model import LatencyModel
 from search_spaces.graph import Graph
 from search_spaces.op_table import OpTable
 from search_spaces.ops import DECODE_PART
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput, unknown_name
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -153,15 +154,24 @@ def load_device(name_or_path: str | Path) -> DeviceProfile:
     raise unknown_name("device", text, files)
 
 
+def load_device_in(name_or_path: str | Path, precision: str | None) -> DeviceProfile:
+    """The profile of a device in a precision: its own, or that of the same hardware and runtime; None takes its own."""
+    profile = load_device(name_or_path)
+    if precision is None or profile.precision == precision.upper():
+        return profile
+    same = [other for other in map(load_device, device_names())
+            if (other.hardware, other.runtime) == (profile.hardware, profile.runtime)]  # fmt: skip
+    found = next((other for other in same if other.precision == precision.upper()), None)
+    if found is None:
+        known = ", ".join(sorted({profile.precision, *(other.precision for other in same)}))
+        raise BadInput(f"--precision {precision}: there is no such profile of {profile.name!r}, only {known}; "
+                       "nas devices lists them all, nas devices fit makes one from your times")  # fmt: skip
+    return found
+
+
 def read_profile(path: Path) -> DeviceProfile:
     """Read and check one profile file."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read device profile {str(path)!r}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"device profile {str(path)!r} is not YAML text: {reason}") from error
+    data = read_yaml(path, "device profile")
     return profile_from_dict(data, f"device profile {path.name!r}")
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from nas.costs import SpaceCosts
 from nas.scores.anatomy import Anatomy, aligned, enters, passage, skippable, spatial
@@ -26,6 +25,7 @@ from nas.scores.score import Score, ScoreResult
 from search_spaces.architecture import Head, Neck
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput
 
 FILE = Path(__file__).with_name("calibrated.yaml")
@@ -89,7 +89,7 @@ class Calibration:
     @staticmethod
     def load(path: Path = FILE) -> Calibration:
         """Read a file that ``benchmarks/fit_calibrated.py`` wrote."""
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path, "score file")
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             raise BadInput(f"{path.name} is not of format {FORMAT!r}: write one with benchmarks/fit_calibrated.py")
         form, numbers = data["form"], data["coefficients"]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from nas.costs import SpaceCosts
 from nas.scores.anatomy import enters, spatial
@@ -39,6 +38,7 @@ from nas.scores.score import Score, ScoreResult
 from search_spaces.architecture import Head, Neck
 from search_spaces.graph import Graph
 from search_spaces.ops import Num
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput, unknown_name
 
 FILE = Path(__file__).with_name("forecast.yaml")
@@ -100,10 +100,7 @@ class ForecastFit:
     def load(path: str | Path = FILE) -> ForecastFit:
         """Read a file that ``benchmarks/fit_forecast.py`` wrote."""
         path = Path(path)
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise BadInput(f"score file {str(path)!r} cannot be read: {error}") from error
+        data = read_yaml(path, "score file")
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             raise BadInput(f"{path.name} is not of format {FORMAT!r}: write one with benchmarks/fit_forecast.py")
         try:
@@ -118,7 +115,7 @@ class ForecastFit:
                 (low, high),
                 {name: (float(data["ranges"][name][0]), float(data["ranges"][name][1])) for name in TERMS},
             )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"{path.name}: a field is missing or no number ({error}): write the file anew") from error
 
 

@@ -137,7 +137,8 @@ class Evaluator:
         """The score of one row's network; NaN where the score's filter rejects it."""
         space = self.space_costs.space
         arch = space.decode(row)
-        graph, px = ResolvedModel("", arch).score_graph(arch.input_px or self.space_costs.input_px)
+        side = arch.input_px or self.space_costs.input_px
+        graph, px = ResolvedModel("", arch).score_graph(side, self.score.deployed)
         result = self.score(graph, px, **self.score.own(weights=self.weights, seed=self.seed))
         if self.score.filter is not None and self.score.filter.rejects(result, space):
             self.ineffective += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.devices.timing import Plan, Rounds
+from workbench.doors.json import read_json
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 
@@ -19,12 +20,12 @@ class MeasuringState:
         self.path, self.key = path, json.loads(json.dumps(key))
         self.rounds: Rounds | None = None
         self.warnings: list[str] = []
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return
-        except (OSError, ValueError) as error:
-            raise BadInput(f"cannot read {str(path)!r}: {error}; delete it to measure anew") from error
+        try:
+            data = read_json(path, "measured rounds")
+        except BadInput as error:
+            raise BadInput(f"{error}; delete it to measure anew") from error
         if not isinstance(data, dict) or data.get("asked") != self.key:
             return
         if data.get("sum") == _checksum(data.get("rounds"), data.get("warnings")):

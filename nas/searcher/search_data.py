@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.console import Progress
+from workbench.doors.json import read_json_object
 from workbench.errors import BadInput, missing_package
 from workbench.files import write_atomic
 
@@ -35,9 +36,9 @@ def keep_boxes(levels: BoxLevels, folder: Path, picture: bool) -> None:
     """Write the counts to ``data`` in the ``result.json`` of a finished run, and ``data.png`` where there is a box."""
     file = folder / "result.json"
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {str(file)!r} ({error}): search again with --fresh") from error
+        result = read_json_object(file, "result")
+    except BadInput as error:
+        raise BadInput(f"{error}: search again with --fresh") from error
     write_atomic(file, json.dumps({**result, "data": levels.to_dict()}, indent=1, allow_nan=False))
     if picture and levels.boxes:
         from nas.report.box_levels_plot import box_levels_png

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from distill.importance.scores import ImportanceScores
 from nas.budgets import Budget, format_cost
@@ -26,6 +25,7 @@ from nas.shrinking.solver.reach import least_cost
 from nas.shrinking.solver.solve import Solution, solve
 from workbench.errors import BadInput
 from zoo.factory import build_recipe
+from zoo.meta import without_weights
 from zoo.pruning.cuts import Cuts
 from zoo.pruning.groups import ChannelGroups
 from zoo.pruning.widths import NetworkWidths, network_widths
@@ -110,7 +110,7 @@ class Chooser:
     def _variant(self, depths: dict[str, int], grid: int, report: Report) -> _Variant:
         shortened = {path: n for path, n in depths.items() if n < len(self.scores.stacks[path])}
         report("following the channels" + "".join(f", {n} layers in {path}" for path, n in shortened.items()))
-        with torch.device("meta"):
+        with without_weights():
             twin = build_recipe(self._recipe(Cuts(depths=shortened)))
             twin.choose_branch(self.parent.branch)
         widths = network_widths(twin, self.input_px)
@@ -202,7 +202,7 @@ class Chooser:
                 order = np.argsort(-self.scores.groups[group.name], kind="stable")
                 kept[group.name] = np.sort(order[:count])
         cuts = groups.cuts_of(kept, sorted(skipped), variant.depths)
-        with torch.device("meta"):
+        with without_weights():
             child = build_recipe(self._recipe(cuts))
         child.choose_branch(self.parent.branch)
         costs = graph_costs(child.graph(self.input_px), self.input_px, list(self.profiles.values())).costs

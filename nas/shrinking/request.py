@@ -67,7 +67,5 @@ class ShrinkRequest:
             ):  # fmt: skip
                 if given:
                     raise BadInput(f"{option} needs images: add --data")
-        if self.rounds > 1 and (self.control or self.against):
-            raise BadInput("--control and --against compare at the same steps from one cut: leave out --rounds")
         if self.seeds > 1 and not (self.control or self.against):
             raise BadInput("--seeds repeats a comparison: add --control or --against")

@@ -176,7 +176,7 @@ class _Run:
                 self._draw(chooser.groups, choice, label)
             choices.append(choice)
             if request.train is not None:
-                recovery = self._teach(start, label)
+                recovery = self._teach(start, label, index)
                 current = load_checkpoint(recovery.last)
         source = start if recovery is None else recovery.last
         with replacing(file) as temporary:
@@ -234,17 +234,22 @@ class _Run:
             save(child, file)
         return file
 
-    def _teach(self, start: Path, label: str) -> RecoveryResult:
-        """Train a cut detector by the parent, beside its controls."""
-        request = self.request
+    def _teach(self, start: Path, label: str, index: int) -> RecoveryResult:
+        """Train a cut detector by the parent; in the last round beside its controls."""
+        request, epochs = self.request, self._epochs()
         assert request.train is not None
         train = dataclasses.replace(
             request.train, runs=str(self.folder.folder / "trained"), name=label, input_px=self.input_px, fresh=False,
-            epochs=self._epochs(),
+            epochs=epochs,
         )  # fmt: skip
         self.progress.done()
+        if index < request.rounds:
+            return recover(RecoveryRequest(str(start), str(self.parent_file), train))
+        earlier = (index - 1) * epochs if epochs is not None else 0
         return recover(
-            RecoveryRequest(str(start), str(self.parent_file), train, request.control, request.against, request.seeds)
+            RecoveryRequest(
+                str(start), str(self.parent_file), train, request.control, request.against, request.seeds, earlier
+            )
         )
 
     def _epochs(self) -> int | None:

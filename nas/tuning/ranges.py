@@ -6,12 +6,10 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from distill.train.recipe import TrainRecipe
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput, unknown_name
 
 if TYPE_CHECKING:
@@ -89,10 +87,7 @@ def _read_file(file: str | None) -> list[tuple[str, str]]:
     """Settings and ranges of a YAML file: ``lr: log:1e-4..1e-2``, or a list of choices."""
     if file is None:
         return []
-    try:
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise BadInput(f"cannot read the ranges in {file!r}: {' '.join(str(error).split())}") from error
+    data = read_yaml(file, "ranges")
     if not isinstance(data, dict) or not data:
         raise BadInput(f"{file!r} must be a mapping of settings to ranges, for instance lr: log:1e-4..1e-2")
     return [

@@ -38,6 +38,7 @@ SMALLEST = {
         "yolox-nano", "--images", "4", "--val", "2", "--groups", "1", "--pairs", "1", "--input", "64",
         "--out", "rows.csv", "--quiet",
     ],
+    "int8_drop": ["--data", "{shared}/atlas"],
     "latency_cpu": [
         "--profile", "{profile}", "--models", "yolox-nano", "--spaces", "res", "--steps", "1000",
         "--rounds", "3", "--seconds", "0.1",

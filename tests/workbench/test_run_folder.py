@@ -96,6 +96,20 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
     open_study(tmp_path).close()
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_deleted_lock_file_lets_nobody_in(tmp_path: Path, fresh: bool) -> None:
+    first = open_study(tmp_path / "run")
+    first.append("state", {"x": 1})
+    (tmp_path / "run" / ".lock").unlink()
+    with pytest.raises(BadInput, match="in use by another run"):
+        RunFolder.open(tmp_path / "run", SETTINGS, VERSIONS, PRODUCTS, fresh)
+    first.append("state", {"x": 2})
+    first.close()
+    second = open_study(tmp_path / "run")
+    assert second.latest("state") == {"x": 2}
+    second.close()
+
+
 def test_unwritable_and_unreadable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInput, match="cannot write run folder"):

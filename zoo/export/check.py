@@ -43,9 +43,9 @@ def check_options(detector: Detector, format_name: str, options: ExportOptions) 
     if options.fp32_layers and not (options.half or options.int8):
         layers = ", ".join(options.fp32_layers)
         raise BadInput(f"layers kept in FP32 ({layers}): without --half or --int8 all of them are")
-    if options.fp32_layers and not get_format(format_name).mixed:
+    if options.fp32_layers and options.half and not get_format(format_name).mixed:
         raise BadInput(
-            f"layers kept in FP32: all layers of {format_name} files have one precision; use {_formats_with('mixed')}"
+            f"layers kept in FP32: all layers of {format_name} files are in FP16 or none; use {_formats_with('mixed')}"
         )
     if options.batch > 1 and not get_format(format_name).batches:
         raise BadInput(f"batch {options.batch}: {format_name} networks take one image; use --batch 1")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.doors.json import read_json
 from workbench.errors import BadInput
 from workbench.files import file_sha256, write_atomic
 from zoo.detector import Detector
@@ -46,8 +47,8 @@ def read_contract(path: Path) -> dict[str, Any]:
     if not path.is_file() or not beside.is_file():
         missing = path if not path.is_file() else beside
         raise BadInput(f"{str(missing)!r} is missing: an exported file is run with the contract that nas export writes")
+    values = read_json(beside, "contract")
     try:
-        values = json.loads(beside.read_text(encoding="utf-8"))
         version, files = values["contract"], {entry["name"]: entry["sha256"] for entry in values["files"]}
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{str(beside)!r} is no contract of an exported file: export it again") from error

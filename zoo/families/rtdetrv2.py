@@ -58,7 +58,7 @@ class Size:
     depth: int = 50
     """Of the ResNet."""
     frozen_norms: bool = True
-    """Whether the backbone's batch norms are constants."""
+    """Whether the backbone's batch norms and its stem are constants."""
     width: int = 256
     """Channels of the neck."""
     hidden: int = 1024

@@ -35,7 +35,8 @@ BRANCHES = {"one_to_many": "one2many", "one_to_one": "one2one"}
 """Our branch names to the official ones."""
 BOX_WEIGHT, CLASS_WEIGHT, L1_WEIGHT = 7.5, 0.5, 1.5
 ONE_TO_MANY_WEIGHT = (0.8, 0.1)
-"""Weight of the one-to-many losses at the start and the end of training; the one-to-one losses have the rest."""
+"""Weight of the one-to-many losses at the start and the end of training; the one-to-one losses have the rest. It moves
+with every step; under the official recipe with every epoch, as in the official code."""
 ASSIGN = {
     "one_to_many": TaskAlignedAssigner(topk=10),
     "one_to_one": TaskAlignedAssigner(topk=7, kept=1),
@@ -109,7 +110,7 @@ class YOLO26(Detector):
     def loss(self, raw: Raw, targets: Targets, size: tuple[int, int], phase: Phase) -> dict[str, Tensor]:
         """``box`` (CIoU), ``classes`` and ``l1`` (of the distances) of each branch, named ``one_to_many_box`` etc."""
         start, end = ONE_TO_MANY_WEIGHT
-        many = start + (end - start) * phase.progress
+        many = start + (end - start) * (phase.progress if phase.by_epoch is None else phase.by_epoch)
         losses = {}
         for branch, weight in (("one_to_many", many), ("one_to_one", 1 - many)):
             for name, value in self._branch_losses(raw_of(raw, branch), targets, size, ASSIGN[branch]).items():

@@ -1,18 +1,18 @@
-"""YOLOv7 and YOLOv7-X: E-ELAN backbone and neck, and an anchor-based head with implicit knowledge.
+"""YOLOv7, YOLOv7-X and YOLOv7-tiny: E-ELAN backbone and neck, and an anchor-based head with implicit knowledge.
 
 Written from the papers (Wang et al., "YOLOv7: Trainable bag-of-freebies", 2022; "You Only Learn One Representation",
 2021), from the names and shapes of the published tensors and from the published layer graphs.
 
-The official files number all layers in order of execution, those without weights too. Our modules stand at the same
-numbers (``backbone.stage3.mix.24.conv.weight`` is ``model.24.conv.weight``), taken one after another while building.
+Modules stand at the numbers of the official files (``backbone.stage3.mix.24.conv.weight`` is
+``model.24.conv.weight``).
 
 Training. An object's candidates are, in every level, the anchors within a factor of four of its sides, in the cell of
 its center and in the two cells nearest to it. SimOTA chooses among all candidates of an image: an object may take those
 of another one, and an anchor that is the candidate of two objects counts twice, as in the official code. Losses are
 means over candidates, weighted 0.05 (CIoU), 0.7 (objectness, to the overlap; levels 4, 1, 0.4) and 0.3 (classes), for
-640 px and 80 classes. Losses and gradients equal those measured on the official code. Our choice: a network of one
-class has a class loss too, because its score is objectness times class. The official script multiplies the weights by
-3 / levels, which is 1 here.
+640 px and 80 classes; YOLOv7-tiny has 0.05, 1 and 0.5. Losses and gradients equal those measured on the official code
+for YOLOv7. Our choice: a network of one class has a class loss too, because its score is objectness times class. The
+official script multiplies the weights by 3 / levels, which is 1 here.
 These sizes have no auxiliary head.
 """
 
@@ -21,8 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,208 +31,42 @@ from torch.nn import functional as F
 from zoo.boxes import anchor_points, cxcywh_to_xyxy
 from zoo.detector import Detector, Raw, Recipe
 from zoo.families.family import Family
+from zoo.families.parts.yolov7_layers import (
+    TINY_ANCHORS_PX,
+    Backbone,
+    Elan,
+    Neck,
+    Numbers,
+    Size,
+    TinyBackbone,
+    TinyNeck,
+    numbered,
+)
 from zoo.images import Preprocess
-from zoo.layers import ConvBNAct, RepConv, kernel_and_bias, merged_conv, set_batch_norms
+from zoo.layers import kernel_and_bias, merged_conv, set_batch_norms
 from zoo.learning.assign_ota import anchor_ota
 from zoo.learning.batch_share import count_over_batch, sum_over_batch
 from zoo.learning.losses import box_iou, in_ignored, to_float32
 from zoo.learning.targets import Phase, Targets
 from zoo.nms import Selection
 
-ANCHORS_PX = (
-    ((12, 16), (19, 36), (40, 28)),
-    ((36, 75), (76, 55), (72, 146)),
-    ((142, 110), (192, 243), (459, 401)),
-)
-"""Width and height of the three anchors of every level, for COCO at 640."""
-POOLS = (5, 9, 13)
-"""Sides of the spatial pyramid's max pools."""
 OBJECTS = 8
 """Objects in an image of 640x640, as a fresh head expects them in each level."""
-BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 0.7, 0.3
 LEVEL_WEIGHTS = (4.0, 1.0, 0.4)
 """Of the objectness of P3, P4, P5."""
 WEIGHTS_PX, WEIGHTS_CLASSES = 640, 80
 """Input side and number of classes of the published weights: objectness scales with the area, classes with number."""
 ANCHOR_FACTOR = 4.0
 """An anchor fits an object if the ratio of their sides is less than this, both ways."""
-@dataclass(frozen=True, slots=True)
-class Elan:
-    """How a stage aggregates: ``layers`` 3x3 convolutions in a row, every ``every``-th of which is concatenated, of
-    ``ratio`` times the width of the two 1x1 branches.
-    """
-
-    layers: int
-    every: int
-    ratio: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """One size. ``width`` is the stem's; all widths follow from it but those inside the stages, which do not grow."""
-
-    width: int
-    backbone: Elan
-    neck: Elan
-    rep_convs: bool
-    """Whether the last 3x3 convolutions have a 1x1 branch in training."""
-
-
 SIZES = {
+    "yolov7-tiny": Size(
+        16, Elan(2, 1, act="leaky_relu"), Elan(2, 1, act="leaky_relu"), rep_convs=False, tiny=True,
+        anchors_px=TINY_ANCHORS_PX, objectness_weight=1.0, class_weight=0.5,
+    ),
     "yolov7": Size(32, Elan(4, 2), Elan(4, 1, 0.5), rep_convs=True),
     "yolov7x": Size(40, Elan(6, 2), Elan(6, 2), rep_convs=False),
-}
+}  # fmt: skip
 """Model name to its settings."""
-BACKBONE_BRANCHES = (64, 128, 256, 256)
-"""Width of the branches of stages 2 to 5."""
-
-Numbers = Iterator[int]
-"""The next official layer numbers."""
-
-
-def _numbered(numbers: Numbers, *layers: nn.Module) -> dict[str, nn.Module]:
-    """The layers by their numbers, which they take in order."""
-    return {str(next(numbers)): layer for layer in layers}
-
-
-class Aggregation(nn.ModuleDict):
-    """E-ELAN: two 1x1 branches, 3x3 convolutions on the second, concatenation, 1x1; ``cin`` to ``cout``."""
-
-    def __init__(self, numbers: Numbers, elan: Elan, cin: int, branch: int, cout: int) -> None:
-        inner = int(branch * elan.ratio)
-        row = [ConvBNAct(inner if i else branch, inner, 3) for i in range(elan.layers)]
-        super().__init__(_numbered(numbers, ConvBNAct(cin, branch), ConvBNAct(cin, branch), *row))
-        next(numbers)  # the concatenation
-        taken = [branch, *[inner] * elan.layers][:: -elan.every]
-        self.update(_numbered(numbers, ConvBNAct(branch + sum(taken), cout)))
-        self.every = elan.every
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut, *row, mix = self.values()
-        grown = [x]
-        for layer in row:
-            grown.append(layer(grown[-1]))
-        return mix(torch.cat([*grown[: 0 : -self.every], shortcut(x)], 1))
-
-
-class Downsampling(nn.ModuleDict):
-    """Half the side by two branches of ``branch`` channels each: max pool and 1x1, and 1x1 and strided 3x3.
-
-    Gives both concatenated, with ``beside`` behind them.
-    """
-
-    def __init__(self, numbers: Numbers, cin: int, branch: int) -> None:
-        next(numbers)  # the max pool
-        super().__init__(
-            _numbered(numbers, ConvBNAct(cin, branch), ConvBNAct(cin, branch), ConvBNAct(branch, branch, 3, 2))
-        )
-        next(numbers)  # the concatenation
-
-    def forward(self, x: Tensor, *beside: Tensor) -> Tensor:
-        pooled, narrow, strided = self.values()
-        return torch.cat([strided(narrow(x)), pooled(F.max_pool2d(x, 2, 2)), *beside], 1)
-
-
-class Upsampling(nn.ModuleDict):
-    """1x1 to ``c`` channels and twice the side, concatenated behind a 1x1 of the finer map."""
-
-    def __init__(self, numbers: Numbers, cin: int, c: int, cin_finer: int) -> None:
-        super().__init__(_numbered(numbers, ConvBNAct(cin, c)))
-        next(numbers)  # the upsampling
-        self.update(_numbered(numbers, ConvBNAct(cin_finer, c)))
-        next(numbers)  # the concatenation
-
-    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
-        narrow, lateral = self.values()
-        return torch.cat([lateral(finer), F.interpolate(narrow(x), scale_factor=2, mode="nearest")], 1)
-
-
-class CSPPyramid(nn.Module):
-    """SPPCSPC: a spatial pyramid between convolutions on one branch, a 1x1 on the other; ``cin`` to ``c``."""
-
-    def __init__(self, cin: int, c: int) -> None:
-        super().__init__()
-        self.cv1 = ConvBNAct(cin, c)
-        self.cv2 = ConvBNAct(cin, c)
-        self.cv3 = ConvBNAct(c, c, 3)
-        self.cv4 = ConvBNAct(c, c)
-        self.cv5 = ConvBNAct((1 + len(POOLS)) * c, c)
-        self.cv6 = ConvBNAct(c, c, 3)
-        self.cv7 = ConvBNAct(2 * c, c)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.cv4(self.cv3(self.cv1(x)))
-        y = torch.cat([y, *(F.max_pool2d(y, k, 1, k // 2) for k in POOLS)], 1)
-        return self.cv7(torch.cat([self.cv6(self.cv5(y)), self.cv2(x)], 1))
-
-
-class Stage(nn.Module):
-    """Half the side, then an aggregation; the first stage is entered at stride 4 and has no ``down``."""
-
-    def __init__(self, numbers: Numbers, elan: Elan, cin: int, branch: int, cout: int, down: bool = True) -> None:
-        super().__init__()
-        self.down = Downsampling(numbers, cin, cin // 2) if down else nn.Identity()
-        self.mix = Aggregation(numbers, elan, cin, branch, cout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mix(self.down(x))
-
-
-class Backbone(nn.Module):
-    """``[b, 3, h, w]`` to C3, C4, C5 of 16, 32, 32 times the stem's width."""
-
-    def __init__(self, numbers: Numbers, size: Size) -> None:
-        super().__init__()
-        c = size.width
-        convs = ConvBNAct(3, c, 3), ConvBNAct(c, 2 * c, 3, 2), ConvBNAct(2 * c, 2 * c, 3), ConvBNAct(2 * c, 4 * c, 3, 2)
-        self.stem = nn.ModuleDict(_numbered(numbers, *convs))
-        b2, b3, b4, b5 = BACKBONE_BRANCHES
-        self.stage2 = Stage(numbers, size.backbone, 4 * c, b2, 8 * c, down=False)
-        self.stage3 = Stage(numbers, size.backbone, 8 * c, b3, 16 * c)
-        self.stage4 = Stage(numbers, size.backbone, 16 * c, b4, 32 * c)
-        self.stage5 = Stage(numbers, size.backbone, 32 * c, b5, 32 * c)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = image
-        for layer in self.stem.values():
-            x = layer(x)
-        c3 = self.stage3(self.stage2(x))
-        c4 = self.stage4(c3)
-        return [c3, c4, self.stage5(c4)]
-
-
-class Neck(nn.Module):
-    """C3, C4, C5 to P3, P4, P5 of 8, 16, 32 times the stem's width."""
-
-    def __init__(self, numbers: Numbers, size: Size) -> None:
-        super().__init__()
-        c, elan = size.width, size.neck
-        self.pyramid = nn.ModuleDict(_numbered(numbers, CSPPyramid(32 * c, 16 * c)))
-        self.up4 = Upsampling(numbers, 16 * c, 8 * c, 32 * c)
-        self.top_down4 = Aggregation(numbers, elan, 16 * c, 256, 8 * c)
-        self.up3 = Upsampling(numbers, 8 * c, 4 * c, 16 * c)
-        self.top_down3 = Aggregation(numbers, elan, 8 * c, 128, 4 * c)
-        self.down4 = Downsampling(numbers, 4 * c, 4 * c)
-        self.bottom_up4 = Aggregation(numbers, elan, 16 * c, 256, 8 * c)
-        self.down5 = Downsampling(numbers, 8 * c, 8 * c)
-        self.bottom_up5 = Aggregation(numbers, elan, 32 * c, 512, 16 * c)
-        last = [_last_conv(size, cin) for cin in (4 * c, 8 * c, 16 * c)]
-        self.last = nn.ModuleDict(_numbered(numbers, *last))
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        c3, c4, c5 = features
-        (pyramid,) = self.pyramid.values()
-        top = pyramid(c5)
-        middle = self.top_down4(self.up4(top, c4))
-        p3 = self.top_down3(self.up3(middle, c3))
-        p4 = self.bottom_up4(self.down4(p3, middle))
-        p5 = self.bottom_up5(self.down5(p4, top))
-        return [layer(x) for layer, x in zip(self.last.values(), (p3, p4, p5), strict=True)]
-
-
-def _last_conv(size: Size, cin: int) -> nn.Module:
-    """3x3 to twice the width, the last layer of a level before the head."""
-    return RepConv(cin, 2 * cin, act="silu") if size.rep_convs else ConvBNAct(cin, 2 * cin, 3)
 
 
 class ImplicitConv(nn.Module):
@@ -266,9 +99,10 @@ class ImplicitConv(nn.Module):
 class Predictions(nn.Module):
     """The last convolution of every level, and the anchors ``[3 levels, 3, 2]``: width and height in cells."""
 
-    def __init__(self, channels: Sequence[int], classes: int, strides: Sequence[int]) -> None:
+    def __init__(self, size: Size, classes: int, strides: Sequence[int]) -> None:
         super().__init__()
-        pixels = torch.tensor(ANCHORS_PX, dtype=torch.float32)
+        channels = [8 * size.width, 16 * size.width, 32 * size.width]
+        pixels = torch.tensor(size.anchors_px, dtype=torch.float32)
         self.register_buffer("anchors", pixels / torch.tensor(strides, dtype=torch.float32)[:, None, None])
         self.levels = nn.ModuleList()
         for c, stride in zip(channels, strides, strict=True):
@@ -291,8 +125,7 @@ class Head(nn.Module):
 
     def __init__(self, numbers: Numbers, size: Size, classes: int, strides: Sequence[int]) -> None:
         super().__init__()
-        channels = [8 * size.width, 16 * size.width, 32 * size.width]
-        self.predict = nn.ModuleDict(_numbered(numbers, Predictions(channels, classes, strides)))
+        self.predict = nn.ModuleDict(numbered(numbers, Predictions(size, classes, strides)))
 
     @property
     def anchors(self) -> Tensor:
@@ -319,7 +152,7 @@ class Candidates(NamedTuple):
 
 
 class YOLOv7(Detector):
-    """YOLOv7 and YOLOv7-X."""
+    """YOLOv7 in one of its sizes."""
 
     family = "yolov7"
     preprocess = Preprocess(order="rgb", scale=1 / 255, resize="letterbox-center")
@@ -334,8 +167,8 @@ class YOLOv7(Detector):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         size, numbers = SIZES[recipe.model], itertools.count()
-        self.backbone = Backbone(numbers, size)
-        self.neck = Neck(numbers, size)
+        self.backbone = (TinyBackbone if size.tiny else Backbone)(numbers, size)
+        self.neck = (TinyNeck if size.tiny else Neck)(numbers, size)
         self.head = Head(numbers, size, recipe.classes, self.strides)
         set_batch_norms(self, eps=1e-3, momentum=0.03)
 
@@ -396,11 +229,11 @@ class YOLOv7(Detector):
             entropy = F.binary_cross_entropy_with_logits(objectness.flatten(), wanted, reduction="none")
             supervised = sum_over_batch(learned.sum()).clamp(min=1)
             sums["objectness"] = sums["objectness"] + weight * entropy[learned].sum() / supervised
-        area = size[0] * size[1] / WEIGHTS_PX**2
+        area, own_size = size[0] * size[1] / WEIGHTS_PX**2, SIZES[self.recipe.model]
         return {
-            "box": BOX_WEIGHT * len(targets) * sums["box"],
-            "objectness": OBJECTNESS_WEIGHT * area * len(targets) * sums["objectness"],
-            "classes": CLASS_WEIGHT * self.classes / WEIGHTS_CLASSES * len(targets) * sums["classes"],
+            "box": own_size.box_weight * len(targets) * sums["box"],
+            "objectness": own_size.objectness_weight * area * len(targets) * sums["objectness"],
+            "classes": own_size.class_weight * self.classes / WEIGHTS_CLASSES * len(targets) * sums["classes"],
         }
 
     def _candidates(self, level: int, values: Tensor, targets: Targets) -> Candidates:

@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.graph import Graph
-from search_spaces.ops import Op
+from search_spaces.graph_json import MOST_NODES
+from search_spaces.ops import OP_KINDS, WEIGHT_KINDS, Op
+from search_spaces.shapes import COMPUTATION_ERRORS
+from workbench.doors.bytes import check_regular
 from workbench.errors import BadInput, missing_package
+from workbench.printable import cut, one_line, shown
 from zoo.graphs.fuse import fuse_exported
 
 MOST_BYTES = 2 * 1024**3
@@ -55,17 +59,29 @@ def load_onnx(path: str | Path) -> Any:
 
     file = Path(path)
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise BadInput(f"{str(path)!r} is larger than 2 GiB: export it without external data")
+        check_regular(file, "ONNX file", MOST_BYTES)
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
         raise BadInput(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     except DecodeError as error:
         raise BadInput(f"{str(path)!r} is not an ONNX file: {error}") from error
+    if len(model.graph.node) > MOST_NODES:
+        raise BadInput(f"{str(path)!r} has {len(model.graph.node):,} nodes, and at most {MOST_NODES:,} are read")
+    _check_functions(model, path)
     if not model.graph.node:
         raise BadInput(f"{str(path)!r} is not an ONNX file, or holds no network: no node was found in it")
     _load_external_sizes(model, file)
     return model
+
+
+def _check_functions(model: Any, path: str | Path) -> None:
+    """Refuse functions of the file that call themselves, which onnx would follow without end."""
+    calls = {f.name: {node.op_type for node in f.node} for f in model.functions}
+    left = set(calls)
+    while leaves := {name for name in left if not calls[name] & left}:
+        left -= leaves
+    if left:
+        raise BadInput(f"{str(path)!r}: the function {shown(min(left))} calls itself: export without functions")
 
 
 def _load_external_sizes(model: Any, file: Path) -> None:
@@ -93,7 +109,7 @@ def graph_of(model: Any, path: str | Path) -> Graph:
     try:
         model = onnx.shape_inference.infer_shapes(_fixed_batch(model), data_prop=True)
     except Exception as error:  # onnx raises several types of its own for broken models; each says what is broken
-        reason = " ".join(str(error).split())[:200]
+        reason = cut(one_line(error), 300)
         raise BadInput(f"{str(path)!r}: the network's shapes do not fit together: {reason}") from error
     return _Reader(model, Path(path).stem).graph()
 
@@ -144,7 +160,13 @@ class _Reader:
             sizes.append(tuple(int(s) for s in shape[1:]) or (1,))
             self.tensors[value.name] = -1 - position
         for node in self.model.graph.node:
-            self._node(node)
+            try:
+                self._node(node)
+            except COMPUTATION_ERRORS as error:
+                if isinstance(error, BadInput):
+                    raise
+                reason = "its inputs or attributes are missing, or have a wrong type or value"
+                raise self._fail(f"{shown(node.op_type)} {shown(node.name)}: {reason} ({error!r:.80})") from error
         outputs = [self.tensors[o.name] for o in self.model.graph.output if self.tensors.get(o.name, -1) >= 0]
         meta = {"unknown_ops": sorted(set(self.unknown))} if self.unknown else {}
         return fuse_exported(Graph(self.ops, sizes, outputs, self.name, meta))
@@ -165,9 +187,8 @@ class _Reader:
                 self.constants[node.output[0]] = self.constants[node.input[0]]
             return  # works on sizes and constants: nothing flows through it
         attributes = {a.name: self.helper.get_attribute_value(a) for a in node.attribute}
-        handler: Callable[[Any, dict[str, Any], list[int]], None] | None = getattr(self, f"_{kind.lower()}", None)
-        if handler is not None:
-            handler(node, attributes, features)
+        if kind in READERS:
+            READERS[kind](self, node, attributes, features)
         elif kind in ACTIVATIONS:
             self._push(node, Op("act", (features[0],), attrs={"kind": ACTIVATIONS[kind]}))
         elif kind in ELEMENTWISE:
@@ -176,9 +197,14 @@ class _Reader:
             self._plain(node, PLAIN[kind], attributes, features)
         else:
             self.unknown.append(kind)
-            self._plain(node, kind.lower(), {}, features)
+            own = kind.lower()
+            self._plain(node, f"{own}_op" if own in OP_KINDS else own, {}, features)
 
     def _push(self, node: Any, op: Op, output: int = 0) -> None:
+        least = min(op.cin, op.cout, *op.k, *op.s, op.g) if op.kind in WEIGHT_KINDS else min(*op.k, *op.s)
+        if least < 1:
+            sizes = f"{op.cin} to {op.cout} channels, kernel {op.k}, stride {op.s}, groups {op.g}"
+            raise self._fail(f"{node.op_type} {shown(node.name)} has {sizes}: each must be at least 1")
         self.ops.append(dataclasses.replace(op, name=node.name or f"{op.kind}_{len(self.ops)}"))
         self.tensors[node.output[output]] = len(self.ops) - 1
 
@@ -251,8 +277,6 @@ class _Reader:
         pads, stride = self._pads(attributes, k), _pair(attributes, "strides")
         self._push(node, Op(kind, (features[0],), k=(k[0], k[-1]), s=stride, p=pads, attrs=attrs))
 
-    _averagepool = _maxpool
-
     def _globalaveragepool(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         self._push(node, Op("global_avgpool", (features[0],)))
 
@@ -304,6 +328,9 @@ class _Reader:
         if name in attributes:
             return [int(v) for v in attributes[name]]
         if len(node.input) > index and node.input[index] in self.constants:
+            tensor = self.constants[node.input[index]]
+            if tensor.data_location == tensor.EXTERNAL or math.prod(tensor.dims) > MOST_SIZES:
+                raise self._fail(f"{node.op_type} {shown(node.name)} takes its {name} from a table: simplify the file")
             return [int(v) for v in self.arrays.to_array(self.constants[node.input[index]]).reshape(-1)]
         return []
 
@@ -313,8 +340,6 @@ class _Reader:
             raise self._fail(f"{node.op_type} {node.name!r} has an unknown size; simplify the file first")
         scale = after[2] / before[2]
         self._push(node, Op("upsample", (features[0],), attrs={"scale": int(scale) if scale.is_integer() else scale}))
-
-    _upsample = _resize
 
     def _gemm(self, node: Any, attributes: dict[str, Any], features: list[int]) -> None:
         rows, columns = self._weight_shape(node, 1)
@@ -341,6 +366,16 @@ class _Reader:
         if node.input[0] not in self.tensors:
             attrs["const_first"] = True
         self._push(node, Op(f"{kind}_const", (features[0],), attrs=attrs))
+
+
+READERS: dict[str, Callable[[_Reader, Any, dict[str, Any], list[int]], None]] = {
+    "Conv": _Reader._conv, "ConvTranspose": _Reader._convtranspose,
+    "BatchNormalization": _Reader._batchnormalization, "LayerNormalization": _Reader._layernormalization,
+    "MaxPool": _Reader._maxpool, "AveragePool": _Reader._maxpool, "GlobalAveragePool": _Reader._globalaveragepool,
+    "Concat": _Reader._concat, "Split": _Reader._split, "Slice": _Reader._slice,
+    "Resize": _Reader._resize, "Upsample": _Reader._resize, "Gemm": _Reader._gemm, "MatMul": _Reader._matmul,
+}  # fmt: skip
+"""What reads a node of each type; other types are in the tables above, or unknown."""
 
 
 def _pair(attributes: dict[str, Any], name: str) -> tuple[int, int]:

@@ -66,6 +66,9 @@ class Phase:
     """Share of all steps done, 0 to 1."""
     closing: bool = False
     """Whether these are the last epochs, without strong augmentation."""
+    by_epoch: float | None = None
+    """Progress from the first epoch (0) to the last (1), constant within one, where loss weights follow the epochs;
+    None where they follow ``progress``."""
 
 
 def inside(points: Tensor, regions: Tensor) -> Tensor:

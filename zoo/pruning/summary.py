@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from zoo.detector import Detector, Recipe
 from zoo.factory import build_recipe
+from zoo.meta import without_weights
 from zoo.pruning.apply import apply_cuts
 from zoo.pruning.cuts import Cuts
 from zoo.pruning.group_widths import GroupWidth, group_widths
@@ -56,7 +56,7 @@ class CutSummary:
 
 def uncut_network(recipe: Recipe) -> Detector:
     """The network of ``recipe`` without its cuts, on the meta device, in training form."""
-    with torch.device("meta"):
+    with without_weights():
         return build_recipe(replace(recipe, cuts=Cuts()))
 
 

@@ -19,6 +19,7 @@ from workbench.errors import BadInput, missing_package
 from workbench.files import replacing
 from zoo.detector import Detector
 from zoo.factory import build_recipe
+from zoo.meta import without_weights
 from zoo.weights.foreign import MAX_TENSORS, SAFETENSORS, check_finite
 from zoo.weights.manifest import Manifest
 from zoo.weights.text import describe_differences, one_line, shorten
@@ -139,7 +140,7 @@ def _empty_detector(manifest: Manifest, entries: Mapping[str, Any]) -> Detector:
     if blocks > len(entries):  # a billion blocks take too long to build, even without weights
         raise BadInput(f"its architecture has {blocks:,} blocks, and there are {len(entries):,} tensors")
     try:
-        with torch.device("meta"):
+        with without_weights():
             detector = build_recipe(recipe)
             detector.choose_branch(manifest.branch)
             if manifest.fused:

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.architecture import Architecture
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput, missing_package
 from zoo.resolve import resolve_model
+
+MOST_NAME_BYTES = 16 * 2**20
+"""Largest file of class names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def import_weights(
     if target.exists() and target.resolve() == source.resolve():
         raise BadInput(f"{str(target)!r} would overwrite the file it is made from: give another --out")
     arch = _whole_architecture(architecture) if architecture is not None else None
-    class_names = _read_names(names) if isinstance(names, (str, Path)) else names
+    class_names = read_names(names) if isinstance(names, (str, Path)) else names
     detector = import_official(path, family, arch, class_names)
     save(detector, target)
     info = detector.info
@@ -116,10 +120,7 @@ def _whole_architecture(architecture: Architecture | str | Path) -> Architecture
     return arch
 
 
-def _read_names(path: str | Path) -> list[str]:
+def read_names(path: str | Path) -> list[str]:
     """Class names from a text file, one a line; empty lines do not count."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read --names {str(path)!r}: {error}") from error
+    lines = read_text(path, "--names", MOST_NAME_BYTES).splitlines()
     return [line.strip() for line in lines if line.strip()]

@@ -16,6 +16,8 @@ FORMAT = "nas-checkpoint-1"
 MAX_CLASSES = 100_000
 MAX_NAME_LENGTH = 200
 """Characters of a model's or a class's name."""
+MOST_OWN_PX = 4096
+"""Largest side that a checkpoint may state as its own: whoever opens it does not choose the memory that it takes."""
 LEAST_PX, MOST_PX = 64, 8192
 """Smallest and largest input side in pixels."""
 
@@ -89,7 +91,7 @@ def _info(data: dict[str, Any], classes: int, stride: int) -> Info:
     names = data.get("class_names")
     if not isinstance(names, list) or len(names) != classes:
         raise BadInput(f"{classes} classes need a list of as many class_names, not {_shown(names)}")
-    input_px = _integer("input_px", data.get("input_px"), LEAST_PX, MOST_PX)
+    input_px = _integer("input_px", data.get("input_px"), LEAST_PX, MOST_OWN_PX)
     if input_px not in input_sides(stride):
         raise BadInput(f"input_px {input_px} must be a multiple of {stride}")
     lineage = data.get("lineage")

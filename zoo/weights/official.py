@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from search_spaces.architecture import Architecture
@@ -19,6 +18,7 @@ from zoo.factory import build_recipe
 from zoo.families import SEARCHED, families, find_family
 from zoo.families.card import weights_licence
 from zoo.families.family import Family
+from zoo.meta import without_weights
 from zoo.weights.checkpoint import KEY
 from zoo.weights.foreign import ForeignCheckpoint, check_finite, read_foreign
 from zoo.weights.manifest import MAX_CLASSES, MAX_NAME_LENGTH
@@ -94,7 +94,7 @@ def _recipe_of(
             architecture = dataclasses.replace(architecture, head=head)
     check_finite(tensors, family.inf_allowed)
     recipe = Recipe(model, classes, architecture)
-    with torch.device("meta"):
+    with without_weights():
         misfits = _misfits(build_recipe(recipe), tensors)
     if misfits:
         what = (
@@ -199,7 +199,7 @@ def _distance(
 ) -> tuple[float, float]:
     """Number of tensors of ``model`` missing from ``shapes``, unexpected in it or of another shape; then the
     difference in the number of weights."""
-    with torch.device("meta"):
+    with without_weights():
         state = family.make(Recipe(model, classes)).state_dict()
     expected = {family.official_name(name): tuple(value.shape) for name, value in state.items()}
     unexpected = [name for name in shapes if name not in expected and family.constant_check(name) is None]

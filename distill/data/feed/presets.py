@@ -126,6 +126,18 @@ PRESETS: dict[str, Preset] = {
             box_filter=BoxFilter(0.1, 2, 20),
         ),
         Preset(
+            "damo-s",
+            "DAMO-YOLO S, M and L: their configuration files (Apache-2.0), with the same left out.",
+            {"mosaic": Mosaic(1.0, Affine(10, (0.1, 2.0), 2, 0.2)), "mixup": Mixup(0.15), "flip": Flip(0.5)},
+            box_filter=BoxFilter(0.1, 2, 20),
+        ),
+        Preset(
+            "damo-ns",
+            "DAMO-YOLO NS: its configuration file (Apache-2.0), with the same left out.",
+            {"mosaic": Mosaic(1.0, Affine(10, (0.75, 1.25), 0.2, 0.2)), "mixup": Mixup(0.15), "flip": Flip(0.5)},
+            box_filter=BoxFilter(0.1, 2, 20),
+        ),
+        Preset(
             "yolox",
             "YOLOX-S to X: its default configuration (Apache-2.0), the corner as the fixed point of its affine map "
             "included.",
@@ -137,6 +149,51 @@ PRESETS: dict[str, Preset] = {
             },
             sizes=Sizes(0.75, 1.25, every=10),
             box_filter=BoxFilter(0.0, 1),
+        ),
+        Preset(
+            "yolox-tiny",
+            "YOLOX-Tiny: its configuration (Apache-2.0), for an input of 416 px: no mixup, gentler scales, sizes of "
+            "320 to 640 px.",
+            {
+                "mosaic": Mosaic(1.0, Affine(10, (0.5, 1.5), 2, 0.1, "corner")),
+                "color": ColorJitter("shift", 5, 30, 30),
+                "flip": Flip(0.5),
+            },
+            sizes=Sizes(320 / 416, 640 / 416, every=10),
+            box_filter=BoxFilter(0.0, 1),
+        ),
+        Preset(
+            "yolox-nano",
+            "YOLOX-Nano: its configuration (Apache-2.0): that of Tiny with a mosaic half the time.",
+            {
+                "mosaic": Mosaic(0.5, Affine(10, (0.5, 1.5), 2, 0.1, "corner")),
+                "color": ColorJitter("shift", 5, 30, 30),
+                "flip": Flip(0.5),
+            },
+            sizes=Sizes(320 / 416, 640 / 416, every=10),
+            box_filter=BoxFilter(0.0, 1),
+        ),
+        Preset(
+            "yolov7",
+            "YOLOv7 and YOLOv7-X: the published settings. Mosaics of nine images and pasted objects are left out.",
+            {
+                "mosaic": Mosaic(1.0, Affine(0, (0.1, 1.9), 0, 0.2)),
+                "mixup": Mixup(0.15),
+                "color": ColorJitter("gain", 0.015, 0.7, 0.4),
+                "flip": Flip(0.5),
+            },
+            box_filter=BoxFilter(0.1, 2, 100),
+        ),
+        Preset(
+            "yolov7-tiny",
+            "YOLOv7-tiny: the published settings, with the same left out.",
+            {
+                "mosaic": Mosaic(1.0, Affine(0, (0.5, 1.5), 0, 0.1)),
+                "mixup": Mixup(0.05),
+                "color": ColorJitter("gain", 0.015, 0.7, 0.4),
+                "flip": Flip(0.5),
+            },
+            box_filter=BoxFilter(0.1, 2, 100),
         ),
         Preset(
             "yolo",

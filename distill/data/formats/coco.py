@@ -16,8 +16,9 @@ from distill.data.formats import coco_layout
 from distill.data.formats.findings import FindingLog, quoted
 from distill.data.formats.image_headers import fill_sizes
 from distill.data.formats.json_lists import BEGIN, list_entries
-from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles, read_text
+from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles
 from distill.data.formats.raw import Category, RawAnnotations, Source, columns
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
 
 MAX_JSON_BYTES = 8 * 2**30
@@ -44,7 +45,7 @@ def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawA
     log(f"reading {file.name}")
     lists = _Lists(notes)
     try:
-        lists.read(POLYGONS.sub(r"\1 0", read_text(file, MAX_JSON_BYTES)), file, log)
+        lists.read(POLYGONS.sub(r"\1 0", read_text(file, "", MAX_JSON_BYTES)), file, log)
     except JSONDecodeError as error:
         fault = _first_fault(file) or error
         raise BadInput(
@@ -66,7 +67,7 @@ def read(source: Source, log: Callable[[str], None] = lambda text: None) -> RawA
 def _first_fault(file: Path) -> JSONDecodeError | None:
     """The first fault of the file with its polygons, so that line and column are the file's own."""
     try:
-        for _ in list_entries(read_text(file, MAX_JSON_BYTES), frozenset()):
+        for _ in list_entries(read_text(file, "", MAX_JSON_BYTES), frozenset()):
             pass
     except JSONDecodeError as error:
         return error

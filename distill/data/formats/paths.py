@@ -1,4 +1,4 @@
-"""Paths and text files of a data set, which may be hostile.
+"""Paths and the description of a data set, which may be hostile.
 
 A path is followed only if its target, symbolic links resolved, is inside one of the roots and a regular file. Roots are
 what the user named: the data's folder, and folders that the file they gave names. Folders are listed once and cached,
@@ -11,12 +11,10 @@ import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from workbench.doors.yaml import read_yaml
 from workbench.errors import BadInput
 
-MAX_TEXT_BYTES = 64 * 2**20
-"""Size of a label file or a list of images."""
 MAX_YAML_BYTES = 2**20
-MAX_YAML_DEPTH = 20
 
 OUTSIDE = "outside"
 MISSING = "missing"
@@ -87,42 +85,9 @@ class DataFiles:
             raise BadInput(f"{folder}: cannot be listed ({error.strerror or error})") from error
 
 
-def read_text(file: Path, most_bytes: int = MAX_TEXT_BYTES) -> str:
-    """The text of a regular file in UTF-8, a byte order mark taken off."""
-    try:
-        if not file.is_file():
-            raise BadInput(f"{file}: no such file" if not file.exists() else f"{file}: not a regular file")
-        size = file.stat().st_size
-        if size > most_bytes:
-            raise BadInput(f"{file}: {size:,} bytes, at most {most_bytes:,} are read: is it the right file?")
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{file}: not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror or error})") from error
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """A mapping from a YAML file. Aliases are refused: a few lines of them can stand for billions of values."""
-    import yaml
-
-    text = read_text(file, MAX_YAML_BYTES)
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            # the time grows with the square of the depth, so parsing stops on the way
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_YAML_DEPTH:
-                raise BadInput(f"{file}: nested deeper than {MAX_YAML_DEPTH} levels; no description of data needs that")
-            if isinstance(event, yaml.AliasEvent):
-                raise BadInput(f"{file}: has the alias *{event.anchor}: write the value out, aliases are not read")
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{file}: not YAML ({error})") from error
-    except ValueError as error:  # such as an invalid date, or a number of ten thousand digits
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{file}: {error}") from error
+def read_description(file: Path) -> dict[str, Any]:
+    """The mapping of a YAML file that describes a data set."""
+    data = read_yaml(file, most_bytes=MAX_YAML_BYTES)
     if not isinstance(data, dict):
         raise BadInput(f"{file}: must be a mapping with train, val and names, and is a {type(data).__name__}")
     return data

@@ -15,9 +15,10 @@ import numpy as np
 
 from distill.data.formats.findings import FindingLog, quoted
 from distill.data.formats.image_headers import fill_sizes
-from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles, read_text
+from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles
 from distill.data.formats.raw import Category, RawAnnotations, Source, columns
 from distill.data.formats.voc_xml import VocFile, read_voc_file
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
 from zoo.images import SUFFIXES
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from distill.data.formats.findings import FindingLog, quoted
 from distill.data.formats.image_headers import fill_sizes
-from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles, read_text, read_yaml
+from distill.data.formats.paths import MISSING, OUTSIDE, DataFiles, read_description
 from distill.data.formats.raw import Category, RawAnnotations, Source, columns
 from distill.data.formats.yolo_labels import LabelColumns
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
 from zoo.images import SUFFIXES
 
@@ -45,7 +46,7 @@ def find(path: Path) -> list[Source]:
 
 
 def _sources(file: Path) -> list[Source]:
-    data = read_yaml(file)
+    data = read_description(file)
     names = _names(data, file)
     splits = {}
     for split in ("train", "val", "test"):

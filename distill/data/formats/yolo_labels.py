@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from distill.data.formats.findings import FindingLog, quoted
-from distill.data.formats.paths import read_text
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
 
 

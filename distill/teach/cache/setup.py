@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from distill.data.contents import contents_digest
 from distill.data.dataset import DataSet
 from distill.data.feed.views import Views
 from distill.teach.cache.cost_estimate import describe_cost, teacher_views
@@ -145,7 +146,7 @@ def cache_key(
         **teacher,
         "kept": kept,
         "data_sha256": data.digest(),
-        "files_sha256": _files_digest(data),
+        "contents_sha256": contents_digest(data),
         "input_px": views.input_px,
         "seed": views.seed,
         "preprocess": asdict(task.detector.preprocess),
@@ -157,13 +158,3 @@ def cache_key(
 def digest(key: Mapping[str, Any]) -> str:
     """A short hash of ``key``, as a folder name."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _files_digest(data: DataSet) -> str:
-    """A hash of names and sizes of the image files: the data's own digest does not depend on pixels."""
-    digest = hashlib.sha256()
-    for picture in data.pictures:
-        file = Path(picture.file)
-        # a missing file is reported by the loader
-        digest.update(f"{file.name}:{file.stat().st_size if file.exists() else -1}\n".encode())
-    return digest.hexdigest()

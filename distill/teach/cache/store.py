@@ -27,6 +27,7 @@ from distill.teach.cache.serialize import RecordLayout
 from distill.teach.cache.view_file import ViewFile, disk_error
 from distill.teach.outputs import RequiredOutputs, TeacherOutputs
 from distill.train.parallel.group import group
+from workbench.doors.json import read_json
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import lock_folder
@@ -241,10 +242,9 @@ def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         write_atomic(file, json.dumps(manifest, indent=1) + "\n")
         return
     try:
-        previous = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise BadInput(f"teacher cache {str(path)!r}: cannot read cache.json ({reason}): {way_out}") from error
+        previous = read_json(file)
+    except BadInput as error:
+        raise BadInput(f"teacher cache {str(path)!r}: {error}: {way_out}") from error
     if not isinstance(previous, dict):
         raise BadInput(f"teacher cache {str(path)!r}: cache.json is damaged: {way_out}")
     for name in sorted({*manifest, *previous}):

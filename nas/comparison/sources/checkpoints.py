@@ -34,10 +34,11 @@ def is_training(folder: Path) -> bool:
 def checkpoint_row(path: Path, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
     """The best weights of a training run, or one checkpoint file, at the input side of its training."""
     try:
-        from zoo.weights.checkpoint import read_manifest
+        from zoo.weights.checkpoint import load, read_manifest
     except ModuleNotFoundError as error:
         raise missing_package("reading a checkpoint", error.name, "torch") from error
     file = path / BEST if path.is_dir() else path
+    load(file)  # refuses weights that are not those of the network it claims, and spoilt ones
     manifest = read_manifest(file)
     info, name = manifest.info, _name(path)
     graph, family, nms = _network(manifest)

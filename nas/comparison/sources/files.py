@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from workbench.checks import check_number
-from workbench.errors import BadInput
+from workbench.doors.json import read_json_object
+from workbench.doors.yaml import read_yaml_mapping
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"cannot read {str(file)!r} as JSON: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise BadInput(f"{str(file)!r} must hold a JSON object, not {type(data).__name__}")
-    return data
+    return read_json_object(file)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """A YAML mapping from a file."""
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise BadInput(f"cannot read {str(file)!r} as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise BadInput(f"{str(file)!r} must hold a mapping of settings, not {type(data).__name__}")
-    return data
+    return read_yaml_mapping(file)
 
 
 def finite(value: Any, name: str, file: Path, least: float = 0.0, most: float = math.inf) -> float:

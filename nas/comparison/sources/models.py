@@ -72,13 +72,14 @@ def _card_network(card: Card) -> tuple[Graph, str, str]:
         arch = OWN_STYLE[card.model]
         return lower(arch), nms_of_architecture(arch), arch.digest()
     try:
-        import torch
+        import torch  # noqa: F401
     except ModuleNotFoundError as error:
         task = f"tracing {card.model} (--only damo-yolo needs none)"
         raise missing_package(task, error.name, "torch") from error
     from zoo.factory import build
+    from zoo.meta import without_weights
 
-    with torch.device("meta"):
+    with without_weights():
         detector = build(card.model)
     return detector.graph(card.input_px), nms_of(detector.end2end), ""
 

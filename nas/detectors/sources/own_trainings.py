@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas.detectors.atlas import Atlas
 from nas.detectors.recipes import parse_recipe
 from nas.detectors.sources.folder import read_folder
-from workbench.errors import BadInput
+from workbench.doors.yaml import read_yaml
 
 RECORD = "trained.jsonl"
 SOURCE = "own training"
@@ -32,10 +30,7 @@ def _settings(path: Path) -> dict[str, Any]:
     """The run's settings; empty without the file."""
     if not path.exists():
         return {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {' '.join(str(error).split())}") from error
+    settings = read_yaml(path, "settings")
     return settings if isinstance(settings, dict) else {}
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
-import zlib
 from pathlib import Path
 
+from workbench.doors.bytes import read_text
 from workbench.errors import BadInput
+
+MOST_BYTES = 256 * 2**20
+"""Largest table, unpacked."""
+MOST_COLUMNS = 1000
 
 
 def csv_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Header and rows of a CSV file, plain or gzipped."""
+    text = read_text(path, "table", MOST_BYTES)
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
         with io.StringIO(text, newline="") as lines:
             reader = csv.DictReader(lines)
             header, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise BadInput(f"cannot read {str(path)!r}: {' '.join(str(error).split())}") from error
     if not header:
         raise BadInput(f"{path.name} is empty: its first line must name the columns")
+    if len(header) > MOST_COLUMNS:
+        raise BadInput(f"{path.name} has {len(header):,} columns: {MOST_COLUMNS:,} at most")
     return header, rows
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from nas.devices.measured.network_hash import network_hash
 from nas.devices.measured.untrusted import check_text, parse_line, quoted
 from search_spaces.graph import Graph
 from search_spaces.ops import RESIZE_KINDS
+from workbench.doors.bytes import read_bytes
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import file_turn
@@ -136,19 +136,7 @@ def _network_line(key: str, graph: Graph) -> dict[str, Any]:
 
 def _unpacked(file: Path) -> bytes:
     """The content of a file, unpacked and at most ``MOST_BYTES`` long."""
-    try:
-        if file.suffix == ".gz":
-            with gzip.open(file) as packed:
-                text = packed.read(MOST_BYTES + 1)
-        else:
-            with file.open("rb") as plain:
-                text = plain.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else quoted(str(error))
-        raise BadInput(f"cannot read {str(file)!r}: {reason}") from error
-    if len(text) > MOST_BYTES:
-        raise BadInput(f"{file.name} holds more than {MOST_BYTES:,} bytes: split it")
-    return text
+    return read_bytes(file, "measurements", MOST_BYTES)
 
 
 def _read_line(found: MeasurementSet, data: Mapping[str, Any], where: str) -> None:

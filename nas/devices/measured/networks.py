@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +11,14 @@ from nas.devices.measured.csv_file import csv_rows, positive
 from nas.devices.measured.op_table import costed
 from search_spaces.graph import Graph
 from search_spaces.op_table import OpTable
+from workbench.doors.bytes import read_lines
+from workbench.doors.json import parse_json
 from workbench.errors import BadInput
+
+MOST_BYTES = 1024 * 2**20
+"""Largest file of graphs, unpacked."""
+MOST_LINE = 32 * 2**20
+"""Longest line of it, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +164,8 @@ def graphs_of(root: Path, wanted: set[str]) -> dict[str, Graph]:
 
 
 def _graphs(path: Path) -> Iterator[Graph]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    data = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise BadInput(f"{path.name}, line {number} is not JSON: {error}") from error
-                if not isinstance(data, Mapping):
-                    raise BadInput(
-                        f"{path.name}, line {number} must be one graph object, not {type(data).__name__}"
-                    )
-                yield Graph.from_json(data)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {error}") from error
+    for number, line in read_lines(path, "graphs", MOST_BYTES, MOST_LINE):
+        data = parse_json(line, f"{path.name}, line {number}")
+        if not isinstance(data, Mapping):
+            raise BadInput(f"{path.name}, line {number} must be one graph object, not {type(data).__name__}")
+        yield Graph.from_json(data)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from workbench.doors.json import parse_json
 from workbench.errors import BadInput
+from workbench.printable import cut, one_line
 
 MOST_DEPTH = 8
 """Deepest nesting of lists and objects."""
@@ -19,10 +20,7 @@ SHOWN = 240
 
 def parse_line(line: str, where: str) -> dict[str, Any]:
     """One JSON object from one line, with every value in it checked. ``where`` begins the error."""
-    try:
-        data = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where} is not JSON: {quoted(str(error))}") from error
+    data = parse_json(line, where, object_pairs_hook=_unique)
     if not isinstance(data, dict):
         raise BadInput(f"{where} must be one JSON object, not {type(data).__name__}")
     check_plain(data, where)
@@ -57,18 +55,12 @@ def check_text(text: str, where: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Foreign text for an error: one line, ASCII escapes for what cannot be printed, cut where it is long."""
-    plain = " ".join(text.split())
-    safe = plain if plain.isprintable() else ascii(plain)
-    return safe if len(safe) <= SHOWN else f"{safe[:SHOWN]}..."
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
+    """Foreign text for an error: one printable line, cut where it is long."""
+    return cut(one_line(text), SHOWN)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise BadInput("a key stands twice in one object")
     return data

@@ -16,10 +16,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_spaces.architecture import Architecture
 from workbench.checks import check_int, check_number
+from workbench.doors.bytes import read_text
+from workbench.doors.yaml import MOST_BYTES, parse_yaml
 from workbench.errors import BadInput, unknown_name
 
 FACTOR_FIELDS = {"name", "doc", "count", "channels", "bands_ms", "scales", "families", "base", "factors"}
@@ -75,11 +75,7 @@ def load_design(name_or_path: str) -> Design:
     """A shipped design by name, or a YAML file."""
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or "/" in name_or_path:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"cannot read design {name_or_path!r}: {error}") from error
-        return read_design(text, name_or_path)
+        return read_design(read_text(path, "design", MOST_BYTES), name_or_path)
     if name_or_path not in design_names():
         raise unknown_name("design", name_or_path, design_names())
     text = resources.files("nas.evidence.own.designs").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
@@ -88,10 +84,7 @@ def load_design(name_or_path: str) -> Design:
 
 def read_design(text: str, where: str) -> Design:
     """The design that YAML ``text`` describes; ``where`` stands in error texts."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    data = parse_yaml(text, where)
     if not isinstance(data, dict):
         raise BadInput(f"{where}: a design must be a mapping with 'name' and 'factors' or 'architectures'")
     known = LIST_FIELDS if "architectures" in data else FACTOR_FIELDS

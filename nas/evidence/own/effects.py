@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from workbench.doors.bytes import read_lines
+from workbench.doors.json import parse_json
 from workbench.errors import BadInput
 
 LEVEL = 0.9
@@ -37,12 +38,14 @@ class Effect:
 def read_levels(folder: str | Path) -> dict[str, dict[str, str]]:
     """Levels by factor of every architecture of ``trained.jsonl``; empty for architectures that are of no design."""
     path = Path(folder) / "trained.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {' '.join(str(error).split())}") from error
-    return {str(record["name"]): dict(record.get("levels", {})) for record in records}
+    levels: dict[str, dict[str, str]] = {}
+    for number, line in read_lines(path, "trainings"):
+        record = parse_json(line, f"{str(path)!r}, line {number}")
+        found = record.get("levels", {}) if isinstance(record, dict) else None
+        if not isinstance(found, dict) or "name" not in record:
+            raise BadInput(f"{str(path)!r}, line {number} must be an object with 'name' and 'levels'")
+        levels[str(record["name"])] = {str(factor): str(level) for factor, level in found.items()}
+    return levels
 
 
 @dataclass(frozen=True)

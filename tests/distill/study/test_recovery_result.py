@@ -83,3 +83,17 @@ def test_a_parent_that_knows_less_than_its_child_is_pointed_out() -> None:
     assert told[0.002].to_dict()["notes"] == list(told[0.002].all_notes) and len(told[0.002].all_notes) == 1
     assert not told[0.9].all_notes and "the parent itself has AP 0.9000" in str(told[0.9])
     assert not RESULT.all_notes and "the parent itself" not in str(RESULT)
+
+
+def test_earlier_rounds_count_as_steps_of_the_child() -> None:
+    """Eight epochs in an earlier round, eight in the last; random weights train all sixteen."""
+    later = dataclasses.replace(
+        result_of(taught=[[0.3, 0.5, 0.6, 0.70]], untaught=[[0.2] * 4], random=[[0.0] * 4 + [0.1, 0.2, 0.3, 0.48]]),
+        earlier_epochs=8,
+    )
+    assert list(later.curve(TAUGHT)) == [10, 12, 14, 16] and list(later.curve(RANDOM)) == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert later.catches_up() == (12, 0.75)
+    assert later.at(TAUGHT, 12) == {3: 0.5} and later.at(RANDOM, 12) == {3: 0.2} and later.at(UNTAUGHT, 2) == {}
+    assert "untaught in its last round" in later.verdict()
+    rows = list(csv.DictReader(io.StringIO(later.to_csv())))
+    assert {row["kind"]: int(row["epoch"]) for row in rows if row["last"] == "1"} == {kind: 16 for kind in later.runs}

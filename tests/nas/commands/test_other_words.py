@@ -11,7 +11,8 @@ from nas.commands.other_words import hint, of_option
     ("line", "answer"),
     [
         ("train yolox-s data=coco.yaml", "--data PATH"), ("train model=yolo.pt imgsz=640", "the first argument"),
-        ("predict best.safetensors photos conf=0.4", "--score S"), ("export best.safetensors half=True", "--half of nas export"),
+        ("predict best.safetensors photos conf=0.4", "--score S"),
+        ("export best.safetensors half=True", "--half of nas export"),
     ],
 )  # fmt: skip
 def test_a_word_has_a_hint(line: str, answer: str) -> None:

@@ -85,6 +85,23 @@ def test_stopped_at_any_moment_it_ends_with_the_same_child(blow: signal.Signals,
     assert ours.keys() == theirs.keys() and all((ours[k] == theirs[k]).all() for k in ours)
 
 
+@pytest.mark.slow
+def test_rounds_end_in_controls_of_as_many_steps(home: Path) -> None:
+    """Two rounds of one epoch: what had no first round trains two."""
+    words = [*TAUGHT, "--rounds", "2", "--control", "--against", "parent.safetensors", "--name", "rounds"]
+    process = nas(*words, cwd=home)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    (child,) = json.loads((home / "runs" / "rounds" / "shrink.json").read_text())["children"]
+    assert len(child["rounds"]) == 2
+    kinds = child["recovery"]["kinds"]
+    assert list(kinds) == ["taught", "untaught", "random", "parent"]
+    assert {kind: kinds[kind]["curve"][-1][0] for kind in kinds} == dict.fromkeys(kinds, 2)
+    trained = home / "runs" / "rounds" / "trained"
+    epochs = {path.parent.name: json.loads(path.read_text()) for path in trained.glob("*/recovery.json")}
+    assert list(epochs["child-round-1"]["kinds"]) == ["taught"]
+
+
 def test_without_data_a_front_is_cut_by_weight_norms(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["shrink", str(home / "parent.safetensors"), *BUDGET, "--front", "2", "--runs", str(home / "front")]
     assert main([*words, "--name", "two", "--json"]) == 0

@@ -200,7 +200,7 @@ def test_files_and_names_that_repeat(searched: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("result.json", "{", "cannot read"),
+        ("result.json", "{", "is not JSON"),
         ("result.json", "[]", "must hold a JSON object"),
         ("result.json", '{"best": {}}', "not the result of a search"),
         (None, "", "holds neither result.json"),

@@ -22,7 +22,8 @@ from search_spaces.graph import Graph
 from search_spaces.graph_builder import GraphBuilder
 from workbench.errors import BadInput
 
-SOURCED = ["t4", "jetson-orin", "raspberry-pi-5", "raspberry-pi-5-ncnn", "hailo-8"]
+ROCKCHIP = ["rk3588-npu", "rk3576-npu", "rk3562-npu"]
+SOURCED = ["t4", "jetson-orin", "raspberry-pi-5", "raspberry-pi-5-ncnn", "hailo-8", *ROCKCHIP]
 """Profiles that ``benchmarks/latency_fit.py`` fits to published figures of several sources."""
 T4 = load_device("t4")
 PROFILES = {path.stem: load_device(path) for path in sorted(SHIPPED.glob("*.yaml"))}
@@ -127,6 +128,9 @@ def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> N
         "jetson-orin",
         "raspberry-pi-5-ncnn",
         "hailo-8",
+        "rk3562-npu",
+        "rk3576-npu",
+        "rk3588-npu",
         "a40",
         "v100",
         "jetson-nano",
@@ -152,7 +156,14 @@ def test_every_shipped_profile_says_where_it_comes_from_and_holds_no_data() -> N
         assert set(profile.model.to_dict()) <= coefficients
         tables = [value for value in profile.error.values() if isinstance(value, dict)]
         # Errors of families and sources, not of networks: what was published cannot be read back.
-        assert max(len(value) for value in tables) < 16 and profile.points >= 20
+        assert max(len(value) for value in tables) < 16 and profile.points >= (9 if name in ROCKCHIP else 20)
+
+
+@pytest.mark.parametrize("name", ROCKCHIP)
+def test_npus_in_int8_are_foretold_within_15_percent(name: str) -> None:
+    profile = PROFILES[name]
+    assert profile.precision == "INT8" and profile.error["mape_percent"] <= 15
+    assert profile.error["mape_percent"] < 0.6 * profile.error["flops_line_mape_percent"]
 
 
 @pytest.mark.parametrize("name", [name for name, p in PROFILES.items() if "yolobench" in p.command])

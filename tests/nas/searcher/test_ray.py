@@ -201,6 +201,18 @@ def test_spread_scores_give_the_answer_of_one_process(tmp_path: Path) -> None:
     assert here["front"] == there["front"] and here["notes"] == there["notes"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["damo", "modern", "nano", "edge-npu"])
+def test_workers_search_whole_detectors_to_the_answer_of_one_process(space: str, tmp_path: Path) -> None:
+    """Kinds, sides, levels, necks and heads on Ray."""
+    budget, evolution = ["--budget", "3ms", "--device", "t4"], ["--strategy", "evolution", "--steps", "4000"]
+    islands = ["--islands", "2", "--population", "64"]
+    args = ["search", *budget, "--space", space, *evolution, *islands, "--no-pictures", "--json"]
+    here = finish(nas(*args, "--name", "here", cwd=tmp_path))
+    there = finish(nas(*args, "--workers", "2", "--name", "there", cwd=tmp_path))
+    assert here["front"] == there["front"] and here["notes"] == there["notes"]
+
+
 def test_no_cluster_is_one_line(tmp_path: Path) -> None:
     process = nas(*SEARCH, "--workers", "2", "--address", "127.0.0.1:1", cwd=tmp_path)
     _, err = process.communicate(timeout=60)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,10 +28,13 @@ from tests.zoo.families.checks import (
     wiring,
 )
 from tests.zoo.families.contract import NAMES, FamilyContract, OfficialLayout
+from tests.zoo.families.loss_checks import targets_of
 from tests.zoo.weights.official_files import save_pickled_model
 from workbench.errors import BadInput
 from zoo.detector import Detector, Recipe
-from zoo.families.yolov7 import ANCHORS_PX, FAMILY, ImplicitConv
+from zoo.families.parts.yolov7_layers import ANCHORS_PX, TINY_ANCHORS_PX
+from zoo.families.yolov7 import FAMILY, ImplicitConv
+from zoo.learning.targets import Phase
 from zoo.weights.official import load_official
 
 PYRAMID = "1345627"
@@ -47,12 +53,16 @@ class TestYOLOv7(FamilyContract):
     MODEL = "yolov7"
     LICENCE = "GPL-3.0"
     PARAMS = {
+        "yolov7-tiny": (6_228_762, 6_219_709, "6.2"),
         "yolov7": (37_622_682, 36_905_341, "36.9"),
         "yolov7x": (71_347_394, 71_311_741, "71.3"),
     }
     LOGGED = {("yolov7", 1): 37_196_556, ("yolov7x", 3): 70_828_568}
     GRAPHS = {"yolov7": "YOLOv7l", "yolov7x": "YOLOv7x"}
-    LAYOUTS = {"pickled": OfficialLayout("yolov7", 3, save_with_grid, half=True, named=True)}
+    LAYOUTS = {
+        "pickled": OfficialLayout("yolov7", 3, save_with_grid, half=True, named=True),
+        "tiny": OfficialLayout("yolov7-tiny", 80, save_with_grid, half=True),
+    }
     FRESH_SCORES = (0, 1e-2)
     BACKGROUND = ("objectness",)
     LOSS_COUNTS_IMAGES = True
@@ -97,13 +107,39 @@ def _places(order: list[int]) -> Callable[[int, Op], int | None]:
 
 def test_official_numbers_of_layers() -> None:
     """Every number from 0 to the head's, but those of the layers without weights."""
-    for model, last, without in (("yolov7", 105, 22), ("yolov7x", 121, 22)):
+    for model, last, without in (("yolov7-tiny", 77, 22), ("yolov7", 105, 22), ("yolov7x", 121, 22)):
         names = [FAMILY.official_name(name) for name in on_meta(FAMILY, model).state_dict()]
         numbers = {int(name.split(".")[1]) for name in names}
         assert len(set(names)) == len(names)
         assert max(numbers) == last
         assert len(numbers) == last + 1 - without
         assert sum(name.endswith("rbr_1x1.0.weight") for name in names) == (3 if model == "yolov7" else 0)
+
+
+def test_tiny_is_the_official_graph(shared_dir: Path) -> None:
+    """Wiring, operators and activations of the deploy form, layer by layer."""
+    with gzip.open(shared_dir / "atlas" / "graphs.jsonl.gz", "rt") as lines:
+        official = next(
+            Graph.from_json(data) for data in map(json.loads, lines) if data["name"] == "YOLOv7-tiny"
+        )
+    ours = on_meta(FAMILY, "yolov7-tiny").fuse().graph()
+    by_number = sorted((i for i, op in enumerate(ours) if op.kind == "conv"), key=lambda i: _number(ours.ops[i]))
+    by_order = [i for i, op in enumerate(official) if op.kind == "conv"]
+    assert wiring(ours, _places(by_number)) == wiring(official, _places(by_order))
+    assert Counter(op.kind for op in ours) == Counter(op.kind for op in official)
+    assert {ours.ops[i].act for i in by_number[:-3]} == {official.ops[i].act for i in by_order[:-3]} == {"leaky_relu"}
+
+
+def test_tiny_has_its_own_anchors_and_weights_of_losses() -> None:
+    tiny, base = (FAMILY.make(Recipe(model, 2)) for model in ("yolov7-tiny", "yolov7"))
+    boxes, _ = tiny.eval().decode({"maps": [torch.zeros(1, 21, 8 // k, 8 // k) for k in (1, 2, 4)]}, (64, 64))
+    assert (boxes[0, 0, 2:] - boxes[0, 0, :2]).tolist() == list(TINY_ANCHORS_PX[0][0])
+    base.head.anchors.copy_(tiny.head.anchors)
+    targets = targets_of([[8, 8, 40, 44, 0]])
+    maps = [torch.zeros(1, 21, 8 // k, 8 // k) for k in (1, 2, 4)]
+    found, reference = (one.loss({"maps": maps}, targets, (64, 64), Phase()) for one in (tiny, base))
+    ratios = {name: float(found[name] / reference[name]) for name in found}
+    assert ratios == pytest.approx({"box": 1.0, "objectness": 1 / 0.7, "classes": 0.5 / 0.3})
 
 
 def test_decoding_by_hand() -> None:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from tests.zoo.families.loss_checks import SIZE, gradients_of, losses_of, targets_of
 from zoo.boxes import cxcywh_to_xyxy
 from zoo.detector import Detector, Recipe
-from zoo.families.yolov7 import ANCHORS_PX, FAMILY, _assigned_objects, _last_of_each
+from zoo.families.parts.yolov7_layers import ANCHORS_PX
+from zoo.families.yolov7 import FAMILY, _assigned_objects, _last_of_each
 from zoo.learning.losses import box_iou
 from zoo.learning.targets import Targets
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from workbench.errors import unknown_name
 from zoo.export.formats.format import ExportFormat
+from zoo.export.formats.litert import LiteRTFormat
 from zoo.export.formats.ncnn import NcnnFormat
 from zoo.export.formats.onnx import OnnxFormat
 from zoo.export.formats.openvino import OpenVINOFormat
@@ -20,6 +21,7 @@ FORMATS: dict[str, ExportFormat] = {
     "torchscript": TorchScriptFormat(),
     "tensorrt": TensorRTFormat(),
     "ncnn": NcnnFormat(),
+    "litert": LiteRTFormat(),
 }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,17 @@ them.
 """
 
 
+class Calibrated(Protocol):
+    """A network calibrated for INT8."""
+
+    folded: Detector
+    layers: tuple[str, ...]
+    """Layers that can compute in INT8, in the order of computation."""
+
+    def graph(self, fp32_layers: Sequence[str] = ()) -> Any:
+        """The INT8 network with the modules ``fp32_layers`` in FP32, for ``ExportFormat.write``."""
+
+
 class ExportFormat(ABC):
     """One kind of file: how it is written and run, and what it supports."""
 
@@ -32,11 +43,11 @@ class ExportFormat(ABC):
     half: ClassVar[bool] = False
     """Whether it can hold FP16 weights."""
     int8: ClassVar[bool] = False
-    """Whether it can be written from an INT8 ONNX graph (``zoo.export.int8``)."""
+    """Whether it can be written in INT8."""
     dynamic: ClassVar[bool] = False
     """Whether batch and sides can be left open."""
     mixed: ClassVar[bool] = True
-    """Whether single layers can stay in FP32 where the others are in a lower precision."""
+    """Whether single layers can stay in FP32 where the others are in FP16."""
     batches: ClassVar[bool] = True
     """Whether a run can take several images."""
 
@@ -51,6 +62,15 @@ class ExportFormat(ABC):
         ``onnx_model`` is its FP32 graph (``zoo.export.onnx_graph.onnx_graph``) if that was traced before, or with
         ``options.int8`` its INT8 graph; formats that are built from ONNX then skip the tracing.
         """
+
+    def calibrated(
+        self, detector: Detector, format_name: str, options: ExportOptions, images: Sequence[Tensor], ranges: str,
+        log: Callable[[str], None],
+    ) -> Calibrated:  # fmt: skip
+        """The detector calibrated on prepared batches ``[b, 3, h, w]``; by default as an ONNX graph."""
+        from zoo.export.int8 import Int8Network
+
+        return Int8Network(detector, format_name, options, images, ranges, log)
 
     @abstractmethod
     def open(self, path: Path, options: ExportOptions) -> Runner:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.export.formats.format import ExportFormat, Runner
+from zoo.export.formats.format import Calibrated, ExportFormat, Runner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 class NcnnFormat(ExportFormat):
     """A ``.ncnn.param`` with its ``.ncnn.bin`` beside it, for one image of one size.
 
-    FP16 weights are stored in FP16, all of them; here they are computed in FP32, on ARM NCNN computes in FP16.
+    FP16 weights are stored in FP16, all of them; here they are computed in FP32, on ARM NCNN computes in FP16. In INT8
+    single layers can stay in FP32.
     """
 
     suffix = ".ncnn.param"
     companions = (".bin",)
-    half = True
+    half = int8 = True
     mixed = batches = False
 
     def require(self) -> None:
@@ -34,10 +36,23 @@ class NcnnFormat(ExportFormat):
         from zoo.export.deployed import Deployed, EndToEnd, example_input
         from zoo.export.ncnn_files import convert
 
+        if options.int8:
+            text, weights = onnx_model
+            path.write_text(text)
+            path.with_suffix(".bin").write_bytes(weights)
+            return
         end2end = options.form == "end2end"
         module = (EndToEnd if end2end else Deployed)(folded, options.form)
         outputs = ("detections",) if end2end else ("boxes", "scores")
         convert(module, example_input(options), outputs, path, options.half)
+
+    def calibrated(
+        self, detector: Detector, format_name: str, options: ExportOptions, images: Sequence[Tensor], ranges: str,
+        log: Callable[[str], None],
+    ) -> Calibrated:  # fmt: skip
+        from zoo.export.ncnn_int8 import NcnnInt8Network
+
+        return NcnnInt8Network(detector, options, images, ranges, log)
 
     def open(self, path: Path, options: ExportOptions) -> Runner:
         import torch

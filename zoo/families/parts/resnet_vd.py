@@ -82,7 +82,11 @@ class ResidualBlock(SkippableBlock):
 
 
 class ResNetVD(nn.Module):
-    """``[b, 3, h, w]`` to C3, C4, C5 with ``channels``; ``frozen_norms`` builds it with ``FrozenBatchNorm2d``."""
+    """``[b, 3, h, w]`` to C3, C4, C5 with ``channels``.
+
+    ``frozen_norms`` builds it with ``FrozenBatchNorm2d`` and without gradients for the stem, as the official
+    configurations have it (``freeze_norm`` and ``freeze_at: 0``).
+    """
 
     def __init__(self, depth: int, frozen_norms: bool) -> None:
         super().__init__()
@@ -106,6 +110,7 @@ class ResNetVD(nn.Module):
                 cin = width * widen
             self.stages.append(row)
         if frozen_norms:
+            self.stem.requires_grad_(False)
             for part in self.modules():
                 if isinstance(part, ConvBN):
                     part.bn = FrozenBatchNorm2d(part.conv.out_channels)

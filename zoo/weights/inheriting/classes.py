@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from zoo.detector import Detector
 from zoo.factory import build_recipe
+from zoo.meta import without_weights
 from zoo.pruning.cuts import Cuts
 
 FEW, MORE = 3, 5
@@ -42,7 +42,7 @@ class ClassAxis:
 
 def class_axes(detector: Detector) -> Mapping[str, ClassAxis]:
     """The class axis of every tensor of ``detector`` that has one, found by building it with other classes."""
-    with torch.device("meta"):
+    with without_weights():
         few, more = (
             build_recipe(dataclasses.replace(detector.recipe, classes=count, cuts=Cuts())) for count in (FEW, MORE)
         )

@@ -61,7 +61,7 @@ def test_what_ncnn_cannot_hold(tmp_path: Path) -> None:
     refused("batch 2: ncnn networks take one image", "yolox-nano", ExportOptions(height=PX, width=PX, batch=2))
     refused("--dynamic: ncnn files are written for one size", "yolox-nano", ExportOptions(dynamic=True))
     mixed = ExportOptions(height=PX, width=PX, half=True, fp32_layers=("backbone",))
-    refused("all layers of ncnn files have one precision", "yolox-nano", mixed)
+    refused("all layers of ncnn files are in FP16 or none", "yolox-nano", mixed)
     refused(r"ends in \.ncnn\.param: .*x\.ncnn\.param", "yolox-nano", OPTIONS, tmp_path / "x.param")
 
 
