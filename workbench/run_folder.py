@@ -92,8 +92,8 @@ class RunFolder:
         settings = yaml.safe_load(yaml.safe_dump(settings))
         if fresh:
             if (path / "journal.jsonl").is_file():
-                with (path / "journal.jsonl").open("ab") as journal:
-                    take_lock(journal, path, "run folder", products.option, products.place)
+                with (path / "journal.jsonl").open("ab") as opened:
+                    take_lock(opened, path, "run folder", products.option, products.place)
             _clear(path, products)
         if file.exists():
             before = _read_settings(file)

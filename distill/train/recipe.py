@@ -217,7 +217,7 @@ def _official_text(family: str) -> str:
     if family not in official_families():
         known = ", ".join(official_families())
         raise BadInput(f"recipe {OFFICIAL!r} is that of a family: {family!r} has none; it is there for {known}")
-    file = resources.files("distill.train.recipes").joinpath(OFFICIAL, f"{family}.yaml")
+    file = resources.files("distill.train.recipes").joinpath(OFFICIAL).joinpath(f"{family}.yaml")
     return file.read_text(encoding="utf-8")
 
 
