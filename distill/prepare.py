@@ -120,7 +120,13 @@ class PreparedRun:
         from workbench.run_folder import RunFolder
 
         versions = {"nas": workbench.__version__, "torch": str(torch.__version__)}
-        return RunFolder.open(self.folder, self.settings, versions, PRODUCTS, self.request.fresh)
+        try:
+            return RunFolder.open(self.folder, self.settings, versions, PRODUCTS, self.request.fresh)
+        except BadInput as error:
+            last = self.folder / "last.safetensors"
+            if " epochs=" not in str(error) or not last.is_file():
+                raise
+            raise BadInput(f"{error}; to train on from its weights: --name NEW --weights {last}") from error
 
     def train(
         self,
@@ -137,7 +143,7 @@ class PreparedRun:
         from distill.data.contents import check_contents
         from distill.train.hooks.base import BeforeTraining, Hook
         from distill.train.hooks.curves import TensorBoardCurves
-        from distill.train.hooks.stop import Interrupt, StopWhen
+        from distill.train.hooks.stop import EarlyStop, Interrupt, StopWhen
         from distill.train.parallel.group import group
         from distill.train.run import train
         from distill.train.run_context import RunSettings, TrainData
@@ -161,6 +167,7 @@ class PreparedRun:
             with ExitStack() as stack:
                 before_training = stack.enter_context(self._teacher_cache(log))
                 hooks: list[Hook] = [BeforeTraining(before_training), StopWhen(should_stop), Interrupt(asked_to_stop)]
+                hooks += [] if request.patience is None else [EarlyStop(request.patience)]
                 if group().writes:
                     hooks.append(TensorBoardCurves(stack.enter_context(EventWriter(folder.folder / "events"))))
                 data = TrainData(self.data, self.val)
@@ -196,7 +203,26 @@ class PreparedRun:
 
 def train_from(request: TrainRequest) -> TrainResult:
     """Train what ``request`` asks for."""
-    return prepare(request).run()
+    prepared = prepare(request)
+    result = prepared.run()
+    if request.report:
+        write_missing_report(prepared)
+    return result
+
+
+def write_missing_report(prepared: PreparedRun) -> None:
+    """Write the report of a finished training, unless it is there and no older than the journal."""
+    from distill.report.write import REPORT, write_report
+    from distill.train.run_context import TrainData
+
+    report, journal = prepared.folder / REPORT, prepared.folder / "journal.jsonl"
+    if report.is_file() and report.stat().st_mtime >= journal.stat().st_mtime:
+        return
+    progress = Progress(prepared.request.quiet)
+    try:
+        write_report(prepared.folder, TrainData(prepared.data, prepared.val), progress.show)
+    finally:
+        progress.done()
 
 
 def prepare(request: TrainRequest) -> PreparedRun:
@@ -213,6 +239,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
     if px < 64 or px % step:
         raise BadInput(f"--input {px} must be a multiple of {step} of at least 64 pixels")
     detector, inherited, remark = _fit_to_data(request, detector, data)
+    remark = "\n".join(filter(None, [remark, _freeze(request, detector)]))
     if px != own_px:
         remark = "\n".join(filter(None, [remark, f"input {px} px instead of the model's own {own_px} px"]))
     recipe = choose_recipe(request, detector.family, len(data), detector.recipe.model)
@@ -235,6 +262,7 @@ def prepare(request: TrainRequest) -> PreparedRun:
         "val_sha256": val.digest(), "input_px": px, "seed": request.seed, "device": device, "recipe": recipe.to_dict(),
         **teacher_settings,
     }  # fmt: skip
+    settings |= {name: str(value) for name in ("val", "freeze") if (value := getattr(request, name)) is not None}
     provenance = _provenance(request, settings, detector, trained)
     if inherited is not None:
         settings |= inherited.settings
@@ -263,6 +291,13 @@ def _fit_to_data(
     return detector, None, text
 
 
+def _freeze(request: TrainRequest, detector: Detector) -> str:
+    """Take the parts that ``--freeze`` names from the training; a remark that says which, empty without."""
+    from distill.train.freeze import freeze_parts
+
+    return "" if request.freeze is None else f"not trained: {freeze_parts(detector, request.freeze)}"
+
+
 def _import_packages() -> None:
     """Refuse to start without the packages that training needs."""
     try:
@@ -281,6 +316,8 @@ def _check_options(request: TrainRequest) -> str:
         check_device(request.device)
     else:
         check_worker_device(request.workers, request.device)
+    if request.patience is not None and request.patience < 1:
+        raise BadInput(f"--patience {request.patience} must be at least 1 epoch")
     if not 0 <= request.seed < 2**31:
         raise BadInput(f"--seed {request.seed} must be from 0 to {2**31 - 1}")
     return request.device if request.workers is None else request.workers.device

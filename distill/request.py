@@ -37,6 +37,12 @@ class TrainRequest:
     accept_changed_data: bool = False
     """Resume although images changed since the run began."""
     quiet: bool = False
+    patience: int | None = None
+    """Epochs without a higher AP after which the run ends; None trains all epochs."""
+    freeze: str | None = None
+    """``backbone``, or the number of its first parts that are not trained; None trains everything."""
+    report: bool = True
+    """Whether ``nas train`` and ``nas distill`` write ``report.html`` in the end."""
     teaching: TeacherRequest | None = None
     """The teachers of ``nas distill``."""
     workers: WorkerRequest | None = None

@@ -16,12 +16,13 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import nas
+from nas.commands import other_words
 from workbench.errors import BadInput
 from workbench.printable import printable_output, shown
 
 COMMANDS = (
     "search", "shrink", "show", "score", "bench-scores", "atlas", "cost", "latency", "bench", "calibrate", "zoo",
-    "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "spaces", "devices", "board",
+    "data", "train", "distill", "tune", "eval", "export", "predict", "compare", "report", "spaces", "devices", "board",
     "completion",
 )  # fmt: skip
 """In the order in which help lists them."""
@@ -59,6 +60,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     one.
     """
     parser = build_parser()
+    other = other_words.hint(sys.argv[1:] if argv is None else argv)
+    if other:
+        raise SystemExit(_refuse(other))
     args, unknown = parser.parse_known_args(argv)
     if not unknown:
         return args
@@ -67,7 +71,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     word = unknown[0].partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
     nearest = difflib.get_close_matches(word, known, 1)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    ours = other_words.of_option(word)
+    hint = f"; here it is {ours}" if ours else f"; did you mean {nearest[0]}?" if nearest else ""
     parser.error(f"unrecognized argument {word!r}{hint}")
 
 

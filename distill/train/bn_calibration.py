@@ -10,7 +10,7 @@ each norm gets the statistics of inputs that passed the calibrated norms before 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -34,16 +34,18 @@ def calibration_images(data: DataSet, images: int) -> tuple[DataSet, int]:
 
 def calibrate_bn(
     detector: Detector, data: DataSet, input_px: int, images: int, *, device: str = "cpu", workers: int | None = None,
-    frozen_backbone: bool = False,
+    frozen_backbone: bool = False, frozen_norms: Collection[str] = (),
 ) -> Detector:  # fmt: skip
     """A copy of ``detector`` whose batch norms have the statistics of ``data`` ``[images, 3, input_px, input_px]``.
 
-    Nothing else changes. With ``frozen_backbone`` the norms of the backbone stay as they are.
+    Nothing else changes. With ``frozen_backbone`` the norms of the backbone stay as they are, and those that
+    ``frozen_norms`` names.
     """
     subset, batch = calibration_images(data, images)
     twin = copy.deepcopy(detector).eval().to(device)
     revert_sync_bn(twin)
     frozen = {id(module) for module in twin.backbone.modules()} if frozen_backbone else set()
+    frozen |= {id(module) for name, module in twin.named_modules() if name in frozen_norms}
     norms = [module for module in twin.modules() if type(module) is nn.BatchNorm2d and id(module) not in frozen]
 
     def image_batches() -> Iterator[Tensor]:

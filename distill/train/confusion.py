@@ -36,7 +36,7 @@ def _count(matrix: np.ndarray, picture: Picture, detections: list[dict[str, Any]
     """Add one image's detections to ``matrix``."""
     background = len(matrix) - 1
     free = ~picture.crowd
-    for ious, row in zip(_ious(picture, detections), detections, strict=True):
+    for ious, row in zip(box_ious(picture, detections), detections, strict=True):
         label = labels[row["category_id"]]
         candidates = np.where(free, ious, 0.0)
         if len(candidates) and candidates.max() >= MIN_IOU:
@@ -49,7 +49,7 @@ def _count(matrix: np.ndarray, picture: Picture, detections: list[dict[str, Any]
         matrix[label, background] += 1
 
 
-def _ious(picture: Picture, detections: list[dict[str, Any]]) -> np.ndarray:
+def box_ious(picture: Picture, detections: list[dict[str, Any]]) -> np.ndarray:
     """IoU of every detection with every true box ``[detections, boxes]``; with a crowd region, COCO's."""
     from pycocotools import mask
 

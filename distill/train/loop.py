@@ -20,6 +20,7 @@ from torch import Tensor
 
 from distill.data.feed.views import Origin
 from distill.train.ema import ModelEma
+from distill.train.freeze import is_frozen_norm
 from distill.train.optimizer import BATCH_NORMS, build_optimizer, set_lr
 from distill.train.overflow import batch_statistics_restored, first_overflow, run_in_float32
 from distill.train.parallel.group import group
@@ -97,6 +98,8 @@ class Loop:
         self.step = 0
         self.last_update = -1
         """The batch after which the optimizer stepped last, where the schedule adds up batches."""
+        self.frozen_norms = {name: m for name, m in task.detector.named_modules() if is_frozen_norm(m)}
+        """Batch norms that are not trained (``--freeze``), by name."""
         self._snapshot: dict[str, Any] | None = None
         # the layout in which convolutions are fastest, on a CPU too: 1.1 to 1.2 times the images a second
         task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -205,6 +208,8 @@ class Loop:
             for module in (self.task.detector if self.bn_frozen else self.task.detector.backbone).modules():
                 if isinstance(module, BATCH_NORMS):
                     module.eval()
+        for module in self.frozen_norms.values():
+            module.eval()
 
     def _settings(self, images: int) -> tuple[StepSettings, float]:
         """The schedule's settings for this step, and the factor of its learning rates on so many images."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.dataset import DataSet
+from distill.data.dataset import DataSet, Picture
 from zoo.draw import draw
 from zoo.images import read_image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from distill.train.evaluate import EvaluationResult
 
 MAX_CURVES = 12
@@ -56,24 +58,41 @@ def detections_png(
     """
     from PIL import Image
 
-    numbers = {category: number for number, category in enumerate(data.classes.original_ids)}
-    names, pictures = data.classes.names, data.pictures[:count]
+    pictures = data.pictures[:count]
     lines = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (side_px * min(COLUMNS, len(pictures)), 2 * side_px * lines), "white")
     for number, picture in enumerate(pictures):
         line, column = divmod(number, COLUMNS)
-        image = read_image(picture.file)
-        detections = [row for row in results if row["image_id"] == picture.id and row["score"] >= min_score]
-        detections.sort(key=lambda row: -float(row["score"]))
-        boxes = [[x, y, x + w, y + h] for x, y, w, h in (row["bbox"] for row in detections)]
-        scores, labels = [row["score"] for row in detections], [numbers[row["category_id"]] for row in detections]
-        tiles = (
-            draw(image, picture.boxes, None, picture.labels, names),
-            draw(image, np.array(boxes).reshape(-1, 4), scores, labels, names),
-        )
-        for row, tile in enumerate(tiles):
-            tile.thumbnail((side_px - 4, side_px - 4))
+        for row, tile in enumerate(true_and_found(data, picture, results, min_score, side_px - 4)):
             sheet.paste(tile, (column * side_px + 2, (2 * line + row) * side_px + 2))
     with io.BytesIO() as out:
         sheet.save(out, format="PNG")
         return out.getvalue()
+
+
+def true_and_found(
+    data: DataSet, picture: Picture, results: Sequence[dict[str, Any]], min_score: float, side_px: int
+) -> tuple[Image, Image]:
+    """A picture of ``data`` with its true boxes, and with those of ``results`` that score at least ``min_score``."""
+    image, names = read_image(picture.file), data.classes.names
+    rows = [row for row in results if row["image_id"] == picture.id and row["score"] >= min_score]
+    rows.sort(key=lambda row: -float(row["score"]))
+    boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in (row["bbox"] for row in rows)]).reshape(-1, 4)
+    numbers = {category: number for number, category in enumerate(data.classes.original_ids)}
+    scores, labels = [row["score"] for row in rows], [numbers[row["category_id"]] for row in rows]
+    return (
+        framed(image, picture.boxes, picture.labels, names, side_px),
+        framed(image, boxes, labels, names, side_px, scores),
+    )
+
+
+def framed(
+    image: np.ndarray, boxes: np.ndarray, labels: Any, names: Sequence[str], side_px: int, scores: Any = None
+) -> Image:
+    """``image`` (uint8 ``[h, w, 3]``) with ``boxes`` ``[n, 4]``, its longer side ``side_px``: text is legible."""
+    from PIL import Image
+
+    scale = side_px / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    resized = np.asarray(Image.fromarray(image).resize(size))
+    return draw(resized, np.asarray(boxes, float).reshape(-1, 4) * scale, scores, labels, names)

@@ -19,6 +19,7 @@ from distill.train.hooks.checkpoints import SaveState, SaveWeights
 from distill.train.hooks.evaluation import Evaluate
 from distill.train.hooks.journal import Journal
 from distill.train.hooks.progress_line import ProgressLine
+from distill.train.hooks.results_csv import ResultsCsv
 from distill.train.hooks.stop import Interrupt, interruptible
 from distill.train.loop import Loop
 from distill.train.parallel.group import agreed, group
@@ -34,9 +35,12 @@ from zoo.weights.licence import notice
 
 PRODUCTS = RunFiles(
     "training",
-    ("resume.pt", "best.safetensors", "last.safetensors", "result.json", "data-contents.json"),
-    ("events", "teacher-cache", "ray"),
-)
+    (
+        "resume.pt", "best.safetensors", "last.safetensors", "result.json", "data-contents.json", "results.csv",
+        "val-detections.json", "report.html",
+    ),
+    ("events", "teacher-cache", "ray", "report"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class TrainResult(Result):
         }  # fmt: skip
 
     def __str__(self) -> str:
-        files = "best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
+        report = "report.html, " if (self.folder / "report.html").is_file() else ""
+        files = f"{report}results.csv, best.safetensors, last.safetensors, resume.pt, TensorBoard events (nas board)"
         notes = [f"note: {note}" for note in self.notes]
         return "\n".join([str(self.to_table()), *notes, f"\nwritten to {self.folder}: {files}"])
 
@@ -102,7 +107,7 @@ def train(
         run = Run(loop, loader, data, folder, settings, progress or RunProgress(), log)
         own_hooks = [
             CalibrateFrozenBN(), ProgressLine(), Interrupt(interrupted), Evaluate(), SaveWeights(), SaveState(),
-            Journal(),
+            Journal(), ResultsCsv(),
         ]  # fmt: skip
         run_epochs(run, [*own_hooks, *hooks])
         return result_of(run)

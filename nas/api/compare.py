@@ -51,7 +51,7 @@ def compare(
     subjects: Text | Sequence[Text] = (), *, device: str | Sequence[str] | None = None,
     only: str | Sequence[str] | None = None, zoo: bool = True, bench: Text | Sequence[Text] = (), top: int = 1,
     atlas: Text | Sequence[Text] | None = None, out: Text = "compare", title: str = "Detectors compared",
-    quiet: bool = False,
+    input_px: int | None = None, quiet: bool = False,
 ) -> CompareResult:  # fmt: skip
     """Compare runs, checkpoints and networks with the detectors of the zoo; write a page, a picture and a table.
 
@@ -66,6 +66,8 @@ def compare(
             of ``$NAS_ATLAS``; None: nothing.
         out: folder for ``compare.html``, ``compare.png`` and ``compare.md``.
         title: heading of the page.
+        input_px: side of the square input in pixels at which models of the zoo are costed; None takes their own. At
+            another side they have no published AP.
     """
     devices, families = names_of(device, "--device") or DEFAULT_DEVICES, names_of(only, "--only")
     if not zoo and families:
@@ -77,7 +79,7 @@ def compare(
     try:
         comparison = gather(
             texts_of(subjects), devices, only=rivals, bench=texts_of(bench), top=top, atlas=optional_texts(atlas),
-            log=progress.show,
+            input_px=input_px, log=progress.show,
         )
         progress.show("drawing", force=True)
         files = write_comparison(comparison, folder, title)

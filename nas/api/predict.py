@@ -12,9 +12,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.api.arguments import Text, text_of, texts_of
+from nas.api.arguments import Text, names_of, text_of, texts_of
+from nas.api.prediction_files import FORMS, check_forms, expanded
 from workbench.console import Progress
-from workbench.errors import BadInput, missing_package
+from workbench.errors import BadInput, missing_package, unknown_name
 from workbench.files import replacing, write_atomic
 from workbench.tables import Result, Table
 
@@ -57,6 +58,10 @@ class ImagePrediction(Result):
     class_names: tuple[str, ...]
     picture: str | None = None
     """Name of the picture with boxes in the output folder."""
+
+    def only(self, classes: frozenset[str]) -> ImagePrediction:
+        """The same with the objects of some classes alone."""
+        return dataclasses.replace(self, objects=tuple(one for one in self.objects if one.label in classes))
 
     def to_table(self) -> Table:
         """One row an object."""
@@ -153,21 +158,26 @@ class PredictResult(Result):
 
 def predict(
     model: Text, images: Text | Sequence[Text], *, out: Text | None = None, score: float = 0.3,
+    iou: float | None = None, max: int | None = None, classes: str | Sequence[str] | None = None,
     input_px: int | None = None, batch: int = 4, branch: str | None = None, multi_label: bool = False,
-    pictures: bool = True, quiet: bool = False,
+    pictures: bool = True, save: str | Sequence[str] = (), quiet: bool = False,
 ) -> PredictResult:  # fmt: skip
     """Detect objects in images with a checkpoint. A bad image is refused before anything is predicted or written.
 
     Args:
         model: a checkpoint, or a file of ``nas export``, which its own runtime runs.
-        images: image files and folders of them.
+        images: image files, folders of them, and patterns such as ``"photos/**/*.jpg"``.
         out: folder for ``predictions.json`` and pictures; None writes nothing.
         score: smallest score to keep.
+        iou: IoU from which the lower of two boxes of a class is dropped; None takes the model's own.
+        max: detections an image at most; None takes the model's own.
+        classes: names of the classes to keep, a sequence or separated by commas; None keeps all.
         input_px: side of the square input in pixels; None takes the model's own.
         batch: images a run.
         branch: of a head that has two: ``one_to_one`` or ``one_to_many``; None takes the model's own.
         multi_label: report every class of a box above ``score``, as evaluations do, instead of its best class alone.
         pictures: write images with boxes to ``out``.
+        save: further forms of the detections to write to ``out``: ``coco``, ``yolo``, ``csv``.
     """
     try:
         import PIL  # noqa: F401
@@ -178,14 +188,18 @@ def predict(
     from zoo.images import image_files
 
     _check(score, batch)
-    files = image_files(list(texts_of(images)))
+    forms = check_forms(names_of(save, "--save") if save else [], out)
+    files = image_files(expanded(texts_of(images)))
     names = _picture_names(files, Path(out)) if out is not None and pictures else {}
     detector = _predictor(text_of(model), branch, input_px)
     side = input_px or detector.info.input_px
-    selection = dataclasses.replace(detector.selection, score_threshold=score, multi_label=multi_label)
+    selection = _selection(detector.selection, score, iou, max, multi_label)
+    kept = _kept_classes(classes, detector.info.class_names)
     progress = Progress(quiet)
     try:
         predicted = _predict_all(detector, files, selection, side, batch, progress.show)
+        if kept is not None:
+            predicted = [image.only(kept) for image in predicted]
         if names:
             predicted = [_with_picture(image, Path(text_of(out or "")), names) for image in predicted]
     finally:
@@ -193,7 +207,35 @@ def predict(
     result = PredictResult(tuple(predicted), text_of(model), side, score, None if out is None else text_of(out))
     if out is not None:
         write_atomic(Path(out) / "predictions.json", json.dumps(result.to_dict(), indent=2) + "\n")
+        for form in forms:
+            FORMS[form](result.images, Path(out))
     return result
+
+
+def _selection(
+    own: Selection, score: float, iou: float | None, most: int | None, multi_label: bool
+) -> Selection:
+    """The model's own selection with what is asked for."""
+    if iou is not None and own.iou_threshold is None:
+        raise BadInput(f"--iou {iou:g}: this model is end-to-end and drops no overlapping boxes; leave it out")
+    if iou is not None and not 0 < iou <= 1:
+        raise BadInput(f"--iou {iou:g} must be above 0 and at most 1")
+    if most is not None and most < 1:
+        raise BadInput(f"--max {most} must be at least 1")
+    changes = {"iou_threshold": iou, "max_detections": most}
+    chosen: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(own, score_threshold=score, multi_label=multi_label, **chosen)
+
+
+def _kept_classes(classes: str | Sequence[str] | None, names: Sequence[str]) -> frozenset[str] | None:
+    """The classes to keep; None keeps all."""
+    if classes is None:
+        return None
+    chosen = names_of(classes, "--classes")
+    for name in chosen:
+        if name not in names:
+            raise unknown_name("class of the model", name, names)
+    return frozenset(chosen)
 
 
 def _predictor(model: str, branch: str | None, input_px: int | None) -> Detector | ExportedDetector:

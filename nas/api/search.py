@@ -98,7 +98,8 @@ class SearchOutcome(SearchResult, Result):
         lines += self._explanation()
         lines.append(self._proof())
         lines += [f"note: {note}" for note in self.notes]
-        pictures = [name for name in ("front.png", "best.png", "data.png") if (self.folder / name).is_file()]
+        names = ("report.html", "front.png", "best.png", "data.png")
+        pictures = [name for name in names if (self.folder / name).is_file()]
         files = ["best.yaml", "front.csv", *pictures, "top/", "TensorBoard events (nas board)"]
         return "\n".join([*lines, f"written to {self.folder}: {', '.join(files)}"])
 
@@ -239,6 +240,10 @@ def _follow_up(
             progress.done()
     values = {field.name: getattr(result, field.name) for field in fields(result)}
     outcome = SearchOutcome(**values, measured=measured, forecast_recipe=forecast_recipe, data=boxes)
+    if output.pictures:
+        from nas.report.search_page import write_search_report
+
+        write_search_report(result.folder)
     if shortlist is None:
         return outcome
     from nas.shortlist.run import train_shortlist

@@ -30,7 +30,8 @@ def train(
     input_px: int | None = None, device: str = "cpu", precision: str | None = None, data_workers: int | None = None,
     workers: int | None = None, gpus_per_worker: int | None = None, cpus_per_worker: int | None = None,
     address: str | None = None, seed: int = 0, deterministic: bool = False, name: str | None = None,
-    runs: Text = "runs", fresh: bool = False, accept_changed_data: bool = False, quiet: bool = False,
+    runs: Text = "runs", fresh: bool = False, accept_changed_data: bool = False, patience: int | None = None,
+    freeze: str | None = None, report: bool = True, quiet: bool = False,
 ) -> TrainResult:  # fmt: skip
     """Train a detector; the same call resumes an interrupted run and ends with the same weights.
 
@@ -58,6 +59,9 @@ def train(
         runs: folder of runs.
         fresh: start over in a folder that holds an earlier training.
         accept_changed_data: resume although images changed since the run began.
+        patience: end the run once AP has not risen for so many epochs; None trains all epochs.
+        freeze: ``backbone``, or the number of its first parts that are not trained.
+        report: write ``report.html`` and its pictures in the end.
         quiet: no progress line.
     """
     return train_from(TrainRequest(
@@ -65,6 +69,6 @@ def train(
         inherit=optional_text(inherit), recipe=optional_text(recipe), changes=changes_of(changes), epochs=epochs,
         batch=batch, input_px=input_px, device=device, precision=precision, data_workers=data_workers, seed=seed,
         deterministic=deterministic, name=name, runs=text_of(runs), fresh=fresh,
-        accept_changed_data=accept_changed_data, quiet=quiet,
+        accept_changed_data=accept_changed_data, quiet=quiet, patience=patience, freeze=freeze, report=report,
         workers=worker_request(workers, gpus_per_worker, cpus_per_worker, address),
     ))  # fmt: skip

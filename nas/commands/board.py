@@ -1,15 +1,18 @@
 """Open TensorBoard on runs: curves, images, and candidates side by side. It listens on localhost only.
 
+Every run is one entry; --finalists adds those of searches (their networks for the Graphs tab, their rows of HParams).
+
 examples:
   nas board                        all runs in ./runs
   nas board runs/A runs/B          these two
   nas board runs/A --port 6007
+  nas board runs/A --finalists
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
     import subprocess
 
 HELP = "open TensorBoard on runs"
+REFRESH_S = 10.0
+"""Seconds between looks for new runs and files."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas board``."""
     runs = "run folders, or the folder of all runs (default: runs)"
     parser.add_argument("run_folders", nargs="*", metavar="RUN", help=runs)
+    finalists = "also an entry for every finalist of a search, with its network and its row of HParams"
+    parser.add_argument("--finalists", action="store_true", help=finalists)
     parser.add_argument("--port", type=int, default=6006, help="port of the web page (default: %(default)s)")
 
 
@@ -42,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise BadInput(f"port {args.port} must be between 1 and 65535")
     _check_free(args.port)
-    with _one_folder(folders) as logdir:
+    with _view(folders, args.finalists) as (logdir, refresh):
         program = [sys.executable, "-m", "tensorboard.main"]
         command = [*program, "--logdir", str(logdir), "--host", "localhost", "--port", str(args.port)]
         # Shells start background jobs with SIGINT ignored, and SIGTERM would leave TensorBoard running.
@@ -50,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         server = subprocess.Popen(command)
         try:
             print(f"TensorBoard: http://localhost:{args.port}/  (Ctrl-C ends it)", flush=True)
-            code = server.wait()
+            code = _wait(server, refresh)
             return 0 if code == 0 else 1
         except KeyboardInterrupt:
             return 0
@@ -80,20 +87,26 @@ def _check_free(port: int) -> None:
 
 
 @contextmanager
-def _one_folder(folders: Sequence[Path]) -> Iterator[Path]:
-    """The folder for TensorBoard, which reads one: for several runs a temporary folder of links."""
+def _view(folders: Sequence[Path], finalists: bool) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """A temporary folder of links for TensorBoard, and what to call for runs and files that came since."""
     import tempfile
 
-    if len(folders) == 1:
-        yield folders[0]
-        return
+    from nas.report.board_view import link_runs
+
     with tempfile.TemporaryDirectory(prefix="nas-board-") as name:
-        for folder in folders:
-            base, link, again = folder.resolve().name or "root", "", 1
-            while not link or (Path(name) / link).is_symlink():
-                link, again = base if again == 1 else f"{base}-{again}", again + 1
-            (Path(name) / link).symlink_to(folder.resolve(), target_is_directory=True)
-        yield Path(name)
+        link_runs(folders, Path(name), finalists)
+        yield Path(name), lambda: link_runs(folders, Path(name), finalists)
+
+
+def _wait(server: subprocess.Popen[bytes], refresh: Callable[[], object]) -> int:
+    """Wait for TensorBoard to end, and show it new runs meanwhile; its exit code."""
+    import subprocess
+
+    while True:
+        try:
+            return server.wait(timeout=REFRESH_S)
+        except subprocess.TimeoutExpired:
+            refresh()
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ examples:
   nas compare runs/NAME --device t4
   nas compare runs/NAME best.safetensors --device t4,raspberry-pi-4 --only damo-yolo,yolo26
   nas compare runs/NAME --only damo-yolo --atlas DIR
+  nas compare runs/NAME --device raspberry-pi-4 --input 192
   nas compare yolo.onnx damo-yolo-s yolo26s --no-zoo --out page
 """
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="trained detectors faintly behind the plot, from these folders (default: zoo and the folders of "
         "$NAS_ATLAS)",
     )  # fmt: skip
+    options.add_input_option(add, text="each model's own; a find stays at its side")
     add("--out", default="compare", metavar="DIR", help="folder to write into (default: %(default)s)")
     add("--title", default="Detectors compared", help="heading of the page (default: %(default)s)")
     options.add_output_options(add)

@@ -27,6 +27,16 @@ RESUMES = True
 """Whether the same command resumes after an interruption."""
 
 
+class HelpSettings(argparse._HelpAction):
+    """``--help-settings``: print the settings that ``--set`` changes, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from distill.train.recipe_help import settings_table
+
+        print(settings_table())
+        parser.exit()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``nas train``."""
     add = parser.add_argument
@@ -36,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_inherit_option(add)
     options.add_recipe_option(add)
     options.add_training_options(add)
+    add("--help-settings", action=HelpSettings, help="list the settings that --set changes, and exit")
     options.add_input_option(add)
     options.add_compute_options(add)
     options.add_precision_option(add)
@@ -45,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_seed_option(add, "weights, order and augmentation")
     add("--deterministic", action="store_true", help="same bits on a GPU too, slower")
     options.add_run_options(add, "training", "train-MODEL-DATA")
+    add("--patience", type=int, metavar="N", help="end the run once AP has not risen for N epochs")
+    add("--freeze", metavar="F", help="backbone, or the number of its first parts that are not trained")
+    add("--no-report", action="store_false", dest="report", help="leave out report.html and its pictures")
     options.add_changed_data_option(add)
     options.add_output_options(add)
 

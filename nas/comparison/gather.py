@@ -31,6 +31,7 @@ def compare(
     bench: Sequence[str] = (),
     top: int = 1,
     atlas: Sequence[str] | None = None,
+    input_px: int | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Compare the ``subjects`` with the models of the zoo, with predicted latency on every device.
@@ -42,8 +43,11 @@ def compare(
         bench: files that ``nas bench --json`` printed.
         top: candidates of each search.
         atlas: data of the atlas behind the plot (None: nothing, empty: the default atlas).
+        input_px: side at which models of the zoo are costed (None: their own); at another they have no AP.
         log: takes progress.
     """
+    if input_px is not None and (input_px < 64 or input_px % 32):
+        raise BadInput(f"--input {input_px} must be a multiple of 32 of at least 64 pixels")
     if top < 1:
         raise BadInput(f"--top {top} must be at least 1: the number of candidates of each search")
     profiles = [load_device(name) for name in dict.fromkeys(devices)]
@@ -58,13 +62,13 @@ def compare(
             measurements += [measured for measured in (run_measurements(path),) if measured is not None]
             continue
         trained = path.is_dir() or path.suffix == ".safetensors"
-        row = checkpoint_row(path, profiles) if trained else named_row(subject, profiles)
+        row = checkpoint_row(path, profiles) if trained else named_row(subject, profiles, input_px)
         rows.append(dataclasses.replace(row, named=subject))
     present = {row.name for row in rows if row.kind == ZOO}
     for card in selected_cards(only):
         if card.model not in present:
             log(f"costing {card.model}")
-            rows.append(card_row(card, profiles))
+            rows.append(card_row(card, profiles, input_px))
     if not rows:
         raise BadInput("nothing to compare: name runs or models, or leave --no-zoo out")
     rows, measured_axes, unmatched = attach_measurements(_with_parents(_unique_names(rows)), measurements)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 
+from workbench.hardware import cpu_name, cpus, gpu_name
 
-def cpus() -> int:
-    """Number of CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+__all__ = ["cpu_name", "cpus", "gpu_name", "max_clock_mhz", "power_mode", "worker_cpus"]
 
 
 def worker_cpus(threads: int) -> list[int]:
@@ -20,32 +16,6 @@ def worker_cpus(threads: int) -> list[int]:
         return []
     usable = sorted(os.sched_getaffinity(0))
     return usable[1:threads] if threads <= len(usable) else []
-
-
-def cpu_name() -> str:
-    """The CPU's model name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []  # not Linux
-    for key in ("model name", "Model"):
-        for line in lines:
-            name, _, value = line.partition(":")
-            if name.strip() == key and value.strip():
-                return " ".join(value.split())
-    return platform.processor() or platform.machine() or "unknown CPU"
-
-
-def gpu_name() -> str:
-    """The first GPU's name."""
-    try:
-        import torch
-
-        if torch.cuda.is_available():
-            return str(torch.cuda.get_device_name(0))
-    except ModuleNotFoundError:
-        pass  # ONNX Runtime does not report the name
-    return "CUDA GPU"
 
 
 def max_clock_mhz() -> float | None:

@@ -32,7 +32,7 @@ RUN_FILES = RunFiles(
     "search",
     (
         "front.csv", "front.png", "best.yaml", "best.png", "result.json", "optuna.log*",
-        "measured.json", "measured.csv", "measuring.json", "data.png",
+        "measured.json", "measured.csv", "measuring.json", "data.png", "report.html", "latency.png",
     ),
     ("top", "events", "trained"),
 )  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 
 from distill.data.check.faults import find_faults, findings
 from distill.data.check.image_check import ImageCheck, check_header, check_image, has_right_suffix, size_fault
+from distill.data.check.mirrored import mirrored_classes
 from distill.data.check.report import Report, Split
 from distill.data.check.splits_check import check_splits
 from distill.data.formats import readers
@@ -134,6 +135,8 @@ def _class_counts(split: Split, notes: FindingLog) -> None:
             notes.add("rare-class", f"{quoted(names[number])}: {count} object{'s' * (count > 1)}")
     most = max(counts, key=lambda number: counts[number])
     if split.name == "train":
+        for name in mirrored_classes([names[number] for number in counts]):
+            notes.add("mirrored", quoted(name))
         for number, count in counts.items():
             if 0 < count * IMBALANCE <= counts[most]:
                 text = f"{quoted(names[most])} {counts[most]:,} times, {quoted(names[number])} {count:,} times"

@@ -10,8 +10,9 @@ from distill.data.check.image_check import ImageCheck
 from distill.data.check.report import Split
 
 NEAR_BITS = 20
-NEAR_GRAY = 6.0
-"""Images are almost the same if no more than ``NEAR_BITS`` of 256 bits differ, and gray levels by no more than this."""
+NEAR_GRAY, NEAR_CELL = 6.0, 24.0
+"""Images are almost the same if no more than ``NEAR_BITS`` of 256 bits differ, and gray levels by no more than this on
+average and in any one cell: pictures that share a background differ much where the objects are."""
 FLAT_GRAY = 4.0
 """An image with a smaller standard deviation has no structure to compare."""
 BLOCK = 64
@@ -50,7 +51,8 @@ def near_pairs(images: Sequence[ImageCheck | None], others: Sequence[ImageCheck 
             other, index = int(second_indices[start + row]), int(first_indices[column])
             if pairs and pairs[-1][1] == other:
                 continue
-            if np.abs(second_gray[start + row] - first_gray[column]).mean() <= NEAR_GRAY:
+            difference = np.abs(second_gray[start + row] - first_gray[column])
+            if difference.mean() <= NEAR_GRAY and difference.max() <= NEAR_CELL:
                 pairs.append((index, other))
     return pairs
 

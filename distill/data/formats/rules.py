@@ -205,6 +205,11 @@ RULES: dict[str, Rule] = {
         "some classes are far more frequent than others",
         "collect more of the rare ones; AP per class tells what it costs",
     ),
+    "mirrored": Rule(
+        "note",
+        "the classes look like digits, letters or signs, which a mirrored image shows wrong",
+        "train without mirroring: --set flip=0",
+    ),
     # boxes
     "not-finite": Rule(
         "error",

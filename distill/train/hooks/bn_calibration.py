@@ -38,6 +38,7 @@ def calibrated(run: Run, detector: Detector) -> Detector:
         result = calibrate_bn(
             detector, run.data.train, run.settings.input_px, images, device=str(run.loop.device),
             workers=run.evaluation_workers, frozen_backbone=run.recipe.freeze_backbone_bn,
+            frozen_norms=run.loop.frozen_norms,
         )  # fmt: skip
         state = {name: value.cpu() for name, value in result.state_dict().items()}
     twin = copy.deepcopy(detector)

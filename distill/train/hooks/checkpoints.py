@@ -1,26 +1,32 @@
-"""Hooks that write the run's products: the best and last weights, and the state to resume from."""
+"""Hooks that write the run's products: the best and last weights, the best detections, and the state to resume from."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import TYPE_CHECKING
 
 from distill.train.hooks.base import Hook
 from distill.train.run_context import Request
 from distill.train.run_state import write_state
+from workbench.files import write_atomic
 from zoo.weights.checkpoint import save
 
 if TYPE_CHECKING:
     from distill.train.loop import StepReport
     from distill.train.run_context import EpochEvaluation, Run
 
+DETECTIONS = "val-detections.json"
+"""The best epoch's detections on the validation images, in COCO's result format (``nas eval --results``)."""
 SAVE_S = 120.0
 """Seconds after which the state is written within an epoch; it is always written at the end of one."""
 
 
 class SaveWeights(Hook):
-    """Writes ``best.safetensors`` after an evaluation with a new best AP, ``last.safetensors`` after the last epoch."""
+    """Writes ``best.safetensors`` and its detections after an evaluation with a new best AP, ``last.safetensors`` after
+    every evaluation.
+    """
 
     def after_epoch(self, run: Run) -> None:
         evaluation = run.evaluation
@@ -29,8 +35,9 @@ class SaveWeights(Hook):
         if evaluation.result.ap > run.progress.best_ap:
             run.progress.best_ap, run.progress.best_epoch = evaluation.result.ap, run.epoch_number
             self._save(run, evaluation, "best.safetensors")
-        if run.epoch_number == run.recipe.epochs:
-            self._save(run, evaluation, "last.safetensors")
+            if run.group.writes:
+                write_atomic(run.folder.folder / DETECTIONS, json.dumps(evaluation.detections))
+        self._save(run, evaluation, "last.safetensors")
 
     def _save(self, run: Run, evaluation: EpochEvaluation, name: str) -> None:
         if not run.group.writes:

@@ -36,6 +36,24 @@ class StopWhen(Hook):
         return self.enough(run.progress.history)
 
 
+class EarlyStop(Hook):
+    """Ends the run once AP has not risen for ``patience`` epochs."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def is_enough(self, run: Run) -> bool:
+        best, history = run.progress.best_epoch, run.progress.history
+        evaluated = [record["epoch"] for record in history if record.get("ap") is not None]
+        if not best or not evaluated or evaluated[-1] - best < self.patience:
+            return False
+        note = f"ended after epoch {history[-1]['epoch']} of {run.recipe.epochs}: AP has not risen since epoch {best}"
+        if note not in run.progress.notes:
+            run.progress.notes.append(note)
+            run.log(note)
+        return True
+
+
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yield a callable that is true once Ctrl-C or SIGTERM has come; a second signal raises ``KeyboardInterrupt``."""

@@ -38,8 +38,12 @@ def selected_cards(only: Sequence[str] | None) -> list[Card]:
     return [card for card in cards.values() if card.model in models]
 
 
-def card_row(card: Card, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
-    """A model of the zoo with the AP of its card, costed at its published input side."""
+def card_row(card: Card, profiles: Sequence[DeviceProfile], input_px: int | None = None) -> ComparisonRow:
+    """A model of the zoo with the AP of its card, costed at its published input side, or at ``input_px``.
+
+    At another side than the published one it has no AP: what it would reach there is not published.
+    """
+    px = input_px or card.input_px
     published = f"{card.params_m:g} M parameters, {card.gflops:g} GFLOPs at {card.input_px} px"
     facts = [("published", published), ("source", card.source)]
     facts += [("note", card.note)] if card.note else []
@@ -47,26 +51,28 @@ def card_row(card: Card, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
         text = f"{latency.ms:g} ms; {latency.runtime}; {latency.source}" + (f"; {latency.note}" if latency.note else "")
         facts.append((f"published on {latency.device}", text))
     facts.append(("code", card.code_licence))
-    graph, nms, digest = _card_network(card)
-    costs = compared_costs(graph, card.input_px, profiles)
+    if px != card.input_px:
+        facts.append(("AP", f"{100 * card.ap:.1f} is published at {card.input_px} px, not at {px} px"))
+    graph, nms, digest = _card_network(card, px)
+    costs = compared_costs(graph, px, profiles)
     return ComparisonRow(
         name=card.model,
         kind=ZOO,
         family=card.family,
-        input_px=card.input_px,
+        input_px=px,
         params=costs.params,
         flops=costs.flops,
         nms=nms,
         licence=card.weights_licence,
         values=costs.values,
-        accuracy=Accuracy(card.ap, PUBLISHED, card.source, card.note),
+        accuracy=Accuracy(card.ap, PUBLISHED, card.source, card.note) if px == card.input_px else None,
         source="zoo",
         digest=digest,
         facts=tuple(facts),
     )
 
 
-def _card_network(card: Card) -> tuple[Graph, str, str]:
+def _card_network(card: Card, input_px: int) -> tuple[Graph, str, str]:
     """Graph, NMS and architecture digest (empty if it has none) of a model of the zoo."""
     if card.model in OWN_STYLE:
         arch = OWN_STYLE[card.model]
@@ -81,14 +87,14 @@ def _card_network(card: Card) -> tuple[Graph, str, str]:
 
     with without_weights():
         detector = build(card.model)
-    return detector.graph(card.input_px), nms_of(detector.end2end), ""
+    return detector.graph(input_px), nms_of(detector.end2end), ""
 
 
-def named_row(name: str, profiles: Sequence[DeviceProfile]) -> ComparisonRow:
-    """A model of the zoo by name, or a network in a file."""
+def named_row(name: str, profiles: Sequence[DeviceProfile], input_px: int | None = None) -> ComparisonRow:
+    """A model of the zoo by name, at ``input_px`` (None: its own side), or a network in a file at its own side."""
     path = Path(name)
     if not path.exists() and not path.suffix and "/" not in name:
-        return card_row(find_card(name), profiles)
+        return card_row(find_card(name), profiles, input_px)
     if path.suffix in (".pt", ".pth", ".npz"):
         raise BadInput(f"{name!r} is not in this workbench's format: convert it with nas zoo import {name}")
     from nas.devices.find_network import find_network

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.devices.calibration.fit import HeldOutNetwork, fit_calibration
 from nas.devices.calibration.journal import Journal, Visit
-from nas.devices.calibration.measure import TURN_RUNS, measure_networks
+from nas.devices.calibration.measure import MEASURING_SHARE, TURN_RUNS, measure_networks
 from nas.devices.calibration.networks import DESIGN, CalibrationNetwork, Design, designed_networks
 from nas.devices.hardware import cpus
 from nas.devices.measured.exchange_file import MeasurementSet, write_exchange
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile
 
 STATISTIC = "median over visits of the ratio to a reference network timed between the runs"
-MEASURING_SHARE = 0.85
-"""Share of the time for measuring; the rest is for the fit."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,10 @@ def calibrate(
         earlier_s = journal.spent_s
         if journal.resumed and journal.visits:
             log(f"goes on after {len(journal.visits)} measurements of an interrupted calibration")
+        needed = design.min_fitted + design.min_held_out
         watch = NoiseWatch().start()
         try:
-            measure_networks(networks, target, journal, 60 * minutes * MEASURING_SHARE, log, clock)
+            measure_networks(networks, target, journal, 60 * minutes * MEASURING_SHARE, log, clock, needed)
         finally:
             journal.close()
         warnings = watch.stop().warnings(cpus(), target.threads)

@@ -6,6 +6,7 @@ alike, and every network is measured more than once.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,11 @@ TURN_S, TURN_RUNS = 0.08, 3
 MOST_PASSES = 4
 MOST_FAILED = 0.2
 """Largest share of the set that a runtime may refuse."""
+FORECAST_VISITS, FORECAST_MARGIN = 10, 0.6
+"""First visits from which the number of networks is forecast, and the share of the needed ones below which the time is
+refused."""
+MEASURING_SHARE = 0.85
+"""Share of the minutes for measuring; the rest is for the fit."""
 FIRST_PASS = 0.55
 """Share of the time for the first pass; networks that it does not reach are left out."""
 
@@ -35,8 +41,12 @@ def measure_networks(
     seconds: float,
     log: Callable[[str], None],
     clock: Clock = time.perf_counter_ns,
+    needed: int = 0,
 ) -> None:
-    """Visit networks until ``seconds`` are spent, those of interrupted calibrations in the journal included."""
+    """Visit networks until ``seconds`` are spent, those of interrupted calibrations in the journal included.
+
+    Raises ``BadInput`` early where the first visits tell that the time is far too short for ``needed`` networks.
+    """
     start = time.monotonic() - journal.spent_s
     visited = {(v.network, v.number) for v in journal.visits}
     reference = open_reference(target)
@@ -65,6 +75,19 @@ def measure_networks(
             visit = Visit(network.name, number, turn.ms, len(turn.runs), turn.reference_ms)
             journal.add(visit, time.monotonic() - start)
             visited.add((network.name, number))
+            if number == 1 and len(visited) == FORECAST_VISITS:
+                _check_time(time.monotonic() - start, seconds, needed)
+
+
+def _check_time(spent_s: float, seconds: float, needed: int) -> None:
+    """Refuse a time in which, at the speed of the first visits, far fewer than ``needed`` networks are measured."""
+    reached = FORECAST_VISITS / spent_s * seconds * FIRST_PASS
+    if reached < needed * FORECAST_MARGIN:
+        minutes = math.ceil(spent_s / FORECAST_VISITS * needed / FIRST_PASS / MEASURING_SHARE / 60)
+        raise BadInput(
+            f"--minutes is too short: after {FORECAST_VISITS} networks in {spent_s:.0f} s about {reached:.0f} would be "
+            f"measured, and {needed} are needed; give --minutes {minutes} (the measurements so far are kept)"
+        )
 
 
 def _pass(

@@ -21,7 +21,7 @@ PARSERS = subcommands(build_parser())
 RENAMED = {
     "search set": "options", "set": "changes", "train_set": "train_changes", "input": "input_px",
     "teacher_input": "teacher_input_px", "train_input": "train_input_px", "time_limit": "time_limit_s",
-    "no_pictures": "pictures", "no_zoo": "zoo",
+    "no_pictures": "pictures", "no_zoo": "zoo", "no_report": "report",
 }  # fmt: skip
 """Option to parameter: units are named, a flag that turns something off is True by default, and ``set`` is a type.
 A command in front makes it that command's alone."""

@@ -254,3 +254,13 @@ def test_nothing_to_compare_and_unknown_names() -> None:
 )
 def test_numbers_have_three_digits(value: float | None, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_models_of_the_zoo_at_another_side_have_its_costs_and_no_published_ap() -> None:
+    own, small = (compare(devices=["t4"], only=["damo-yolo-t"], input_px=px).rows[0] for px in (None, 192))
+    assert own.accuracy is not None and own.input_px == 640
+    assert small.accuracy is None and small.input_px == 192
+    assert small.flops == pytest.approx(own.flops * (192 / 640) ** 2, rel=0.01)
+    assert ("AP", f"{100 * own.accuracy.ap:.1f} is published at 640 px, not at 192 px") in small.facts
+    with pytest.raises(BadInput, match="must be a multiple of 32"):
+        compare(input_px=100)

@@ -207,6 +207,9 @@ FAULTS: dict[str, Fault] = {
     "unused-class": Fault(lambda root: edit(root, lambda d: d["annotations"].pop() and None, "val"), mended=False),
     "rare-class": Fault(lambda root: None, mended=False),
     "imbalance": Fault(many_boxes, mended=False),
+    "mirrored": Fault(
+        lambda root: edit(root, lambda d: d["categories"][0].update(name="turn left")), mended=False
+    ),
     "not-finite": Fault(entry("annotations", made.annotation(9, 11, 7, float("nan"), 30, 9, 9))),
     "normalised": Fault(map_boxes(lambda box: [box[0] / 64, box[1] / 48, box[2] / 64, box[3] / 48])),
     "corners": Fault(map_boxes(lambda box: [box[0], box[1], box[0] + box[2], box[1] + box[3]])),
@@ -422,6 +425,17 @@ def test_flat_pictures_are_not_all_the_same(tmp_path: Path) -> None:
     root = made.clean(tmp_path)
     Image.new("RGB", (64, 48), (90, 90, 90)).save(train_file(root))
     Image.new("RGB", (64, 48), (92, 90, 90)).save(root / "images" / "val" / "c.png")
+    assert not {"leak", "near-leak"} & codes(examine(root))
+
+
+def test_pictures_that_share_a_background_alone_are_no_copies(tmp_path: Path) -> None:
+    """The same photograph behind another object: most of the picture is equal, and one place is not at all."""
+    root = made.clean(tmp_path)
+    background = np.asarray(Image.open(root / "images" / "val" / "c.png").convert("RGB"))
+    for file, gray in ((train_file(root), 250), (root / "images" / "val" / "c.png", 5)):
+        pixels = background.copy()
+        pixels[20:30, 28:40] = gray
+        Image.fromarray(pixels).save(file)
     assert not {"leak", "near-leak"} & codes(examine(root))
 
 

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from nas.devices.calibration.journal import Journal
+from nas.devices.calibration.measure import measure_networks
+from nas.devices.calibration.networks import Design, designed_networks
 from nas.devices.measured.exchange_file import read_exchange
 from nas.devices.profile import read_profile
 from nas.devices.session import choose_target
+from workbench.errors import BadInput
 
 pytest.importorskip("onnxruntime")
 
@@ -72,6 +76,17 @@ def test_kill_nine_and_go_on(tmp_path: Path) -> None:
     first = json.loads(kept[1])
     row = next(row for row in exchanged.rows if row.name == first["task"])
     assert row.rounds_ms[0] == pytest.approx(first["ms"] / first["reference_ms"] * profile.reference_ms, rel=1e-4)
+
+
+def test_a_time_that_is_far_too_short_is_refused_after_ten_networks(tmp_path: Path) -> None:
+    """It says how many minutes are needed, and what was measured is kept for them."""
+    journal = Journal(tmp_path / "journal.jsonl", {})
+    networks = designed_networks(Design(chains=20, detectors=0, held_out_detectors=2, models=()), 0)
+    target = choose_target("cpu", threads=1)
+    with pytest.raises(BadInput, match=r"10 networks in .* and 5000 are needed; give --minutes \d+"):
+        measure_networks(networks, target, journal, 120.0, lambda text: None, needed=5000)
+    journal.close()
+    assert len(journal.visits) == 10
 
 
 def test_two_calibrations_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_other_settings_are_refused(
 ) -> None:
     monkeypatch.chdir(whole)
     assert main([*TRAIN, "--epochs", "3"]) == 2
-    assert "was made with recipe=" in capsys.readouterr().err
+    assert ", of recipe" in capsys.readouterr().err
 
 
 def test_a_design_is_trained_and_the_folder_can_be_read_as_it_grows(
