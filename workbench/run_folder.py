@@ -99,8 +99,9 @@ class RunFolder:
             before = _read_settings(file)
             for key in sorted({*before, *settings} - {"versions"}, key=str):
                 if before.get(key) != settings.get(key):
+                    different = _difference(key, before.get(key), settings.get(key))
                     raise BadInput(
-                        f"run folder {str(path)!r} was made with {key}={before.get(key)!r}, not {settings.get(key)!r}: "
+                        f"run folder {str(path)!r} was made with {different}: "
                         f"choose another {products.option}, or --fresh to start over"
                     )
         else:
@@ -170,24 +171,18 @@ class RunFolder:
 
     def _accept(self, line: bytes, number: int) -> None:
         """Read one whole journal line, or refuse the journal."""
-        problem = ""
-        try:
-            record = json.loads(line, parse_constant=_refuse_constant)
-            kind, data = record["kind"], record["data"]
-            if not isinstance(kind, str) or not isinstance(data, dict):
-                problem = "is not a journal record"
-            elif record["n"] != number or _checksum(number, kind, data) != record["sum"]:
-                problem = "does not match its checksum"
-        except (ValueError, KeyError, TypeError, RecursionError):
-            problem = "is not a journal record"
-        if problem:
-            raise BadInput(
-                f"journal {str(self._path)!r}, line {number} {problem}: the file was changed or damaged; "
-                "restore it, or start over with --fresh"
-            )
+        kind, data = _record(line, number, self._path)
         self._count = number
         self._size += len(line)
         self._latest[kind] = data
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """``seed=0, not 1``; of two tables the values that differ alone: ``epochs=5, not 9, of recipe``."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return f"{key}={before!r}, not {now!r}"
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return " and ".join(f"{name}={before.get(name)!r}, not {now.get(name)!r}" for name in names) + f", of {key}"
 
 
 class RunFolderReader:
@@ -201,6 +196,42 @@ class RunFolderReader:
 
     def close(self) -> None:
         """Do nothing: no lock is held."""
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run's folder, which is not locked."""
+    return _read_settings(folder / "settings.yaml")
+
+
+def read_journal(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Kind and data of every record in a run folder's journal, which is not locked; a torn last line is left out."""
+    path = folder / "journal.jsonl"
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise BadInput(f"cannot read journal {str(path)!r}: {error.strerror or error}") from error
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [_record(line, number, path) for number, line in enumerate(whole, start=1)]
+
+
+def _record(line: bytes, number: int, path: Path) -> tuple[str, dict[str, Any]]:
+    """Kind and data of one whole journal line, or refuse the journal."""
+    problem, kind, data = "", "", {}
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+        kind, data = record["kind"], record["data"]
+        if not isinstance(kind, str) or not isinstance(data, dict):
+            problem = "is not a journal record"
+        elif record["n"] != number or _checksum(number, kind, data) != record["sum"]:
+            problem = "does not match its checksum"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        problem = "is not a journal record"
+    if problem:
+        raise BadInput(
+            f"journal {str(path)!r}, line {number} {problem}: the file was changed or damaged; "
+            "restore it, or start over with --fresh"
+        )
+    return kind, data
 
 
 def _refuse_constant(name: str) -> float:
