@@ -14,11 +14,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import nas
 from nas.commands import other_words
-from workbench.errors import BadInput
-from workbench.printable import printable_output, shown
+from workbench.errors import MOST_LETTERS, BadInput
+from workbench.printable import cut, printable, printable_output, shown
 
 COMMANDS = (
     "search", "shrink", "show", "score", "bench-scores", "atlas", "cost", "latency", "bench", "calibrate", "zoo",
@@ -35,9 +36,16 @@ more on a command:  nas search --help
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are short, however long the words are."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(cut(printable(message), MOST_LETTERS))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole parser; command modules import only the standard library until they run."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nas",
         description="Search, train, distill, measure and compare object detectors: an open, local workbench.",
         epilog=EPILOG,

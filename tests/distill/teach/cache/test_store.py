@@ -416,7 +416,7 @@ def test_pictures_that_changed_on_disk_are_another_data_set(tmp_path: Path) -> N
     with Path(data.pictures[0].file).open("ab") as file:
         file.write(b"x")
     after = cache_key(task.parts[0], task, data, views, {})
-    assert {name for name in before if before[name] != after[name]} == {"files_sha256"}
+    assert {name for name in before if before[name] != after[name]} == {"contents_sha256"}
 
 
 def test_what_is_no_cache_or_in_use_is_left_alone(tmp_path: Path) -> None:
