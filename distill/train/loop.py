@@ -98,8 +98,10 @@ class Loop:
         self.last_update = -1
         """The batch after which the optimizer stepped last, where the schedule adds up batches."""
         self._snapshot: dict[str, Any] | None = None
-        # the layout in which convolutions are fastest, on a CPU too: 1.1 to 1.2 times the images a second
-        task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = self.device.type == "cuda" or recipe.channels_last
+        self.layout = torch.channels_last if last else torch.preserve_format
+        if last:
+            task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def phase(self) -> Phase:
@@ -216,7 +218,7 @@ class Loop:
     def _losses(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """The task's losses on the ``number``-th accumulated batch of this step."""
         torch.manual_seed(((self.seed * SEED_STRIDE + self.step) * self.recipe.accumulate + number) % 2**63)
-        image = batch.image.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        image = batch.image.to(self.device, non_blocking=True, memory_format=self.layout)
         targets = batch.targets.to(self.device)
         with self._autocast():
             return self.task.losses(image, targets, self.phase, batch.origin)
