@@ -32,9 +32,10 @@ PARAMETER_GROUPS = ("plain", "yolo", "damo", "detr", "detr-norms")
 """The ways of grouping parameters; ``distill.train.optimizer.GROUPS`` has a function for each."""
 OFFICIAL_TERMS: Mapping[str, Any] = {
     "schedule": "cosine", "warmup_steps": 0, "warmup_momentum": None, "warmup_bias_lr": None,
-    "parameter_groups": "plain", "ema_start": 0,
+    "parameter_groups": "plain", "ema_start": 0, "channels_last": False,
 }  # fmt: skip
-"""Fields that only official recipes set, with their defaults, which are not written: files stay as they were."""
+"""Fields that only official recipes and changes set, with their defaults, which are not written: files stay as they
+were."""
 OFFICIAL = "official"
 """The recipe's name that stands for the family's own file in ``distill/train/recipes/official``."""
 SMALL_IMAGES = 5000
@@ -108,6 +109,8 @@ class TrainRecipe:
     """Batches whose gradients are added before one step."""
     precision: str = "fp32"
     """On a GPU; on a CPU fp32 unless the command says otherwise."""
+    channels_last: bool = False
+    """Train channels-last on a CPU, which is faster and rounds differently; on a GPU always."""
     freeze_backbone_bn: bool = False
     """Freeze the batch-norm statistics of the backbone."""
     bn_calibration_images: int = 0

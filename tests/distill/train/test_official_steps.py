@@ -25,6 +25,7 @@ STEPS = 9
 CHANGES: dict[str, Any] = {
     "batch": 4, "nominal_batch": 12, "loss_scale": 12, "epochs": 3, "closing_epochs": 0, "warmup_epochs": 0,
     "warmup_steps": 4, "lr": 2e-3, "clip_norm": 0.5, "bn_calibration_images": 0,
+    "channels_last": True,
 }  # fmt: skip
 
 
