@@ -21,6 +21,7 @@ from distill.verify.comparison import file_ap
 from distill.verify.verified_export import VerifiedExport
 from workbench.errors import BadInput
 from zoo.detector import Detector
+from zoo.export.calibrated import calibrated
 from zoo.export.check import check_options
 from zoo.export.formats import get_format
 from zoo.export.formats.format import Calibrated
@@ -74,11 +75,10 @@ def prepare_int8(
     """Trace and calibrate a detector."""
     options = dataclasses.replace(options, calibration=str(calibration))
     # The file is only opened for writing later: its options are refused before the calibration runs.
-    file_format = get_format(format_name)
-    file_format.require()
+    get_format(format_name).require()
     check_options(detector, format_name, options)
     images = calibration.batches(detector, options)
-    network = file_format.calibrated(detector, format_name, options, images, calibration.ranges, log)
+    network = calibrated(detector, format_name, options, images, calibration.ranges, log)
     return Int8Job(detector, network, path, format_name, options)
 
 

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from tests.zoo.export.lively import PX, decoded, lively, picture
 from workbench.errors import BadInput
-from zoo.export.formats import FORMATS
+from zoo.export.calibrated import calibrated
 from zoo.export.ncnn_param import NcnnLayer, parse
 from zoo.export.ncnn_weights import FLOAT_TAG, INT8_TAG, in_int8, layer_weights
 from zoo.export.options import ExportOptions
@@ -58,7 +58,7 @@ def test_a_file_in_int8_is_near_torch_and_layers_can_stay_in_fp32(model: str, tm
     pytest.importorskip("ncnn")
     detector, image, path = lively(model), picture(model), tmp_path / "x.ncnn.param"
     images = prepared_scenes(detector, 1, PX, PX, 4)
-    network = FORMATS["ncnn"].calibrated(detector, "ncnn", OPTIONS, images, "min-max", lambda text: None)
+    network = calibrated(detector, "ncnn", OPTIONS, images, "min-max", lambda text: None)
     assert len(network.layers) > 50
     distances = []
     boxes, scores = decoded(model, image)
@@ -78,4 +78,4 @@ def test_a_file_in_int8_is_near_torch_and_layers_can_stay_in_fp32(model: str, tm
 
 def test_other_ranges_are_refused() -> None:
     with pytest.raises(BadInput, match="--ranges entropy: NCNN files in INT8 take min-max"):
-        FORMATS["ncnn"].calibrated(lively("yolox-nano"), "ncnn", OPTIONS, [], "entropy", lambda text: None)
+        calibrated(lively("yolox-nano"), "ncnn", OPTIONS, [], "entropy", lambda text: None)

@@ -63,15 +63,6 @@ class ExportFormat(ABC):
         ``options.int8`` its INT8 graph; formats that are built from ONNX then skip the tracing.
         """
 
-    def calibrated(
-        self, detector: Detector, format_name: str, options: ExportOptions, images: Sequence[Tensor], ranges: str,
-        log: Callable[[str], None],
-    ) -> Calibrated:  # fmt: skip
-        """The detector calibrated on prepared batches ``[b, 3, h, w]``; by default as an ONNX graph."""
-        from zoo.export.int8 import Int8Network
-
-        return Int8Network(detector, format_name, options, images, ranges, log)
-
     @abstractmethod
     def open(self, path: Path, options: ExportOptions) -> Runner:
         """Load a file that was written with these options into its own runtime."""

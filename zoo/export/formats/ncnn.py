@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.export.formats.format import Calibrated, ExportFormat, Runner
+from zoo.export.formats.format import ExportFormat, Runner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +44,6 @@ class NcnnFormat(ExportFormat):
         module = (EndToEnd if end2end else Deployed)(folded, options.form)
         outputs = ("detections",) if end2end else ("boxes", "scores")
         convert(module, example_input(options), outputs, path, options.half)
-
-    def calibrated(
-        self, detector: Detector, format_name: str, options: ExportOptions, images: Sequence[Tensor], ranges: str,
-        log: Callable[[str], None],
-    ) -> Calibrated:  # fmt: skip
-        from zoo.export.ncnn_int8 import NcnnInt8Network
-
-        return NcnnInt8Network(detector, options, images, ranges, log)
 
     def open(self, path: Path, options: ExportOptions) -> Runner:
         import torch
