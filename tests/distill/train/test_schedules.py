@@ -38,7 +38,7 @@ def assert_rows(found: list[Row], wanted: list[Row]) -> None:
 
 
 @pytest.mark.parametrize(("batch", "nominal"), [(16, 64), (24, 64), (128, 64), (64, 64)])
-def test_ultralytics_by_its_documentation(batch: int, nominal: int) -> None:
+def test_ultralytics_by_its_formulas(batch: int, nominal: int) -> None:
     warm, last, rows = max(round(3.0 * PER_EPOCH), 100), -1, []
     accumulate = max(round(nominal / batch), 1)
     for epoch in range(EPOCHS):
@@ -59,7 +59,7 @@ def test_ultralytics_by_its_documentation(batch: int, nominal: int) -> None:
 
 
 @pytest.mark.parametrize(("model", "low"), [("yolov7", 0.1), ("yolov7-tiny", 0.01)])
-def test_yolov7_by_its_documentation(model: str, low: float) -> None:
+def test_yolov7_by_its_formulas(model: str, low: float) -> None:
     batch, warm, accumulate, rows = 32, max(round(3.0 * PER_EPOCH), 1000), 2, []
     for epoch in range(EPOCHS):
         base = 0.01 * (((1 - math.cos(epoch * math.pi / EPOCHS)) / 2) * (low - 1) + 1)
