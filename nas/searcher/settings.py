@@ -93,6 +93,7 @@ def value_digest(value: object) -> str:
 ADDED_FIELDS = {
     "Space": ("tail",),
     "StageChoices": ("others",),
+    "DeviceProfile": ("reference_ms",),
     "Neck": ADDED_NECK_FIELDS,
     "Head": ADDED_HEAD_FIELDS,
 }

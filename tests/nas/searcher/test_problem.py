@@ -11,7 +11,8 @@ import yaml
 
 import nas
 from nas.budgets import Budget
-from nas.searcher.settings import default_name, problem_from_settings, value_digest
+from nas.devices.profile import load_device
+from nas.searcher.settings import _canonical, default_name, problem_from_settings, value_digest
 from search_spaces.space_file import load_space
 from workbench.errors import BadInput
 
@@ -49,6 +50,13 @@ def test_digests_cover_every_field_and_stay() -> None:
     assert value_digest(space) == "a6fd40553e38"
     changed = dataclasses.replace(space, rules=dataclasses.replace(space.rules, out_growth_max=1.5))
     assert value_digest(changed) != value_digest(space)
+
+
+def test_a_profile_without_a_reference_keeps_its_digest() -> None:
+    """The field is younger than the runs that name the profile."""
+    profile = load_device("t4")
+    assert "reference_ms" not in _canonical(profile)
+    assert value_digest(dataclasses.replace(profile, reference_ms=1.5)) != value_digest(profile)
 
 
 def test_folder_names_are_stable() -> None:
