@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from workbench.notebook import NotebookLine, in_notebook
-from workbench.printable import PrintableStream, one_line
+from workbench.printable import PrintableStream, one_line, printable
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -47,7 +47,7 @@ def cell(value: Any) -> str:
             return str(value)
         digits = 0 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))))
         return f"{value:,.{min(digits, 6)}f}"
-    return one_line(value)
+    return printable(" ".join(str(value).splitlines()))
 
 
 def print_json(data: Any) -> None:
