@@ -398,7 +398,7 @@ def test_another_run_s_cache_is_refused_with_what_differs(tmp_path: Path, data: 
         "input_px": cache_key(task.parts[0], task, data, Views(2, PICTURES, BATCH, 0, views.preset, 96), teacher),
         "augmentation": cache_key(task.parts[0], task, data, views_of("damo"), teacher),
         "preprocess": cache_key(bgr.parts[0], bgr, data, views, teacher),
-        "data_sha256": cache_key(task.parts[0], task, fewer, views, teacher),
+        "contents_sha256": cache_key(task.parts[0], task, fewer, views, teacher),
         "kept": cache_key(task_of(responses=()).parts[0], task, data, views, teacher),
     }  # fmt: skip
     for name, other in others.items():
@@ -427,7 +427,7 @@ def test_what_is_no_cache_or_in_use_is_left_alone(tmp_path: Path) -> None:
         cache_for(tmp_path / "mine", task)
     cache_for(tmp_path / "c", task).close()
     for text, words in (
-        ("{", "cannot read cache.json"),
+        ("{", r"cache.json. is not JSON"),
         ("[]", "cache.json is damaged"),
         ("{}", "was made for format=None, not 1"),
     ):
