@@ -146,13 +146,13 @@ def test_a_crowded_picture_has_more_than_a_hundred_detections() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot read"),
+        ("{", "is not JSON"),
         ("{}", "must be a list"),
         ('[{"image_id": 1}]', "entry 0 must have"),
         ('[{"image_id": 99, "category_id": 7, "bbox": [0,0,1,1], "score": 1}]', "image_id 99"),
         ('[{"image_id": 5, "category_id": 1, "bbox": [0,0,1,1], "score": 1}]', "category_id 1 is not in the data"),
         ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1], "score": 1}]', "four numbers"),
-        ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1,NaN], "score": 1}]', "four numbers"),
+        ('[{"image_id": 5, "category_id": 7, "bbox": [0,0,1,NaN], "score": 1}]', "NaN is not a number"),
     ],
 )
 def test_bad_results_are_one_line(text: str, words: str, tmp_path: Path) -> None:

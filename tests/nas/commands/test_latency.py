@@ -146,19 +146,24 @@ def test_bench_measures_in_turns_beside_the_forecast(place: Path, capsys: pytest
         assert row["interval_ms"][0] < row["p50_ms"] < row["interval_ms"][1]
         assert row["best_ms"] <= row["p50_ms"] and len(row["rounds_ms"]) == 3 and row["runs"] >= 9
         assert row["predicted_ms"] is None and isinstance(row["warnings"], list)
-    assert large["p50_ms"] > 3 * little["p50_ms"] and little["ratio"] == pytest.approx(
-        little["p50_ms"] / large["p50_ms"]
-    )
+    # The ratio is at one speed of the machine: of times over those of the reference network.
+    paced = [row["p50_ms"] / row["reference_ms"] for row in (large, little)]
+    assert large["p50_ms"] > 3 * little["p50_ms"] and large["ratio"] == 1.0
+    assert little["ratio"] == pytest.approx(paced[1] / paced[0], rel=0.5) and found["speed"] is None
     target = choose_target(threads=1)
     own = DeviceProfile(
-        "mine", target.hardware(), runtime_text(target), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0}
-    )
+        "mine", target.hardware(), runtime_text(target), "FP32", 1, 0.1, MODEL, 0.25, error={"mape_percent": 9.0},
+        reference_ms=1e3,
+    )  # fmt: skip
     (place / "devices" / "mine.yaml").write_text(own.to_yaml())
     (place / "devices" / "broken.yaml").write_text("name: [")
     found = said(capsys, "bench", "small.json", "--input", "96", *quick)
     row = found["networks"][0]
     assert found["profile"] == "mine" and row["predicted_ms"] > 0.25
-    assert row["predicted_error_percent"] == pytest.approx(100 * (row["predicted_ms"] / row["p50_ms"] - 1))
+    # A profile of this machine at another speed: where the reference network takes a second.
+    assert found["speed"] == pytest.approx(1e3 / row["reference_ms"])
+    assert row["calibrated_ms"] == pytest.approx(row["p50_ms"] * found["speed"], rel=0.5)
+    assert row["predicted_error_percent"] == pytest.approx(100 * (row["predicted_ms"] / row["calibrated_ms"] - 1))
     assert main(["bench", "small.json", "--input", "96", "--profile", "board", *quick]) == 0
     out = capsys.readouterr().out
     assert "predicted for another device: profile board" in out and "p95 ms" in out
