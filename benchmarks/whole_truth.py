@@ -40,6 +40,7 @@ from nas.variant_costs import space_costs
 from search_spaces.architecture import Architecture
 from search_spaces.published import PUBLISHED
 from search_spaces.space_file import load_space, read_space
+from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from zoo.resolve import ResolvedModel
@@ -124,7 +125,7 @@ def make_candidates(args: argparse.Namespace) -> None:
     ordered = [named(candidate) for candidate in itertools.chain(*itertools.zip_longest(*found)) if candidate]
     architectures = [candidate.architecture.to_dict() for candidate in ordered]
     design = {"name": "whole", "doc": "Candidates of benchmarks/whole_truth.py.", "architectures": architectures}
-    write_atomic(args.out / "design.yaml", yaml.safe_dump(design, sort_keys=False, default_flow_style=None, width=120))
+    write_atomic(args.out / "design.yaml", yaml_text(design, default_flow_style=None, width=120))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *(candidate.row() for candidate in ordered)])
     write_atomic(args.out / "candidates.csv", text.getvalue())

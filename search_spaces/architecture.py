@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_spaces.blocks import BLOCK_KINDS
 from search_spaces.blocks.base import MIXED_STYLE, fits_style
 from search_spaces.head import Head as Head
@@ -25,7 +23,7 @@ from search_spaces.neck import Neck as Neck
 from search_spaces.necks import NECK_KINDS
 from search_spaces.stage import Stage as Stage
 from workbench.doors.bytes import read_text
-from workbench.doors.yaml import MOST_BYTES, parse_yaml
+from workbench.doors.yaml import MOST_BYTES, parse_yaml, yaml_text
 from workbench.errors import BadInput, unknown_name
 from workbench.printable import shown
 
@@ -171,7 +169,7 @@ class Architecture:
 
     def to_yaml(self) -> str:
         """YAML text that ``from_yaml`` reads back to an equal Architecture."""
-        return str(yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None))
+        return yaml_text(self.to_dict(), default_flow_style=None)
 
     @staticmethod
     def from_yaml(text: str, where: str = "architecture") -> Architecture:

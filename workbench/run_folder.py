@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import yaml
 
-from workbench.doors.yaml import read_yaml
+from workbench.doors.yaml import read_yaml, yaml_text
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.locks import lock_folder, take_lock
@@ -89,7 +89,7 @@ class RunFolder:
     ) -> RunFolder:  # fmt: skip
         file = path / "settings.yaml"
         # As they are read back from the file, where a tuple is a list.
-        settings = yaml.safe_load(yaml.safe_dump(settings))
+        settings = yaml.safe_load(yaml_text(settings, sort_keys=True))
         if fresh:
             if (path / "journal.jsonl").is_file():
                 with (path / "journal.jsonl").open("ab") as written:
@@ -111,7 +111,7 @@ class RunFolder:
                     f"run folder {str(path)!r} has a journal but no settings.yaml, so what it was for is unknown: "
                     f"restore that file, choose another {products.option}, or --fresh to start over"
                 )
-            write_atomic(file, yaml.safe_dump({**settings, "versions": dict(versions)}, sort_keys=False))
+            write_atomic(file, yaml_text({**settings, "versions": dict(versions)}))
         return RunFolder(path, settings, lock, products, new)
 
     def append(self, kind: str, data: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ SHOWN = 3
 """Names of changed images in an error."""
 
 Entry = tuple[int, int, str]
-"""Size in bytes, time of the last change in ns, and SHA-256; a missing file is ``(-1, -1, "")``."""
+"""Size in bytes, time of the last change in ns, and SHA-256; a missing file is ``MISSING``."""
+MISSING: Entry = (-1, -1, "")
 
 _HASHED: dict[tuple[str, int, int], str] = {}
 """Hashes of this process by path, size and time: the trials of a study read the same images."""
@@ -51,6 +52,7 @@ def check_contents(folder: Path, data: Sequence[DataSet], accept: bool, log: Cal
     file = folder / FILE
     known = _read(file, accept) if file.exists() else {}
     found = contents_of(data, known)
+    found = {path: entry for path, entry in found.items() if entry != MISSING or path in known}
     changed = [path for path, entry in found.items() if path in known and known[path][2] != entry[2]]
     if changed:
         names = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else "")
@@ -73,7 +75,7 @@ def _entry(path: str, known: Entry | None) -> Entry:
         if key not in _HASHED:
             _HASHED[key] = file_sha256(path)
     except OSError:
-        return (-1, -1, "")  # the loader reports it
+        return MISSING  # the loader reports it
     return (*key[1:], _HASHED[key])
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.data.overview import split_counts
 from distill.report.advice import advice
 from distill.report.matching import ThresholdCurves, match, threshold_curves
@@ -23,6 +21,7 @@ from distill.train.hooks.results_csv import RESULTS, results_csv
 from distill.train.plots import detections_png, precision_recall_png
 from distill.train.run import make_loader
 from distill.train.run_context import RunSettings, TrainData
+from workbench.doors.yaml import yaml_text
 from workbench.files import write_atomic
 
 REPORT, PICTURES = "report.html", "report"
@@ -176,7 +175,7 @@ def _settings(page: Page, training: Training) -> None:
     rows += [[f"version of {name}", str(version)] for name, version in settings.get("versions", {}).items()]
     rows += [["note", note] for note in training.notes]
     page.table(["setting", "value"], rows)
-    page.folded("All settings", yaml.safe_dump(settings, sort_keys=False))
+    page.folded("All settings", yaml_text(settings))
 
 
 def machine_text(machine: dict[str, Any]) -> str:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from nas.devices.model import LatencyModel
 from search_spaces.graph import Graph
 from search_spaces.op_table import OpTable
 from search_spaces.ops import DECODE_PART
-from workbench.doors.yaml import read_yaml
+from workbench.doors.yaml import read_yaml, yaml_text
 from workbench.errors import BadInput, unknown_name
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -120,7 +119,7 @@ class DeviceProfile:
 
     def to_yaml(self) -> str:
         """The YAML file of this profile, coefficients at full precision."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=110)
+        return yaml_text(self.to_dict(), allow_unicode=True, width=110)
 
 
 def user_folder() -> Path:

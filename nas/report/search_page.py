@@ -7,11 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.report.page import Page
 from nas.budgets import format_cost
 from nas.report.latency_plot import Bar, latency_png
+from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.run_folder import read_settings
@@ -46,7 +45,7 @@ def write_search_report(folder: Path) -> Path:
         _picture(page, folder / name, title, caption)
     _milliseconds(page, folder, result, settings)
     page.section("Settings")
-    page.folded("All settings", yaml.safe_dump(settings, sort_keys=False))
+    page.folded("All settings", yaml_text(settings))
     write_atomic(folder / REPORT, page.html())
     return folder / REPORT
 

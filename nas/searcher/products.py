@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 import workbench
 from nas.budgets import format_cost
@@ -22,6 +21,7 @@ from nas.strategies.strategy import SearchState
 from search_spaces.architecture import Architecture
 from search_spaces.space import Space
 from search_spaces.tinynas_text import to_text
+from workbench.doors.yaml import yaml_text
 from workbench.files import write_atomic
 from workbench.run_folder import RunFiles
 
@@ -160,4 +160,4 @@ def _best_yaml(best: Candidate, provenance: dict[str, Any]) -> str:
         "latency_ms_by_part": best.parts_ms,
         "provenance": provenance,
     }
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None))
+    return yaml_text(data, default_flow_style=None)

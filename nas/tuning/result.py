@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from distill.train.recipe import OFFICIAL, load_recipe
 from nas.tuning.ranges import SHARE, Range
+from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 from workbench.files import write_atomic
 from workbench.tables import Result, Table
@@ -94,7 +93,7 @@ def write_result(
         "source": f"nas tune, trial {best['number']} of {folder.name}: AP {best['ap']:.4f}",
     }
     without_name = {key: value for key, value in data.items() if key != "name"}
-    write_atomic(folder / "best.yaml", yaml.safe_dump(without_name, sort_keys=False))
+    write_atomic(folder / "best.yaml", yaml_text(without_name))
     write_atomic(folder / "trials.csv", _csv(records, ranges))
     result = TuningResult(folder, best, records, tuple(ranges), _next_command(request, folder, best))
     write_atomic(folder / "result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False))

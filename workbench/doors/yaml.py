@@ -144,3 +144,15 @@ def _load(text: str, where: str, take: Any) -> Any:
         raise BadInput(f"{where}: nested too deeply") from error
     except CONSTRUCTION_ERRORS as error:
         raise BadInput(f"{where}: a value does not fit its tag: {error}") from error
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes a value as often as it occurs, because readers refuse aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def yaml_text(data: Any, **style: Any) -> str:
+    """``data`` as YAML without aliases, keys in their order; ``style`` is what ``yaml.dump`` takes."""
+    return str(yaml.dump(data, Dumper=_PlainDumper, **{"sort_keys": False, **style}))

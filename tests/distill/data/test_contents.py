@@ -78,6 +78,21 @@ def test_any_flipped_byte_of_the_hashes_is_refused_or_harmless(tmp_path: Path) -
     assert (run / FILE).read_bytes() == whole
 
 
+def test_an_image_that_was_missing_at_first_may_come_later(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    data = data_of(tmp_path)
+    victim = data.pictures[2].file
+    whole = victim.read_bytes()
+    victim.unlink()
+    check_contents(run, [data], False, quiet)
+    victim.write_bytes(whole)
+    check_contents(run, [data], False, quiet)
+    victim.unlink()
+    with pytest.raises(BadInput, match=victim.name):
+        check_contents(run, [data], False, quiet)
+
+
 def test_unchanged_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     run.mkdir()

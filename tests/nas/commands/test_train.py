@@ -163,7 +163,8 @@ def test_a_file_that_vanishes_or_breaks_ends_the_run_with_its_name_and_loses_not
         assert process.returncode == 2 and victim.name in err and len(err.strip().splitlines()) == 1, err
         victim.write_bytes(good)
     assert (tmp_path / "runs" / "r" / "resume.pt").exists()
-    process = nas(*args, cwd=tmp_path)
+    # The run has seen the image broken; that it is another one now has to be said.
+    process = nas(*args, "--accept-changed-data", cwd=tmp_path)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
 

@@ -122,7 +122,7 @@ def test_files_that_are_no_fit_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(text)
     with pytest.raises(BadInput, match=r"other\.yaml"):
         ForecastFit.load(tmp_path / "other.yaml")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="cannot read"):
         get_score(str(tmp_path / "missing.yaml"))
 
 

@@ -6,11 +6,11 @@ import itertools
 from typing import Any
 
 import numpy as np
-import yaml
 
 from search_spaces.space import Space
 from search_spaces.space_file import read_space
 from search_spaces.variants import VariantSpace
+from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 
 LADDER = [16, 32, 48, 64]
@@ -25,7 +25,7 @@ def random_whole_space(rng: np.random.Generator, most: int) -> Space:
     """At most ``most`` detectors: kinds, neck, head, levels and input sides vary, each in some of the spaces."""
     while True:
         try:
-            space = read_space(yaml.safe_dump(_random_data(rng)), "random")
+            space = read_space(yaml_text(_random_data(rng), sort_keys=True), "random")
         except BadInput:  # widths of the neck that all narrow, or none that the rules allow
             continue
         if 30 <= space.size() <= most:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from nas.evidence.own.design_file import design_names, load_design, read_design
+from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 
 SHIPPED = Path(__file__).parents[4] / "nas" / "evidence" / "own" / "designs"
@@ -33,7 +33,7 @@ def plain(**changes: Any) -> dict[str, Any]:
 
 
 def read(data: dict[str, Any]) -> Any:
-    return read_design(yaml.safe_dump(data, sort_keys=False), "own.yaml")
+    return read_design(yaml_text(data), "own.yaml")
 
 
 @pytest.mark.parametrize("name", design_names())

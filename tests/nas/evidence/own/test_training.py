@@ -24,6 +24,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from tests.nas.evidence.own.test_design_file import plain
 from tests.nas.process import ROOT, finish, nas
+from workbench.doors.yaml import yaml_text
 from zoo.resolve import load_checkpoint
 
 pytest.importorskip("torch")
@@ -156,7 +157,7 @@ def test_a_design_is_trained_and_the_folder_can_be_read_as_it_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.yaml").write_text(yaml.safe_dump(plain(count=3), sort_keys=False))
+    Path("own.yaml").write_text(yaml_text(plain(count=3)))
     seen: list[tuple[list[str], int]] = []
 
     def write(folder: Path, *of: Any) -> None:
@@ -175,7 +176,7 @@ def test_a_design_is_trained_and_the_folder_can_be_read_as_it_grows(
     assert {line["levels"]["kind"] for line in records} == {line["space"] for line in records} == {"res", "mob"}
     journal = Path("truth/journal.jsonl").read_bytes()
     assert main(command) == 0 and Path("truth/journal.jsonl").read_bytes() == journal
-    Path("own.yaml").write_text(yaml.safe_dump(plain(count=3, bands_ms=[3, 5]), sort_keys=False))
+    Path("own.yaml").write_text(yaml_text(plain(count=3, bands_ms=[3, 5])))
     capsys.readouterr()
     assert main(command) == 2 and "design_digest=" in capsys.readouterr().err
 
@@ -188,7 +189,7 @@ def test_listed_architectures_are_trained_at_their_own_input_side(
     (arch,) = designed_architectures(design, device, 64, 1, 1, lambda text: None)
     own = dict(arch.architecture.to_dict(), name="own", input_px=96)
     listed = [dict(own, name="given", input_px=None), own]
-    Path("own.yaml").write_text(yaml.safe_dump({"name": "sides", "architectures": listed}))
+    Path("own.yaml").write_text(yaml_text({"name": "sides", "architectures": listed}))
     words = ["--input", "64", "--images", "10", "--epochs", "1", "--batch", "4", "--score", "flops", "--draws", "20"]
     assert main(["bench-scores", "--data", "truth", "--train", "--design", "own.yaml", *words]) == 0
     assert list(read_trained(tmp_path / "truth").input_px) == [64, 96]
