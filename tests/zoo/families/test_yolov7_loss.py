@@ -160,7 +160,9 @@ def test_equals_loops(detector: Detector, counts: list[int]) -> None:
         assert learned == {place for place, _ in owners}
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "hundred" else []) for name in sorted(CASES)]
+)
 def test_equals_loops_for_targets_of_many_kinds(detector: Detector, name: str) -> None:
     """None, one, a hundred, tiny ones, at the border, twice the same."""
     maps, targets = drawn_maps(5, 2, False), targets_of(*CASES[name])
