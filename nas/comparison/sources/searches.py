@@ -59,6 +59,7 @@ def _candidate_row(
     if arch.head is None:
         way_out = "only whole detectors are compared; search without --scope backbone"
         raise BadInput(f"{name!r} is a bare backbone: {way_out}")
+    px = arch.input_px or px  # a find of a space with several sides has its own
     costs = compared_costs(lower(arch), px, profiles)
     return ComparisonRow(
         name=name,

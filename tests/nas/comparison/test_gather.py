@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import nas
 from nas.comparison.comparison import row_dict
 from nas.comparison.formatting import number
 from nas.comparison.gather import compare
@@ -264,3 +265,15 @@ def test_models_of_the_zoo_at_another_side_have_its_costs_and_no_published_ap() 
     assert ("AP", f"{100 * own.accuracy.ap:.1f} is published at 640 px, not at 192 px") in small.facts
     with pytest.raises(BadInput, match="must be a multiple of 32"):
         compare(input_px=100)
+
+
+def test_a_find_is_compared_at_its_own_side(tmp_path: Path) -> None:
+    """Spaces with several input sides write the side of each find into its file."""
+    found = nas.search(
+        "3ms", "t4", space="nano", strategy="evolution", steps=256, population=64, runs=tmp_path, pictures=False
+    )
+    best = found.best.architecture
+    assert best.input_px not in (None, 640)
+    (row,) = compare([str(found.folder)], ["t4"], only=[]).rows
+    assert row.input_px == best.input_px
+    assert row.values["t4"].value == pytest.approx(found.best.costs["latency_ms"], rel=1e-6)
