@@ -81,7 +81,12 @@ def _entry(path: str, known: Entry | None) -> Entry:
 
 def _read(file: Path, accept: bool) -> dict[str, Entry]:
     """The entries in a file; a damaged one is refused, or left unread where changes are accepted."""
-    data: Any = read_json(file)
+    try:
+        data: Any = read_json(file)
+    except BadInput:
+        if accept:
+            return {}
+        raise
     files = data.get("files") if isinstance(data, dict) and data.get("format") == FORMAT else None
     if isinstance(files, dict) and data.get("sum") == _checksum(files):
         return {path: tuple(entry) for path, entry in files.items()}

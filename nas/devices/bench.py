@@ -64,6 +64,7 @@ class BenchRow:
             "best_ms": timing.best_ms,
             "ratio": self.ratio,
             "reference_ms": statistics.median(timing.reference_ms),
+            "reference_rounds_ms": list(timing.reference_ms),
             "calibrated_ms": self.calibrated_ms,
             "predicted_ms": self.predicted_ms,
             "predicted_error_percent": self.error_percent,
