@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from distill.report.page import Page
 from nas.budgets import format_cost
 from nas.report.latency_plot import Bar, latency_png
+from workbench.doors.json import read_json_object
 from workbench.doors.yaml import yaml_text
 from workbench.errors import BadInput
 from workbench.files import write_atomic
@@ -52,13 +52,15 @@ def write_search_report(folder: Path) -> Path:
 
 def _result(folder: Path) -> dict[str, Any]:
     file = folder / "result.json"
-    try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(result, dict) and {"best", "front", "candidates"} <= result.keys():
-            return result
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {str(file)!r} ({error}): name a finished run") from error
+    result = read_json_object(file, "result")
+    if {"best", "front", "candidates"} <= result.keys():
+        return result
     raise BadInput(f"{str(file)!r} is not the result of a search: name a run of nas search, nas train or nas distill")
+
+
+def _side(result: dict[str, Any], settings: dict[str, Any]) -> Any:
+    """Input side in pixels of the best: its own, or in older runs the search's."""
+    return result["best"]["architecture"].get("input_px") or settings.get("input_px")
 
 
 def _opening(folder: Path, result: dict[str, Any], settings: dict[str, Any]) -> Page:
@@ -68,7 +70,7 @@ def _opening(folder: Path, result: dict[str, Any], settings: dict[str, Any]) -> 
         proof = "proved best" if certificate["proved"] else "not proved best within the time limit"
     lead = (
         f"The best of space {settings.get('space')} by score {settings.get('score')} within "
-        f"{' and '.join(map(str, settings.get('budget', [])))}, at {settings.get('input_px')} px: {proof}. "
+        f"{' and '.join(map(str, settings.get('budget', [])))}, at {_side(result, settings)} px: {proof}. "
         f"{result['candidates']:,} candidates in {result['seconds']:.1f} s."
     )
     page = Page(folder.resolve().name, lead)
@@ -132,7 +134,7 @@ def _milliseconds(page: Page, folder: Path, result: dict[str, Any], settings: di
     if not names or settings.get("scope") != "detector":
         return
     anchor = result["anchor"]
-    px = settings.get("input_px")
+    px = _side(result, settings)
     networks = [find_network(str(folder / "best.yaml"), px)]
     networks += [] if anchor is None else [find_network(anchor["name"], px)]
     profiles = [load_device(name) for name in names]

@@ -11,7 +11,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+import nas
 from nas.cli import main
+from nas.report.search_page import write_search_report
 
 SEARCH = ["search", "--budget", "2ms", "--device", "t4", "--strategy", "random", "--steps", "200", "--input", "320"]
 
@@ -39,3 +41,14 @@ def test_without_pictures_there_is_no_page(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     assert main([*SEARCH, "--name", "a", "--quiet", "--no-pictures"]) == 0
     assert not (tmp_path / "runs" / "a" / "report.html").exists()
+
+
+def test_the_milliseconds_are_those_of_the_finds_own_side(tmp_path: Path) -> None:
+    """A space with several input sides writes the side of the find into its file."""
+    found = nas.search(
+        "3ms", "t4", space="nano", strategy="evolution", steps=256, population=64, runs=tmp_path, pictures=False
+    )
+    side = found.best.architecture.input_px
+    assert side not in (None, 640)
+    page = write_search_report(found.folder).read_text(encoding="utf-8")
+    assert f"at {side} px" in page
