@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -11,6 +10,7 @@ from typing import Any
 
 import workbench
 from workbench.console import cell, numeric_columns
+from workbench.html import page_head
 
 PNG = b"\x89PNG"
 
@@ -72,20 +72,8 @@ class Page:
     def html(self) -> str:
         """The whole file."""
         style = resources.files("distill.report").joinpath("page.css").read_text(encoding="utf-8")
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
         body = "\n".join(self._parts)
-        return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(self.title)}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
+        return f"""{page_head(self.title, style)}
 <body>
 <header><h1>{escape(self.title)}</h1></header>
 <main>

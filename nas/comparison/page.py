@@ -7,8 +7,6 @@ and script, by their hashes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from html import escape
@@ -19,6 +17,7 @@ from nas.comparison.comparison import Comparison, front_tag
 from nas.comparison.formatting import NOT_KNOWN, number, span
 from nas.comparison.fronts import Front
 from nas.comparison.rows import PUBLISHED, ZOO, Axis, ComparisonRow
+from workbench.html import page_head
 
 COLOURS = 8
 """Number of colours and shapes of families in style and script; the first is for your own networks."""
@@ -29,19 +28,7 @@ TAGS = {"front": ("on", "front"), "maybe": ("may", "maybe")}
 def page(comparison: Comparison, title: str) -> str:
     """The whole file."""
     style, script = _asset("page.css"), _asset("page.js")
-    own = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
-    policy = f"default-src 'none'; img-src data:; {own}; base-uri 'none'; form-action 'none'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
+    return f"""{page_head(title, style, script)}
 <body>
 <header>
 <h1>{escape(title)}</h1>
@@ -68,10 +55,6 @@ def _made_by() -> str:
 
 def _asset(name: str) -> str:
     return resources.files("nas.comparison").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _data(comparison: Comparison) -> str:
