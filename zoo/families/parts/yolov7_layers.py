@@ -6,9 +6,10 @@ after another while building.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +160,52 @@ class Stage(nn.Module):
         return self.mix(self.down(x))
 
 
-class Backbone(nn.Module):
+class StagedBackbone(nn.Module):
+    """A stem and four stages; subclasses build them."""
+
+    stem: nn.ModuleDict
+    stage2: nn.Module
+    stage3: nn.Module
+    stage4: nn.Module
+    stage5: nn.Module
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = image
+        for layer in self.stem.values():
+            x = layer(x)
+        c3 = self.stage3(self.stage2(x))
+        c4 = self.stage4(c3)
+        return [c3, c4, self.stage5(c4)]
+
+
+class PathAggregation(nn.Module, abc.ABC):
+    """Two steps up from the coarsest level, two down again, a last convolution a level; subclasses build them."""
+
+    up3: nn.Module
+    up4: nn.Module
+    top_down3: nn.Module
+    top_down4: nn.Module
+    down4: nn.Module
+    down5: nn.Module
+    bottom_up4: nn.Module
+    bottom_up5: nn.Module
+    last: nn.ModuleDict
+
+    @abc.abstractmethod
+    def coarsest(self, c5: Tensor) -> Tensor:
+        """C5 with its pools mixed in."""
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        c3, c4, c5 = features
+        top = self.coarsest(c5)
+        middle = self.top_down4(self.up4(top, c4))
+        p3 = self.top_down3(self.up3(middle, c3))
+        p4 = self.bottom_up4(self.down4(p3, middle))
+        p5 = self.bottom_up5(self.down5(p4, top))
+        return [layer(x) for layer, x in zip(self.last.values(), (p3, p4, p5), strict=True)]
+
+
+class Backbone(StagedBackbone):
     """``[b, 3, h, w]`` to C3, C4, C5 of 16, 32, 32 times the stem's width."""
 
     def __init__(self, numbers: Numbers, size: Size) -> None:
@@ -173,16 +219,8 @@ class Backbone(nn.Module):
         self.stage4 = Stage(numbers, size.backbone, 16 * c, b4, 32 * c)
         self.stage5 = Stage(numbers, size.backbone, 32 * c, b5, 32 * c)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = image
-        for layer in self.stem.values():
-            x = layer(x)
-        c3 = self.stage3(self.stage2(x))
-        c4 = self.stage4(c3)
-        return [c3, c4, self.stage5(c4)]
 
-
-class Neck(nn.Module):
+class Neck(PathAggregation):
     """C3, C4, C5 to P3, P4, P5 of 8, 16, 32 times the stem's width."""
 
     def __init__(self, numbers: Numbers, size: Size) -> None:
@@ -200,15 +238,9 @@ class Neck(nn.Module):
         last = [_last_conv(size, cin) for cin in (4 * c, 8 * c, 16 * c)]
         self.last = nn.ModuleDict(numbered(numbers, *last))
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        c3, c4, c5 = features
+    def coarsest(self, c5: Tensor) -> Tensor:
         (pyramid,) = self.pyramid.values()
-        top = pyramid(c5)
-        middle = self.top_down4(self.up4(top, c4))
-        p3 = self.top_down3(self.up3(middle, c3))
-        p4 = self.bottom_up4(self.down4(p3, middle))
-        p5 = self.bottom_up5(self.down5(p4, top))
-        return [layer(x) for layer, x in zip(self.last.values(), (p3, p4, p5), strict=True)]
+        return cast(Tensor, pyramid(c5))
 
 
 def _last_conv(size: Size, cin: int) -> nn.Module:
@@ -262,7 +294,7 @@ class TinyStage(nn.Module):
         return self.mix(self.down(x))
 
 
-class TinyBackbone(nn.Module):
+class TinyBackbone(StagedBackbone):
     """``[b, 3, h, w]`` to C3, C4, C5 of 8, 16, 32 times ``width``."""
 
     def __init__(self, numbers: Numbers, size: Size) -> None:
@@ -275,16 +307,8 @@ class TinyBackbone(nn.Module):
         self.stage4 = TinyStage(numbers, elan, 8 * c)
         self.stage5 = TinyStage(numbers, elan, 16 * c)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = image
-        for layer in self.stem.values():
-            x = layer(x)
-        c3 = self.stage3(self.stage2(x))
-        c4 = self.stage4(c3)
-        return [c3, c4, self.stage5(c4)]
 
-
-class TinyNeck(nn.Module):
+class TinyNeck(PathAggregation):
     """C3, C4, C5 to P3, P4, P5 of 8, 16, 32 times ``width``."""
 
     def __init__(self, numbers: Numbers, size: Size) -> None:
@@ -303,11 +327,5 @@ class TinyNeck(nn.Module):
         last = [ConvBNAct(cin, 2 * cin, 3, act=act) for cin in (4 * c, 8 * c, 16 * c)]
         self.last = nn.ModuleDict(numbered(numbers, *last))
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        c3, c4, c5 = features
-        top = self.pyramid(c5)
-        middle = self.top_down4(self.up4(top, c4))
-        p3 = self.top_down3(self.up3(middle, c3))
-        p4 = self.bottom_up4(self.down4(p3, middle))
-        p5 = self.bottom_up5(self.down5(p4, top))
-        return [layer(x) for layer, x in zip(self.last.values(), (p3, p4, p5), strict=True)]
+    def coarsest(self, c5: Tensor) -> Tensor:
+        return cast(Tensor, self.pyramid(c5))
