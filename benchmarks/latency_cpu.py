@@ -35,7 +35,6 @@ from nas.costs import SpaceCosts
 from nas.devices.calibration.calibrate import CalibrationRequest
 from nas.devices.calibration.calibrate import calibrate as in_house
 from nas.devices.find_network import find_network
-from nas.devices.hardware import cpus
 from nas.devices.interval import interval_ms
 from nas.devices.network import Network
 from nas.devices.noise import NoiseWatch
@@ -47,6 +46,7 @@ from search_spaces.lowering import lower
 from search_spaces.space_file import load_space, space_names
 from workbench.console import Progress
 from workbench.files import write_atomic
+from workbench.hardware import cpus
 
 ZOO = {"damo-yolo-ns": 416, "yolox-nano": 416, "yolo11n": 640, "yolo26n": 640, "rtdetrv2-s": 640, "yolov7": 640}
 """The smallest model of every family, at its own input side in pixels."""

@@ -22,8 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.devices.hardware import cpus
 from workbench.files import write_atomic
+from workbench.hardware import cpus
 
 BEGIN, END = "<!-- printed: begin -->", "<!-- printed: end -->"
 MOST_LINES = 14

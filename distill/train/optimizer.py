@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from distill.train.recipe import TrainRecipe
 from distill.train.schedules import decay_scale
-from distill.train.schedules import lr_factor as lr_factor
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)

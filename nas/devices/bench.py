@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.devices.find_network import find_network
-from nas.devices.hardware import cpus
 from nas.devices.measured.exchange_file import MeasurementSet
 from nas.devices.measured.here import device_here, runtime_here, today, tool
 from nas.devices.measured.measurement import UNNAMED, Measurement, Protocol, counted
@@ -23,6 +22,7 @@ from nas.devices.session import open_network, runtime_text
 from nas.devices.timing import Plan, Timing, time_networks, timing_warnings
 from workbench.console import cell, table
 from workbench.errors import BadInput
+from workbench.hardware import cpus
 from workbench.tables import Result
 
 STATISTIC = "median of the rounds' medians, loaded anew each round"

@@ -1,13 +1,9 @@
-"""The processors of this machine: their names, and the CPUs that this process may use."""
+"""What a measurement says of this machine's CPUs: their clock and power mode, and where threads are placed."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from workbench.hardware import cpu_name, cpus, gpu_name
-
-__all__ = ["cpu_name", "cpus", "gpu_name", "max_clock_mhz", "power_mode", "worker_cpus"]
 
 
 def worker_cpus(threads: int) -> list[int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nas.devices.hardware import cpus
 from nas.devices.network import Network
 from nas.devices.runtimes import RUNTIMES
 from nas.devices.runtimes.onnxruntime import has_cuda
 from nas.devices.runtimes.runtime import Session, Target
 from workbench.errors import BadInput, unknown_name
+from workbench.hardware import cpus
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("FP32", "FP16")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.budgets import FLOPS, LATENCY
-from nas.devices.hardware import cpus
 from nas.devices.network import Network
 from nas.devices.noise import NoiseWatch
 from nas.devices.runtimes.runtime import Target
@@ -22,6 +21,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.lowering import lower
 from workbench.errors import BadInput
 from workbench.files import write_atomic
+from workbench.hardware import cpus
 
 if TYPE_CHECKING:
     from nas.devices.profile import DeviceProfile

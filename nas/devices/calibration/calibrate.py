@@ -18,7 +18,6 @@ from nas.devices.calibration.fit import HeldOutNetwork, fit_calibration
 from nas.devices.calibration.journal import Journal, Visit
 from nas.devices.calibration.measure import MEASURING_SHARE, TURN_RUNS, measure_networks
 from nas.devices.calibration.networks import DESIGN, CalibrationNetwork, Design, designed_networks
-from nas.devices.hardware import cpus
 from nas.devices.measured.exchange_file import MeasurementSet, write_exchange
 from nas.devices.measured.here import device_here, runtime_here, today, tool
 from nas.devices.measured.measurement import Measurement, Protocol
@@ -29,6 +28,7 @@ from nas.devices.timing import Clock
 from workbench.console import cell, table
 from workbench.errors import BadInput
 from workbench.files import write_atomic
+from workbench.hardware import cpus
 from workbench.locks import lock_folder
 from workbench.tables import Result
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 
-from nas.devices.hardware import cpus, max_clock_mhz, power_mode
+from nas.devices.hardware import max_clock_mhz, power_mode
 from nas.devices.measured.measurement import Device, Runtime
 from nas.devices.runtimes import RUNTIMES
 from nas.devices.runtimes.runtime import Target
 from workbench import __version__
+from workbench.hardware import cpus
 
 
 def device_here(target: Target) -> Device:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from nas.devices.hardware import cpu_name, cpus, gpu_name
 from nas.devices.network import Network
 from workbench.errors import BadInput
+from workbench.hardware import cpu_name, cpus, gpu_name
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from distill.train.ema import ModelEma
-from distill.train.optimizer import MuonSGD, build_optimizer, lr_factor, orthogonal, parameter_groups, set_lr
+from distill.train.optimizer import MuonSGD, build_optimizer, orthogonal, parameter_groups, set_lr
 from distill.train.recipe import TrainRecipe, load_recipe
+from distill.train.schedules import lr_factor
 from zoo.factory import build
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from nas.devices.find_network import find_network
-from nas.devices.hardware import cpus
 from nas.devices.session import choose_target, open_network
 from tests.nas.devices.foreign import foreign, saved
 from workbench.errors import BadInput
+from workbench.hardware import cpus
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
